@@ -1,0 +1,122 @@
+# What a contributor and CI run. Each target first makes the environment it needs in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The stamps' names hold the place: the environment of a copied tree points at the old one.
+PLACE := $(shell pwd | cksum | cut -d ' ' -f 1)
+RUNTIME := $(VENV)/.runtime-$(PLACE)
+DEV := $(VENV)/.dev-$(PLACE)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+export NO_MKDOCS_2_WARNING := 1
+
+# One line for each target: its own description.
+SAY = echo "$@: $$(sed -n 's/^$@:.*\#\# //p' Makefile)"
+# Silent, unless the command fails.
+QUIETLY := sh -c 'out=$$("$$@" 2>&1) || { printf "%s\n" "$$out" >&2; exit 1; }' quietly
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run tree test check check-lint check-types check-layers check-docs check-coverage \
+	check-wheel bench soak docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+run: $(RUNTIME) ## start the demo app of docs/examples/orders; Ctrl-C stops it
+	@$(SAY)
+	@cd docs/examples/orders && "$(CURDIR)/$(BIN)/sprag" run app:app
+
+tree: $(RUNTIME) ## show the living tree of the app that is running
+	@$(SAY)
+	@$(BIN)/sprag tree $(ARGS)
+
+test: $(DEV) ## run the test suite; ARGS="-k word" goes to pytest
+	@$(SAY)
+	@$(BIN)/pytest $(ARGS)
+
+check: check-lint check-types check-layers check-docs check-coverage check-wheel ## all that CI asks
+	@echo "check: all is well"
+
+check-lint: $(DEV) ## lint and formatting (ruff)
+	@$(SAY)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet . ; exit 1; }
+
+check-types: $(DEV) ## types (mypy and pyright, both strict)
+	@$(SAY)
+	@$(BIN)/mypy
+	@$(BIN)/pyright --project pyproject.toml --pythonpath $(BIN)/python
+
+check-layers: $(DEV) ## who may import whom (import-linter)
+	@$(SAY)
+	@$(QUIETLY) $(BIN)/lint-imports
+
+check-docs: $(DEV) ## the documentation builds without a warning (mkdocs)
+	@$(SAY)
+	@$(QUIETLY) $(BIN)/mkdocs build --strict
+
+check-coverage: $(DEV) ## the suite, with branch coverage
+	@$(SAY)
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest --quiet
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+# The sdist without its sources: nothing but the installed wheel can be imported.
+check-wheel: $(DEV) ## the sdist's suite, on the wheel built from the sdist
+	@$(SAY)
+	@rm -rf dist
+	@$(QUIETLY) $(BIN)/python -m build
+	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	$(PYTHON) -m venv "$$work/venv"; \
+	"$$work/venv/bin/python" -m pip install -q "$$(ls "$$PWD"/dist/*.whl)[testing,web]"; \
+	tar -xzf dist/*.tar.gz -C "$$work"; \
+	cd "$$work"/sprag_otp-*; \
+	rm -r sprag supervisor cli; \
+	for package in sprag sprag_supervisor sprag_cli; do \
+		"$$work/venv/bin/python" -c "import pathlib, sys, $$package as package; \
+			place = pathlib.Path(package.__file__).parent; \
+			assert place.is_relative_to(sys.prefix), place; \
+			assert (place / 'py.typed').exists(), 'no py.typed in ' + str(place)"; \
+	done; \
+	"$$work/venv/bin/pytest" --quiet
+
+bench: $(RUNTIME) ## measure speed side by side with OTP and other libraries
+	@$(SAY)
+	@$(BIN)/python tests/bench $(ARGS)
+
+soak: $(RUNTIME) ## run for a long time under load and look for leaks
+	@$(SAY)
+	@$(BIN)/python tests/soak $(ARGS)
+
+docs: $(DEV) ## build the documentation into site/
+	@$(SAY)
+	@$(QUIETLY) $(BIN)/mkdocs build --strict
+
+clean: ## remove .venv and everything built
+	@$(SAY)
+	@rm -rf $(VENV) build dist site .coverage .coverage.* .hypothesis .import_linter_cache \
+		.mypy_cache .pytest_cache .ruff_cache
+	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+define make-venv
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "sprag needs Python 3.11 or later; name one: make PYTHON=python3.12" >&2; exit 1; }
+@ls $(VENV)/.*-$(PLACE) >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
+	echo "python3 -m venv failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+endef
+
+$(RUNTIME): pyproject.toml
+	@echo "set-up: sprag and what it needs, into $(VENV)"
+	$(make-venv)
+	@$(BIN)/python -m pip install -q -e '.[web]'
+	@touch $@
+
+$(DEV): pyproject.toml
+	@echo "set-up: sprag and the tools of its development, into $(VENV)"
+	$(make-venv)
+	@$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@ $(RUNTIME)

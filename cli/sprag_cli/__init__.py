@@ -1,0 +1,5 @@
+"""The ``sprag`` command: runs apps, and shows the living tree of those that run."""
+
+from sprag_cli._entry import main
+
+__all__ = ["main"]

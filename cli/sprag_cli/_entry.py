@@ -1,0 +1,24 @@
+"""Where the process begins: patch first, if it will run an app; only then load anything.
+
+Nothing but ``sys`` is imported here at the top. click loads threading, structlog loads ssl and
+socket: what they take from those modules before they are patched stays unpatched for ever. The
+other commands are clients and must start fast: they never load gevent.
+"""
+
+import sys
+
+
+def main() -> None:
+    """Run the ``sprag`` command line and leave the process with its exit code."""
+    if _command(sys.argv[1:]) == "run":
+        from gevent import monkey
+
+        monkey.patch_all()
+
+    from sprag_cli._main import commands
+
+    commands(prog_name="sprag")
+
+
+def _command(arguments: list[str]) -> str | None:
+    return next((each for each in arguments if not each.startswith("-")), None)

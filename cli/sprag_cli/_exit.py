@@ -1,0 +1,52 @@
+"""How a command ends: the exit codes, and the error that carries one."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class RunExit(IntEnum):
+    """Exit codes of ``sprag run``."""
+
+    STOPPED = 0
+    """Stopped as asked."""
+    GAVE_UP = 1
+    """The tree gave up: more restarts than its root allows."""
+    USAGE = 2
+    """The command line, or the target it names, is wrong."""
+    NEVER_CAME_UP = 3
+    """The user's module could not be imported, or the root did not start."""
+    STRAGGLERS = 4
+    """Stopped, but something had to be left behind or the time was up."""
+    FORCED_INT = 130
+    """Ended at once by a second SIGINT, or by one before the app was there."""
+    FORCED_TERM = 143
+    """Ended at once by a second SIGTERM."""
+
+
+class ClientExit(IntEnum):
+    """Exit codes of the commands that talk to a running app."""
+
+    WELL = 0
+    """Done, and nothing in the tree is failed."""
+    FAILED = 1
+    """Done, and something in the tree is failed."""
+    USAGE = 2
+    """The command line is wrong, or does not say which app."""
+    NOT_FOUND = 3
+    """No such app, no such service, or the app is gone."""
+    TIMED_OUT = 4
+    """The app did not answer in time."""
+
+
+class CommandError(Exception):
+    """A reason to end a command that its user can do something about.
+
+    It is shown as one line on stderr, never as a traceback.
+    """
+
+    exit_code: int = ClientExit.USAGE
+
+    def report(self) -> str:
+        """Return what to write to stderr."""
+        return f"sprag: {self}"

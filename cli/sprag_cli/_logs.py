@@ -1,0 +1,91 @@
+"""What ``sprag run`` does about logs: all of them, one format, on stderr.
+
+Three kinds meet here: what services write with structlog, what sprag writes to the ``sprag``
+logger of the standard library (its fields are in ``record.sprag``), and what any library writes
+with the standard library. Each goes through one formatter: coloured lines on a terminal, one
+JSON object per line otherwise. It is set up before the user's app is imported, so that an app
+that configures logging itself has the last word.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+    from structlog.typing import EventDict, Processor
+
+LogFormat: TypeAlias = Literal["auto", "console", "json"]
+
+
+def configure(
+    log_format: LogFormat = "auto",
+    level: str = "info",
+    *,
+    stream: TextIO | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> None:
+    """Send every log record of this process to *stream*.
+
+    Args:
+        log_format: ``console``, ``json``, or ``auto``: console on a terminal, else JSON.
+        level: The lowest level that is shown.
+        stream: Where to write. ``None`` means stderr.
+        environ: For ``NO_COLOR``. ``None`` means that of the process.
+    """
+    import structlog
+
+    target: TextIO = sys.stderr if stream is None else stream
+    environ = os.environ if environ is None else environ
+    terminal = target.isatty()
+    console = log_format == "console" or (log_format == "auto" and terminal)
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(
+            fmt="%Y-%m-%d %H:%M:%S" if console else "iso", utc=not console
+        ),
+    ]
+    last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if console:
+        last.append(
+            structlog.dev.ConsoleRenderer(
+                colors=terminal and not environ.get("NO_COLOR"),
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        )
+    else:
+        last += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.processors.StackInfoRenderer(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=last,
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(allow=()), _add_fields],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+def _add_fields(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Put the fields of one of sprag's own records beside its text."""
+    record = cast("logging.LogRecord | None", event.get("_record"))
+    fields = cast("MutableMapping[str, object] | None", getattr(record, "sprag", None))
+    return {**fields, **event} if fields else event

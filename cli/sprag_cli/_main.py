@@ -1,0 +1,154 @@
+"""The commands and options of ``sprag``; what they do is in the module of each command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from sprag_cli._exit import CommandError
+
+_TREE_EXITS = """\b
+Exit codes:
+  0  nothing in the tree is failed
+  1  something in the tree is failed
+  2  wrong usage, or several apps run and --app does not say which
+  3  no such app or service
+  4  no answer in time"""
+
+_RUN_EXITS = """\b
+Exit codes:
+  0    stopped as asked
+  1    the tree gave up
+  2    wrong usage
+  3    never came up
+  4    stopped, but with stragglers or over the time limit
+  130  ended at once by a second SIGINT (143: SIGTERM)"""
+
+
+class _Commands(click.Group):
+    """A group that shows a `CommandError` as one line and ends with its exit code."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command the user chose."""
+        try:
+            return super().invoke(ctx)
+        except CommandError as error:
+            click.echo(error.report(), err=True)
+            ctx.exit(error.exit_code)
+
+
+def _print_version(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:  # noqa: FBT001 - click's signature
+    if not asked or ctx.resilient_parsing:
+        return
+    from sprag import __version__
+
+    click.echo(f"sprag {__version__}")
+    ctx.exit()
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version and exit.",
+    show_default=False,
+)
+def commands() -> None:
+    """Run services under supervision, after Erlang/OTP, and look at them."""
+
+
+@commands.command(epilog=_RUN_EXITS)
+@click.argument("target", metavar="MODULE:ATTRIBUTE")
+@click.option("--name", help="What 'sprag tree --app' calls it.  [default: the app's own name]")
+@click.option(
+    "--shutdown-timeout",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    metavar="SECONDS",
+    envvar="SPRAG_SHUTDOWN_TIMEOUT",
+    show_envvar=True,
+    help="How long the whole tree may take to stop after SIGTERM or SIGINT.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["auto", "console", "json"]),
+    default="auto",
+    envvar="SPRAG_LOG_FORMAT",
+    show_envvar=True,
+    help="auto: lines for people on a terminal, else one JSON object per line.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
+    default="info",
+    envvar="SPRAG_LOG_LEVEL",
+    show_envvar=True,
+    help="The lowest level that is shown.",
+)
+@click.option(
+    "--control/--no-control",
+    default=True,
+    help="Listen on a Unix socket, for 'sprag tree' and its like.",
+)
+@click.option("--tree/--no-tree", default=True, help="Print the tree once it is up (terminals).")
+def run(**options: Any) -> None:
+    """Run an app until it is asked to stop.
+
+    MODULE:ATTRIBUTE names an App, a Service or a Supervisor, or a class or function that makes
+    one without arguments, as in shop.main:app. The first SIGTERM or SIGINT stops the tree, a
+    second one ends the process at once.
+    """
+    from sprag_cli._run import RunOptions
+    from sprag_cli._run import run as run_app
+
+    sys.exit(run_app(RunOptions(**options)))
+
+
+@commands.command(epilog=_TREE_EXITS)
+@click.argument("path", required=False)
+@click.option("--json", is_flag=True, help="Print JSON; with --watch one object per change.")
+@click.option("--watch", is_flag=True, help="Show it live until Ctrl-C; changes only, on a pipe.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=1.0,
+    metavar="SECONDS",
+    help="With --watch: time between two looks.",
+)
+@click.option(
+    "--depth",
+    type=click.IntRange(min=0),
+    metavar="LEVELS",
+    help="Levels to show below the first.  [default: all]",
+)
+@click.option("--failed", is_flag=True, help="Only what has failed, and the way to it.")
+@click.option("--ascii", is_flag=True, help="Draw in ASCII.")
+@click.option(
+    "--app",
+    metavar="NAME|PID|SOCKET",
+    envvar="SPRAG_APP",
+    show_envvar=True,
+    help="Which app.  [default: the only one that runs]",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5.0,
+    metavar="SECONDS",
+    help="How long to wait for the app's answer.",
+)
+def tree(**options: Any) -> None:
+    """Show the living tree of a running app.
+
+    PATH is the service to begin with, as in shop/fleet/courier or fleet/courier.
+    """
+    from sprag_cli._tree import TreeOptions, show
+
+    sys.exit(show(TreeOptions(**options)))

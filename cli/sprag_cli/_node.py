@@ -1,0 +1,225 @@
+"""A node of the living tree, as an app tells it in JSON.
+
+Everything but ``name`` and ``state`` is optional, and what is not understood is passed over: an
+older command line reads a newer app. No function here recurses, so that no depth of tree can
+reach the recursion limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final, TypeAlias, cast
+
+from sprag_cli._exit import ClientExit, CommandError
+
+Node: TypeAlias = Mapping[str, object]
+
+_NAMES_LISTED: Final = 6
+_NAMES_COMPARED: Final = 1000
+
+
+class NoSuchService(CommandError):
+    """Raised when a path leads to no service of the tree."""
+
+    exit_code = ClientExit.NOT_FOUND
+
+    def __init__(self, path: str, parent: str, names: list[str], matches: list[str]) -> None:
+        """Say where the path breaks off.
+
+        Args:
+            path: The path as it was given.
+            parent: The path of the last service on the way that does exist.
+            names: The names of that service's children.
+            matches: The paths that look like the one given.
+        """
+        self.path = path
+        self.parent = parent
+        self.matches = matches
+        listed = ", ".join(names[:_NAMES_LISTED])
+        if len(names) > _NAMES_LISTED:
+            listed += f" and {len(names) - _NAMES_LISTED} more"
+        held = f"{parent} has {listed or 'no children'}"
+        remedy = f"did you mean {' or '.join(matches)}?" if matches else "'sprag tree' shows all"
+        super().__init__(f"no service {path!r} — {held} — {remedy}")
+
+
+@dataclass(frozen=True, slots=True)
+class Below:
+    """How much is under a node: services, and failed ones among them."""
+
+    services: int
+    failed: int
+
+
+def text_of(node: Node, key: str) -> str:
+    """Return the text under *key*, or ``""`` if there is none."""
+    value = node.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def number_of(node: Node, key: str) -> float | None:
+    """Return the number under *key*, or ``None`` if there is none."""
+    value = node.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
+
+
+def count_of(node: Node, key: str) -> int:
+    """Return the whole number under *key*, or 0 if there is none."""
+    return int(number_of(node, key) or 0)
+
+
+def mapping_of(node: Node, key: str) -> Node:
+    """Return the mapping under *key*, or an empty one if there is none."""
+    value = node.get(key)
+    return cast("Node", value) if isinstance(value, dict) else {}
+
+
+def children_of(node: Node) -> list[Node]:
+    """Return the children of *node* in start order."""
+    value = node.get("children")
+    if not isinstance(value, list):
+        return []
+    return [cast("Node", child) for child in cast("list[object]", value) if isinstance(child, dict)]
+
+
+def walk(root: Node, depth: int | None = None) -> Iterator[tuple[Node, list[bool]]]:
+    """Go through a tree, parents before children.
+
+    Args:
+        root: Where to begin.
+        depth: How many levels below the root to visit. ``None`` means all.
+
+    Yields:
+        The node and its trail: for each level from the root's children down to the node, whether
+        the way goes through the last child. The list is one and the same, changed at each step.
+    """
+    trail: list[bool] = []
+    pending: list[tuple[Node, int, bool]] = [(root, 0, True)]
+    while pending:
+        node, level, last = pending.pop()
+        if level:
+            del trail[level - 1 :]
+            trail.append(last)
+        yield node, trail
+        if depth is None or level < depth:
+            children = children_of(node)
+            newest = len(children) - 1
+            pending.extend(
+                (children[index], level + 1, index == newest) for index in range(newest, -1, -1)
+            )
+
+
+def is_failed(node: Node) -> bool:
+    """Tell whether the node itself has failed."""
+    return node.get("state") == "failed"
+
+
+def below(node: Node) -> Below:
+    """Count what is under *node*, without the node itself."""
+    services = failed = 0
+    for each, trail in walk(node):
+        if trail:
+            services += 1
+            failed += is_failed(each)
+    return Below(services, failed)
+
+
+def find(root: Node, path: str) -> Node:
+    """Return the node at *path*.
+
+    Args:
+        root: The root of the tree.
+        path: A full path (``shop/fleet/courier``) or one from the root's children on
+            (``fleet/courier``); the full one wins where both are possible.
+
+    Raises:
+        NoSuchService: The path leads nowhere. Names that look alike are listed.
+    """
+    parts = [part for part in path.split("/") if part]
+    if parts and parts[0] == text_of(root, "name"):
+        node, walked = _descend(root, parts[1:])
+        if walked == len(parts) - 1:
+            return node
+        if walked or _child(root, parts[0]) is None:
+            raise _nowhere(path, root, parts[1:], walked)
+    node, walked = _descend(root, parts)
+    if walked == len(parts):
+        return node
+    raise _nowhere(path, root, parts, walked)
+
+
+def only_failed(root: Node) -> Node | None:
+    """Return the tree without the branches in which nothing has failed.
+
+    Returns:
+        A copy that holds the failed services and the way to them, or ``None`` if there are none.
+    """
+    nodes, parents = _listed(root)
+    kept = [is_failed(node) for node in nodes]
+    for index in range(len(nodes) - 1, 0, -1):
+        kept[parents[index]] |= kept[index]
+    return _copy(nodes, parents, kept) if kept[0] else None
+
+
+def cut(root: Node, depth: int) -> Node:
+    """Return a copy that ends *depth* levels below the root.
+
+    A node whose children are left out says in ``hidden`` how many services are under it.
+    """
+    nodes, parents = _listed(root, depth)
+    copy: list[dict[str, object]] = []
+    for node, (_, trail) in zip(nodes, walk(root, depth), strict=True):
+        own = dict(node)
+        if len(trail) == depth and children_of(node):
+            own["hidden"] = below(node).services
+        copy.append(own)
+    return _copy(copy, parents, [True] * len(copy))
+
+
+def _child(node: Node, name: str) -> Node | None:
+    return next((child for child in children_of(node) if text_of(child, "name") == name), None)
+
+
+def _descend(node: Node, parts: list[str]) -> tuple[Node, int]:
+    for walked, part in enumerate(parts):
+        child = _child(node, part)
+        if child is None:
+            return node, walked
+        node = child
+    return node, len(parts)
+
+
+def _nowhere(path: str, root: Node, parts: list[str], walked: int) -> NoSuchService:
+    parent, _ = _descend(root, parts[:walked])
+    names = [text_of(child, "name") for child in children_of(parent)]
+    before = "/".join([text_of(root, "name"), *parts[:walked]])
+    alike = get_close_matches(parts[walked], names[:_NAMES_COMPARED], n=3)
+    return NoSuchService(path, before, names, [f"{before}/{name}" for name in alike])
+
+
+def _listed(root: Node, depth: int | None = None) -> tuple[list[Node], list[int]]:
+    nodes: list[Node] = []
+    parents: list[int] = []
+    way: list[int] = []
+    for node, trail in walk(root, depth):
+        del way[len(trail) :]
+        parents.append(way[-1] if way else -1)
+        way.append(len(nodes))
+        nodes.append(node)
+    return nodes, parents
+
+
+def _copy(
+    nodes: list[Node] | list[dict[str, object]], parents: list[int], kept: list[bool]
+) -> Node:
+    children: list[list[object]] = [[] for _ in nodes]
+    copies: list[dict[str, object]] = []
+    for index, node in enumerate(nodes):
+        copies.append({**node, "children": children[index]})
+        if kept[index] and index:
+            children[parents[index]].append(copies[index])
+    return copies[0]

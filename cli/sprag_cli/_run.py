@@ -1,0 +1,89 @@
+"""``sprag run``: load an app, run it, and end with its exit code.
+
+This module is the only one that loads sprag, and with it gevent; `_entry` has patched the
+standard library by then.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import cast
+
+import click
+
+import sprag
+from sprag import host
+from sprag_cli._exit import CommandError, RunExit
+from sprag_cli._load import load
+from sprag_cli._logs import LogFormat, configure
+from sprag_cli._render import render
+from sprag_cli._screen import screen_of
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the user asked of ``sprag run``.
+
+    Attributes:
+        target: ``module:attribute`` of the app.
+        name: What the app is called by ``sprag tree``. ``None`` leaves that to the app.
+        shutdown_timeout: Seconds the whole tree may take to stop.
+        log_format: ``auto``, ``console`` or ``json``.
+        log_level: The lowest level that is shown.
+        control: Whether to listen for ``sprag tree`` and its like.
+        tree: Whether to print the tree, on a terminal, once it is up.
+    """
+
+    target: str
+    name: str | None = None
+    shutdown_timeout: float = 30.0
+    log_format: LogFormat = "auto"
+    log_level: str = "info"
+    control: bool = True
+    tree: bool = True
+
+
+class NotStarted(CommandError):
+    """Raised when sprag refuses to run the tree."""
+
+    exit_code = RunExit.NEVER_CAME_UP
+
+
+def run(options: RunOptions) -> int:
+    """Carry out ``sprag run``: blocks until the app has ended.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CommandError: The target cannot be loaded or run; the error says why.
+    """
+    configure(options.log_format, options.log_level)
+    try:
+        root = cast("sprag.Service", load(options.target, is_service=_is_service))
+    except KeyboardInterrupt:
+        return RunExit.FORCED_INT
+
+    def show_tree() -> None:
+        screen = screen_of(sys.stdout)
+        if screen.terminal and options.tree:
+            node = sprag.to_json(root.snapshot())
+            lines = render(node, width=screen.width, now=time.time(), charset=screen.charset)
+            click.echo("\n".join(map(screen.painted, lines)), color=True)
+
+    try:
+        return host.run(
+            root,
+            name=options.name,
+            shutdown_timeout=options.shutdown_timeout,
+            control=options.control,
+            on_up=show_tree,
+        )
+    except sprag.SpragError as error:
+        raise NotStarted(str(error)) from error
+
+
+def _is_service(found: object) -> bool:
+    return isinstance(found, sprag.Service)

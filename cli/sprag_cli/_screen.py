@@ -1,0 +1,97 @@
+"""Where the output goes: how wide it is, what it can print, and whether in colour."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TextIO
+
+import click
+
+from sprag_cli._render import ASCII, UNICODE, Charset, Line, Tone
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_WIDTH_OFF_TERMINAL: Final = 120
+_WIDTH_LEAST: Final = 10
+
+_STYLES: Final[Mapping[Tone, Mapping[str, str | bool]]] = {
+    Tone.NAME: {"bold": True},
+    Tone.DIM: {"dim": True},
+    Tone.GOOD: {"fg": "green"},
+    Tone.BUSY: {"fg": "yellow"},
+    Tone.BAD: {"fg": "red", "bold": True},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What an output stream can show.
+
+    Attributes:
+        width: Cells per line.
+        height: Lines; of no meaning off a terminal.
+        charset: The characters it can print.
+        colour: Whether to colour.
+        terminal: Whether somebody looks at it.
+    """
+
+    width: int
+    height: int
+    charset: Charset
+    colour: bool
+    terminal: bool
+
+    def painted(self, line: Line) -> str:
+        """Return a line as text for this screen."""
+        if not self.colour:
+            return "".join(text for text, _ in line)
+        return "".join(
+            click.style(text, **_STYLES[tone])  # type: ignore[arg-type]
+            if tone in _STYLES
+            else text
+            for text, tone in line
+        )
+
+
+def screen_of(
+    stream: TextIO, environ: Mapping[str, str] | None = None, *, ascii_only: bool = False
+) -> Screen:
+    """Look at an output stream.
+
+    Args:
+        stream: The stream.
+        environ: Environment variables, for ``NO_COLOR``, ``FORCE_COLOR``, ``TERM`` and
+            ``COLUMNS``. ``None`` means those of the process.
+        ascii_only: Draw in ASCII even where the stream could print more.
+    """
+    environ = os.environ if environ is None else environ
+    terminal = stream.isatty()
+    colour = terminal and environ.get("TERM") != "dumb"
+    if environ.get("FORCE_COLOR"):
+        colour = True
+    if environ.get("NO_COLOR"):
+        colour = False
+    width, height = shutil.get_terminal_size((_WIDTH_OFF_TERMINAL, 24))
+    if not terminal:
+        columns = environ.get("COLUMNS", "")
+        width = int(columns) if columns.isdecimal() and int(columns) else _WIDTH_OFF_TERMINAL
+    unicode = not ascii_only and _prints_unicode(stream)
+    return Screen(
+        width=max(width, _WIDTH_LEAST),
+        height=height,
+        charset=UNICODE if unicode else ASCII,
+        colour=colour,
+        terminal=terminal,
+    )
+
+
+def _prints_unicode(stream: TextIO) -> bool:
+    drawn = "".join([*UNICODE.symbols.values(), UNICODE.branch, UNICODE.restarts, UNICODE.between])
+    try:
+        (drawn + UNICODE.ellipsis).encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -1,0 +1,196 @@
+"""``sprag tree``: the living tree of a running app."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from sprag_cli import _json
+from sprag_cli._client import Client, TimedOut
+from sprag_cli._discover import (
+    Found,
+    RunningApp,
+    SeveralApps,
+    choose,
+    find_apps,
+    runtime_directory,
+)
+from sprag_cli._exit import ClientExit, CommandError
+from sprag_cli._node import Node, below, cut, find, is_failed, number_of, only_failed, text_of
+from sprag_cli._render import duration, render
+from sprag_cli._screen import Screen, screen_of
+from sprag_cli._watch import Frame, facts_of, on_pipe, on_terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_ROOT_KEYS = ("app", "pid", "schema")
+_QUICK_LOOK = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class TreeOptions:
+    """What the user asked of ``sprag tree``.
+
+    Attributes:
+        path: The service to begin with. ``None`` means the root.
+        json: Print JSON instead of a picture.
+        watch: Show it again and again until Ctrl-C.
+        interval: Seconds between two looks.
+        depth: Levels to show below the first. ``None`` means all.
+        failed: Show only what has failed, and the way to it.
+        ascii: Draw in ASCII.
+        app: Name, pid or socket of the app. ``None`` means the only one that runs.
+        timeout: Seconds in which an answer must be there.
+    """
+
+    path: str | None = None
+    json: bool = False
+    watch: bool = False
+    interval: float = 1.0
+    depth: int | None = None
+    failed: bool = False
+    ascii: bool = False
+    app: str | None = None
+    timeout: float = 5.0
+
+
+def show(options: TreeOptions, *, sleep: Callable[[float], None] = time.sleep) -> int:
+    """Carry out ``sprag tree``.
+
+    Args:
+        options: What to show, and how.
+        sleep: What waits between two looks with ``--watch``.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CommandError: There is nothing to show; the error says why.
+    """
+    client = Client(find_app(options.app), timeout=options.timeout)
+    if options.watch:
+        return _watch(client, options, sleep)
+    root = client.tree()
+    node = _selected(root, options)
+    shown = only_failed(node) if options.failed else node
+    screen = screen_of(sys.stdout, ascii_only=options.ascii)
+    _write(sys.stdout, _text(root, node, shown, options, screen))
+    return ClientExit.FAILED if is_failed(node) or below(node).failed else ClientExit.WELL
+
+
+def find_app(asked: str | None) -> RunningApp:
+    """Return the app to talk to, and mention stale sockets on stderr.
+
+    Args:
+        asked: Name, pid or socket. ``None`` means the only one that runs.
+
+    Raises:
+        CommandError: There is none, or more than one.
+    """
+    if asked is not None and "/" in asked:
+        return choose(Found(Path()), asked)
+    found = find_apps(runtime_directory(os.environ, os.getuid()))
+    try:
+        app = choose(found, asked)
+    except SeveralApps as several:
+        raise SeveralApps(several.apps, asked, _uptimes(several.apps)) from None
+    if note := found.stale_note():
+        click.echo(f"sprag: {note}", err=True)
+    return app
+
+
+def _uptimes(apps: tuple[RunningApp, ...]) -> dict[Path, str]:
+    uptimes: dict[Path, str] = {}
+    for app in apps:
+        try:
+            uptime = number_of(Client(app, timeout=_QUICK_LOOK).tree(), "uptime")
+        except CommandError:
+            continue
+        if uptime is not None:
+            uptimes[app.socket] = f"up {duration(uptime)}"
+    return uptimes
+
+
+def _selected(root: Node, options: TreeOptions) -> Node:
+    return root if options.path is None else find(root, options.path)
+
+
+def _text(root: Node, node: Node, shown: Node | None, options: TreeOptions, screen: Screen) -> str:
+    if options.json:
+        return _as_json(root, node, shown, options)
+    if shown is None:
+        services = below(node).services
+        among = f" and the {services} services below it" if services else ""
+        return f"nothing is failed: {text_of(node, 'name')}{among}\n"
+    lines = render(
+        shown, width=screen.width, now=time.time(), charset=screen.charset, depth=options.depth
+    )
+    return "".join(f"{screen.painted(line)}\n" for line in lines)
+
+
+def _as_json(root: Node, node: Node, shown: Node | None, options: TreeOptions) -> str:
+    if shown is None:
+        shown = {**node, "children": []}
+    if options.depth is not None:
+        shown = cut(shown, options.depth)
+    shown = {**{key: root[key] for key in _ROOT_KEYS if key in root}, **shown}
+    return _json.dumps(shown, indent=None if options.watch else 2) + "\n"
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write all of *text*; a reader that has gone away (``| head``) is no error."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        _discard(stream)
+
+
+def _discard(stream: TextIO) -> None:
+    # What is left in the buffer would raise again when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _watch(client: Client, options: TreeOptions, sleep: Callable[[float], None]) -> int:
+    frames = _frames(client, options, sleep)
+    look = screen_of(sys.stdout, ascii_only=options.ascii)
+    try:
+        if look.terminal and not options.json:
+            on_terminal(frames, sys.stdout, client.app, options.interval)
+        else:
+            on_pipe(frames, sys.stdout)
+    except KeyboardInterrupt:
+        pass
+    except BrokenPipeError:
+        _discard(sys.stdout)
+    return ClientExit.WELL
+
+
+def _frames(
+    client: Client, options: TreeOptions, sleep: Callable[[float], None]
+) -> Iterator[Frame]:
+    """Look again and again; an app too busy to answer is shown as it was, for how long."""
+    frame: Frame | None = None
+    while True:
+        try:
+            root = client.tree()
+        except TimedOut:
+            if frame is None:
+                raise
+            frame = frame.late(options.timeout)
+        else:
+            screen = screen_of(sys.stdout, ascii_only=options.ascii)
+            node = _selected(root, options)
+            shown = only_failed(node) if options.failed else node
+            text = _text(root, node, shown, options, screen)
+            facts = () if shown is None else facts_of(shown, options.depth)
+            frame = Frame(text, facts, screen)
+        yield frame
+        sleep(options.interval)

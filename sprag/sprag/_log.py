@@ -1,0 +1,50 @@
+"""`self.log`: structlog in front, stdlib logging behind.
+
+structlog is imported on first use: it loads ssl, socket and threading, which must
+not happen before a program had its chance to patch them (gevent-traps 37). The
+processors are given here, so structlog's global configuration is neither read nor
+touched, and nothing is printed by a program that has not configured logging.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from structlog.stdlib import BoundLogger
+
+_target = logging.getLogger("sprag.service")
+
+
+def bound_logger(path: str, incarnation: int) -> BoundLogger:
+    """Return a logger whose records carry the service's path and incarnation."""
+    logger: BoundLogger = _unbound().bind(service=path, incarnation=incarnation)
+    return logger
+
+
+@cache
+def _unbound() -> Any:
+    import structlog  # noqa: PLC0415 - see above
+
+    return structlog.wrap_logger(
+        _target,
+        processors=[structlog.stdlib.filter_by_level, _to_record],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _to_record(
+    _logger: Any, _method: str, event_dict: MutableMapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Hand the fields over as ``record.sprag``, where no name clashes with logging's own."""
+    fields = dict(event_dict)
+    options = {
+        key: fields.pop(key) for key in ("exc_info", "stack_info", "stacklevel") if key in fields
+    }
+    event = fields.pop("event", "")
+    return (("%s", event), {**options, "extra": {"sprag": fields}})

@@ -1,0 +1,440 @@
+"""The Service: what users write."""
+
+from __future__ import annotations
+
+import contextvars
+import math
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from sprag._bus import EventBus, Listener
+from sprag._log import bound_logger
+from sprag._timers import TimerHandle
+from sprag_supervisor import (
+    Exit,
+    Node,
+    Reason,
+    Snapshot,
+    State,
+    StopReport,
+    Tree,
+    snapshot,
+)
+from sprag_supervisor import _clock, _ending, _guard, _supervising
+from sprag_supervisor._history import History
+from sprag_supervisor._holdings import Holdings
+from sprag_supervisor._node import current, is_active, is_within, path_of, settled
+from sprag_supervisor._pool import Parking
+from sprag_supervisor.exceptions import BadValue, UnknownService
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gevent import Greenlet
+    from structlog.stdlib import BoundLogger
+
+ServiceT = TypeVar("ServiceT", bound="Service")
+
+
+def current_service() -> Service | None:
+    """Return the service whose code is running, or None outside of any.
+
+    Hooks, timer calls, listeners and owned greenlets see their service; context
+    variables carry it into them.
+    """
+    return cast("Service | None", current.get())
+
+
+class Service(Node):
+    """A long-lived object with a managed life: subclass it and define hooks.
+
+    Policy is given as class keywords (``class Feed(Service, restart="transient")``);
+    a wrong one raises BadPolicy when the class is made:
+
+    - ``restart``: what my parent does when I end: ``"permanent"`` (default) restarts
+      me always, ``"transient"`` only after a failure, ``"temporary"`` never.
+    - ``shutdown``: seconds that my own stop steps may take (5.0), ``"brutal_kill"`` to
+      skip `on_drain` and `on_stop`, ``"infinity"`` for no limit.
+    - ``start_timeout``: seconds that `on_start` may take, None (default) for no limit.
+    - ``backoff``: a `Backoff` for the delay before my restarts, None (default) for none.
+    - ``significant``: my end may end my parent, see ``auto_shutdown``.
+    - ``strategy``: whom I restart when one of my children fails: ``"one_for_one"``
+      (default) the child, ``"one_for_all"`` all, ``"rest_for_one"`` it and those after it.
+    - ``max_restarts``, ``max_seconds``: with more than 3 restarts within 5.0 seconds I
+      give up, which is a failure my own parent sees.
+    - ``auto_shutdown``: ``"never"`` (default), ``"any_significant"`` or
+      ``"all_significant"``: I end cleanly when my significant children end by themselves.
+
+    A restarted service is the same object in its first state: all it held is released,
+    its attributes are dropped, and ``__init__`` runs again with the same arguments.
+    ``super().__init__()`` need not be called.
+
+    Define ``run(self)`` for a body that runs as long as the service does, in a greenlet
+    of its own after `on_start`: returning means finished, raising means crashed.
+    """
+
+    __slots__ = ("_bus_",)
+
+    _keeps_slots_ = True
+    _bus_: EventBus
+
+    def __init__(self) -> None:
+        """Take no arguments; subclasses take what they like."""
+
+    # -- hooks: define what you need ---------------------------------------------
+
+    def on_start(self) -> None:
+        """Hook: acquire what the service needs. It has started when this returns.
+
+        Runs after the construction, once the tree with its bus and providers exists,
+        in a greenlet that may block. Raising makes the start fail and releases all that
+        was acquired; raising `Ignore` leaves the service out, without a failure.
+        """
+
+    def on_drain(self) -> None:
+        """Hook: take no new work. The first step of a stop, parents before children.
+
+        May block, within the service's ``shutdown`` seconds. An exception is reported and
+        the stop goes on.
+        """
+
+    def on_stop(self) -> None:
+        """Hook: say goodbye. Runs after my children have stopped.
+
+        My own greenlets, timers and listeners still live. Also runs after a crash, if
+        `on_start` had returned. May block, within the ``shutdown`` seconds. An exception
+        is reported and the stop goes on.
+        """
+
+    # -- what a running service acquires -------------------------------------------
+
+    def interval(
+        self,
+        fn: Callable[..., object],
+        seconds: float,
+        *args: Any,
+        immediate: bool = False,
+        jitter: float = 0.0,
+    ) -> TimerHandle:
+        """Call ``fn(*args)`` every *seconds*, in a greenlet, until the service ends.
+
+        The rate is fixed, on a monotonic clock, without drift. There are never two calls
+        of it at once: due times that pass meanwhile become one call, made at once, and
+        are counted in the handle's ``missed``.
+
+        Args:
+            fn: May block. An exception is the service's crash.
+            seconds: Between the due times; above 0.
+            *args: Passed to *fn*.
+            immediate: Whether the first call is due now instead of in *seconds*.
+            jitter: Fraction of *seconds*, 0 to 1, by which each call may come later.
+
+        Returns:
+            A handle with ``cancel()``, ``ticks``, ``missed`` and ``active``.
+
+        Raises:
+            NotRunning: The service is neither starting nor running.
+            BadValue: An argument is out of range.
+        """
+        if not seconds > 0:
+            raise BadValue("seconds", seconds, "a number above 0")
+        if not 0 <= jitter <= 1:
+            raise BadValue("jitter", jitter, "a fraction, 0 to 1")
+        first = 0.0 if immediate else seconds
+        return self._timer_(fn, args, first=first, period=seconds, jitter=jitter)
+
+    def timeout(self, fn: Callable[..., object], seconds: float, *args: Any) -> TimerHandle:
+        """Call ``fn(*args)`` once, in *seconds* from now, in a greenlet.
+
+        Args:
+            fn: May block. An exception is the service's crash.
+            seconds: From now; 0 or more.
+            *args: Passed to *fn*.
+
+        Returns:
+            A handle with ``cancel()`` and ``active``.
+
+        Raises:
+            NotRunning: The service is neither starting nor running.
+            BadValue: An argument is out of range.
+        """
+        if not seconds >= 0:
+            raise BadValue("seconds", seconds, "a number, 0 or more")
+        return self._timer_(fn, args, first=seconds, period=None)
+
+    def _timer_(
+        self,
+        fn: Callable[..., object],
+        args: tuple[Any, ...],
+        *,
+        first: float,
+        period: float | None,
+        jitter: float = 0.0,
+    ) -> TimerHandle:
+        if not callable(fn):
+            raise BadValue("fn", fn, "something callable")
+        self._hold_("start a timer")
+        context = self._context_()
+        return TimerHandle(self, context, fn, args, first=first, period=period, jitter=jitter)
+
+    def spawn(self, fn: Callable[..., object], *args: Any, **kwargs: Any) -> Greenlet[..., Any]:
+        """Run ``fn(*args, **kwargs)`` in a greenlet that ends with the service.
+
+        An exception in it is the service's crash; ``get()`` raises it too. Killing the
+        greenlet yourself is a quiet end.
+
+        Raises:
+            NotRunning: The service is neither starting nor running.
+            BadValue: *fn* is not callable.
+        """
+        if not callable(fn):
+            raise BadValue("fn", fn, "something callable")
+        self._hold_("spawn a greenlet")
+        return _guard.spawn_managed(self, self._context_(), fn, args, kwargs)
+
+    def listen(self, event: str, fn: Callable[[Any], object]) -> Listener:
+        """Call ``fn(data)`` for every *event* emitted in this tree, until the service ends.
+
+        It runs in the emitter's greenlet and holds the emitter as long as it blocks.
+        Listeners are called in the order of subscription. An exception is this service's
+        crash, not the emitter's.
+
+        Returns:
+            A handle with ``cancel()`` and ``active``.
+
+        Raises:
+            NotRunning: The service is neither starting nor running.
+            BadValue: *fn* is not callable.
+        """
+        if not callable(fn):
+            raise BadValue("fn", fn, "something callable")
+        holdings = self._hold_("listen")
+        listener = self._bus_.subscribe(event, fn, self)
+        holdings.add_subscription(listener)
+        return listener
+
+    def emit(self, event: str, data: Any = None) -> None:
+        """Call every listener of *event* in this tree, in this greenlet, and return then.
+
+        Raises:
+            NotRunning: The service has never been part of a tree.
+        """
+        if self._tree_ is None:
+            raise _supervising.not_active(self, "emit")
+        self._bus_.publish(event, data)
+
+    def adopt(self, child: ServiceT, *, name: str | None = None, **policy: Any) -> ServiceT:
+        """Make *child* my child and start it; return it when it has started.
+
+        Blocks as long as the child's `on_start` does, and while another change of my
+        children is in progress.
+
+        Args:
+            child: A service that has no place in a tree.
+            name: Unique among my children. Default: the child's attribute ``name`` if it
+                has one, else its class's name, then ``Name-2``, ``Name-3``, …
+            **policy: Keywords that win over the class's, and survive restarts.
+
+        Raises:
+            StartFailed: The child or something below it could not be started; it names
+                the innermost service that failed. The child is not mine then.
+            NotRunning: I am neither starting nor running.
+            AlreadyAdopted: The child has a place in a tree already.
+            AlreadyStarted: *name* belongs to a running child.
+            AlreadyPresent: *name* belongs to a child that does not run.
+            BadPolicy: A policy keyword is unknown or wrong.
+            WouldDeadlock: I wait for the very hook that makes this call.
+        """
+        _supervising.adopt(self, child, name, policy)
+        return child
+
+    def add_cleanup(self, fn: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """Call ``fn(*args, **kwargs)`` when the service has ended, whatever the reason.
+
+        Clean-ups run last, in reverse order of registration; a failing one does not keep
+        the others from running.
+
+        Raises:
+            NotRunning: The service is neither starting nor running.
+            BadValue: *fn* is not callable.
+        """
+        if not callable(fn):
+            raise BadValue("fn", fn, "something callable")
+        self._hold_("add a clean-up").add_cleanup(fn, args, kwargs)
+
+    def service(self, name: str) -> Any:
+        """Return a provider of this tree by its name, or a service by its path.
+
+        Args:
+            name: A key of the app's providers, or names from the root's children
+                downwards, joined by slashes: ``"fleet/courier"``.
+
+        Raises:
+            NotRunning: The service has never been part of a tree.
+            UnknownService: There is none. The providers are listed.
+        """
+        tree = self._tree_
+        if tree is None:
+            raise _supervising.not_active(self, "look up a service")
+        provider = tree.providers.get(name)
+        if provider is not None:
+            return provider
+        found: Node | None = tree.root
+        for part in name.split("/"):
+            found = (found._children_ or {}).get(part) if found is not None else None
+        if found is None:
+            raise UnknownService(name, [*tree.providers, *(tree.root._children_ or {})])
+        return found
+
+    # -- life ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the service: as the root of a tree, or again below its parent.
+
+        Blocks until `on_start` has returned. A service that ran before comes back in its
+        first state.
+
+        Raises:
+            StartFailed: It, or something it adopts, could not be started.
+            AlreadyStarted: It runs, or is about to.
+            ChildRestarting: Its parent is restarting it already.
+            NotRunning: Its parent does not run.
+            WouldDeadlock: Its parent waits for the very hook that makes this call.
+        """
+        if self._parent_ is None:
+            _supervising.start_root(self)
+        else:
+            _supervising.start_again(self)
+
+    def stop(self, timeout: float | None = None) -> StopReport:
+        """Stop the service and everything below it, on purpose: nobody restarts it.
+
+        Children stop before their parents, the latest first. Blocks until all are down or
+        what would not die is named. Stopping something that does not run does nothing.
+        Several stops at once join one stop. From inside the service or its subtree the
+        stop is carried out after the caller has returned to the loop, and this returns a
+        report that `is_pending` at once.
+
+        Args:
+            timeout: Seconds for the whole subtree, after which everything left is killed;
+                None leaves it at each service's own ``shutdown``.
+
+        Returns:
+            What was clean, killed, and left behind.
+
+        Raises:
+            BadValue: *timeout* is negative.
+        """
+        if timeout is not None and not timeout >= 0:
+            raise BadValue("timeout", timeout, "seconds, 0 or more, or None")
+        tree = self._tree_
+        if tree is None:
+            return StopReport()
+        deadline = math.inf if timeout is None else _clock.now() + timeout
+        if is_within(current.get(), self):
+            tree.pool.launch(lambda: _ending.stop(self, deadline))
+            return StopReport(is_pending=True)
+        operation = _ending.stop(self, deadline)
+        report = StopReport()
+        parking = Parking()
+        while operation is not None:
+            operation.join(parking)
+            report = operation.report()
+            operation = self._op_
+        return report
+
+    def finish(self) -> None:
+        """End cleanly by yourself: "I am done", OTP's normal exit.
+
+        The restart type applies: a permanent service comes back, a transient one stays
+        finished, a temporary one leaves the tree. Does not block; from inside the service
+        it is carried out after the caller has returned to the loop.
+
+        Raises:
+            NotRunning: The service is neither starting nor running.
+        """
+        if not is_active(self):
+            raise _supervising.not_active(self, "finish")
+        incarnation = self._incarnation_
+        tree = self._tree_
+        assert tree is not None
+        if is_within(current.get(), self):
+            tree.pool.launch(lambda: _guard.finish(self, incarnation))
+        else:
+            _guard.finish(self, incarnation)
+
+    def wait(self, timeout: float | None = None) -> Exit | None:
+        """Wait until the service has ended for good: stopped, finished or failed.
+
+        Args:
+            timeout: Seconds; None waits as long as it takes.
+
+        Returns:
+            How it ended, or None when it has not within *timeout*.
+
+        Raises:
+            NotRunning: It was never started.
+        """
+        if self._state_ is State.NEW:
+            raise _supervising.not_active(self, "wait for its end")
+        until = None if timeout is None else _clock.now() + timeout
+        history = self._history_
+        if history is None:
+            history = self._history_ = History()
+        parking = Parking()
+        history.waiters.append(parking)
+        try:
+            while not settled(self) and (until is None or _clock.now() < until):
+                parking.park(until)
+        finally:
+            history.waiters.remove(parking)
+        if not settled(self):
+            return None
+        if history.exit is None:
+            finished = self._state_ is State.FINISHED
+            reason = Reason.FINISHED if finished else Reason.STOPPED
+            history.exit = Exit(reason, self._incarnation_)
+        return history.exit
+
+    def snapshot(self) -> Snapshot:
+        """Return a frozen picture of this service and everything below it, at any time."""
+        return snapshot(self)
+
+    @property
+    def log(self) -> BoundLogger:
+        """A structlog logger bound to the service's path and incarnation.
+
+        It writes to stdlib logging under ``sprag.service`` and is silent until that is
+        configured, as `sprag run` does.
+        """
+        return bound_logger(path_of(self), self._incarnation_)
+
+    def __repr__(self) -> str:
+        state = self._state_.value
+        return f"<{type(self).__name__} {path_of(self)!r} {state} #{self._incarnation_}>"
+
+    # -- for the engine ------------------------------------------------------------------
+
+    def _joined_(self, tree: Tree) -> None:
+        self._tree_ = tree
+        root = tree.root
+        self._bus_ = EventBus() if root is self else cast("Service", root)._bus_
+
+    def _run_hook_(self) -> Callable[[], object] | None:
+        body: Callable[[], object] | None = getattr(self, "run", None)
+        return body
+
+    def _hold_(self, action: str) -> Holdings:
+        if not is_active(self):
+            raise _supervising.not_active(self, action)
+        holdings = self._holdings_
+        if holdings is None:
+            holdings = self._holdings_ = Holdings()
+        return holdings
+
+    def _context_(self) -> contextvars.Context:
+        context = contextvars.copy_context()
+        if current.get() is not self:
+            context.run(current.set, self)
+        return context
+
+

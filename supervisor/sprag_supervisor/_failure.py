@@ -1,0 +1,105 @@
+"""A crash as it is remembered: flat, without live tracebacks.
+
+A kept exception would pin every frame and local of the crash (gevent-traps 24), and
+`traceback.format_exception` costs more than a whole restart. So a crash keeps
+(code, line) pairs and is formatted only when somebody looks.
+"""
+
+from __future__ import annotations
+
+import linecache
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sprag_supervisor import _clock
+
+if TYPE_CHECKING:
+    from types import CodeType, TracebackType
+
+_ENGINE: Final = str(Path(__file__).parent)
+_MAX_FRAMES: Final = 50
+_MAX_CHAIN: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One exception, remembered.
+
+    Attributes:
+        type: The exception's class name, qualified unless it is a builtin.
+        message: Its text.
+        at: Seconds since the epoch.
+        incarnation: Which life of the service it ended.
+        frames: The innermost (code, line) pairs, outermost first.
+        cause: What it was raised from, if anything.
+    """
+
+    type: str
+    message: str
+    at: float
+    incarnation: int
+    frames: tuple[tuple[CodeType, int], ...]
+    cause: Failure | None = None
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}" if self.message else self.type
+
+    def format(self) -> str:
+        """Return the traceback as Python prints it, the causes first."""
+        chain = [self]
+        while (cause := chain[-1].cause) is not None:
+            chain.append(cause)
+        between = "\nThe above exception was the direct cause of the following exception:\n\n"
+        return between.join(failure._format_one() for failure in reversed(chain))
+
+    def _format_one(self) -> str:
+        lines = ["Traceback (most recent call last):\n"] if self.frames else []
+        for code, line_number in self.frames:
+            lines.append(f'  File "{code.co_filename}", line {line_number}, in {code.co_name}\n')
+            source = linecache.getline(code.co_filename, line_number).strip()
+            if source:
+                lines.append(f"    {source}\n")
+        return "".join(lines) + f"{self}\n"
+
+
+def remember(
+    exception: BaseException, incarnation: int, *, cause: Failure | None = None
+) -> Failure:
+    """Make the record of *exception*, following its chain unless *cause* is given."""
+    chain = [exception]
+    if cause is None:
+        while len(chain) < _MAX_CHAIN:
+            last = chain[-1]
+            earlier = last.__cause__ or (None if last.__suppress_context__ else last.__context__)
+            if earlier is None or earlier in chain:
+                break
+            chain.append(earlier)
+    at = _clock.wall()
+    record = cause
+    for link in reversed(chain):
+        kind = type(link)
+        name = kind.__qualname__
+        if kind.__module__ not in ("builtins", "__main__"):
+            name = f"{kind.__module__}.{name}"
+        frames = _frames(link.__traceback__)
+        record = Failure(name, _text(link), at, incarnation, frames, record)
+    assert record is not None
+    return record
+
+
+def _text(exception: BaseException) -> str:
+    try:
+        return str(exception)
+    except Exception as broken:  # noqa: BLE001 - a user's __str__ must not end the supervisor
+        return f"<its __str__ raised {type(broken).__name__}>"
+
+
+def _frames(traceback: TracebackType | None) -> tuple[tuple[CodeType, int], ...]:
+    frames: list[tuple[CodeType, int]] = []
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_ENGINE):
+        traceback = traceback.tb_next  # how the engine came to call it helps nobody
+    while traceback is not None:
+        frames.append((traceback.tb_frame.f_code, traceback.tb_lineno))
+        traceback = traceback.tb_next
+    return tuple(frames[-_MAX_FRAMES:])

@@ -1,0 +1,172 @@
+"""The one wrapper around every managed callable.
+
+Nothing a service runs may end in gevent's hub: there it would be printed once more,
+and a SystemExit or KeyboardInterrupt would end the program past the supervisor
+(gevent-traps 10, 19). So every body runs under `guarded`, which decides once:
+
+- GreenletExit: somebody killed the greenlet. A quiet end.
+- SystemExit: the service asks the app to stop with that code.
+- KeyboardInterrupt: it is the program's, not the service's. Handed to the main
+  greenlet, which waits in `run()` or in the embedding program (trap 17).
+- anything else, a leaked Timeout included (trap 23): the service has crashed.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from gevent import Greenlet, GreenletExit, get_hub
+
+from sprag_supervisor import _ending
+from sprag_supervisor._decide import Reason
+from sprag_supervisor._failure import remember
+from sprag_supervisor._holdings import Holdings
+from sprag_supervisor._log import say
+from sprag_supervisor._node import context_of
+from sprag_supervisor._states import State
+
+if TYPE_CHECKING:
+    import contextvars
+    from collections.abc import Callable
+
+    from sprag_supervisor._node import Node
+
+
+def report(node: Node, incarnation: int, step: str, error: BaseException) -> None:
+    """Act on what left a managed callable of *node*. Does not block, never raises."""
+    if isinstance(error, GreenletExit):
+        return
+    if isinstance(error, SystemExit):
+        _ending.request_exit(node, error)
+    elif isinstance(error, KeyboardInterrupt):
+        interrupt_main(error)
+    else:
+        crash(node, incarnation, step, error)
+
+
+def interrupt_main(error: BaseException) -> None:
+    """Raise *error* in the main greenlet, from the hub, as gevent itself does."""
+    hub: Any = get_hub()
+    hub.loop.run_callback(hub.handle_system_error, type(error), error)
+
+
+def crash(node: Node, incarnation: int, step: str, error: BaseException) -> None:
+    """Take down the incarnation that *error* belongs to; a stale one is only logged."""
+    if node._incarnation_ != incarnation or node._tree_ is None:
+        say(logging.WARNING, node, "late crash of an older incarnation", error, late=incarnation)
+        return
+    operation = node._op_
+    if operation is not None:
+        operation.crashed(step, error)
+    elif node._state_ is State.RUNNING:
+        say(logging.ERROR, node, "service crashed", error, step=step)
+        failure = remember(error, incarnation)
+        _ending.launch(_ending.begin(node, Reason.CRASHED, failure))
+    else:
+        say(logging.WARNING, node, "late crash of a service that is down", error)
+
+
+def finish(node: Node, incarnation: int) -> None:
+    """End the incarnation cleanly: its `run` has returned, or it said that it is done."""
+    if node._incarnation_ != incarnation:
+        return
+    operation = node._op_
+    if operation is not None:
+        operation.finished()
+    elif node._state_ is State.RUNNING:
+        _ending.launch(_ending.begin(node, Reason.FINISHED))
+
+
+class Managed(Greenlet):  # type: ignore[type-arg]
+    """A greenlet that belongs to a service.
+
+    An exception is the service's crash; `get()`, `exception` and links see it as with
+    any greenlet, but gevent does not print it a second time.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        context: contextvars.Context,
+        fn: Callable[..., object],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        is_body: bool = False,
+    ) -> None:
+        super().__init__(None, *args, **kwargs)
+        self.gr_context = context
+        self._node = node
+        self._incarnation = node._incarnation_
+        self._holdings: Holdings | None = node._holdings_
+        self._fn = fn
+        self._is_body = is_body
+        self._failure: BaseException | None = None
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        node, incarnation = self._node, self._incarnation
+        try:
+            result = self._fn(*args, **kwargs)
+        except GreenletExit:
+            self._leave()
+            if self._is_body:
+                finish(node, incarnation)
+            raise
+        except BaseException as error:  # noqa: BLE001 - this is where crashes are caught
+            self._failure = error
+            self._leave()
+            report(node, incarnation, "run" if self._is_body else "greenlet", error)
+            return None
+        self._leave()
+        if self._is_body:
+            finish(node, incarnation)
+        return result
+
+    def _leave(self) -> None:
+        if self._holdings is not None:
+            self._holdings.drop_greenlet(self)
+            self._holdings = None
+
+    def successful(self) -> bool:
+        """Whether it ended without an exception; a kill counts as success, as in gevent."""
+        return self._failure is None and bool(super().successful())
+
+    @property
+    def exception(self) -> BaseException | None:
+        """What ended it, or None."""
+        return self._failure
+
+    @property
+    def exc_info(self) -> Any:
+        """The exception as a triple; empty without one."""
+        error = self._failure
+        return (type(error), error, error.__traceback__) if error is not None else ()
+
+    def _raise_exception(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+
+def spawn_managed(
+    node: Node,
+    context: contextvars.Context,
+    fn: Callable[..., object],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Managed:
+    """Start an owned greenlet; the caller has checked that the node is active."""
+    greenlet = Managed(node, context, fn, args, kwargs)
+    assert node._holdings_ is not None
+    node._holdings_.add_greenlet(greenlet)
+    greenlet.start()
+    return greenlet
+
+
+def spawn_body(node: Node, body: Callable[[], object]) -> None:
+    """Start the greenlet of a service's `run`."""
+    if node._holdings_ is None:
+        node._holdings_ = Holdings()
+    greenlet = Managed(node, context_of(node), body, (), {}, is_body=True)
+    node._holdings_.add_greenlet(greenlet)
+    greenlet.start()

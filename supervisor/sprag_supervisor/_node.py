@@ -1,0 +1,234 @@
+"""A node: one place in the tree, and the service that lives there, in one object.
+
+A `Service` *is* its node: the engine's slots lie inside the user's object, because a
+second object for each of 100,000 idle services would be paid for in memory, in
+creation and in every pass of the garbage collector. The slots have `_sunder_`
+names, which Python's own enum uses for the same purpose: a user's `self.state`,
+`self._state` and `self.children` stay theirs. Everything rare (children, resources,
+history, supervision) is made on first use.
+
+Who may write what:
+
+- ``_state_`` changes only through `move`.
+- STARTING and STOPPING are locks: ``_op_`` is the one operation in progress, and
+  whoever wants the same thing joins it.
+- ``_children_`` is changed by the holder of the node's turn, with one exception: a
+  temporary child that ends by itself leaves without asking.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import weakref
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+
+from sprag_supervisor import _clock
+from sprag_supervisor._policy import DEFAULT, Policy
+from sprag_supervisor._states import ACTIVE, MOVES, SETTLED, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gevent import Greenlet
+
+    from sprag_supervisor._ending import Ending
+    from sprag_supervisor._history import Exit, History
+    from sprag_supervisor._holdings import Holdings
+    from sprag_supervisor._pool import Call
+    from sprag_supervisor._starting import Starting
+    from sprag_supervisor._supervision import Supervision
+    from sprag_supervisor._tree import Tree
+
+current: Final[contextvars.ContextVar[Node | None]] = contextvars.ContextVar(
+    "sprag.current_service", default=None
+)
+"""The service whose code is running."""
+
+
+class Node:
+    """One place in the tree and its service; the base class of every Service."""
+
+    __slots__ = (
+        "__weakref__",
+        "_args_",
+        "_children_",
+        "_given_",
+        "_history_",
+        "_holdings_",
+        "_incarnation_",
+        "_kwargs_",
+        "_name_",
+        "_op_",
+        "_parent_",
+        "_policy_",
+        "_restarts_",
+        "_since_",
+        "_state_",
+        "_supervision_",
+        "_tree_",
+    )
+
+    _class_policy_: ClassVar[Policy] = DEFAULT
+    _keeps_slots_: ClassVar[bool] = True
+    """In the class's own dict: its slots are the engine's and survive a restart."""
+    _is_supervisor_: ClassVar[bool] = False
+    _stops_together_: ClassVar[bool] = False
+    """Children are stopped at the same time instead of one after another (otp-rules 46)."""
+
+    _args_: tuple[Any, ...]
+    _children_: dict[str, Node] | None
+    _given_: dict[str, object] | None
+    """Policy given when it was adopted; wins over the class's and survives restarts."""
+    _history_: History | None
+    _holdings_: Holdings | None
+    _incarnation_: int
+    _kwargs_: dict[str, Any] | None
+    _name_: str | None
+    _op_: Starting | Ending | None
+    _parent_: Node | None
+    _policy_: Policy
+    _restarts_: int
+    _since_: float
+    """Monotonic time at which it came up or went down."""
+    _state_: State
+    _supervision_: Supervision | None
+    _tree_: Tree | None
+
+    def __init_subclass__(cls, **policy: object) -> None:
+        """Check the policy keywords of the class: ``class Feed(Service, restart="transient")``."""
+        super().__init_subclass__()
+        if policy:
+            cls._class_policy_ = cls._class_policy_.with_(policy)
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make the node before any ``__init__`` runs, which need not call this class's."""
+        self = super().__new__(cls)
+        self._args_ = args
+        self._kwargs_ = kwargs or None
+        self._state_ = State.NEW
+        self._policy_ = cls._class_policy_
+        self._incarnation_ = self._restarts_ = 0
+        self._since_ = 0.0
+        self._children_ = self._given_ = self._history_ = self._holdings_ = None
+        self._name_ = self._op_ = self._parent_ = self._supervision_ = self._tree_ = None
+        return self
+
+    # -- hooks -----------------------------------------------------------------
+
+    def on_start(self) -> None:
+        """Acquire what the service needs."""
+
+    def on_drain(self) -> None:
+        """Take no new work."""
+
+    def on_stop(self) -> None:
+        """Say goodbye."""
+
+    def _prepare_(self) -> None:
+        """Do what comes before `on_start` and must not depend on a user's super() call."""
+
+    def _run_hook_(self) -> Callable[[], object] | None:
+        """Return the body that runs as long as the service does, if the class has one."""
+        return None
+
+    def _joined_(self, tree: Tree) -> None:
+        """Take note of the tree: called whenever the node gets its place in one."""
+        self._tree_ = tree
+
+
+def move(node: Node, to: State) -> None:
+    """Move *node* to another state: the only place where states change."""
+    assert to in MOVES[node._state_], f"{path_of(node)}: {node._state_.value} -> {to.value}"
+    node._state_ = to
+
+
+def settled(node: Node) -> bool:
+    """Whether the node has ended and will not come back by itself."""
+    return node._state_ in SETTLED
+
+
+def is_active(node: Node) -> bool:
+    """Whether the node may acquire things now."""
+    return node._state_ in ACTIVE
+
+
+def lineage(node: Node) -> Iterator[Node]:
+    """Yield the node and its parents up to the root."""
+    above: Node | None = node
+    while above is not None:
+        yield above
+        above = above._parent_
+
+
+def name_of(node: Node) -> str:
+    """Return the node's name in its tree, or the name it would have."""
+    return node._name_ or type(node).__name__
+
+
+def path_of(node: Node) -> str:
+    """Return the names from the root down, joined by slashes."""
+    return "/".join(reversed([name_of(above) for above in lineage(node)]))
+
+
+def is_within(node: Node | None, root: Node) -> bool:
+    """Whether *node* is *root* or lies below it."""
+    return node is not None and any(above is root for above in lineage(node))
+
+
+def reset(node: Node) -> None:
+    """Bring the object back to its first state: no attributes, ``__init__`` run again.
+
+    The constructor's arguments are the same objects as the first time.
+    """
+    attributes = getattr(node, "__dict__", None)
+    if attributes:
+        attributes.clear()
+    for descriptor in _slots_of(type(node)):
+        try:
+            descriptor.__delete__(node)
+        except AttributeError:
+            continue  # was never set
+    node._policy_ = type(node)._class_policy_
+    type(node).__init__(node, *node._args_, **(node._kwargs_ or {}))
+    if node._given_:
+        node._policy_ = node._policy_.with_(node._given_)
+
+
+_slot_cache: weakref.WeakKeyDictionary[type, tuple[Any, ...]] = weakref.WeakKeyDictionary()
+
+
+def _slots_of(cls: type[Node]) -> tuple[Any, ...]:
+    """Return the descriptors of the slots that users' classes have added."""
+    found = _slot_cache.get(cls)
+    if found is None:
+        descriptors: list[Any] = []
+        for base in cls.__mro__:
+            if "_keeps_slots_" in base.__dict__:
+                continue
+            names = base.__dict__.get("__slots__", ())
+            for name in (names,) if isinstance(names, str) else tuple(names):
+                if name in ("__dict__", "__weakref__"):
+                    continue
+                private = name.startswith("__") and not name.endswith("__")
+                mangled = f"_{base.__name__.lstrip('_')}{name}" if private else name
+                if (descriptor := base.__dict__.get(mangled)) is not None:
+                    descriptors.append(descriptor)
+        found = _slot_cache[cls] = tuple(descriptors)
+    return found
+
+
+def context_of(node: Node, base: contextvars.Context | None = None) -> contextvars.Context:
+    """Return a context in which *node* is the current service.
+
+    A copy of *base*; a fresh one, holding nothing else, without it.
+    """
+    context = contextvars.Context() if base is None else base.copy()
+    context.run(current.set, node)
+    return context
+
+
+def uptime_of(node: Node) -> float | None:
+    """Return the seconds since the node came up, or None while it is down."""
+    if node._state_ is State.RUNNING:
+        return _clock.now() - node._since_
+    return None

@@ -1,0 +1,139 @@
+"""What a service asks for: how it is restarted, stopped, and how it supervises.
+
+A `Policy` is frozen and checked when it is made, so a misspelt value raises where
+it was written (`bad_combination`s: otp-rules 63), and one object serves all
+instances of a class. Pure: no gevent, no clock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, cast, get_args
+
+from sprag_supervisor.exceptions import BadPolicy, choices
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
+Restart = Literal["permanent", "transient", "temporary"]
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+AutoShutdown = Literal["never", "any_significant", "all_significant"]
+Shutdown = float | Literal["brutal_kill", "infinity"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """The delay before a service is restarted: exponential, capped, with jitter.
+
+    The n-th restart in a row waits ``initial * factor ** (n - 1)`` seconds, at most
+    *maximum*, give or take the fraction *jitter*. A run of at least *reset_after*
+    seconds starts the row anew.
+
+    Raises:
+        BadPolicy: A value is out of range.
+    """
+
+    initial: float = 0.1
+    maximum: float = 30.0
+    factor: float = 2.0
+    jitter: float = 0.1
+    reset_after: float = 60.0
+
+    def __post_init__(self) -> None:
+        _check_number("backoff.initial", self.initial, minimum=0.0)
+        _check_number("backoff.maximum", self.maximum, minimum=self.initial)
+        _check_number("backoff.factor", self.factor, minimum=1.0)
+        _check_number("backoff.jitter", self.jitter, minimum=0.0, maximum=1.0)
+        _check_number("backoff.reset_after", self.reset_after, minimum=0.0)
+
+    def delay(self, restarts_in_a_row: int, random: Random) -> float:
+        """Return the seconds to wait before restart number *restarts_in_a_row* (from 1)."""
+        try:
+            delay = self.initial * self.factor ** (restarts_in_a_row - 1)
+        except OverflowError:
+            delay = self.maximum
+        delay = min(delay, self.maximum)
+        return delay * (1.0 + self.jitter * (2.0 * random.random() - 1.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """All keywords a service class, its constructor's owner or `adopt` may give."""
+
+    restart: Restart = "permanent"
+    shutdown: Shutdown = 5.0
+    start_timeout: float | None = None
+    backoff: Backoff | None = None
+    significant: bool = False
+    strategy: Strategy = "one_for_one"
+    max_restarts: int = 3
+    max_seconds: float = 5.0
+    auto_shutdown: AutoShutdown = "never"
+
+    def __post_init__(self) -> None:
+        _check_choice("restart", self.restart, get_args(Restart))
+        _check_choice("strategy", self.strategy, get_args(Strategy))
+        _check_choice("auto_shutdown", self.auto_shutdown, get_args(AutoShutdown))
+        if self.shutdown not in ("brutal_kill", "infinity"):
+            if isinstance(self.shutdown, str):
+                accepted = "seconds, " + choices(self.shutdown, ("brutal_kill", "infinity"))
+                raise BadPolicy("shutdown", self.shutdown, accepted)
+            _check_number("shutdown", self.shutdown, minimum=0.0)
+        if self.start_timeout is not None:
+            _check_number("start_timeout", self.start_timeout, minimum=0.0)
+        if self.backoff is not None and not isinstance(self.backoff, Backoff):
+            raise BadPolicy("backoff", self.backoff, "sprag.Backoff(...) or None")
+        if not isinstance(self.significant, bool):
+            raise BadPolicy("significant", self.significant, "True or False")
+        if isinstance(self.max_restarts, bool) or not isinstance(self.max_restarts, int):
+            raise BadPolicy("max_restarts", self.max_restarts, "a whole number, 0 or more")
+        _check_number("max_restarts", self.max_restarts, minimum=0)
+        _check_number("max_seconds", self.max_seconds, minimum=0.0)
+        if self.max_seconds == 0:
+            raise BadPolicy("max_seconds", self.max_seconds, "seconds above 0")
+        if self.significant and self.restart == "permanent":
+            # otp-rules 63: it would be started again, so its end can never shut anything down.
+            raise BadPolicy("significant", True, "restart='transient' or 'temporary' with it")
+
+    @property
+    def own_seconds(self) -> float:
+        """Seconds that the service's own stop steps may take; infinite for "infinity"."""
+        if self.shutdown == "infinity":
+            return math.inf
+        if self.shutdown == "brutal_kill":
+            return 0.0
+        return cast("float", self.shutdown)
+
+    def with_(self, given: Mapping[str, object]) -> Policy:
+        """Return this policy with the keywords *given* laid over it.
+
+        Raises:
+            BadPolicy: A keyword is unknown or its value is not accepted.
+        """
+        if not given:
+            return self
+        for keyword in given:
+            if keyword not in KEYWORDS:
+                raise BadPolicy(keyword, keyword, choices(keyword, KEYWORDS))
+        return dataclasses.replace(self, **given)  # type: ignore[arg-type]
+
+
+def _check_choice(keyword: str, given: object, accepted: tuple[str, ...]) -> None:
+    if given not in accepted:
+        raise BadPolicy(keyword, given, choices(given, accepted))
+
+
+def _check_number(
+    keyword: str, given: object, *, minimum: float, maximum: float = math.inf
+) -> None:
+    is_number = isinstance(given, int | float) and not isinstance(given, bool)
+    if not is_number or not minimum <= cast("float", given) <= maximum:
+        upper = f" to {maximum:g}" if maximum != math.inf else " or more"
+        raise BadPolicy(keyword, given, f"a number, {minimum:g}{upper}")
+
+
+KEYWORDS: Final = tuple(field.name for field in dataclasses.fields(Policy))
+DEFAULT: Final = Policy()

@@ -1,0 +1,326 @@
+"""Engine greenlets: where hooks, ticks and clean-ups run.
+
+The hard part. User code must never run in a greenlet that the engine cannot do
+without: it may block for ever, swallow its kill, or be interrupted half-way by a
+Timeout of somebody else. A fresh greenlet for every hook would be safe, but costs
+more than a whole restart. So hooks run in pooled greenlets, entered by a direct
+switch that does not pass through the hub:
+
+- `Parking` is how one greenlet waits: for a call, for a deadline, or for a poke.
+  Whoever pokes it only has to schedule one callback; a poke that comes early is
+  kept, one that comes late finds nobody and is dropped.
+- `Call` is one run of a body in a pooled greenlet. When the body returns without
+  having blocked, control comes straight back to the parked caller: two switches.
+  When it blocks, its greenlet goes to the hub like any other, and the caller stays
+  parked until the call is done, its deadline passes, or it is poked.
+- A call that will not die is *abandoned*: its greenlet is no longer the pool's, and
+  whoever made the call reports it as a straggler.
+
+A pooled greenlet is always begun from the hub. A greenlet inherits the recursion
+depth of the one that first switches to it, so a tree started from nested `on_start`
+hooks, each in its own greenlet, may be as deep as memory allows.
+
+``waited_on_by`` makes the graph of who waits for whom readable, which is how a call
+that could only end in a deadlock is recognised (`_turn`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
+
+from gevent import GreenletExit, get_hub, getcurrent
+from greenlet import greenlet
+
+from sprag_supervisor import _clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gevent.hub import Hub
+
+_MAX_IDLE: Final = 8
+_QUIET_SECONDS: Final = 1.0
+
+
+class Parking:
+    """A place where one greenlet waits. Lets exceptions thrown into that greenlet through."""
+
+    __slots__ = ("_delivery", "_greenlet", "_poked")
+
+    def __init__(self) -> None:
+        self._greenlet: Any = None  # Invariant: set exactly while its owner is switched away here
+        self._poked = False
+        self._delivery: Any = None
+
+    @property
+    def greenlet(self) -> greenlet | None:
+        """The greenlet that waits here now, if any."""
+        parked: greenlet | None = self._greenlet
+        return parked
+
+    def park(self, until: float | None = None) -> None:
+        """Wait until poked, or until the monotonic time *until*; return at once if poked before.
+
+        May return early: callers loop over their condition.
+        """
+        if self._poked:
+            self._poked = False
+            return
+        timer = None
+        if until is not None:
+            timer = _clock.call_later(until - _clock.now(), self._deliver)
+        self._greenlet = getcurrent()
+        try:
+            get_hub().switch()
+        finally:
+            self._greenlet = None
+            if timer is not None:
+                timer.close()
+
+    def poke(self) -> None:
+        """Wake the waiting greenlet in the next turn of the loop. Callable from the hub."""
+        if self._greenlet is None:
+            self._poked = True
+        elif self._delivery is None:
+            self._delivery = get_hub().loop.run_callback(self._deliver)
+
+    def _deliver(self) -> None:
+        self._delivery = None
+        parked = self._greenlet
+        if parked is None:
+            self._poked = True
+        else:
+            self._greenlet = None
+            parked.switch()
+
+
+class Call:
+    """One run of a body in a pooled greenlet.
+
+    Attributes:
+        done: Whether the body has ended.
+        error: What it raised, if anything; any BaseException.
+    """
+
+    __slots__ = ("_body", "_parking", "_worker", "done", "error")
+
+    def __init__(self, body: Callable[[], object]) -> None:
+        self._body = body
+        self._parking: Parking | None = None
+        self._worker: _Worker | None = None
+        self.done = False
+        self.error: BaseException | None = None
+
+    def wait(self, until: float | None = None) -> None:
+        """Wait in the caller's parking until the call is done, poked or at *until*."""
+        assert self._parking is not None
+        if not self.done:
+            self._parking.park(until)
+
+    def kill(self) -> None:
+        """Raise GreenletExit where the body blocks, in the next turn of the loop."""
+        worker = self._worker
+        if worker is not None:
+            get_hub().loop.run_callback(self._throw, worker)
+
+    def _throw(self, worker: _Worker) -> None:
+        # In the hub, so nothing can have happened between this test and the throw.
+        if worker.call is self:
+            worker.throw(GreenletExit)
+
+    def abandon(self) -> greenlet | None:
+        """Give up on a call that does not end; return its greenlet, for its stack."""
+        worker = self._worker
+        if worker is not None:
+            worker.abandoned = True
+            worker.waited_on_by.clear()
+        self._parking = None
+        return worker
+
+    def run(self) -> None:
+        """Run the body. Never raises."""
+        try:
+            self._body()
+        except BaseException as error:  # noqa: BLE001 - whoever made the call decides
+            self.error = error
+        self._body = _nothing
+        self._worker = None
+        self.done = True
+
+
+def _nothing() -> None:
+    pass
+
+
+def _exc_info(error: BaseException) -> tuple[type[BaseException], BaseException, Any]:
+    return type(error), error, error.__traceback__
+
+
+class _Worker(greenlet):
+    """A pooled greenlet: runs one call after another."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(parent=pool.hub)
+        self.pool = pool
+        self.call: Call | None = None
+        self.begun = False
+        self.abandoned = False
+        self.waited_on_by: list[greenlet] = []
+
+    def run(self, call: Call) -> None:
+        pool = self.pool
+        hub = pool.hub
+        next_call: Call | None = call
+        while next_call is not None:
+            self.call = next_call
+            next_call.run()
+            self.call = None
+            self.waited_on_by.clear()
+            if self.abandoned:
+                return
+            parking = next_call._parking
+            if parking is None and next_call.error is not None:
+                hub.handle_error(self, *_exc_info(next_call.error))  # a bug of the engine
+            next_call = None
+            pool.take_back(self)
+            if parking is None:
+                next_call = hub.switch()
+            elif (parked := parking._greenlet) is None:
+                parking._poked = True
+                next_call = hub.switch()
+            else:
+                parking._greenlet = None
+                next_call = parked.switch()
+
+
+class Pool:
+    """The engine greenlets of one hub. Idle ones are few and go when it is quiet."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub: Any = hub
+        self.idle: list[_Worker] = []
+        self.trees = 0
+        self._retiring = False
+        self._quiet: _clock.Timer | None = None
+        self._used = False
+
+    def enter_and_wait(self, call: Call, parking: Parking, until: float | None = None) -> None:
+        """Run *call* in a pooled greenlet and wait for it, at most until *until*.
+
+        Returns early when *parking* is poked. What is thrown into the waiting
+        greenlet passes through; the call goes on, and can be waited for again.
+        """
+        call._parking = parking
+        current = getcurrent()
+        worker = self._take()
+        call._worker = worker
+        worker.waited_on_by.append(current)
+        if not worker.begun:
+            # From the hub, for the sake of the recursion depth.
+            worker.begun = True
+            self.hub.loop.run_callback(worker.switch, call)
+            call.wait(until)
+            return
+        timer = None
+        if until is not None:
+            timer = _clock.call_later(until - _clock.now(), parking._deliver)
+        parking._greenlet = current
+        try:
+            worker.switch(call)
+        finally:
+            parking._greenlet = None
+            if timer is not None:
+                timer.close()
+
+    def launch(self, body: Callable[[], object]) -> None:
+        """Run *body* in a pooled greenlet in the next turn of the loop. Callable from the hub."""
+        self.hub.loop.run_callback(self.enter, Call(body))
+
+    def enter(self, call: Call) -> None:
+        """Run *call* in a pooled greenlet now. Only for callbacks in the hub."""
+        worker = self._take()
+        worker.begun = True
+        call._worker = worker
+        worker.switch(call)
+
+    def _take(self) -> _Worker:
+        self._used = True
+        while self.idle:
+            worker = self.idle.pop()
+            if not worker.dead:  # somebody may have killed it while it waited
+                return worker
+        return _Worker(self)
+
+    def take_back(self, worker: _Worker) -> None:
+        """Put a greenlet that has done its work among the idle ones."""
+        self.idle.append(worker)
+        if len(self.idle) > _MAX_IDLE and not self._retiring:
+            self._retiring = True
+            self.hub.loop.run_callback(self._retire, _MAX_IDLE)
+        elif self._quiet is None:
+            self._used = False
+            self._quiet = _clock.call_later(_QUIET_SECONDS, self._when_quiet, ref=False)
+
+    def drain(self) -> None:
+        """End all idle greenlets in the next turn of the loop: the last tree has ended."""
+        if self._quiet is not None:
+            self._quiet.close()
+            self._quiet = None
+        self.hub.loop.run_callback(self._retire, 0)
+
+    def _retire(self, keep: int) -> None:
+        self._retiring = False
+        while len(self.idle) > keep:
+            worker = self.idle.pop()
+            if not worker.dead:
+                worker.switch(None)
+
+    def _when_quiet(self) -> None:
+        self._quiet = None
+        if not self._used:
+            self._retire(0)
+        elif self.idle:
+            self._used = False
+            self._quiet = _clock.call_later(_QUIET_SECONDS, self._when_quiet, ref=False)
+
+
+_pools: dict[Any, Pool] = {}
+_parting: WeakSet[Pool] = WeakSet()
+
+
+def join_pool(hub: Hub) -> Pool:
+    """Return the pool of *hub*, made on first use, for one more tree."""
+    pool = _pools.get(hub)
+    if pool is None:
+        pool = _pools[hub] = Pool(hub)
+    pool.trees += 1
+    return pool
+
+
+def leave_pool(pool: Pool) -> None:
+    """Say that a tree has ended; with the last one of its hub the pool goes too."""
+    pool.trees -= 1
+    if pool.trees == 0:
+        _pools.pop(pool.hub, None)
+        _parting.add(pool)
+        pool.drain()
+
+
+def idle_greenlets() -> list[greenlet]:
+    """Return the greenlets that wait in a pool for work; leak checks ignore them."""
+    return [worker for pool in (*_pools.values(), *_parting) for worker in pool.idle]
+
+
+def waiting_for(current: greenlet) -> Iterator[greenlet]:
+    """Yield every greenlet that cannot go on before *current* does, itself first."""
+    seen: set[int] = set()
+    pending = [current]
+    while pending:
+        one = pending.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        if isinstance(one, _Worker):
+            pending.extend(one.waited_on_by)

@@ -1,0 +1,66 @@
+"""What a stop did."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Outcome(enum.Enum):
+    """How the end of one service went."""
+
+    CLEAN = "clean"
+    ERROR = "error"
+    """Something raised while it stopped."""
+    KILLED = "killed"
+    """Something had to be killed at a deadline, and died."""
+    STRAGGLER = "straggler"
+    """Something swallowed its kill and was left behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopEntry:
+    """One thing that was not clean.
+
+    Attributes:
+        path: The service.
+        incarnation: Which life of it.
+        outcome: What happened.
+        step: Where: on_drain, on_stop, clean-up, greenlet, listener, on_start, run.
+        detail: The error's text, or the stack of what was left behind.
+    """
+
+    path: str
+    incarnation: int
+    outcome: Outcome
+    step: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopReport:
+    """What a stop did, service by service.
+
+    Attributes:
+        clean: How many services ended as they should.
+        errors: How many raised something while they ended.
+        killed: How many had something killed at a deadline.
+        stragglers: How many left something behind that swallowed its kill.
+        seconds: How long the stop took.
+        entries: One for everything that was not clean, in the order it happened.
+        is_pending: The stop was asked for from inside and is yet to be carried out;
+            the counts say nothing.
+    """
+
+    clean: int = 0
+    errors: int = 0
+    killed: int = 0
+    stragglers: int = 0
+    seconds: float = 0.0
+    entries: tuple[StopEntry, ...] = ()
+    is_pending: bool = False
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing raised, was killed or was left behind."""
+        return not self.entries

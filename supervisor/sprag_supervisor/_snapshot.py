@@ -1,0 +1,129 @@
+"""A frozen picture of a subtree, taken at any time and without blocking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sprag_supervisor import _clock
+from sprag_supervisor._node import name_of, path_of, uptime_of
+from sprag_supervisor._states import State
+
+if TYPE_CHECKING:
+    from sprag_supervisor._failure import Failure
+    from sprag_supervisor._node import Node
+    from sprag_supervisor._policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """How much a service holds at the moment."""
+
+    greenlets: int = 0
+    timers: int = 0
+    listeners: int = 0
+    cleanups: int = 0
+
+
+_NOTHING = Owned()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One service as it was when the picture was taken, and its children.
+
+    Attributes:
+        name: Its name below its parent.
+        path: The names from the root down, joined by slashes.
+        class_name: Its class.
+        kind: "worker" or "supervisor".
+        state: Where in its life it is.
+        incarnation: How often it has been started, by whomever.
+        restarts: How often it was restarted automatically, group restarts included.
+        uptime: Seconds since it came up; None while it is down.
+        started_at: When it came up, in seconds since the epoch; None while it is down.
+        ended_at: When it went down, likewise; None while it is up or new.
+        policy: What it asks for, with what `adopt` was given.
+        owned: What it holds.
+        failures: Its last crashes, the latest last.
+        next_try: Seconds until its next start, while it waits for its backoff.
+        children: In start order.
+    """
+
+    name: str
+    path: str
+    class_name: str
+    kind: str
+    state: State
+    incarnation: int
+    restarts: int
+    uptime: float | None
+    started_at: float | None
+    ended_at: float | None
+    policy: Policy
+    owned: Owned
+    failures: tuple[Failure, ...]
+    next_try: float | None
+    children: tuple[Snapshot, ...]
+
+    @property
+    def last_failure(self) -> Failure | None:
+        """The latest crash that is remembered."""
+        return self.failures[-1] if self.failures else None
+
+
+def snapshot(root: Node) -> Snapshot:
+    """Take a picture of *root* and everything below it. Does not switch greenlets."""
+    now, wall = _clock.now(), _clock.wall()
+    # Children first, as a loop over a stack: no depth of tree meets the recursion limit.
+    done: dict[Node, Snapshot] = {}
+    stack: list[tuple[Node, str, bool]] = [(root, path_of(root), False)]
+    while stack:
+        node, path, children_done = stack.pop()
+        children = node._children_
+        if children and not children_done:
+            stack.append((node, path, True))
+            stack.extend((child, f"{path}/{name_of(child)}", False) for child in children.values())
+            continue
+        pictures = tuple([done.pop(child) for child in children.values()]) if children else ()
+        done[node] = _picture(node, path, pictures, now, wall)
+    return done[root]
+
+
+def _picture(
+    node: Node, path: str, children: tuple[Snapshot, ...], now: float, wall: float
+) -> Snapshot:
+    uptime = uptime_of(node)
+    down = node._incarnation_ > 0 and uptime is None and node._op_ is None
+    history = node._history_
+    next_try = None if history is None else history.next_try
+    return Snapshot(
+        name_of(node),
+        path,
+        type(node).__name__,
+        "supervisor" if node._is_supervisor_ else "worker",
+        node._state_,
+        node._incarnation_,
+        node._restarts_,
+        uptime,
+        None if uptime is None else wall - uptime,
+        wall - (now - node._since_) if down else None,
+        node._policy_,
+        owned_by(node),
+        () if history is None else tuple(history.failures),
+        None if next_try is None else max(next_try - now, 0.0),
+        children,
+    )
+
+
+def owned_by(node: Node) -> Owned:
+    """Count what the node holds."""
+    holdings = node._holdings_
+    if holdings is None:
+        return _NOTHING
+    return Owned(
+        len(holdings.greenlets or ()) + len(holdings.calls or ()),
+        len(holdings.timers or ()),
+        len(holdings.subscriptions or ()),
+        len(holdings.cleanups or ()),
+    )

@@ -1,0 +1,262 @@
+"""The start of an incarnation: first state, on_start, run; or all of it undone.
+
+`start` works in the greenlet that asks, which for `adopt` is the user's own. The
+user's code runs in a pooled greenlet beside it: so a start can be timed, aborted by
+a stop, or aborted because something the service has already spawned crashed. What is
+thrown into the waiting greenlet (a kill, a Timeout around `adopt`) aborts the start
+as well, is held back while the start is undone, and raised afterwards.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import math
+from typing import TYPE_CHECKING
+
+from gevent import GreenletExit
+
+from sprag_supervisor import _clock, _ending, _guard
+from sprag_supervisor._decide import Reason
+from sprag_supervisor._ending import KILL_GRACE, Ending
+from sprag_supervisor._failure import remember
+from sprag_supervisor._log import say
+from sprag_supervisor._node import Node, context_of, move, path_of, reset
+from sprag_supervisor._pool import Call, Parking
+from sprag_supervisor._states import State
+from sprag_supervisor._supervision import attend_soon
+from sprag_supervisor.exceptions import Ignore, StartAborted, StartFailed, StartTimeout
+
+if TYPE_CHECKING:
+    from greenlet import greenlet
+
+    from sprag_supervisor._failure import Failure
+
+
+class Starting:
+    """One service on its way up."""
+
+    __slots__ = (
+        "_call",
+        "_context",
+        "_finishes",
+        "_interrupt",
+        "aborted",
+        "deadline",
+        "joiners",
+        "left_behind",
+        "node",
+        "on_purpose",
+        "parking",
+        "retries",
+    )
+
+    def __init__(self, node: Node, context: contextvars.Context, *, retries: bool) -> None:
+        self.node = node
+        self.retries = retries
+        """If it fails it is tried again: the start is a restart."""
+        self.parking = Parking()
+        self.aborted: BaseException | None = None
+        self.on_purpose = False
+        self.deadline = math.inf
+        self.joiners: list[Parking] | None = None
+        self.left_behind: greenlet | None = None
+        self._context = context
+        self._finishes = False
+        self._interrupt: BaseException | None = None
+        self._call = Call(self._body)
+
+    # -- what others may ask for meanwhile ------------------------------------------
+
+    def abort_for_stop(self, why: str, deadline: float) -> None:
+        """Cut the start short because the service or its parent is to stop."""
+        self.on_purpose = True
+        self.deadline = min(self.deadline, deadline)
+        self._abort(StartAborted(why))
+
+    def crashed(self, step: str, error: BaseException) -> None:
+        """Cut the start short: something the service already owns has crashed."""
+        del step  # logged once, as the failed start it becomes
+        self._abort(error)
+
+    def finished(self) -> None:
+        """End cleanly as soon as the service has come up."""
+        self._finishes = True
+
+    def join(self, parking: Parking, until: float | None = None) -> bool:
+        """Wait in *parking* until the start is over or *until*; return whether it is over."""
+        if self.joiners is None:
+            self.joiners = []
+        self.joiners.append(parking)
+        while self.node._op_ is self and (until is None or _clock.now() < until):
+            parking.park(until)
+        return self.node._op_ is not self
+
+    def _abort(self, error: BaseException) -> None:
+        if self.aborted is None:
+            self.aborted = error
+            self.parking.poke()
+
+    # -- the start itself ------------------------------------------------------------
+
+    def carry_out(self) -> None:
+        """Run the user's code; return when it has returned, or will not any more."""
+        node = self.node
+        tree = node._tree_
+        assert tree is not None
+        call = self._call
+        seconds = node._policy_.start_timeout
+        until = None if seconds is None else _clock.now() + seconds
+        try:
+            tree.pool.enter_and_wait(call, self.parking, until)
+        except BaseException as interrupt:  # noqa: BLE001 - raised again when all is undone
+            self._interrupted(interrupt)
+        killed = False
+        while not call.done:
+            now = _clock.now()
+            if self.aborted is None and seconds is not None and until is not None and now >= until:
+                self.aborted = StartTimeout(seconds)
+            if self.aborted is not None:
+                if not killed:
+                    killed = True
+                    call.kill()
+                    until = min(now + node._policy_.own_seconds, self.deadline)
+                    until = max(until, now + KILL_GRACE)
+                elif until is not None and now >= until:
+                    self.left_behind = call.abandon()
+                    return
+            try:
+                call.wait(None if until == math.inf else until)
+            except BaseException as interrupt:  # noqa: BLE001 - raised again when all is undone
+                self._interrupted(interrupt)
+
+    def _interrupted(self, interrupt: BaseException) -> None:
+        if self._interrupt is None:
+            self._interrupt = interrupt
+        self._abort(interrupt)
+
+    def _body(self) -> None:
+        self._context.run(self._bring_up)
+
+    def _bring_up(self) -> None:
+        node = self.node
+        if node._incarnation_ > 1:
+            reset(node)
+        node._prepare_()
+        node.on_start()
+
+    def conclude(self) -> None:
+        """Make the service running, or undo the start and raise why."""
+        node = self.node
+        error = self.aborted or self._call.error
+        if error is None:
+            self._leave()
+            come_up(node, restarted=self.retries)
+            if self._finishes:
+                _guard.finish(node, node._incarnation_)
+            return
+        self._undo(error)
+        if self._interrupt is not None:
+            raise self._interrupt
+        if isinstance(error, Ignore):
+            return
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+        if isinstance(error, StartFailed) and error.path.startswith(f"{path_of(node)}/"):
+            raise error  # the innermost failure, unchanged through the levels
+        raise self._failure_for(error) from error
+
+    def _failure_for(self, error: BaseException) -> StartFailed:
+        if isinstance(error, GreenletExit):
+            reason = "on_start was killed"
+        elif isinstance(error, StartTimeout | StartAborted):
+            reason = str(error)
+        else:
+            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return StartFailed(path_of(self.node), reason)
+
+    def _undo(self, error: BaseException) -> None:
+        """Release what the start has acquired; what is thrown at us meanwhile must wait."""
+        node = self.node
+        if isinstance(error, SystemExit):
+            _guard.report(node, node._incarnation_, "on_start", error)
+        reason, failure = self._verdict(error)
+        ending = _ending.begin(
+            node, reason, failure, deadline=self.deadline, had_started=False
+        )
+        ending.retries = self.retries
+        ending.on_purpose = ending.on_purpose or self.on_purpose
+        if self.left_behind is not None:
+            ending._leave_behind("on_start", self.left_behind)
+        _ending.launch(ending)
+        self._wake_joiners()
+        while not ending.done:
+            try:
+                ending.join(self.parking)
+            except BaseException as interrupt:  # noqa: BLE001 - raised again when all is undone
+                self._interrupt = self._interrupt or interrupt
+
+    def _verdict(self, error: BaseException) -> tuple[Reason, Failure | None]:
+        if isinstance(error, Ignore):
+            return Reason.IGNORED, None
+        if self.on_purpose:
+            return Reason.STOPPED, None
+        node = self.node
+        failure = remember(error, node._incarnation_)
+        if not isinstance(error, StartFailed):
+            # The innermost service logs it; on the way up it is the same failure.
+            say(logging.ERROR, node, "service failed to start", error)
+        return Reason.START_FAILED, failure
+
+    def _leave(self) -> None:
+        self.node._op_ = None
+        self._wake_joiners()
+
+    def _wake_joiners(self) -> None:
+        for parking in self.joiners or ():
+            parking.poke()
+
+
+def start(node: Node, *, restarts: bool = False) -> None:
+    """Bring *node*, which has its place in a tree, up; return when it runs or has ignored.
+
+    The caller holds the parent's turn, if there is a parent.
+
+    Args:
+        node: The service; any state in which nothing of it runs.
+        restarts: It is the supervisor who starts it again: in a context of its own,
+            and a failure leaves it `restarting`.
+
+    Raises:
+        StartFailed: It could not be started, and everything it had acquired is released.
+    """
+    move(node, State.STARTING)
+    node._incarnation_ += 1
+    cls = type(node)
+    has_code = cls.on_start is not Node.on_start or cls._prepare_ is not Node._prepare_
+    if node._incarnation_ == 1 and not has_code:
+        come_up(node, restarted=False)
+        return
+    context = context_of(node, None if restarts else contextvars.copy_context())
+    starting = Starting(node, context, retries=restarts)
+    node._op_ = starting
+    starting.carry_out()
+    starting.conclude()
+
+
+def come_up(node: Node, *, restarted: bool) -> None:
+    """Make a service whose `on_start` has returned running."""
+    move(node, State.RUNNING)
+    node._since_ = _clock.now()
+    tree = node._tree_
+    assert tree is not None
+    body = node._run_hook_()
+    if body is not None:
+        _guard.spawn_body(node, body)
+    if tree.observers:
+        event = "restarted" if restarted else "started"
+        tree.announce(node, event, event)
+    if node._supervision_ is not None:
+        attend_soon(node)
+
+

@@ -1,0 +1,57 @@
+"""The states of a service and the only moves between them.
+
+`MOVES` is data: the diagram in the docs and the test that takes every edge are
+made from it. An illegal request from outside is a public error; an illegal move
+is a bug of sprag and asserts.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class State(enum.Enum):
+    """Where a service is in its life."""
+
+    NEW = "new"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    RESTARTING = "restarting"
+    """Ended, and waits for its turn or its backoff."""
+    STOPPED = "stopped"
+    """On purpose, with its group, or ignored; kept."""
+    FINISHED = "finished"
+    """Ended by itself, cleanly; kept."""
+    FAILED = "failed"
+    """Crashed and not restarted; kept."""
+
+    # Members are singletons, so identity hashing is right, and twice as fast as Enum's own.
+    __hash__ = object.__hash__  # pyright: ignore[reportAssignmentType]
+
+
+MOVES: Final[Mapping[State, frozenset[State]]] = {
+    State.NEW: frozenset({State.STARTING}),
+    State.STARTING: frozenset({State.RUNNING, State.STOPPING}),
+    State.RUNNING: frozenset({State.STOPPING}),
+    State.STOPPING: frozenset({State.STOPPED, State.FINISHED, State.FAILED, State.RESTARTING}),
+    State.RESTARTING: frozenset({State.STARTING, State.STOPPED}),
+    State.STOPPED: frozenset({State.STARTING}),
+    State.FINISHED: frozenset({State.STARTING}),
+    State.FAILED: frozenset({State.STARTING}),
+}
+
+ACTIVE: Final = frozenset({State.STARTING, State.RUNNING})
+"""Something may be acquired for a service in these states."""
+
+DOWN: Final = frozenset(
+    {State.NEW, State.RESTARTING, State.STOPPED, State.FINISHED, State.FAILED}
+)
+"""Nothing of the service runs in these states."""
+
+SETTLED: Final = frozenset({State.STOPPED, State.FINISHED, State.FAILED})
+"""The service has ended and will not come back by itself."""

@@ -1,0 +1,367 @@
+"""Supervision: adopting children, and what happens when one of them ends.
+
+A child's end is posted to its parent's inbox and worked through by `attend`, in an
+engine greenlet that exists only while there is something in it. Each item is taken
+under the node's turn, checked for staleness, decided on by the pure functions of
+`_decide`, and carried out here. A restart that failed goes to the *end* of the
+inbox, after a turn of the loop, so that a dead dependency cannot keep stops and
+queries waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from typing import TYPE_CHECKING
+
+from gevent import sleep
+
+from sprag_supervisor import _clock, _ending, _guard
+from sprag_supervisor._decide import RestartWindow, Reason, covered, shuts_down
+from sprag_supervisor._failure import remember
+from sprag_supervisor._history import History
+from sprag_supervisor._log import say
+from sprag_supervisor._node import Node, is_active, move, name_of, path_of
+from sprag_supervisor._pool import Parking
+from sprag_supervisor._starting import start
+from sprag_supervisor._states import DOWN, State
+from sprag_supervisor._supervision import (
+    BackoffOver,
+    ChildExit,
+    Supervision,
+    attend_soon,
+    post,
+    supervision_of,
+)
+from sprag_supervisor._tree import Tree
+from sprag_supervisor.exceptions import (
+    AlreadyAdopted,
+    AlreadyPresent,
+    AlreadyStarted,
+    BadPolicy,
+    BadValue,
+    ChildRestarting,
+    MaxRestartsExceeded,
+    NotRunning,
+    StartFailed,
+    WouldDeadlock,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sprag_supervisor._failure import Failure
+
+_random = random.Random()  # noqa: S311 - jitter, not secrets
+
+
+# -- adopting ----------------------------------------------------------------------
+
+
+def adopt(
+    parent: Node, child: Node, name: str | None = None, policy: Mapping[str, object] | None = None
+) -> None:
+    """Give *child* a place below *parent* and start it there.
+
+    Raises:
+        NotRunning: The parent is neither starting nor running.
+        AlreadyAdopted: The child has a place in a tree already.
+        AlreadyStarted: *name* belongs to a running child of the parent.
+        AlreadyPresent: *name* belongs to a child that does not run.
+        BadPolicy: A keyword of *policy* is unknown or wrong.
+        BadValue: *name* is empty or holds a slash.
+        WouldDeadlock: The parent waits for the hook that makes this call.
+        StartFailed: The child could not be started; it has left the tree again.
+    """
+    given = _check_adoption(parent, child, name, policy)
+    supervision = supervision_of(parent)
+    if not supervision.turn.take():
+        raise WouldDeadlock(path_of(parent), "adopt a child")
+    try:
+        if not is_active(parent) or parent._supervision_ is not supervision:
+            raise not_active(parent, "adopt a child")
+        _check_free(parent, child, name)
+        _attach(parent, supervision, child, name)
+        child._given_ = given or None
+        child._policy_ = child._policy_.with_(given)
+        try:
+            start(child)
+        except BaseException:
+            _ending.detach(child)
+            raise
+    finally:
+        supervision.turn.give()
+
+
+def _check_adoption(
+    parent: Node, child: Node, name: str | None, policy: Mapping[str, object] | None
+) -> dict[str, object]:
+    if not isinstance(child, Node):
+        raise BadValue("child", child, "an instance of a Service")
+    if name is not None and (not isinstance(name, str) or not name or "/" in name):
+        raise BadValue("name", name, "a text that is not empty and holds no slash")
+    if not is_active(parent):
+        raise not_active(parent, "adopt a child")
+    given = dict(policy or {})
+    checked = child._policy_.with_(given)
+    if checked.significant and parent._policy_.auto_shutdown == "never":
+        # otp-rules 63
+        raise BadPolicy("significant", True, "it below a parent with auto_shutdown set")
+    return given
+
+
+def _check_free(parent: Node, child: Node, name: str | None) -> None:
+    if child._parent_ is not None or child._state_ not in DOWN:
+        raise AlreadyAdopted(path_of(child))
+    if name is not None and parent._children_ and (other := parent._children_.get(name)):
+        if other._state_ in (State.RUNNING, State.STARTING):
+            raise AlreadyStarted(path_of(other))
+        raise AlreadyPresent(path_of(other), other._state_.value)
+
+
+def _attach(parent: Node, supervision: Supervision, child: Node, name: str | None) -> None:
+    children = parent._children_
+    if children is None:
+        children = parent._children_ = {}
+    if name is None:
+        name = supervision.free_name(wanted_name(child), children)
+    child._name_ = name
+    child._parent_ = parent
+    children[name] = child
+    tree = parent._tree_
+    assert tree is not None
+    child._joined_(tree)
+
+
+def wanted_name(node: Node) -> str:
+    """Return the name a node asks for: its attribute `name` if it has one, else its class's."""
+    name = getattr(node, "name", None)
+    return name if isinstance(name, str) and name and "/" not in name else type(node).__name__
+
+
+def not_active(node: Node, action: str) -> NotRunning:
+    """Make the error for something that only a starting or running service may do."""
+    state = node._state_
+    if state is State.NEW:
+        remedy = "start it first, with start() or by adopting it"
+    elif state is State.RESTARTING:
+        remedy = "wait until it is running again"
+    elif state is State.STOPPING:
+        remedy = "do it before the stop begins, for instance in on_start"
+    else:
+        remedy = "start it again first"
+    return NotRunning(path_of(node), state.value, action, remedy)
+
+
+# -- starting on request -------------------------------------------------------------
+
+
+def start_root(root: Node) -> None:
+    """Start *root* and with it its tree; see `start_again` for a service below another."""
+    if root._state_ not in DOWN:
+        raise AlreadyStarted(path_of(root))
+    tree = root._tree_
+    if tree is None:
+        tree = Tree(root)
+        root._joined_(tree)
+    if root._name_ is None:
+        root._name_ = wanted_name(root)
+    tree.enter(attend)
+    start(root)
+
+
+def start_again(node: Node) -> None:
+    """Start a child that is kept but down (OTP's restart_child, otp-rules 56).
+
+    Never counts toward the limit (otp-rules 17); a failure keeps it, `failed`.
+    """
+    parent = node._parent_
+    assert parent is not None
+    supervision = supervision_of(parent)
+    if not supervision.turn.take():
+        raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")
+    try:
+        if not is_active(parent) or node._parent_ is not parent:
+            raise not_active(parent, f"start {name_of(node)}")
+        _wait_for_ending(node)
+        if node._state_ is State.RESTARTING:
+            raise ChildRestarting(path_of(node))
+        if node._state_ not in DOWN:
+            raise AlreadyStarted(path_of(node))
+        start(node)
+    finally:
+        supervision.turn.give()
+
+
+def _wait_for_ending(node: Node) -> None:
+    operation = node._op_
+    if operation is not None:
+        parent = node._parent_
+        if parent is not None and parent._supervision_ is not None:
+            parent._supervision_.turn.recheck()
+        operation.join(Parking())
+
+
+# -- the inbox -----------------------------------------------------------------------
+
+
+def attend(node: Node) -> None:
+    """Work through the inbox of *node*, in an engine greenlet, until it is empty."""
+    supervision = node._supervision_
+    if supervision is None:
+        return
+    try:
+        while supervision.inbox and node._state_ is State.RUNNING:
+            item = supervision.inbox.popleft()
+            if isinstance(item, ChildExit) and item.is_retry:
+                sleep(0)  # stops and queries get their turn before a dead dependency is tried again
+            if not supervision.turn.take():  # pragma: no cover - nobody waits for this greenlet
+                raise AssertionError(path_of(node))
+            try:
+                _act_on(node, supervision, item)
+            finally:
+                supervision.turn.give()
+            del item
+    finally:
+        supervision.attended = False
+        if node._state_ is State.RUNNING and node._supervision_ is supervision:
+            attend_soon(node)
+
+
+def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver) -> None:
+    child = item.child
+    if node._supervision_ is not supervision or node._state_ is not State.RUNNING:
+        return
+    if isinstance(item, ChildExit) and _ends_supervisor(node, item):
+        _end_by_itself(node)
+        return
+    stale = child._parent_ is not node or child._incarnation_ != item.incarnation
+    if stale or child._state_ is not State.RESTARTING:
+        return  # it was stopped, or started again by something else (otp-rules 42, 43)
+    if isinstance(item, BackoffOver):
+        _restart(node, supervision, child)
+        return
+    if supervision.window is None:
+        supervision.window = RestartWindow()
+    policy = node._policy_
+    if not supervision.window.add(_clock.now(), policy.max_restarts, policy.max_seconds):
+        _give_up(node, child, item.failure)
+    elif child._policy_.backoff is not None:
+        _stop_group(node, _group_of(node, child), child)
+        _back_off(node, child)
+    else:
+        _restart(node, supervision, child)
+
+
+def _ends_supervisor(node: Node, item: ChildExit) -> bool:
+    """Whether the end of a significant child ends the supervisor (otp-rules 63-66)."""
+    child = item.child
+    if not child._policy_.significant or child._state_ in (State.RESTARTING, State.RUNNING):
+        return False
+    others = (
+        each._state_ in (State.RUNNING, State.STARTING, State.RESTARTING)
+        for each in (node._children_ or {}).values()
+        if each is not child and each._policy_.significant
+    )
+    return shuts_down(node._policy_.auto_shutdown, item.reason, child._policy_.restart, others)
+
+
+def _end_by_itself(node: Node) -> None:
+    say(logging.INFO, node, "supervisor shuts down: significant children have ended")
+    _ending.launch(_ending.begin(node, Reason.SHUTDOWN))
+
+
+def _give_up(node: Node, child: Node, last: Failure | None) -> None:
+    """End the supervisor as a failure: it restarted too often (otp-rules 21)."""
+    policy = node._policy_
+    move(child, State.STOPPED)
+    why = "it finished too often" if last is None else str(last)
+    error = MaxRestartsExceeded(
+        path_of(node), name_of(child), policy.max_restarts, policy.max_seconds, why
+    )
+    say(logging.ERROR, node, "supervisor gave up", reason=str(error), child=name_of(child))
+    failure = remember(error, node._incarnation_, cause=last)
+    _ending.launch(_ending.begin(node, Reason.GAVE_UP, failure))
+
+
+def _back_off(node: Node, child: Node) -> None:
+    """Let the child wait; its group is down meanwhile, and nobody is held up."""
+    backoff = child._policy_.backoff
+    assert backoff is not None
+    history = child._history_
+    if history is None:
+        history = child._history_ = History()
+    history.in_a_row += 1
+    seconds = backoff.delay(history.in_a_row, _random)
+    item = BackoffOver(child, child._incarnation_)
+
+    def over() -> None:
+        history.retry_timer = history.next_try = None
+        post(node, item)
+
+    history.next_try = _clock.now() + seconds
+    history.retry_timer = _clock.call_later(seconds, over)
+    say(logging.INFO, child, "service waits before its restart", seconds=round(seconds, 3))
+
+
+# -- restarting ------------------------------------------------------------------------
+
+
+def _group_of(node: Node, failed: Node) -> Sequence[Node]:
+    children = node._children_ or {}
+    return covered(node._policy_.strategy, children.values(), failed)
+
+
+def _stop_group(node: Node, group: Sequence[Node], failed: Node) -> None:
+    """Stop those who are restarted with *failed*, last first."""
+    parking = Parking()
+    for sibling in reversed(group):
+        if sibling is failed or sibling._parent_ is not node:
+            continue
+        ending = _ending.end_child(sibling, math.inf)
+        if ending is not None and not ending.done:
+            _ending.launch(ending)
+        while (operation := sibling._op_) is not None:
+            if isinstance(operation, _ending.Ending):
+                operation.on_purpose = True  # its own crash counts with the group (otp-rules 14)
+            supervision_of(node).turn.recheck()
+            operation.join(parking)
+        if sibling._state_ is State.RESTARTING:
+            _ending.cancel_retry(sibling)
+
+
+def _restart(node: Node, supervision: Supervision, failed: Node) -> None:
+    """Restart *failed* with everyone its parent's strategy covers (otp-rules 35-41)."""
+    group = _group_of(node, failed)
+    covering = supervision.covering = set(group)
+    try:
+        if len(group) > 1:
+            _stop_group(node, group, failed)
+        for child in group:
+            if node._state_ is not State.RUNNING:
+                return
+            if child not in covering or child._parent_ is not node:
+                continue  # stopped on purpose meanwhile, or temporary and gone (otp-rules 29)
+            covering.discard(child)
+            if not _start_again(child):
+                return
+    finally:
+        supervision.covering = None
+
+
+def _start_again(child: Node) -> bool:
+    """Try to restart one child; return whether to go on with the next."""
+    if child._state_ not in DOWN:
+        return True  # somebody else has started it
+    child._restarts_ += 1
+    try:
+        start(child, restarts=True)
+    except StartFailed:
+        # Either it waits for its next try at the end of the inbox, and those after it
+        # stay down until then (otp-rules 41), or it was stopped on purpose meanwhile.
+        return child._state_ is not State.RESTARTING
+    except KeyboardInterrupt as interrupt:
+        _guard.interrupt_main(interrupt)
+        return False
+    return True

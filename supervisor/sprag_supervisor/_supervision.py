@@ -1,0 +1,89 @@
+"""What a node needs to supervise: its turn, its inbox, its restart window."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sprag_supervisor._decide import RestartWindow
+from sprag_supervisor._turn import Turn
+
+if TYPE_CHECKING:
+    from sprag_supervisor._decide import Reason
+    from sprag_supervisor._failure import Failure
+    from sprag_supervisor._node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class ChildExit:
+    """A child ended by itself, or a try to restart it failed."""
+
+    child: Node
+    incarnation: int
+    reason: Reason
+    failure: Failure | None
+    is_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BackoffOver:
+    """A child has waited long enough for its next try."""
+
+    child: Node
+    incarnation: int
+
+
+Item = ChildExit | BackoffOver
+
+
+class Supervision:
+    """Made with the first child of an incarnation, dropped with its end."""
+
+    __slots__ = ("_numbers", "attended", "covering", "inbox", "turn", "window")
+
+    def __init__(self) -> None:
+        self.turn = Turn()
+        self.inbox: deque[Item] = deque()
+        self.attended = False  # Invariant: a greenlet works through the inbox, or is about to
+        self.window: RestartWindow | None = None
+        self.covering: set[Node] | None = None
+        """Who the group restart in progress still means to start; a stop takes itself out."""
+        self._numbers: dict[str, int] | None = None
+
+    def free_name(self, wanted: str, taken: dict[str, Node]) -> str:
+        """Return *wanted*, or the first of ``wanted-2``, ``wanted-3``, … that was never used."""
+        if wanted not in taken and (self._numbers is None or wanted not in self._numbers):
+            return wanted
+        if self._numbers is None:
+            self._numbers = {}
+        number = self._numbers.get(wanted, 1) + 1
+        while (name := f"{wanted}-{number}") in taken:
+            number += 1
+        self._numbers[wanted] = number
+        return name
+
+
+def supervision_of(node: Node) -> Supervision:
+    """Return the node's supervision, made on first use."""
+    supervision = node._supervision_
+    if supervision is None:
+        supervision = node._supervision_ = Supervision()
+    return supervision
+
+
+def post(parent: Node, item: Item) -> None:
+    """Put *item* into the parent's inbox. Never blocks; callable from the hub."""
+    supervision = supervision_of(parent)
+    supervision.inbox.append(item)
+    attend_soon(parent)
+
+
+def attend_soon(node: Node) -> None:
+    """See to it that somebody works through the node's inbox."""
+    supervision = node._supervision_
+    tree = node._tree_
+    if supervision is None or tree is None or supervision.attended or not supervision.inbox:
+        return
+    supervision.attended = True
+    tree.pool.launch(lambda: tree.attend(node))

@@ -1,0 +1,110 @@
+"""What all nodes of one tree share."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gevent import get_hub
+
+from sprag_supervisor import _clock
+from sprag_supervisor._node import path_of
+from sprag_supervisor._pool import join_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sprag_supervisor._failure import Failure
+    from gevent.hub import Hub
+
+    from sprag_supervisor._node import Node
+    from sprag_supervisor._pool import Pool
+
+logger = logging.getLogger("sprag")
+logger.addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """Something that happened to a service.
+
+    Every start is followed by exactly one end. Starts are ``started`` and
+    ``restarted``; ends are ``crashed``, ``finished``, ``stopped`` and ``gave_up``. A
+    start that failed is ``crashed`` with the context ``start_error``, and has no
+    start of its own.
+
+    Attributes:
+        event: One of the six words above.
+        path: Where in the tree.
+        incarnation: Which life of the service, from 1.
+        context: OTP's word for the occasion: ``started``, ``child_terminated``,
+            ``start_error``, ``shutdown``, ``shutdown_error``.
+        reason: Why it ended; None for a start.
+        exception: Type of the exception, None without one.
+        message: Its text.
+        restarts: How often the service has been restarted so far.
+        time: Seconds since the epoch.
+    """
+
+    event: str
+    path: str
+    incarnation: int
+    context: str
+    reason: str | None
+    exception: str | None
+    message: str | None
+    restarts: int
+    time: float
+
+
+class Tree:
+    """The root, the pool of engine greenlets, and who watches."""
+
+    def __init__(self, root: Node) -> None:
+        self.root = root
+        self.hub: Hub
+        self.pool: Pool
+        self.attend: Callable[[Node], None]
+        """Works through the inbox of a node, in a greenlet of the pool."""
+        self.observers: list[Callable[[Lifecycle], None]] = []
+        """Called at once, in the engine's greenlet: they must not block."""
+        self.exit_code: int | None = None
+        self.providers: dict[str, Node] = {}
+        """Services that any other finds by a name without a path."""
+
+    def enter(self, attend: Callable[[Node], None]) -> None:
+        """Begin a life of the root, in the hub of the calling thread."""
+        self.hub = get_hub()
+        self.pool = join_pool(self.hub)
+        self.attend = attend
+        self.exit_code = None
+
+    def announce(
+        self,
+        node: Node,
+        event: str,
+        context: str,
+        reason: str | None = None,
+        failure: Failure | None = None,
+    ) -> None:
+        """Tell the observers what happened to *node*."""
+        if not self.observers:
+            return
+        record = Lifecycle(
+            event,
+            path_of(node),
+            node._incarnation_,
+            context,
+            reason,
+            None if failure is None else failure.type,
+            None if failure is None else failure.message,
+            node._restarts_,
+            _clock.wall(),
+        )
+        for observer in tuple(self.observers):
+            try:
+                observer(record)
+            except Exception:
+                self.observers.remove(observer)
+                logger.exception("an observer of the tree raised and was removed")

@@ -1,0 +1,275 @@
+"""What can go wrong, one class per case.
+
+Every error of sprag is a `SpragError` and carries the facts as attributes; the
+message is made from them and says what was given, what is accepted and what to
+do. They pickle and copy like plain exceptions.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "AlreadyAdopted",
+    "AlreadyPresent",
+    "AlreadyStarted",
+    "BadPolicy",
+    "BadValue",
+    "ChildRestarting",
+    "ChildRunning",
+    "Ignore",
+    "MaxRestartsExceeded",
+    "NotRunning",
+    "SpragError",
+    "StartAborted",
+    "StartFailed",
+    "StartTimeout",
+    "UnknownChild",
+    "UnknownService",
+    "WouldDeadlock",
+]
+
+
+class SpragError(Exception):
+    """Root of all errors that sprag raises on purpose."""
+
+
+def _rebuild(cls: type[SpragFieldsError], fields: dict[str, object]) -> SpragFieldsError:
+    return cls(**fields)
+
+
+class SpragFieldsError(SpragError):
+    """An error whose message is made from its fields."""
+
+    _template: ClassVar[str] = ""
+
+    def __init__(self, **fields: object) -> None:
+        self.__dict__.update(fields)
+        self._fields = fields
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        return self._template.format_map(self._fields)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self._fields)
+
+
+def choices(given: object, accepted: Iterable[str]) -> str:
+    """Return the accepted values as text, the likeliest first when *given* is a misspelling."""
+    names = list(accepted)
+    near = get_close_matches(str(given), names, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return ", ".join(repr(name) for name in names) + hint
+
+
+class BadPolicy(SpragFieldsError, ValueError):
+    """A policy keyword has a wrong name or a wrong value. Raised when the class is made."""
+
+    keyword: str
+    given: object
+    accepted: str
+    _template = "policy {keyword}={given!r} is not accepted: use {accepted}"
+
+    def __init__(self, keyword: str, given: object, accepted: str) -> None:
+        super().__init__(keyword=keyword, given=given, accepted=accepted)
+
+    def _message(self) -> str:
+        if self.keyword == self.given:
+            return f"unknown policy keyword {self.keyword!r}: use {self.accepted}"
+        return super()._message()
+
+
+class BadValue(SpragFieldsError, ValueError):
+    """An argument is of no use: a negative delay, an empty name, something not callable."""
+
+    argument: str
+    given: object
+    accepted: str
+    _template = "{argument}={given!r} is not accepted: use {accepted}"
+
+    def __init__(self, argument: str, given: object, accepted: str) -> None:
+        super().__init__(argument=argument, given=given, accepted=accepted)
+
+
+class NotRunning(SpragFieldsError):
+    """The service must be starting or running for this, and is not."""
+
+    path: str
+    state: str
+    action: str
+    remedy: str
+    _template = "{path} is {state}: cannot {action}; {remedy}"
+
+    def __init__(self, path: str, state: str, action: str, remedy: str) -> None:
+        super().__init__(path=path, state=state, action=action, remedy=remedy)
+
+
+class StartFailed(SpragFieldsError):
+    """A service could not be started. `__cause__` is what its `on_start` raised.
+
+    It names the innermost service that failed, whatever the number of levels it
+    passed on its way up (otp-rules 2).
+    """
+
+    path: str
+    reason: str
+    _template = "{path} failed to start: {reason}"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path=path, reason=reason)
+
+
+class StartTimeout(SpragFieldsError):
+    """`on_start` took longer than the service's `start_timeout` seconds."""
+
+    seconds: float
+    _template = "on_start did not return within {seconds:g} s (start_timeout)"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds=seconds)
+
+
+class StartAborted(SpragFieldsError):
+    """`on_start` was cut short: the service or its parent was asked to stop meanwhile."""
+
+    why: str
+    _template = "on_start was aborted: {why}"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why=why)
+
+
+class Ignore(SpragFieldsError):
+    """Raise it in `on_start` to say: start without me (OTP's `ignore`, otp-rules 4-6).
+
+    The start counts as a success, the service is `stopped`, and a later group
+    restart that covers it asks it again.
+    """
+
+    why: str
+    _template = "{why}"
+
+    def __init__(self, why: str = "ignored") -> None:
+        super().__init__(why=why)
+
+
+class MaxRestartsExceeded(SpragFieldsError):
+    """A supervisor gave up: more restarts than its limit allows (otp-rules 11-21)."""
+
+    path: str
+    child: str
+    max_restarts: int
+    max_seconds: float
+    last: str
+    _template = (
+        "{path} gave up: more than {max_restarts} restarts within {max_seconds:g} s, "
+        "the last for {child} ({last})"
+    )
+
+    def __init__(
+        self, path: str, child: str, max_restarts: int, max_seconds: float, last: str
+    ) -> None:
+        super().__init__(
+            path=path, child=child, max_restarts=max_restarts, max_seconds=max_seconds, last=last
+        )
+
+
+class AlreadyAdopted(SpragFieldsError):
+    """The service already has a place in a tree; one object cannot live in two."""
+
+    path: str
+    _template = "{path} already has a place in a tree: make another instance, or stop this one"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path=path)
+
+
+class AlreadyStarted(SpragFieldsError):
+    """`start` or `start_child` for something that runs (OTP: `already_started`)."""
+
+    path: str
+    _template = "{path} is already started: stop it first, or choose another name"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path=path)
+
+
+class AlreadyPresent(SpragFieldsError):
+    """The name belongs to a child that is kept but does not run (OTP: `already_present`)."""
+
+    path: str
+    state: str
+    _template = "{path} is already there ({state}): start it again, or choose another name"
+
+    def __init__(self, path: str, state: str) -> None:
+        super().__init__(path=path, state=state)
+
+
+class ChildRunning(SpragFieldsError):
+    """The child runs, so it can be neither restarted nor deleted (OTP: `running`)."""
+
+    path: str
+    _template = "{path} is running: stop it first"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path=path)
+
+
+class ChildRestarting(SpragFieldsError):
+    """The child is being restarted already (OTP: `restarting`)."""
+
+    path: str
+    _template = "{path} is being restarted already: wait for it, or stop it first"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path=path)
+
+
+class UnknownChild(SpragFieldsError):
+    """No child of that name (OTP: `not_found`). Names that look alike are listed."""
+
+    parent: str
+    name: str
+    names: tuple[str, ...]
+
+    def __init__(self, parent: str, name: str, names: Iterable[str]) -> None:
+        super().__init__(parent=parent, name=name, names=tuple(names))
+
+    def _message(self) -> str:
+        if not self.names:
+            return f"{self.parent} has no child {self.name!r}: it has no children"
+        return f"{self.parent} has no child {self.name!r}: use {choices(self.name, self.names)}"
+
+
+class UnknownService(SpragFieldsError, LookupError):
+    """`service(name)` found neither a provider of that name nor a path below the service."""
+
+    name: str
+    names: tuple[str, ...]
+
+    def __init__(self, name: str, names: Iterable[str]) -> None:
+        super().__init__(name=name, names=tuple(names))
+
+    def _message(self) -> str:
+        if not self.names:
+            return f"no service {self.name!r}: this tree has no providers and no such path"
+        return f"no service {self.name!r}: use {choices(self.name, self.names)}, or a path"
+
+
+class WouldDeadlock(SpragFieldsError):
+    """The call would wait for a supervisor that itself waits for the caller's hook."""
+
+    path: str
+    action: str
+    _template = (
+        "cannot {action}: {path} is waiting for the hook that makes this call; "
+        "do it from a greenlet of your own: self.spawn(...)"
+    )
+
+    def __init__(self, path: str, action: str) -> None:
+        super().__init__(path=path, action=action)

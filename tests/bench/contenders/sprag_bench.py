@@ -1,0 +1,286 @@
+"""sprag itself, through its public names only."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import logging
+import statistics
+from typing import TYPE_CHECKING
+
+import gevent
+from gevent.event import Event
+
+import sprag
+from sprag import DynamicSupervisor, Service, Supervisor
+
+from . import harness
+from .harness import HOUR, MICRO, MILLI, WARM_UP, Boom, Metrics, SkipCase, check, clock, rss, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+UNLIMITED = 10**9
+STOP_BUDGET = 120.0
+
+
+class Idle(Service):
+    pass
+
+
+class Named(Service):
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.heard = 0
+
+    def on_start(self) -> None:
+        self.listen("tick", self.on_tick)
+
+    def on_tick(self, _data: object) -> None:
+        self.heard += 1
+
+
+class Phoenix(Service):
+    """Says when it has come up, as the last thing its start does."""
+
+    def __init__(self, up: Callable[[], None]) -> None:
+        self.up = up
+
+    def on_start(self) -> None:
+        self.up()
+
+
+class Mouth(Service):
+    def __init__(self, result: list[float], count: int) -> None:
+        self.result = result
+        self.count = count
+
+    def talk(self) -> None:
+        self.result.append(harness.per_call(self.batch, self.count))
+
+    def batch(self, calls: int) -> float:
+        began = clock()
+        for _ in range(calls):
+            self.emit("tick", 1)
+        return clock() - began
+
+
+def boom() -> None:
+    raise Boom
+
+
+def dynamic_parent() -> tuple[DynamicSupervisor, Callable[[Service], object]]:
+    """Return a started parent for many children of one kind, and the call that starts one."""
+    parent = DynamicSupervisor(max_restarts=UNLIMITED, max_seconds=1.0)
+    parent.start()
+    return parent, parent.start_child
+
+
+def static_parent() -> tuple[Supervisor, Callable[[Service], object]]:
+    parent = Supervisor(max_restarts=UNLIMITED, max_seconds=1.0)
+    parent.start()
+    return parent, parent.adopt
+
+
+def running(service: Service) -> int:
+    return sum(_state(child) == "running" for child in service.snapshot().children)
+
+
+def _state(picture: object) -> str:
+    state = getattr(picture, "state", "?")
+    return str(getattr(state, "value", state))
+
+
+def stop(parent: Service) -> float:
+    began = clock()
+    report = parent.stop(STOP_BUDGET)
+    taken = clock() - began
+    check("stopped", _state(parent.snapshot()), f"state after {report}")
+    return taken
+
+
+def idle(n: int, _count: int) -> Metrics:
+    warm, start = dynamic_parent()
+    for _ in range(WARM_UP):
+        start(Idle())
+    stop(warm)
+
+    parent, start = dynamic_parent()
+    before = rss()
+    began = clock()
+    for _ in range(n):
+        start(Idle())
+    started = clock() - began
+    after = rss()
+    check(n, parent.count_children().active, "running")
+    taken = stop(parent)
+    return harness.life(n, started, before, after, taken)
+
+
+def named(n: int, _count: int) -> Metrics:
+    warm, _ = static_parent()
+    for i in range(WARM_UP):
+        warm.adopt(Named(i), name=f"warm-{i}")
+    stop(warm)
+
+    parent, _ = static_parent()
+    before = rss()
+    began = clock()
+    for i in range(n):
+        parent.adopt(Named(i), name=f"service-{i}")
+    started = clock() - began
+    after = rss()
+    check(n, running(parent), "running")
+    gc.collect()
+    taken = stop(parent)
+    return harness.life(n, started, before, after, taken)
+
+
+def crash(
+    n: int, count: int, *, storm: bool = False, logged: bool = False, dynamic: bool = False
+) -> Metrics:
+    if logged:
+        logging.basicConfig(stream=harness.nowhere(), level=logging.INFO)
+    up = Event()
+    left = 0
+
+    def came_up() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            up.set()
+
+    parent, start = dynamic_parent() if dynamic else static_parent()
+    services = [Phoenix(came_up) for _ in range(n)]
+    for service in services:
+        start(service)
+
+    def burst(victims: list[Phoenix]) -> float:
+        nonlocal left
+        left = len(victims)
+        up.clear()
+        began = clock()
+        for victim in victims:
+            victim.spawn(boom)
+        up.wait()
+        return clock() - began
+
+    victims = [services[i] for i in spread(count, n)]
+    for victim in victims[:50]:
+        burst([victim])
+    before = [victim.snapshot().incarnation for victim in victims]
+    gc.collect()
+    taken = burst(victims) if storm else sum(burst([victim]) for victim in victims)
+    gevent.sleep(0.05)
+    check(
+        [i + 1 for i in before],
+        [victim.snapshot().incarnation for victim in victims],
+        "incarnations",
+    )
+    check(n, running(parent), "running")
+    return {"crash_us": taken / count * MICRO}
+
+
+def emit(_n: int, count: int) -> Metrics:
+    result: list[float] = []
+    parent, start = static_parent()
+    ear, mouth = Named(0), Mouth(result, count)
+    start(ear)
+    start(mouth)
+    mouth.spawn(mouth.talk).join()
+    check(True, ear.heard > count, "heard")
+    stop(parent)
+    return {"emit_us": result[0], "bare_us": harness.bare_call(count)}
+
+
+def intervals(n: int, _count: int) -> Metrics:
+    def tick() -> None:
+        pass
+
+    warm = Idle()
+    warm.start()
+    for _ in range(WARM_UP):
+        warm.interval(tick, HOUR)
+    gevent.sleep(0)
+    warm.stop(STOP_BUDGET)
+
+    service = Idle()
+    service.start()
+    before = rss()
+    began = clock()
+    for _ in range(n):
+        service.interval(tick, HOUR)
+    gevent.sleep(0)
+    started = clock() - began
+    after = rss()
+    alive = harness.greenlets()
+    return {"start_us": started / n * MICRO, "bytes": (after - before) / n, "greenlets": alive}
+
+
+def snapshot(n: int, _count: int) -> Metrics:
+    parent, start = dynamic_parent()
+    for _ in range(n):
+        start(Idle())
+    gc.collect()
+
+    def once() -> float:
+        began = clock()
+        picture = parent.snapshot()
+        taken = clock() - began
+        check(n, len(picture.children), "nodes in the picture")
+        return taken * MILLI
+
+    total = statistics.median(once() for _ in range(3))
+
+    longest = 0.0
+    done = False
+
+    def beat() -> None:
+        nonlocal longest
+        last = clock()
+        while not done:
+            gevent.sleep(0)
+            now = clock()
+            longest = max(longest, now - last)
+            last = now
+
+    beating = gevent.spawn(beat)
+    gevent.sleep(0)
+    longest = 0.0
+    once()
+    gevent.sleep(0)
+    done = True
+    beating.join()
+    return {"total_ms": total, "hold_ms": longest * MILLI}
+
+
+def cold_import(_n: int, _count: int) -> Metrics:
+    return harness.import_ms("from sprag import Service, Supervisor", "gevent")
+
+
+def command(_n: int, _count: int) -> Metrics:
+    if importlib.util.find_spec("sprag_cli") is None:
+        raise SkipCase("sprag_cli is not there")
+    return {
+        "help_ms": harness.command_ms("-m", "sprag_cli", "--help"),
+        "python_ms": harness.command_ms("-c", "pass"),
+    }
+
+
+if __name__ == "__main__":
+    harness.main(
+        {
+            "idle": idle,
+            "named": named,
+            "crash": crash,
+            "crash-dynamic": lambda n, count: crash(n, count, dynamic=True),
+            "crash-logged": lambda n, count: crash(n, count, logged=True),
+            "storm": lambda n, count: crash(n, count, storm=True),
+            "emit": emit,
+            "intervals": intervals,
+            "snapshot": snapshot,
+            "import": cold_import,
+            "help": command,
+        },
+        lambda: f"sprag {getattr(sprag, '__version__', '?')}",
+    )

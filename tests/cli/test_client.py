@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sprag_cli._client import AppGone, BadAnswer, Client, TimedOut
+from sprag_cli._discover import RunningApp, find_apps
+from sprag_cli._exit import ClientExit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from http.server import BaseHTTPRequestHandler
+
+
+def client_of(path: Path, timeout: float = 10.0) -> Client:
+    return Client(RunningApp("shop", 4242, path), timeout=timeout)
+
+
+def test_the_tree_is_fetched_over_the_socket(
+    serve: Callable[..., Any], shop: dict[str, Any]
+) -> None:
+    app = serve(shop)
+    assert client_of(app.path).tree() == shop
+    assert app.requests == ["GET /v1/tree HTTP/1.1"]
+
+
+def test_a_deep_tree_is_fetched(serve: Callable[..., Any]) -> None:
+    body = b'{"name": "n", "state": "running", "children": [' * 1500 + b"]}" * 1500
+    assert client_of(serve(body).path).tree()["name"] == "n"
+
+
+def test_an_app_without_a_socket_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "shop.4242.sock"
+    with pytest.raises(AppGone, match=r"shop \(pid 4242\) is gone: its socket does not exist"):
+        client_of(path).tree()
+    with pytest.raises(AppGone) as caught:
+        client_of(path).tree()
+    assert caught.value.exit_code == ClientExit.NOT_FOUND
+
+
+def test_an_app_that_does_not_answer_in_time_is_named(serve: Callable[..., Any]) -> None:
+    over = threading.Event()
+
+    def hang(_handler: BaseHTTPRequestHandler) -> None:
+        over.wait()
+
+    app = serve(hang)
+    try:
+        with pytest.raises(TimedOut, match=r"did not answer in 0\.05 s .* --timeout") as caught:
+            client_of(app.path, timeout=0.05).tree()
+        assert caught.value.exit_code == ClientExit.TIMED_OUT
+    finally:
+        over.set()
+
+
+def test_an_answer_that_comes_in_drops_is_late_as_a_whole(serve: Callable[..., Any]) -> None:
+    over = threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        while not over.wait(0.01):
+            handler.wfile.write(b"1\r\n \r\n")
+
+    app = serve(drip)
+    try:
+        with pytest.raises(TimedOut):
+            client_of(app.path, timeout=0.1).tree()
+    finally:
+        over.set()
+
+
+@pytest.mark.parametrize("length", ["1000", "4"])
+def test_an_app_that_hangs_up_halfway_is_gone(serve: Callable[..., Any], length: str) -> None:
+    def hang_up(handler: BaseHTTPRequestHandler) -> None:
+        if length == "1000":
+            handler.send_response(200)
+            handler.send_header("Content-Length", length)
+            handler.end_headers()
+            handler.wfile.write(b'{"name": ')
+        handler.close_connection = True
+
+    with pytest.raises(AppGone, match="it hung up before it had answered"):
+        client_of(serve(hang_up).path).tree()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(b"hello", "text that is not JSON"), ([1], "something else"), ({"name": 1}, "something else")],
+)
+def test_another_answer_than_a_tree_is_refused(
+    serve: Callable[..., Any], answer: Any, reason: str
+) -> None:
+    with pytest.raises(BadAnswer, match=f"answered GET /v1/tree with {reason} — .* same version"):
+        client_of(serve(answer).path).tree()
+
+
+def test_an_error_of_the_app_is_passed_on(serve: Callable[..., Any]) -> None:
+    def broken(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_error(500)
+
+    with pytest.raises(BadAnswer, match="with 500 Internal Server Error"):
+        client_of(serve(broken).path).tree()
+
+
+def test_an_app_too_busy_to_accept_is_there_but_late(runtime: Path) -> None:
+    path = runtime / "shop.4242.sock"
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(os.fspath(path))
+        listener.listen(0)
+        while True:
+            waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.setblocking(False)
+            try:
+                waiting.connect(os.fspath(path))
+            except BlockingIOError:
+                break
+        (app,) = find_apps(runtime).apps
+        with pytest.raises(TimedOut):
+            Client(app, timeout=0.05).tree()
+
+
+def test_a_path_too_long_for_a_socket_is_told(tmp_path: Path) -> None:
+    with pytest.raises(AppGone, match="too long"):
+        client_of(tmp_path / ("x" * 120)).tree()

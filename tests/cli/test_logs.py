@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
+from sprag_cli._logs import configure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def crash(logger: logging.Logger) -> None:
+    try:
+        raise ValueError("bad order 17")
+    except ValueError:
+        fields = {"service": "shop/courier", "incarnation": 3, "event": "never this"}
+        logger.exception("crashed", extra={"sprag": fields})
+
+
+def test_off_a_terminal_each_record_is_one_line_of_json() -> None:
+    stream = io.StringIO()
+    configure(stream=stream)
+    crash(logging.getLogger("sprag"))
+    logging.getLogger("some.library").info("hello %s", "world")
+    structlog.get_logger().bind(service="shop/mail").warning("slow", seconds=1.5)
+    structlog.get_logger().debug("hidden")
+
+    first, second, third = map(json.loads, stream.getvalue().splitlines())
+    assert first["event"] == "crashed"
+    assert (first["service"], first["incarnation"]) == ("shop/courier", 3)
+    assert first["level"] == "error"
+    assert first["exception"].startswith("Traceback")
+    assert first["exception"].endswith("ValueError: bad order 17")
+    assert first["timestamp"].endswith("Z")
+    assert second["event"] == "hello world"
+    assert (third["event"], third["service"], third["seconds"]) == ("slow", "shop/mail", 1.5)
+
+
+def test_on_a_terminal_records_are_coloured_lines() -> None:
+    stream = Terminal()
+    configure(stream=stream, environ={})
+    crash(logging.getLogger("sprag"))
+    out = stream.getvalue()
+    assert "\x1b[" in out
+    assert "shop/courier" in out
+    assert "Traceback (most recent call last):\n" in out
+
+
+@pytest.mark.parametrize(
+    ("stream", "environ"), [(Terminal(), {"NO_COLOR": "1"}), (io.StringIO(), {})]
+)
+def test_lines_are_plain_where_colour_is_not_wanted(
+    stream: io.StringIO, environ: dict[str, str]
+) -> None:
+    configure("console", stream=stream, environ=environ)
+    structlog.get_logger().info("ready", path="shop")
+    assert "\x1b" not in stream.getvalue()
+    assert "ready" in stream.getvalue()
+    assert "path=shop" in stream.getvalue()
+
+
+def test_json_may_be_asked_for_on_a_terminal() -> None:
+    stream = Terminal()
+    configure("json", stream=stream)
+    structlog.get_logger().info("ready")
+    assert json.loads(stream.getvalue())["event"] == "ready"
+
+
+@pytest.mark.parametrize(("level", "lines"), [("debug", 3), ("warning", 1), ("critical", 0)])
+def test_the_level_holds_for_both_ways_of_logging(level: str, lines: int) -> None:
+    stream = io.StringIO()
+    configure("json", level, stream=stream)
+    logging.getLogger("sprag").debug("a")
+    structlog.get_logger().info("b")
+    logging.getLogger("sprag").warning("c")
+    assert stream.getvalue().count("\n") == lines
+
+
+def test_what_json_does_not_know_is_written_as_its_repr() -> None:
+    stream = io.StringIO()
+    configure("json", stream=stream)
+    fields: dict[str, Any] = {"thing": {1, 2}}
+    logging.getLogger("sprag").warning("odd", extra={"sprag": fields})
+    assert json.loads(stream.getvalue())["thing"] == "{1, 2}"

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sprag_cli._cells import cell_len
+from sprag_cli._render import ASCII, TONES, UNICODE, Tone, duration, plain, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Make: TypeAlias = Callable[..., dict[str, Any]]
+
+
+def picture(root: dict[str, Any], width: int, now: float = 0.0, **how: Any) -> str:
+    return "\n" + "\n".join(plain(line) for line in render(root, width=width, now=now, **how)) + "\n"
+
+
+def test_a_wide_window_shows_every_column(shop: dict[str, Any], now: float) -> None:
+    assert picture(shop, 104, now) == """
+● shop           App             running     up 2h03m
+├─ ● metrics     MetricsService  running     up 2h03m           ↺ 0  2 timers · 1 listener
+├─ ● intake      Intake          running     up 2h03m           ↺ 0  14 greenlets
+└─ ● fleet       one_for_all     running     up 12m             ↺ 1
+   ├─ ↻ courier  Courier         restarting  next try in 1.6 s  ↺ 3  ValueError: bad order 17 (2 s ago)
+   └─ ○ printer  Printer         finished    12m ago
+"""
+
+
+def test_at_80_columns_the_class_has_fallen_away_and_a_failure_keeps_its_age(
+    shop: dict[str, Any], now: float
+) -> None:
+    assert picture(shop, 80, now) == """
+● shop           running     up 2h03m
+├─ ● metrics     running     up 2h03m           ↺ 0  2 timers · 1 listener
+├─ ● intake      running     up 2h03m           ↺ 0  14 greenlets
+└─ ● fleet       running     up 12m             ↺ 1
+   ├─ ↻ courier  restarting  next try in 1.6 s  ↺ 3  ValueError: bad… (2 s ago)
+   └─ ○ printer  finished    12m ago
+"""
+
+
+def test_at_50_columns_there_are_name_state_and_time(shop: dict[str, Any], now: float) -> None:
+    assert picture(shop, 50, now) == """
+● shop           running     up 2h03m
+├─ ● metrics     running     up 2h03m
+├─ ● intake      running     up 2h03m
+└─ ● fleet       running     up 12m
+   ├─ ↻ courier  restarting  next try in 1.6 s
+   └─ ○ printer  finished    12m ago
+"""
+
+
+def test_at_30_columns_there_are_name_and_state(shop: dict[str, Any], now: float) -> None:
+    assert picture(shop, 30, now) == """
+● shop           running
+├─ ● metrics     running
+├─ ● intake      running
+└─ ● fleet       running
+   ├─ ↻ courier  restarting
+   └─ ○ printer  finished
+"""
+
+
+def test_at_12_columns_names_are_cut(shop: dict[str, Any], now: float) -> None:
+    assert picture(shop, 12, now) == """
+● shop
+├─ ● metrics
+├─ ● intake
+└─ ● fleet
+   ├─ ↻ cou…
+   └─ ○ pri…
+"""
+
+
+def test_ascii_draws_the_same_picture_in_ascii(shop: dict[str, Any], now: float) -> None:
+    drawn = picture(shop, 80, now, charset=ASCII)
+    assert drawn.isascii()
+    assert drawn == """
+* shop           running     up 2h03m
+|- * metrics     running     up 2h03m           r:0  2 timers, 1 listener
+|- * intake      running     up 2h03m           r:0  14 greenlets
+`- * fleet       running     up 12m             r:1
+   |- @ courier  restarting  next try in 1.6 s  r:3  ValueError: bad~ (2 s ago)
+   `- o printer  finished    12m ago
+"""
+
+
+def test_what_lies_below_the_depth_is_counted(shop: dict[str, Any], now: float) -> None:
+    shop["children"][2]["children"][1]["state"] = "failed"
+    assert picture(shop, 80, now, depth=1) == """
+● shop                    App             running  up 2h03m
+├─ ● metrics              MetricsService  running  up 2h03m  ↺ 0
+├─ ● intake               Intake          running  up 2h03m  ↺ 0
+└─ ● fleet +2 (1 failed)  one_for_all     running  up 12m    ↺ 1
+"""
+
+
+def test_every_state_has_its_own_symbol_and_word(make: Make, now: float) -> None:
+    ended = {"stopped", "finished", "failed"}
+    children = [
+        make(state, "S", state, ended_at="2026-01-01T11:59:00" if state in ended else None)
+        for state in TONES
+    ]
+    assert picture(make("all", "App", "running", *children), 60, now) == """
+● all            App  running     up 2h03m
+├─ ◌ new         S    new
+├─ ◐ starting    S    starting              ↺ 0
+├─ ● running     S    running     up 2h03m  ↺ 0
+├─ ◑ stopping    S    stopping              ↺ 0
+├─ ↻ restarting  S    restarting            ↺ 0
+├─ ■ stopped     S    stopped     1m ago
+├─ ○ finished    S    finished    1m ago
+└─ ✗ failed      S    failed      1m ago    ↺ 0
+"""
+    for charset in (UNICODE, ASCII):
+        assert charset.symbols.keys() == TONES.keys()
+        assert len(set(charset.symbols.values())) == len(TONES)
+
+
+def test_the_colour_repeats_what_symbol_and_word_say(shop: dict[str, Any], now: float) -> None:
+    lines = render(shop, width=80, now=now)
+    toned = {text.strip(): tone for text, tone in lines[4]}
+    assert toned["↻"] is Tone.BUSY
+    assert toned["restarting"] is Tone.BUSY
+    assert toned["ValueError: bad… (2 s ago)"] is Tone.BAD
+
+
+def test_an_old_failure_of_a_running_service_is_told_quietly(make: Make, now: float) -> None:
+    failure = {"type": "app.errors.Refused", "message": "", "at": "2025-12-31T12:00:00Z"}
+    root = make("mail", "Mail", last_failure=failure, owned={"timers": 1}, restarts=2)
+    lines = render(root, width=80, now=now)
+    assert plain(lines[0]) == "● mail  Mail  running  up 2h03m  ↺ 2  1 timer  Refused (1d00h ago)"
+    assert lines[0][-1][1] is Tone.DIM
+
+
+def test_an_app_of_the_future_and_one_that_says_almost_nothing_are_shown() -> None:
+    root = {"name": "a", "state": "hibernating", "zzz": 1, "children": [{"state": "running"}, 3]}
+    assert picture(root, 80) == """
+? a     hibernating
+└─ ● -  running
+"""
+
+
+def test_long_names_are_cut_before_a_column_falls_away(make: Make) -> None:
+    name = "a-service-with-quite-a-long-name-of-its-own"
+    assert picture(make("w", "W", "running", make(name, "Worker")), 66) == """
+● w                                 W       running  up 2h03m
+└─ ● a-service-with-quite-a-long-…  Worker  running  up 2h03m  ↺ 0
+"""
+
+
+def test_wide_letters_stay_aligned(make: Make) -> None:
+    root = make("注文", "App", "running", make("配達", "Courier"), make("naïve", "Courier"))
+    assert picture(root, 60) == """
+● 注文      App      running  up 2h03m
+├─ ● 配達   Courier  running  up 2h03m  ↺ 0
+└─ ● naïve  Courier  running  up 2h03m  ↺ 0
+"""
+
+
+def test_text_cannot_move_the_cursor(make: Make) -> None:
+    failure = {"type": "ValueError", "message": "two\nlines \x1b[31mred", "at": None}
+    drawn = picture(make("bad\x1b[2Jname", "A", "failed", last_failure=failure), 80)
+    assert drawn.count("\n") == 2
+    assert "\x1b" not in drawn
+    assert "ValueError: two lines �[31mred" in drawn
+
+
+def deep(make: Make, levels: int) -> dict[str, Any]:
+    root = make("leaf", "Leaf", "failed")
+    for level in range(levels, 0, -1):
+        root = make(f"n{level}", "N", "running", root)
+    return root
+
+
+def test_a_deep_tree_keeps_its_innermost_guides_and_says_how_many_are_missing(make: Make) -> None:
+    assert picture(deep(make, 8), 40) == """
+● n1                running  up 2h03m
+└─ ● n2             running  up 2h03m
+   └─ ● n3          running  up 2h03m
+      └─ ● n4       running  up 2h03m
+         └─ ● n5    running  up 2h03m
+…2       └─ ● n6    running  up 2h03m
+…3       └─ ● n7    running  up 2h03m
+…4       └─ ● n8    running  up 2h03m
+…5       └─ ✗ leaf  failed
+"""
+    lines = picture(deep(make, 1200), 40).splitlines()[1:]
+    assert len(lines) == 1201
+    assert lines[-1].startswith("…1198 ")
+    assert max(map(len, lines)) <= 40
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-1, "0 s"),
+        (0.4, "0 s"),
+        (59.9, "59 s"),
+        (60, "1m"),
+        (3599, "59m"),
+        (3600, "1h00m"),
+        (86399, "23h59m"),
+        (86400 * 3 + 3600 * 4, "3d04h"),
+    ],
+)
+def test_durations_name_their_two_largest_units(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+NAMES = st.text(min_size=1, max_size=30)
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> dict[str, Any]:
+    states = st.sampled_from(sorted(TONES))
+    numbers = st.none() | st.floats(0, 1e7)
+
+    def one() -> dict[str, Any]:
+        return {
+            "name": draw(NAMES),
+            "class": draw(NAMES),
+            "state": draw(states),
+            "uptime": draw(numbers),
+            "next_try": draw(numbers),
+            "restarts": draw(st.integers(0, 10**6)),
+            "owned": {"timers": draw(st.integers(0, 10**6))},
+            "last_failure": {"type": "E", "message": draw(NAMES), "at": "2026-01-01T00:00:00Z"},
+            "children": [],
+        }
+
+    nodes = [one()]
+    for _ in range(draw(st.integers(0, 12))):
+        child = one()
+        draw(st.sampled_from(nodes))["children"].append(child)
+        nodes.append(child)
+    return nodes[0]
+
+
+@given(trees(), st.integers(10, 160), st.sampled_from([UNICODE, ASCII]), st.none() | st.integers(0, 4))
+def test_no_line_is_longer_than_the_window(
+    root: dict[str, Any], width: int, charset: Any, depth: int | None
+) -> None:
+    for line in render(root, width=width, now=1e9, charset=charset, depth=depth):
+        text = plain(line)
+        assert cell_len(text) <= width
+        assert text.isprintable()
+        assert text == text.rstrip()
+        assert charset is UNICODE or text.isascii()
+        assert re.search(r"\S", text)

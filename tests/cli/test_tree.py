@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sprag_cli._client import TimedOut
+from sprag_cli._discover import NoApp, RunningApp, SeveralApps
+from sprag_cli._exit import ClientExit
+from sprag_cli._node import NoSuchService
+from sprag_cli._tree import TreeOptions, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def failing(shop: dict[str, Any]) -> dict[str, Any]:
+    """The shop, with its printer failed."""
+    shop["children"][2]["children"][1] |= {"state": "failed", "ended_at": None}
+    return shop
+
+
+def test_the_tree_of_the_only_app_is_shown(
+    serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(shop)
+    assert show(TreeOptions()) == ClientExit.WELL
+    out = capsys.readouterr().out
+    assert out.startswith("● shop           App             running     up 2h03m\n├─ ● metrics")
+    assert out.endswith("ago\n")
+    assert out.count("\n") == 6
+
+
+def test_a_path_selects_a_subtree(
+    serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(shop)
+    assert show(TreeOptions(path="fleet", depth=0, ascii=True)) == ClientExit.WELL
+    assert capsys.readouterr().out == "* fleet +2  one_for_all  running  up 12m  r:1\n"
+
+
+def test_an_unknown_path_is_not_found(serve: Callable[..., Any], shop: dict[str, Any]) -> None:
+    serve(shop)
+    with pytest.raises(NoSuchService, match="did you mean shop/metrics"):
+        show(TreeOptions(path="metric"))
+
+
+def test_the_exit_code_tells_of_failures_even_hidden_ones(
+    serve: Callable[..., Any], failing: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(failing)
+    assert show(TreeOptions(depth=0)) == ClientExit.FAILED
+    assert "+5 (1 failed)" in capsys.readouterr().out
+    assert show(TreeOptions(path="fleet/printer")) == ClientExit.FAILED
+    assert show(TreeOptions(path="metrics")) == ClientExit.WELL
+
+
+def test_failed_shows_only_what_failed(
+    serve: Callable[..., Any], failing: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(failing)
+    assert show(TreeOptions(failed=True)) == ClientExit.FAILED
+    assert capsys.readouterr().out == (
+        "● shop           App          running  up 2h03m\n"
+        "└─ ● fleet       one_for_all  running  up 12m    ↺ 1\n"
+        "   └─ ✗ printer  Printer      failed             ↺ 0\n"
+    )
+    assert show(TreeOptions(path="metrics", failed=True)) == ClientExit.WELL
+    assert capsys.readouterr().out == "nothing is failed: metrics\n"
+
+
+def test_failed_says_so_when_nothing_is(
+    serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(shop)
+    assert show(TreeOptions(failed=True)) == ClientExit.WELL
+    assert capsys.readouterr().out == "nothing is failed: shop and the 5 services below it\n"
+
+
+def test_json_prints_the_root_with_all_it_holds(
+    serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve({**shop, "of_the_future": [1]})
+    assert show(TreeOptions(json=True)) == ClientExit.WELL
+    out = capsys.readouterr().out
+    assert out.startswith('{\n  "app": "shop",\n  "pid": 4242,\n  "schema": 1,\n')
+    assert json.loads(out) == {**shop, "of_the_future": [1]}
+
+
+def test_json_of_a_subtree_says_whose_it_is(
+    serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(shop)
+    show(TreeOptions(path="fleet", json=True, depth=0))
+    node = json.loads(capsys.readouterr().out)
+    assert (node["name"], node["app"], node["pid"]) == ("fleet", "shop", 4242)
+    assert (node["children"], node["hidden"]) == ([], 2)
+    show(TreeOptions(json=True, failed=True))
+    assert json.loads(capsys.readouterr().out)["children"] == []
+
+
+def test_without_an_app_the_next_command_is_named(runtime: Path) -> None:
+    with pytest.raises(NoApp, match="start one with 'sprag run module:app'"):
+        show(TreeOptions())
+
+
+def test_several_apps_are_listed_with_their_age(
+    serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(shop, pid=1)
+    serve({"name": "mail", "state": "starting"}, name="mail", pid=2)
+    with pytest.raises(SeveralApps, match="  mail  pid 2\n  shop  pid 1  up 2h03m"):
+        show(TreeOptions())
+    assert show(TreeOptions(app="mail")) == ClientExit.WELL
+    assert capsys.readouterr().out == "◐ mail  starting\n"
+
+
+def test_an_app_is_reached_by_its_socket_from_anywhere(
+    serve: Callable[..., Any],
+    shop: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    app = serve(shop)
+    monkeypatch.setenv("SPRAG_RUNTIME_DIR", os.fspath(tmp_path / "elsewhere"))
+    assert show(TreeOptions(app=os.fspath(app.path))) == ClientExit.WELL
+
+
+def test_a_stale_socket_is_mentioned(
+    serve: Callable[..., Any],
+    shop: dict[str, Any],
+    runtime: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.fspath(runtime / "old.9.sock"))
+    serve(shop)
+    assert show(TreeOptions()) == ClientExit.WELL
+    assert capsys.readouterr().err == (
+        f"sprag: ignored in {runtime}: old.9.sock (nobody listens there; safe to delete)\n"
+    )
+
+
+class Script:
+    """Answers of an app, one after another; the last step ends the watching."""
+
+    def __init__(self, *steps: Any) -> None:
+        self.steps = list(steps)
+        self.sleeps: list[float] = []
+
+    def tree(self) -> Any:
+        step = self.steps.pop(0)
+        if isinstance(step, BaseException):
+            raise step
+        return step
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        if not self.steps:
+            raise KeyboardInterrupt
+
+
+def test_watching_on_a_pipe_writes_changes_only_and_ends_well_on_ctrl_c(
+    serve: Callable[..., Any],
+    make: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    serve({})
+    first, older = make("a", "A", uptime=1), make("a", "A", uptime=2)
+    script = Script(first, older, make("a", "A", "failed"), make("a", "A", "running", make("b", "B")))
+    monkeypatch.setattr("sprag_cli._client.Client.tree", lambda _: script.tree())
+    code = show(TreeOptions(watch=True, interval=2.5), sleep=script.sleep)
+    assert code == ClientExit.WELL
+    assert script.sleeps == [2.5] * 4
+    assert capsys.readouterr().out == (
+        "● a  A  running  up 1 s\n"
+        "✗ a  A  failed\n"
+        "\n"
+        "● a     A  running  up 2h03m\n"
+        "└─ ● b  B  running  up 2h03m  ↺ 0\n"
+    )
+
+
+def test_watching_json_writes_one_object_per_change(
+    serve: Callable[..., Any],
+    make: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    serve({})
+    script = Script(make("a", "A"), make("a", "A", uptime=9), make("a", "A", restarts=1))
+    monkeypatch.setattr("sprag_cli._client.Client.tree", lambda _: script.tree())
+    show(TreeOptions(watch=True, json=True), sleep=script.sleep)
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["restarts"] for line in lines] == [0, 1]
+
+
+def test_watching_an_app_that_never_answered_times_out(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = serve({})
+    script = Script(TimedOut(RunningApp("shop", 1, app.path), 5.0))
+    monkeypatch.setattr("sprag_cli._client.Client.tree", lambda _: script.tree())
+    with pytest.raises(TimedOut):
+        show(TreeOptions(watch=True), sleep=script.sleep)
+
+
+@pytest.mark.slow
+def test_a_reader_that_goes_away_is_no_error(
+    serve: Callable[..., Any], make: Callable[..., dict[str, Any]]
+) -> None:
+    serve(make("r", "R", "running", *(make(f"w{each}", "W") for each in range(5000))))
+    with subprocess.Popen(
+        [sys.executable, "-m", "sprag_cli", "tree"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("● r")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == ClientExit.WELL
