@@ -13,9 +13,9 @@ from sprag_cli import _json
 from sprag_cli._exit import ClientExit, CommandError
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
     from pathlib import Path
+
+    from _typeshed import WriteableBuffer
 
     from sprag_cli._discover import RunningApp
     from sprag_cli._node import Node

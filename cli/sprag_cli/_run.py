@@ -15,6 +15,7 @@ import click
 
 import sprag
 from sprag import host
+from sprag.exceptions import SpragError
 from sprag_cli._exit import CommandError, RunExit
 from sprag_cli._load import load
 from sprag_cli._logs import LogFormat, configure
@@ -81,7 +82,7 @@ def run(options: RunOptions) -> int:
             control=options.control,
             on_up=show_tree,
         )
-    except sprag.SpragError as error:
+    except SpragError as error:
         raise NotStarted(str(error)) from error
 
 

@@ -159,22 +159,22 @@ def _discard(stream: TextIO) -> None:
 
 
 def _watch(client: Client, options: TreeOptions, sleep: Callable[[float], None]) -> int:
-    frames = _frames(client, options, sleep)
-    look = screen_of(sys.stdout, ascii_only=options.ascii)
+    stream = sys.stdout
+    frames = _frames(client, options, stream, sleep)
     try:
-        if look.terminal and not options.json:
-            on_terminal(frames, sys.stdout, client.app, options.interval)
+        if stream.isatty() and not options.json:
+            on_terminal(frames, stream, client.app, options.interval)
         else:
-            on_pipe(frames, sys.stdout)
+            on_pipe(frames, stream)
     except KeyboardInterrupt:
         pass
     except BrokenPipeError:
-        _discard(sys.stdout)
+        _discard(stream)
     return ClientExit.WELL
 
 
 def _frames(
-    client: Client, options: TreeOptions, sleep: Callable[[float], None]
+    client: Client, options: TreeOptions, stream: TextIO, sleep: Callable[[float], None]
 ) -> Iterator[Frame]:
     """Look again and again; an app too busy to answer is shown as it was, for how long."""
     frame: Frame | None = None
@@ -186,7 +186,7 @@ def _frames(
                 raise
             frame = frame.late(options.timeout)
         else:
-            screen = screen_of(sys.stdout, ascii_only=options.ascii)
+            screen = screen_of(stream, ascii_only=options.ascii)
             node = _selected(root, options)
             shown = only_failed(node) if options.failed else node
             text = _text(root, node, shown, options, screen)

@@ -80,7 +80,13 @@ def on_terminal(
     text = ""
     console = Console(file=stream, force_terminal=True, highlight=False)
     try:
-        with Live(console=console, auto_refresh=False, screen=True) as live:
+        with Live(
+            console=console,
+            auto_refresh=False,
+            screen=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as live:
             for frame in frames:
                 text = frame.text
                 title = f"{app} · {clock()} · every {interval:g} s · Ctrl-C ends"

@@ -1,6 +1,7 @@
 """Supervision trees for gevent, after Erlang/OTP."""
 
 from sprag._app import App
+from sprag._json import to_json
 from sprag._service import Service, current_service
 from sprag._supervisor import Supervisor
 from sprag.exceptions import Ignore, SpragError, StartFailed
@@ -23,4 +24,5 @@ __all__ = [
     "Supervisor",
     "__version__",
     "current_service",
+    "to_json",
 ]

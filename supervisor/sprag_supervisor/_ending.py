@@ -463,6 +463,7 @@ def _over(ending: Ending) -> None:
     for parking in joiners or ():
         parking.poke()
     if parent is None:
+        tree.report = ending.report()
         leave_pool(tree.pool)
 
 
@@ -572,7 +573,7 @@ def request_exit(node: Node, error: SystemExit) -> None:
     if tree.exit_code is None:
         tree.exit_code = _code_of(error)
         say(logging.WARNING, node, "service asked the app to exit", code=tree.exit_code)
-    stop(tree.root, math.inf)
+    stop(tree.root, _clock.now() + tree.exit_seconds)
 
 
 def _code_of(error: SystemExit) -> int:

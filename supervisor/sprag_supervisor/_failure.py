@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import linecache
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sprag_supervisor import _clock
@@ -17,7 +16,7 @@ from sprag_supervisor import _clock
 if TYPE_CHECKING:
     from types import CodeType, TracebackType
 
-_ENGINE: Final = str(Path(__file__).parent)
+_OURS: Final = ("sprag.", "sprag_supervisor.")
 _MAX_FRAMES: Final = 50
 _MAX_CHAIN: Final = 10
 
@@ -95,10 +94,19 @@ def _text(exception: BaseException) -> str:
         return f"<its __str__ raised {type(broken).__name__}>"
 
 
+def without_engine(traceback: TracebackType | None) -> TracebackType | None:
+    """Return the part of *traceback* that is the user's: how the engine got there helps nobody."""
+    inner = traceback
+    while inner is not None:
+        if not inner.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
+            return inner
+        inner = inner.tb_next
+    return traceback
+
+
 def _frames(traceback: TracebackType | None) -> tuple[tuple[CodeType, int], ...]:
     frames: list[tuple[CodeType, int]] = []
-    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_ENGINE):
-        traceback = traceback.tb_next  # how the engine came to call it helps nobody
+    traceback = without_engine(traceback)
     while traceback is not None:
         frames.append((traceback.tb_frame.f_code, traceback.tb_lineno))
         traceback = traceback.tb_next

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from sprag_supervisor._failure import without_engine
 from sprag_supervisor._node import path_of
 from sprag_supervisor._tree import logger
 
@@ -39,9 +40,7 @@ def say(
     """Log *event* about *node*, with the traceback of *error* if there is one."""
     if listening(level):
         extra = {"service": path_of(node), "incarnation": node._incarnation_, **fields}
-        logger.log(
-            level,
-            event,
-            exc_info=None if error is None else (type(error), error, error.__traceback__),
-            extra={"sprag": extra},
-        )
+        exc_info = None
+        if error is not None:
+            exc_info = type(error), error, without_engine(error.__traceback__)
+        logger.log(level, event, exc_info=exc_info, extra={"sprag": extra})

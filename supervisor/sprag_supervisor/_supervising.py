@@ -157,17 +157,22 @@ def not_active(node: Node, action: str) -> NotRunning:
 # -- starting on request -------------------------------------------------------------
 
 
-def start_root(root: Node) -> None:
-    """Start *root* and with it its tree; see `start_again` for a service below another."""
-    if root._state_ not in DOWN:
-        raise AlreadyStarted(path_of(root))
+def tree_of(root: Node) -> Tree:
+    """Return the tree of a root, made on first use."""
     tree = root._tree_
     if tree is None:
         tree = Tree(root)
         root._joined_(tree)
-    if root._name_ is None:
-        root._name_ = wanted_name(root)
-    tree.enter(attend)
+        if root._name_ is None:
+            root._name_ = wanted_name(root)
+    return tree
+
+
+def start_root(root: Node) -> None:
+    """Start *root* and with it its tree; see `start_again` for a service below another."""
+    if root._state_ not in DOWN:
+        raise AlreadyStarted(path_of(root))
+    tree_of(root).enter(attend)
     start(root)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from gevent import get_hub
 from sprag_supervisor import _clock
 from sprag_supervisor._node import path_of
 from sprag_supervisor._pool import join_pool
+from sprag_supervisor._report import StopReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +72,11 @@ class Tree:
         self.observers: list[Callable[[Lifecycle], None]] = []
         """Called at once, in the engine's greenlet: they must not block."""
         self.exit_code: int | None = None
+        """The code of a SystemExit that a service has raised."""
+        self.exit_seconds = math.inf
+        """The budget of the stop that such a SystemExit begins."""
+        self.report = StopReport()
+        """What the last end of the root was like."""
         self.providers: dict[str, Node] = {}
         """Services that any other finds by a name without a path."""
 

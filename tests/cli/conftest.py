@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
 
@@ -43,7 +43,7 @@ class FakeApp:
 
 
 @contextmanager
-def serving(app: FakeApp) -> Iterator[FakeApp]:
+def serving(app: FakeApp) -> Generator[FakeApp]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -86,7 +86,9 @@ def serve(runtime: Path) -> Iterator[Callable[..., FakeApp]]:
         yield start
 
 
-def node(name: str, cls: str, state: str = "running", *children: Any, **more: Any) -> dict[str, Any]:
+def node(
+    name: str, cls: str, state: str = "running", *children: Any, **more: Any
+) -> dict[str, Any]:
     return {
         "name": name,
         "class": cls,

@@ -4,7 +4,6 @@ import os
 import socket
 import threading
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +15,7 @@ from sprag_cli._exit import ClientExit
 if TYPE_CHECKING:
     from collections.abc import Callable
     from http.server import BaseHTTPRequestHandler
+    from pathlib import Path
 
 
 def client_of(path: Path, timeout: float = 10.0) -> Client:

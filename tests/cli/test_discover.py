@@ -21,11 +21,11 @@ from sprag_cli._discover import (
 from sprag_cli._exit import ClientExit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 
 @contextmanager
-def listening(*paths: Path) -> Iterator[None]:
+def listening(*paths: Path) -> Generator[None]:
     with ExitStack() as stack:
         for path in paths:
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -133,5 +133,5 @@ def test_several_apps_are_listed() -> None:
         "  shop    pid 22\n"
         "  mailer  pid 3"
     )
-    with pytest.raises(SeveralApps, match="2 running apps are called 'shop' — .* --app PID"):
+    with pytest.raises(SeveralApps, match=r"2 running apps are called 'shop' — .* --app PID"):
         choose(Found(Path("/run"), apps), "shop")

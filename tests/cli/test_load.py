@@ -112,8 +112,10 @@ def test_without_an_attribute_app_is_taken_else_the_only_service(write: Write) -
         ),
         (
             "",
-            "'shop': holds neither an 'app' nor any other service instance"
-            " — say which attribute to run: 'sprag run shop:NAME'",
+            (
+                "'shop': holds neither an 'app' nor any other service instance"
+                " — say which attribute to run: 'sprag run shop:NAME'"
+            ),
         ),
     ],
 )
@@ -181,9 +183,7 @@ def test_a_missing_module_names_the_likely_one(
         ("shop:Box.zzz", "'shop:Box.zzz': shop:Box has no 'zzz' — name one that it has"),
     ],
 )
-def test_a_missing_attribute_names_the_likely_one(
-    write: Write, target: str, message: str
-) -> None:
+def test_a_missing_attribute_names_the_likely_one(write: Write, target: str, message: str) -> None:
     write("shop.py", SERVICE + "app = Service()\nclass Box:\n    app = app\n")
     with pytest.raises(AttributeMissing) as caught:
         loaded(target)
@@ -225,8 +225,10 @@ async def later(): pass
     [
         "def make(config): return Service()",
         "class make(Service):\n    def __init__(self, config): pass",
-        "class Meta(type):\n    def __call__(cls, *a, **k): return super().__call__(*a, **k)\n"
-        "class make(Service, metaclass=Meta):\n    def __init__(self, config): pass",
+        (
+            "class Meta(type):\n    def __call__(cls, *a, **k): return super().__call__(*a, **k)\n"
+            "class make(Service, metaclass=Meta):\n    def __init__(self, config): pass"
+        ),
     ],
 )
 def test_a_factory_that_needs_arguments_is_told_from_one_that_fails_inside(
@@ -242,9 +244,7 @@ def test_a_factory_that_needs_arguments_is_told_from_one_that_fails_inside(
     assert caught.value.exit_code == RunExit.NEVER_CAME_UP
 
 
-def test_an_import_error_inside_the_users_module_is_the_users(
-    write: Write, tmp_path: Path
-) -> None:
+def test_an_import_error_inside_the_users_module_is_the_users(write: Write, tmp_path: Path) -> None:
     write("shop.py", "import not_there_at_all\n")
     with pytest.raises(UserCodeFailed) as caught:
         loaded("shop:app")
@@ -297,7 +297,7 @@ def test_a_syntax_error_shows_its_line(write: Write) -> None:
     write("shop.py", "app = (\n")
     with pytest.raises(UserCodeFailed, match="importing shop raised SyntaxError") as caught:
         loaded("shop:app")
-    assert "shop.py\", line 1\n    app = (\n" in caught.value.trace
+    assert 'shop.py", line 1\n    app = (\n' in caught.value.trace
 
 
 def test_an_exit_and_an_interrupt_during_the_import_pass_through(write: Write) -> None:

@@ -40,9 +40,7 @@ def test_the_trail_says_where_the_last_children_are(shop: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("path", ["shop/fleet/courier", "fleet/courier", "/shop/fleet/courier/"])
-def test_a_path_may_begin_at_the_root_or_at_its_children(
-    shop: dict[str, Any], path: str
-) -> None:
+def test_a_path_may_begin_at_the_root_or_at_its_children(shop: dict[str, Any], path: str) -> None:
     assert find(shop, path)["name"] == "courier"
 
 
@@ -64,24 +62,25 @@ def test_the_full_path_wins_where_root_and_child_share_a_name(make: Make) -> Non
     [
         (
             "fleet/curier",
-            "no service 'fleet/curier' — shop/fleet has courier, printer"
-            " — did you mean shop/fleet/courier or shop/fleet/printer?",
+            (
+                "no service 'fleet/curier' — shop/fleet has courier, printer"
+                " — did you mean shop/fleet/courier or shop/fleet/printer?"
+            ),
         ),
         (
             "shop/flet",
-            "no service 'shop/flet' — shop has metrics, intake, fleet"
-            " — did you mean shop/fleet?",
+            "no service 'shop/flet' — shop has metrics, intake, fleet — did you mean shop/fleet?",
         ),
         (
             "fleet/courier/x",
-            "no service 'fleet/courier/x' — shop/fleet/courier has no children"
-            " — 'sprag tree' shows all",
+            (
+                "no service 'fleet/courier/x' — shop/fleet/courier has no children"
+                " — 'sprag tree' shows all"
+            ),
         ),
     ],
 )
-def test_an_unknown_path_names_what_is_there(
-    shop: dict[str, Any], path: str, message: str
-) -> None:
+def test_an_unknown_path_names_what_is_there(shop: dict[str, Any], path: str, message: str) -> None:
     with pytest.raises(NoSuchService) as caught:
         find(shop, path)
     assert str(caught.value) == message

@@ -17,24 +17,31 @@ if TYPE_CHECKING:
 
 
 def picture(root: dict[str, Any], width: int, now: float = 0.0, **how: Any) -> str:
-    return "\n" + "\n".join(plain(line) for line in render(root, width=width, now=now, **how)) + "\n"
+    return (
+        "\n" + "\n".join(plain(line) for line in render(root, width=width, now=now, **how)) + "\n"
+    )
 
 
 def test_a_wide_window_shows_every_column(shop: dict[str, Any], now: float) -> None:
-    assert picture(shop, 104, now) == """
+    assert (
+        picture(shop, 104, now)
+        == """
 ● shop           App             running     up 2h03m
 ├─ ● metrics     MetricsService  running     up 2h03m           ↺ 0  2 timers · 1 listener
 ├─ ● intake      Intake          running     up 2h03m           ↺ 0  14 greenlets
 └─ ● fleet       one_for_all     running     up 12m             ↺ 1
    ├─ ↻ courier  Courier         restarting  next try in 1.6 s  ↺ 3  ValueError: bad order 17 (2 s ago)
    └─ ○ printer  Printer         finished    12m ago
-"""
+"""  # noqa: E501
+    )
 
 
 def test_at_80_columns_the_class_has_fallen_away_and_a_failure_keeps_its_age(
     shop: dict[str, Any], now: float
 ) -> None:
-    assert picture(shop, 80, now) == """
+    assert (
+        picture(shop, 80, now)
+        == """
 ● shop           running     up 2h03m
 ├─ ● metrics     running     up 2h03m           ↺ 0  2 timers · 1 listener
 ├─ ● intake      running     up 2h03m           ↺ 0  14 greenlets
@@ -42,10 +49,13 @@ def test_at_80_columns_the_class_has_fallen_away_and_a_failure_keeps_its_age(
    ├─ ↻ courier  restarting  next try in 1.6 s  ↺ 3  ValueError: bad… (2 s ago)
    └─ ○ printer  finished    12m ago
 """
+    )
 
 
 def test_at_50_columns_there_are_name_state_and_time(shop: dict[str, Any], now: float) -> None:
-    assert picture(shop, 50, now) == """
+    assert (
+        picture(shop, 50, now)
+        == """
 ● shop           running     up 2h03m
 ├─ ● metrics     running     up 2h03m
 ├─ ● intake      running     up 2h03m
@@ -53,10 +63,13 @@ def test_at_50_columns_there_are_name_state_and_time(shop: dict[str, Any], now: 
    ├─ ↻ courier  restarting  next try in 1.6 s
    └─ ○ printer  finished    12m ago
 """
+    )
 
 
 def test_at_30_columns_there_are_name_and_state(shop: dict[str, Any], now: float) -> None:
-    assert picture(shop, 30, now) == """
+    assert (
+        picture(shop, 30, now)
+        == """
 ● shop           running
 ├─ ● metrics     running
 ├─ ● intake      running
@@ -64,10 +77,13 @@ def test_at_30_columns_there_are_name_and_state(shop: dict[str, Any], now: float
    ├─ ↻ courier  restarting
    └─ ○ printer  finished
 """
+    )
 
 
 def test_at_12_columns_names_are_cut(shop: dict[str, Any], now: float) -> None:
-    assert picture(shop, 12, now) == """
+    assert (
+        picture(shop, 12, now)
+        == """
 ● shop
 ├─ ● metrics
 ├─ ● intake
@@ -75,12 +91,15 @@ def test_at_12_columns_names_are_cut(shop: dict[str, Any], now: float) -> None:
    ├─ ↻ cou…
    └─ ○ pri…
 """
+    )
 
 
 def test_ascii_draws_the_same_picture_in_ascii(shop: dict[str, Any], now: float) -> None:
     drawn = picture(shop, 80, now, charset=ASCII)
     assert drawn.isascii()
-    assert drawn == """
+    assert (
+        drawn
+        == """
 * shop           running     up 2h03m
 |- * metrics     running     up 2h03m           r:0  2 timers, 1 listener
 |- * intake      running     up 2h03m           r:0  14 greenlets
@@ -88,16 +107,20 @@ def test_ascii_draws_the_same_picture_in_ascii(shop: dict[str, Any], now: float)
    |- @ courier  restarting  next try in 1.6 s  r:3  ValueError: bad~ (2 s ago)
    `- o printer  finished    12m ago
 """
+    )
 
 
 def test_what_lies_below_the_depth_is_counted(shop: dict[str, Any], now: float) -> None:
     shop["children"][2]["children"][1]["state"] = "failed"
-    assert picture(shop, 80, now, depth=1) == """
+    assert (
+        picture(shop, 80, now, depth=1)
+        == """
 ● shop                    App             running  up 2h03m
 ├─ ● metrics              MetricsService  running  up 2h03m  ↺ 0
 ├─ ● intake               Intake          running  up 2h03m  ↺ 0
 └─ ● fleet +2 (1 failed)  one_for_all     running  up 12m    ↺ 1
 """
+    )
 
 
 def test_every_state_has_its_own_symbol_and_word(make: Make, now: float) -> None:
@@ -106,7 +129,9 @@ def test_every_state_has_its_own_symbol_and_word(make: Make, now: float) -> None
         make(state, "S", state, ended_at="2026-01-01T11:59:00" if state in ended else None)
         for state in TONES
     ]
-    assert picture(make("all", "App", "running", *children), 60, now) == """
+    assert (
+        picture(make("all", "App", "running", *children), 60, now)
+        == """
 ● all            App  running     up 2h03m
 ├─ ◌ new         S    new
 ├─ ◐ starting    S    starting              ↺ 0
@@ -117,6 +142,7 @@ def test_every_state_has_its_own_symbol_and_word(make: Make, now: float) -> None
 ├─ ○ finished    S    finished    1m ago
 └─ ✗ failed      S    failed      1m ago    ↺ 0
 """
+    )
     for charset in (UNICODE, ASCII):
         assert charset.symbols.keys() == TONES.keys()
         assert len(set(charset.symbols.values())) == len(TONES)
@@ -140,27 +166,36 @@ def test_an_old_failure_of_a_running_service_is_told_quietly(make: Make, now: fl
 
 def test_an_app_of_the_future_and_one_that_says_almost_nothing_are_shown() -> None:
     root = {"name": "a", "state": "hibernating", "zzz": 1, "children": [{"state": "running"}, 3]}
-    assert picture(root, 80) == """
+    assert (
+        picture(root, 80)
+        == """
 ? a     hibernating
 └─ ● -  running
 """
+    )
 
 
 def test_long_names_are_cut_before_a_column_falls_away(make: Make) -> None:
     name = "a-service-with-quite-a-long-name-of-its-own"
-    assert picture(make("w", "W", "running", make(name, "Worker")), 66) == """
+    assert (
+        picture(make("w", "W", "running", make(name, "Worker")), 66)
+        == """
 ● w                                 W       running  up 2h03m
 └─ ● a-service-with-quite-a-long-…  Worker  running  up 2h03m  ↺ 0
 """
+    )
 
 
 def test_wide_letters_stay_aligned(make: Make) -> None:
     root = make("注文", "App", "running", make("配達", "Courier"), make("naïve", "Courier"))
-    assert picture(root, 60) == """
+    assert (
+        picture(root, 60)
+        == """
 ● 注文      App      running  up 2h03m
 ├─ ● 配達   Courier  running  up 2h03m  ↺ 0
 └─ ● naïve  Courier  running  up 2h03m  ↺ 0
 """
+    )
 
 
 def test_text_cannot_move_the_cursor(make: Make) -> None:
@@ -179,7 +214,9 @@ def deep(make: Make, levels: int) -> dict[str, Any]:
 
 
 def test_a_deep_tree_keeps_its_innermost_guides_and_says_how_many_are_missing(make: Make) -> None:
-    assert picture(deep(make, 8), 40) == """
+    assert (
+        picture(deep(make, 8), 40)
+        == """
 ● n1                running  up 2h03m
 └─ ● n2             running  up 2h03m
    └─ ● n3          running  up 2h03m
@@ -190,6 +227,7 @@ def test_a_deep_tree_keeps_its_innermost_guides_and_says_how_many_are_missing(ma
 …4       └─ ● n8    running  up 2h03m
 …5       └─ ✗ leaf  failed
 """
+    )
     lines = picture(deep(make, 1200), 40).splitlines()[1:]
     assert len(lines) == 1201
     assert lines[-1].startswith("…1198 ")
@@ -242,7 +280,9 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
     return nodes[0]
 
 
-@given(trees(), st.integers(10, 160), st.sampled_from([UNICODE, ASCII]), st.none() | st.integers(0, 4))
+@given(
+    trees(), st.integers(10, 160), st.sampled_from([UNICODE, ASCII]), st.none() | st.integers(0, 4)
+)
 def test_no_line_is_longer_than_the_window(
     root: dict[str, Any], width: int, charset: Any, depth: int | None
 ) -> None:

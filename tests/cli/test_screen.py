@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 
 import pytest
 
@@ -58,9 +59,10 @@ def test_a_pipe_is_as_wide_as_columns_says_or_120(environ: dict[str, str], width
 
 
 def test_a_terminal_has_its_own_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "shutil.get_terminal_size", lambda _fallback: os.terminal_size((47, 11))
-    )
+    def size(_fallback: tuple[int, int]) -> os.terminal_size:
+        return os.terminal_size((47, 11))
+
+    monkeypatch.setattr(shutil, "get_terminal_size", size)
     screen = screen_of(terminal(), {})
     assert (screen.width, screen.height) == (47, 11)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sprag_cli._client import TimedOut
+from sprag_cli._client import Client, TimedOut
 from sprag_cli._discover import NoApp, RunningApp, SeveralApps
 from sprag_cli._exit import ClientExit
 from sprag_cli._node import NoSuchService
@@ -155,7 +156,7 @@ class Script:
         self.steps = list(steps)
         self.sleeps: list[float] = []
 
-    def tree(self) -> Any:
+    def tree(self) -> Any:  # stands for Client.tree; bound to the script, not to a client
         step = self.steps.pop(0)
         if isinstance(step, BaseException):
             raise step
@@ -175,8 +176,10 @@ def test_watching_on_a_pipe_writes_changes_only_and_ends_well_on_ctrl_c(
 ) -> None:
     serve({})
     first, older = make("a", "A", uptime=1), make("a", "A", uptime=2)
-    script = Script(first, older, make("a", "A", "failed"), make("a", "A", "running", make("b", "B")))
-    monkeypatch.setattr("sprag_cli._client.Client.tree", lambda _: script.tree())
+    script = Script(
+        first, older, make("a", "A", "failed"), make("a", "A", "running", make("b", "B"))
+    )
+    monkeypatch.setattr(Client, "tree", script.tree)
     code = show(TreeOptions(watch=True, interval=2.5), sleep=script.sleep)
     assert code == ClientExit.WELL
     assert script.sleeps == [2.5] * 4
@@ -197,20 +200,43 @@ def test_watching_json_writes_one_object_per_change(
 ) -> None:
     serve({})
     script = Script(make("a", "A"), make("a", "A", uptime=9), make("a", "A", restarts=1))
-    monkeypatch.setattr("sprag_cli._client.Client.tree", lambda _: script.tree())
+    monkeypatch.setattr(Client, "tree", script.tree)
     show(TreeOptions(watch=True, json=True), sleep=script.sleep)
     lines = capsys.readouterr().out.splitlines()
     assert [json.loads(line)["restarts"] for line in lines] == [0, 1]
 
 
 def test_watching_an_app_that_never_answered_times_out(
-    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Any], runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = serve({})
-    script = Script(TimedOut(RunningApp("shop", 1, app.path), 5.0))
-    monkeypatch.setattr("sprag_cli._client.Client.tree", lambda _: script.tree())
+    serve({})
+    script = Script(TimedOut(RunningApp("shop", 1, runtime), 5.0))
+    monkeypatch.setattr(Client, "tree", script.tree)
     with pytest.raises(TimedOut):
         show(TreeOptions(watch=True), sleep=script.sleep)
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_watching_on_a_terminal_draws_in_place(
+    serve: Callable[..., Any], shop: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve({})
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    script = Script(shop, shop)
+    monkeypatch.setattr(Client, "tree", script.tree)
+    assert show(TreeOptions(watch=True), sleep=script.sleep) == ClientExit.WELL
+    in_place, _, after = terminal.getvalue().rpartition("\x1b[?1049l")
+    assert in_place.count("●") == 8
+    assert after.count("●") == 4
+    assert "\x1b[32m●" in after
 
 
 @pytest.mark.slow

@@ -220,7 +220,10 @@ class VirtualLoop(corecext.loop):
     ) -> None:
         """Hand an error of a callback to the hub, which prints it and goes on."""
         if type is HubDestroyed:
+            # From a callback of libev's, through which it cannot pass.
             self._destroyed = value
+            self.break_()
+            return
         super().handle_error(context, type, value, tb)
 
     def destroy(self) -> None:

@@ -1,0 +1,97 @@
+"""A snapshot as JSON: what the control socket sends and the command line draws.
+
+Nothing here recurses, so that no depth of tree meets a recursion limit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sprag_supervisor import Failure, Policy, Snapshot
+
+SCHEMA: Final = 1
+"""Version of the node's keys: raised when one changes its meaning or goes."""
+
+
+def to_json(root: Snapshot) -> dict[str, Any]:
+    """Return the tree of *root* as plain dicts, lists, strings and numbers.
+
+    Durations are seconds, clock times ISO 8601 in UTC. ``next_try`` is in seconds from
+    the time of the snapshot.
+    """
+    top = _flat(root)
+    stack = [(root, top)]
+    while stack:
+        node, data = stack.pop()
+        data["children"] = [_flat(child) for child in node.children]
+        stack.extend(zip(node.children, data["children"], strict=True))
+    return top
+
+
+def encode(root: Snapshot, **extra: object) -> Iterator[str]:
+    """Yield the JSON text of the tree of *root* piece by piece, *extra* keys added to the root."""
+    yield json.dumps({**extra, **_flat(root)})[:-1]
+    stack = [iter(root.children)]
+    yield ', "children": ['
+    between = ""
+    while stack:
+        child = next(stack[-1], None)
+        if child is None:
+            stack.pop()
+            yield "]}"
+            between = ", "
+        else:
+            yield f'{between}{json.dumps(_flat(child))[:-1]}, "children": ['
+            stack.append(iter(child.children))
+            between = ""
+
+
+def _flat(node: Snapshot) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "path": node.path,
+        "class": node.class_name,
+        "kind": node.kind,
+        "state": node.state.value,
+        "incarnation": node.incarnation,
+        "restarts": node.restarts,
+        "uptime": _rounded(node.uptime),
+        "started_at": iso(node.started_at),
+        "ended_at": iso(node.ended_at),
+        "policy": _policy(node.policy),
+        "owned": dataclasses.asdict(node.owned),
+        "last_failure": _failure(node.last_failure),
+        "next_try": _rounded(node.next_try),
+    }
+
+
+def _policy(policy: Policy) -> dict[str, Any]:
+    given = dataclasses.asdict(policy)
+    # JSON has no infinity.
+    return {
+        keyword: None if value == math.inf else value for keyword, value in given.items()
+    }
+
+
+def _failure(failure: Failure | None) -> dict[str, Any] | None:
+    if failure is None:
+        return None
+    return {"type": failure.type, "message": failure.message, "at": iso(failure.at)}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def iso(seconds: float | None) -> str | None:
+    """Return seconds since the epoch as ISO 8601 in UTC, None for None."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,176 @@
+"""What is loaded, and in which order: looked at from outside, in fresh processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sprag_cli._entry import _command
+from sprag_cli._exit import ClientExit, RunExit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+LOADED = """
+import sys
+sys.argv = ["sprag", *sys.argv[1:]]
+from sprag_cli import main
+try:
+    main()
+finally:
+    sys.stderr.write("loaded:" + " ".join(sorted(sys.modules)))
+"""
+
+PATCHED = """
+import sys
+def note(event, arguments):
+    if event == "import" and arguments[0] in {"click", "gevent.monkey", "ssl", "threading"}:
+        seen.append(arguments[0])
+seen = []
+sys.addaudithook(note)
+sys.argv = ["sprag", "run", "--help"]
+from sprag_cli import main
+try:
+    main()
+finally:
+    from gevent import monkey
+    assert monkey.is_module_patched("threading") and monkey.is_module_patched("ssl")
+    sys.stderr.write("order:" + " ".join(seen))
+"""
+
+
+def sprag(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sprag_cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+        **options,
+    )
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    return set(done.stderr.rpartition("loaded:")[2].split())
+
+
+def test_help_loads_neither_gevent_nor_sprag_nor_rich() -> None:
+    loaded = loaded_by("--help")
+    assert "click" in loaded
+    assert not loaded & {"gevent", "structlog", "sprag", "sprag_supervisor", "rich", "asyncio"}
+
+
+def test_tree_loads_neither_gevent_nor_sprag(
+    serve: Callable[..., Any], shop: dict[str, Any]
+) -> None:
+    serve(shop)
+    loaded = loaded_by("tree")
+    assert "sprag_cli._tree" in loaded
+    assert not loaded & {
+        "gevent",
+        "structlog",
+        "sprag",
+        "sprag_supervisor",
+        "rich.console",
+        "asyncio",
+    }
+
+
+def test_run_patches_before_anything_that_should_be_patched_is_loaded() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PATCHED],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stderr
+    order = done.stderr.rpartition("order:")[2].split()
+    assert order[0] == "gevent.monkey"
+    assert "click" in order
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["run", "a:b"], "run"),
+        (["tree", "run"], "tree"),
+        (["--help"], None),
+        (["--unknown", "run"], "run"),
+        ([], None),
+    ],
+)
+def test_the_command_is_the_first_word(arguments: list[str], command: str | None) -> None:
+    assert _command(arguments) == command
+
+
+def test_the_module_runs_as_the_command_does() -> None:
+    done = sprag("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: sprag [OPTIONS] COMMAND")
+
+
+def test_completion_is_clicks_own() -> None:
+    environ = {**os.environ, "_SPRAG_COMPLETE": "bash_complete"}
+    environ |= {"COMP_WORDS": "sprag tree --in", "COMP_CWORD": "2"}
+    assert sprag(env=environ).stdout == "plain,--interval\n"
+
+
+def test_a_stream_without_unicode_gets_ascii(
+    serve: Callable[..., Any], shop: dict[str, Any]
+) -> None:
+    serve(shop)
+    done = sprag("tree", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == ClientExit.WELL
+    assert done.stdout.isascii()
+    assert done.stdout.startswith("* shop")
+
+
+def test_what_is_wrong_with_the_users_module_is_shown_without_our_frames(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("1 / 0\n")
+    done = sprag("run", "shop:app", cwd=tmp_path)
+    assert done.returncode == RunExit.NEVER_CAME_UP
+    assert done.stderr.startswith("Traceback (most recent call last):\n")
+    assert done.stderr.count("  File ") == 1
+    assert done.stderr.endswith(
+        "sprag: importing shop raised ZeroDivisionError; nothing was started\n"
+    )
+
+
+def test_a_target_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    done = sprag("run", "shop:app", cwd=tmp_path)
+    assert done.returncode == RunExit.USAGE
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("blocking", ["time.sleep(60)", "while True: pass"])
+def test_ctrl_c_during_the_import_ends_quietly(tmp_path: Path, blocking: str) -> None:
+    code = f"import time\nprint('importing', flush=True)\n{blocking}\n"
+    (tmp_path / "shop.py").write_text(code)
+    with subprocess.Popen(
+        [sys.executable, "-m", "sprag_cli", "run", "shop:app"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=50)
+    assert (process.returncode, said) == (RunExit.FORCED_INT, "")

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+import sprag
+from sprag_cli._exit import ClientExit, RunExit
+from sprag_cli._main import commands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from click.testing import Result
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(commands, arguments, prog_name="sprag")
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_lists_the_commands(flag: str) -> None:
+    result = invoke(flag)
+    assert result.exit_code == 0
+    assert "run   Run an app until it is asked to stop." in result.output
+    assert "tree  Show the living tree of a running app." in result.output
+
+
+@pytest.mark.parametrize("command", ["run", "tree"])
+def test_help_of_a_command_shows_units_defaults_and_exit_codes(command: str) -> None:
+    result = invoke(command, "-h")
+    assert result.exit_code == 0
+    assert "SECONDS" in result.output
+    assert "[default: " in result.output
+    assert "Exit codes:\n" in result.output
+
+
+def test_every_exit_code_is_in_the_help() -> None:
+    for command, codes in (("run", RunExit), ("tree", ClientExit)):
+        shown = invoke(command, "-h").output.partition("Exit codes:")[2]
+        for code in codes:
+            assert str(code.value) in shown
+
+
+def test_the_version_is_that_of_the_library() -> None:
+    result = invoke("--version")
+    assert (result.exit_code, result.output) == (0, f"sprag {sprag.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Usage: sprag"),
+        (["tre"], "No such command 'tre'"),
+        (["run"], "Missing argument 'MODULE:ATTRIBUTE'"),
+        (["tree", "--depth", "-1"], "-1 is not in the range x>=0"),
+        (["tree", "--interval", "0"], "0.0 is not in the range x>=0.1"),
+        (["tree", "--timeout", "0"], "0.0 is not in the range x>0"),
+        (["run", "a:b", "--log-format", "xml"], "'auto', 'console', 'json'"),
+        (["tree", "--colour"], "No such option"),
+    ],
+)
+def test_wrong_arguments_are_usage_errors(arguments: list[str], said: str) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_an_error_is_one_line_on_stderr_and_an_exit_code(runtime: Path) -> None:
+    result = invoke("tree")
+    assert result.exit_code == ClientExit.NOT_FOUND
+    assert result.stdout == ""
+    assert result.stderr == (
+        f"sprag: no app is running (looked in {runtime}) — start one with 'sprag run module:app'\n"
+    )
+
+
+def test_the_options_of_tree_arrive(serve: Callable[..., Any], shop: dict[str, Any]) -> None:
+    serve(shop)
+    serve(shop, pid=4343)
+    result = invoke("tree", "fleet", "--app", "4343", "--ascii", "--depth", "0")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "* fleet +2  one_for_all  running  up 12m  r:1\n",
+    )
+    assert invoke("tree", "--app", "4343", "--failed").exit_code == ClientExit.WELL
+    assert invoke("tree").exit_code == ClientExit.USAGE
+
+
+def test_the_app_may_come_from_the_environment(
+    serve: Callable[..., Any], shop: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(shop)
+    monkeypatch.setenv("SPRAG_APP", "mail")
+    result = invoke("tree")
+    assert result.exit_code == ClientExit.NOT_FOUND
+    assert "no app 'mail' — running: shop (pid 4242)" in result.stderr
+
+
+def test_a_subtree_that_failed_ends_with_1(
+    serve: Callable[..., Any], make: Callable[..., dict[str, Any]]
+) -> None:
+    serve(make("shop", "App", "running", make("mail", "Mail", "failed")))
+    assert invoke("tree").exit_code == ClientExit.FAILED
