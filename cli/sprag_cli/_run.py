@@ -6,10 +6,12 @@ standard library by then.
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import click
 
@@ -21,6 +23,10 @@ from sprag_cli._load import load
 from sprag_cli._logs import LogFormat, configure
 from sprag_cli._render import render
 from sprag_cli._screen import screen_of
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import FrameType
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,8 @@ def run(options: RunOptions) -> int:
     """
     configure(options.log_format, options.log_level)
     try:
-        root = cast("sprag.Service", load(options.target, is_service=_is_service))
+        with _quiet_interrupt():
+            root = cast("sprag.Service", load(options.target, is_service=_is_service))
     except KeyboardInterrupt:
         return RunExit.FORCED_INT
 
@@ -72,7 +79,9 @@ def run(options: RunOptions) -> int:
         if screen.terminal and options.tree:
             node = sprag.to_json(root.snapshot())
             lines = render(node, width=screen.width, now=time.time(), charset=screen.charset)
-            click.echo("\n".join(map(screen.painted, lines)), color=True)
+            # A terminal that is closed just now must not end the app.
+            with suppress(OSError):
+                click.echo("\n".join(map(screen.painted, lines)), color=True)
 
     try:
         return host.run(
@@ -88,3 +97,21 @@ def run(options: RunOptions) -> int:
 
 def _is_service(found: object) -> bool:
     return isinstance(found, sprag.Service)
+
+
+@contextmanager
+def _quiet_interrupt() -> Generator[None]:
+    """End quietly on Ctrl-C while the user's app is imported.
+
+    A KeyboardInterrupt that hits gevent's hub is printed by it; a SystemExit is not.
+    """
+
+    def leave(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(RunExit.FORCED_INT)
+
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is leave:  # the app may have installed its own
+            signal.signal(signal.SIGINT, before)

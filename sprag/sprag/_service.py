@@ -80,31 +80,6 @@ class Service(Node):
     def __init__(self) -> None:
         """Take no arguments; subclasses take what they like."""
 
-    # -- hooks: define what you need ---------------------------------------------
-
-    def on_start(self) -> None:
-        """Hook: acquire what the service needs. It has started when this returns.
-
-        Runs after the construction, once the tree with its bus and providers exists,
-        in a greenlet that may block. Raising makes the start fail and releases all that
-        was acquired; raising `Ignore` leaves the service out, without a failure.
-        """
-
-    def on_drain(self) -> None:
-        """Hook: take no new work. The first step of a stop, parents before children.
-
-        May block, within the service's ``shutdown`` seconds. An exception is reported and
-        the stop goes on.
-        """
-
-    def on_stop(self) -> None:
-        """Hook: say goodbye. Runs after my children have stopped.
-
-        My own greenlets, timers and listeners still live. Also runs after a crash, if
-        `on_start` had returned. May block, within the ``shutdown`` seconds. An exception
-        is reported and the stop goes on.
-        """
-
     # -- what a running service acquires -------------------------------------------
 
     def interval(
@@ -333,12 +308,16 @@ class Service(Node):
         if is_within(current.get(), self):
             tree.pool.launch(lambda: _ending.stop(self, deadline))
             return StopReport(is_pending=True)
+        ran = self._state_ is State.RUNNING
         operation = _ending.stop(self, deadline)
-        report = StopReport()
+        if operation is None:
+            return StopReport(clean=1) if ran else StopReport()
         parking = Parking()
+        report = StopReport()
         while operation is not None:
             operation.join(parking)
-            report = operation.report()
+            if isinstance(operation, _ending.Ending):
+                report = operation.report()
             operation = self._op_
         return report
 

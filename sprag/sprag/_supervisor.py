@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from sprag._service import Service
-from sprag_supervisor import _supervising
+from sprag_supervisor import ChildCounts, ChildInfo, ChildSpec, StopReport, _managing, _supervising
 from sprag_supervisor.exceptions import AlreadyPresent, BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
+ServiceT = TypeVar("ServiceT", bound=Service)
 Child = Service | tuple[Service, dict[str, Any]]
 
 
@@ -71,6 +72,76 @@ class Supervisor(Service):
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+    # -- OTP's management calls; results as in otp-rules appendix A ----------------------
+
+    def start_child(
+        self, service: ServiceT, *, name: str | None = None, **policy: Any
+    ) -> ServiceT:
+        """Add *service* as the last child and start it; return it when it has started.
+
+        Blocks as long as its `on_start` does. Never counts toward the restart limit.
+
+        Raises:
+            AlreadyStarted: *name*, or the service itself, is a running child.
+            AlreadyPresent: Likewise, of a child that is kept but does not run.
+            StartFailed: It could not be started, and is no child (otp-rules 55).
+            NotRunning, BadPolicy, WouldDeadlock: As for `adopt`.
+        """
+        _managing.start_child(self, service, name, policy)
+        return service
+
+    def terminate_child(self, name: str) -> StopReport:
+        """Stop the child called *name* and keep it; a temporary one leaves the tree.
+
+        Blocks until it is down. A child that is down already is left as it is; one that
+        waits for its restart is not restarted (otp-rules 43, 58).
+
+        Raises:
+            UnknownChild: There is no such child.
+        """
+        return cast("Service", _managing.child_of(self, name)).stop()
+
+    def restart_child(self, name: str) -> Service:
+        """Start a child that is kept but down, and return it (otp-rules 56).
+
+        Raises:
+            UnknownChild: There is no such child.
+            ChildRunning: It runs.
+            ChildRestarting: It waits for its restart.
+            StartFailed: It could not be started; it is kept.
+            WouldDeadlock: I wait for the very hook that makes this call.
+        """
+        child = cast("Service", _managing.child_of(self, name))
+        _managing.restart_child(child)
+        return child
+
+    def delete_child(self, name: str) -> None:
+        """Forget a child that is down (otp-rules 57).
+
+        Raises:
+            UnknownChild: There is no such child.
+            ChildRunning: It runs: terminate it first.
+            ChildRestarting: It waits for its restart: terminate it first.
+            WouldDeadlock: I wait for the very hook that makes this call.
+        """
+        _managing.delete_child(self, _managing.child_of(self, name))
+
+    def which_children(self) -> list[ChildInfo]:
+        """Return name, state, service, restart type and kind of each child, in start order."""
+        return _managing.which_children(self)
+
+    def count_children(self) -> ChildCounts:
+        """Return how many children there are: specs, active, supervisors, workers."""
+        return _managing.count_children(self)
+
+    def get_childspec(self, name: str) -> ChildSpec:
+        """Return how the child called *name* is made and treated.
+
+        Raises:
+            UnknownChild: There is no such child.
+        """
+        return _managing.childspec_of(_managing.child_of(self, name))
 
 
 def _checked(given: object) -> tuple[Service, str | None, dict[str, Any]]:

@@ -8,6 +8,7 @@ this order: `_states`, `_policy`, `_decide` (pure), `_node`, `_starting`, `_endi
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import Failure
 from sprag_supervisor._history import Exit
+from sprag_supervisor._managing import ChildCounts, ChildInfo, ChildSpec
 from sprag_supervisor._node import Node
 from sprag_supervisor._policy import Backoff, Policy
 from sprag_supervisor._report import Outcome, StopEntry, StopReport
@@ -17,6 +18,9 @@ from sprag_supervisor._tree import Lifecycle, Tree
 
 __all__ = [
     "Backoff",
+    "ChildCounts",
+    "ChildInfo",
+    "ChildSpec",
     "Exit",
     "Failure",
     "Lifecycle",

@@ -20,24 +20,24 @@ from __future__ import annotations
 import logging
 import math
 import traceback
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from gevent import GreenletExit
 
 from sprag_supervisor import _clock
-from sprag_supervisor._decide import After, Reason, after_exit
+from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import Failure, remember
-from sprag_supervisor._history import Exit, History
 from sprag_supervisor._log import say
-from sprag_supervisor._node import Node, context_of, is_active, move, path_of
-from sprag_supervisor._pool import Call, Parking, leave_pool
+from sprag_supervisor._node import Node, context_of, move, path_of
+from sprag_supervisor._pool import Call, Parking
 from sprag_supervisor._report import Outcome, StopEntry, StopReport
+from sprag_supervisor._settling import cancel_retry, detach, settle
 from sprag_supervisor._states import State
-from sprag_supervisor._supervision import ChildExit, post
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator
+
+    from greenlet import greenlet
 
     from sprag_supervisor._holdings import Holdings
     from sprag_supervisor._starting import Starting
@@ -47,22 +47,12 @@ KILL_GRACE: Final = 0.1
 _LATE: Final = 0.5
 """Past a deadline by this many seconds, nothing gets a grace any more."""
 
-_EVENTS: Final = {
-    Reason.FINISHED: ("finished", "child_terminated"),
-    Reason.SHUTDOWN: ("finished", "shutdown"),
-    Reason.STOPPED: ("stopped", "shutdown"),
-    Reason.IGNORED: ("stopped", "shutdown"),
-    Reason.CRASHED: ("crashed", "child_terminated"),
-    Reason.START_FAILED: ("crashed", "start_error"),
-    Reason.GAVE_UP: ("gave_up", "shutdown"),
-}
-
 
 class Ending:
     """One service on its way down."""
 
     __slots__ = (
-        "by_supervisor",
+        "counts",
         "deadline",
         "done",
         "entries",
@@ -71,7 +61,6 @@ class Ending:
         "joiners",
         "node",
         "on_purpose",
-        "outcomes",
         "own_left",
         "parking",
         "reason",
@@ -97,8 +86,6 @@ class Ending:
         """Whether `on_start` has returned, so that `on_drain` and `on_stop` apply."""
         self.on_purpose = reason is Reason.STOPPED
         """Somebody wants it down: it is not restarted, whatever it died of."""
-        self.by_supervisor = False
-        """Its parent ends it: with its group, or because it ends itself."""
         self.retries = False
         """It is a restart that failed, and is tried again."""
         self.own_left = node._policy_.own_seconds
@@ -107,7 +94,7 @@ class Ending:
         self.joiners: list[Parking] | None = None
         self.done = False
         self.worst = Outcome.CLEAN
-        self.outcomes: Counter[Outcome] = Counter()
+        self.counts = [0] * len(Outcome)
         self.entries: list[StopEntry] = []
 
     def tighten(self, deadline: float) -> None:
@@ -136,7 +123,7 @@ class Ending:
         self.entries.append(
             StopEntry(path_of(node), node._incarnation_, outcome, step, detail)
         )
-        if _SEVERITY[outcome] > _SEVERITY[self.worst]:
+        if outcome.value > self.worst.value:
             self.worst = outcome
 
     def stop_error(self, step: str, error: BaseException) -> None:
@@ -153,17 +140,17 @@ class Ending:
 
     def absorb(self, other: Ending) -> None:
         """Count a descendant's end as part of this one."""
-        self.outcomes.update(other.outcomes)
+        self.counts = [ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)]
         self.entries.extend(other.entries)
 
     def report(self) -> StopReport:
         """Return what the end of the whole subtree was like."""
-        outcomes = self.outcomes
+        clean, errors, killed, stragglers = self.counts
         return StopReport(
-            clean=outcomes[Outcome.CLEAN],
-            errors=outcomes[Outcome.ERROR],
-            killed=outcomes[Outcome.KILLED],
-            stragglers=outcomes[Outcome.STRAGGLER],
+            clean=clean,
+            errors=errors,
+            killed=killed,
+            stragglers=stragglers,
             seconds=_clock.now() - self.since,
             entries=tuple(self.entries),
         )
@@ -192,7 +179,7 @@ class Ending:
             if call.done:
                 self.note(Outcome.KILLED, step, "killed at the deadline")
             else:
-                self._leave_behind(step, call.abandon())
+                self.leave_behind(step, call.abandon())
         if call.error is not None:
             self._step_raised(step, call)
         self.own_left -= _clock.now() - began
@@ -231,10 +218,10 @@ class Ending:
             _kill_all(holdings)
             self._grace(over)
             killed = over()
-            for greenlet in tuple(holdings.greenlets or ()):
-                self._leave_behind("greenlet", greenlet)
+            for each_greenlet in tuple(holdings.greenlets or ()):
+                self.leave_behind("greenlet", each_greenlet)
             for call in tuple(holdings.calls or ()):
-                self._leave_behind("timer", call.abandon())
+                self.leave_behind("timer", call.abandon())
             for each in busy:
                 if each.running:
                     self._straggler("listener", each.describe())
@@ -256,7 +243,8 @@ class Ending:
             if not over():
                 self.parking.park(_clock.now())
 
-    def _leave_behind(self, step: str, greenlet: Any) -> None:
+    def leave_behind(self, step: str, greenlet: Any) -> None:
+        """Name what swallowed its kill, with its stack."""
         frame = getattr(greenlet, "gr_frame", None)
         stack = "".join(traceback.format_stack(frame)) if frame is not None else "no stack"
         self._straggler(step, stack)
@@ -264,9 +252,6 @@ class Ending:
     def _straggler(self, step: str, stack: str) -> None:
         say(logging.ERROR, self.node, "straggler left behind", step=step, stack=stack)
         self.note(Outcome.STRAGGLER, step, stack)
-
-
-_SEVERITY: Final = {outcome: severity for severity, outcome in enumerate(Outcome)}
 
 
 def _timed(limit: float) -> float | None:
@@ -285,43 +270,63 @@ def _kill_all(holdings: Holdings) -> None:
 # -- beginning, walking, being over ------------------------------------------------
 
 
-def begin(
+def end(
     node: Node,
     reason: Reason,
     failure: Failure | None = None,
     *,
     deadline: float = math.inf,
     had_started: bool = True,
-) -> Ending:
-    """Take *node* out of running; the end is over already if nothing needs waiting for.
+    on_purpose: bool = False,
+    retries: bool = False,
+    left_behind: greenlet | None = None,
+) -> Ending | None:
+    """Take *node* out of running; return the `Ending` to carry out.
 
-    Otherwise the caller sees to it that somebody runs `drive`.
+    None means that it is over: the service had neither children nor anything that
+    can block, and has ended on the spot.
     """
-    ending = Ending(node, reason, failure, deadline, had_started=had_started)
-    move(node, State.STOPPING)
-    node._op_ = ending
-    return ending
-
-
-def begin_quickly(ending: Ending) -> bool:
-    """End the service on the spot if it has neither children nor anything that can block."""
-    node = ending.node
-    if node._children_:
-        return False
     holdings = node._holdings_
-    if holdings is not None and holdings.needs_waiting():
-        return False
-    if ending.had_started and node._policy_.shutdown != "brutal_kill" and _has_stop_hooks(node):
-        return False
+    at_once = not (
+        left_behind is not None
+        or node._children_
+        or (holdings is not None and holdings.needs_waiting())
+        or (had_started and _has_stop_hooks(node))
+    )
+    move(node, State.STOPPING)
+    if not at_once:
+        ending = node._op_ = Ending(node, reason, failure, deadline, had_started=had_started)
+        ending.on_purpose = on_purpose
+        ending.retries = retries
+        if left_behind is not None:
+            ending.leave_behind("on_start", left_behind)
+        return ending
     if holdings is not None:
         holdings.cancel_passive()
-    _over(ending)
-    return True
+    if node._parent_ is None and node._tree_ is not None:
+        node._tree_.report = StopReport(clean=1)
+    settle(
+        node,
+        reason,
+        failure,
+        had_started=had_started,
+        on_purpose=on_purpose or reason is Reason.STOPPED,
+        retries=retries,
+    )
+    return None
+
+
+def end_soon(node: Node, reason: Reason, failure: Failure | None = None) -> None:
+    """End *node*: at once where nothing can block, else in an engine greenlet."""
+    ending = end(node, reason, failure)
+    if ending is not None:
+        launch(ending)
 
 
 def _has_stop_hooks(node: Node) -> bool:
     cls = type(node)
-    return cls.on_stop is not Node.on_stop or cls.on_drain is not Node.on_drain
+    has_hooks = cls.on_stop is not Node.on_stop or cls.on_drain is not Node.on_drain
+    return has_hooks and node._policy_.shutdown != "brutal_kill"
 
 
 def drive(ending: Ending) -> None:
@@ -344,7 +349,7 @@ def _steps(ending: Ending) -> Generator[Ending]:
         ending.perform("on_drain", node.on_drain)
     if node._children_:
         if cls._stops_together_:
-            yield from _end_together(ending, node._children_)
+            _end_together(ending, node._children_)
         else:
             yield from _end_in_reverse(ending, node._children_)
     if says_goodbye and cls.on_stop is not Node.on_stop:
@@ -355,57 +360,54 @@ def _steps(ending: Ending) -> Generator[Ending]:
 
 
 def _end_in_reverse(ending: Ending, children: dict[str, Node]) -> Generator[Ending]:
-    while children:
-        child = next(reversed(children.values()))
-        sub = end_child(child, ending.deadline)
-        if sub is not None and not sub.done:
-            yield sub
+    for child in reversed(tuple(children.values())):  # nobody is adopted any more
+        if child._parent_ is not ending.node:
+            continue  # a temporary child that has ended meanwhile
+        sub = end_child(child, ending)
         if sub is not None:
+            yield sub
             ending.absorb(sub)
-        wait_until_down(child, ending)
+        if child._op_ is not None or child._state_ is State.RESTARTING:
+            wait_until_down(child, ending)
         detach(child)
 
 
-def _end_together(ending: Ending, children: dict[str, Node]) -> Iterable[Ending]:
-    node = ending.node
-    assert node._tree_ is not None
-    everyone = list(reversed(children.values()))
+def _end_together(ending: Ending, children: dict[str, Node]) -> None:
+    tree = ending.node._tree_
+    assert tree is not None
+    everyone = tuple(children.values())
     subs: list[Ending] = []
-    for child in everyone:
-        sub = end_child(child, ending.deadline)
+    for child in reversed(everyone):
+        sub = end_child(child, ending)
         if sub is not None:
             subs.append(sub)
-            if not sub.done:
-                node._tree_.pool.launch(lambda sub=sub: drive(sub))  # type: ignore[misc]
+            launch(sub)
     for child in everyone:
-        wait_until_down(child, ending)
-        detach(child)
+        if child._op_ is not None or child._state_ is State.RESTARTING:
+            wait_until_down(child, ending)
+        child._parent_ = child._tree_ = None
+    children.clear()
     for sub in subs:
         ending.absorb(sub)
-    return ()
 
 
-def end_child(child: Node, deadline: float) -> Ending | None:
-    """Begin the end of a running child on its parent's behalf; None if it is not running."""
-    if child._state_ is State.RESTARTING:
-        cancel_retry(child)
-        return None
+def end_child(child: Node, ending: Ending) -> Ending | None:
+    """End a running child on behalf of its parent's *ending*; return what is to be waited for."""
     if child._state_ is not State.RUNNING:
         return None
-    ending = begin(child, Reason.STOPPED, deadline=deadline)
-    ending.by_supervisor = True
-    begin_quickly(ending)
-    return ending
+    sub = end(child, Reason.STOPPED, deadline=ending.deadline)
+    if sub is None:
+        ending.counts[0] += 1
+    return sub
 
 
 def wait_until_down(child: Node, ending: Ending) -> None:
     """Wait for a child that somebody else is starting or ending."""
     while (operation := child._op_) is not None:
         if isinstance(operation, Ending):
-            operation.by_supervisor = operation.on_purpose = True
+            operation.on_purpose = True
             operation.tighten(ending.deadline)
             operation.join(ending.parking)
-            ending.absorb(operation)
         else:
             operation.abort_for_stop("its parent is stopping", ending.deadline)
             operation.join(ending.parking)
@@ -413,116 +415,25 @@ def wait_until_down(child: Node, ending: Ending) -> None:
             cancel_retry(child)
 
 
-def cancel_retry(child: Node) -> None:
-    """Take a child that waits for its restart out of the queue."""
-    history = child._history_
-    if history is not None and history.retry_timer is not None:
-        history.retry_timer.close()
-        history.retry_timer = history.next_try = None
-    move(child, State.STOPPED)
-    _wake_waiters(child)
-
-
-def detach(child: Node) -> None:
-    """Take *child*, which is down, out of the tree."""
-    parent = child._parent_
-    if parent is not None and parent._children_ is not None:
-        parent._children_.pop(child._name_ or "", None)
-    child._parent_ = child._tree_ = None
-
-
 def _over(ending: Ending) -> None:
-    """Settle the last state, tell everybody, let go of everything."""
+    """Let go of everything and tell everybody."""
     node = ending.node
-    parent = node._parent_
+    ending.counts[ending.worst.value] += 1
     tree = node._tree_
-    assert tree is not None
-    ending.outcomes[ending.worst] += 1
-    now = _clock.now()
-    uptime = now - node._since_ if ending.had_started else 0.0
-    node._since_ = now
-    node._op_ = node._holdings_ = node._supervision_ = node._children_ = None
-    reason = ending.reason
-    decided_as = Reason.STOPPED if ending.on_purpose else reason
-    to, leaves = _destination(ending, decided_as)
-    move(node, to)
-    _remember(ending, uptime)
-    event, context = _EVENTS[reason]
-    tree.announce(node, event, context, reason.value, ending.failure)
-    if to is State.RESTARTING:
-        assert parent is not None
-        item = ChildExit(node, node._incarnation_, reason, ending.failure, ending.retries)
-        post(parent, item)
-    elif parent is not None and _may_shut_down(parent, node, ending):
-        post(parent, ChildExit(node, node._incarnation_, decided_as, ending.failure))
-    if leaves:
-        detach(node)
-    _wake_waiters(node)
+    if node._parent_ is None and tree is not None:
+        tree.report = ending.report()
+    settle(
+        node,
+        ending.reason,
+        ending.failure,
+        had_started=ending.had_started,
+        on_purpose=ending.on_purpose,
+        retries=ending.retries,
+    )
     ending.done = True
     joiners, ending.joiners = ending.joiners, None
     for parking in joiners or ():
         parking.poke()
-    if parent is None:
-        tree.report = ending.report()
-        leave_pool(tree.pool)
-
-
-def _destination(ending: Ending, reason: Reason) -> tuple[State, bool]:
-    """Return the state to settle in, and whether the node leaves its tree."""
-    node = ending.node
-    parent = node._parent_
-    to = _RESTING[reason]
-    if parent is None:
-        return to, False
-    if reason is Reason.START_FAILED:
-        return (State.RESTARTING if ending.retries and is_active(parent) else to), False
-    after = after_exit(node._policy_.restart, reason)
-    if after is After.RESTART and is_active(parent):
-        return State.RESTARTING, False
-    return to, after is After.DROP
-
-
-_RESTING: Final = {
-    Reason.FINISHED: State.FINISHED,
-    Reason.SHUTDOWN: State.FINISHED,
-    Reason.STOPPED: State.STOPPED,
-    Reason.IGNORED: State.STOPPED,
-    Reason.CRASHED: State.FAILED,
-    Reason.START_FAILED: State.FAILED,
-    Reason.GAVE_UP: State.FAILED,
-}
-
-
-def _may_shut_down(parent: Node, node: Node, ending: Ending) -> bool:
-    return (
-        node._policy_.significant
-        and parent._policy_.auto_shutdown != "never"
-        and not ending.on_purpose
-        and parent._state_ is State.RUNNING
-    )
-
-
-def _remember(ending: Ending, uptime: float) -> None:
-    node = ending.node
-    history = node._history_
-    if history is None:
-        if ending.failure is None and node._parent_ is not None:
-            return  # an uneventful child: its state says it all
-        history = node._history_ = History()
-    tree = node._tree_
-    code = tree.exit_code if tree is not None and node._parent_ is None else None
-    history.exit = Exit(ending.reason, node._incarnation_, ending.failure, code)
-    if ending.failure is not None:
-        history.failures.append(ending.failure)
-    backoff = node._policy_.backoff
-    if backoff is not None and uptime >= backoff.reset_after:
-        history.in_a_row = 0
-
-
-def _wake_waiters(node: Node) -> None:
-    if node._history_ is not None:
-        for parking in node._history_.waiters:
-            parking.poke()
 
 
 # -- stopping on purpose -------------------------------------------------------------
@@ -543,12 +454,14 @@ def stop(node: Node, deadline: float) -> Ending | Starting | None:
     if operation is None:
         if node._state_ is State.RESTARTING:
             cancel_retry(node)
-            return None
-        if node._state_ is not State.RUNNING:
-            return None
-        ending = begin(node, Reason.STOPPED, deadline=deadline)
-        launch(ending)
-        return ending
+            if parent is not None and parent._forgets_ended_:
+                detach(node)
+        elif node._state_ is State.RUNNING:
+            ending = end(node, Reason.STOPPED, deadline=deadline)
+            if ending is not None:
+                launch(ending)
+            return ending
+        return None
     if isinstance(operation, Ending):
         operation.on_purpose = True
         operation.tighten(deadline)
@@ -558,11 +471,10 @@ def stop(node: Node, deadline: float) -> Ending | Starting | None:
 
 
 def launch(ending: Ending) -> None:
-    """Carry the end out: at once where nothing can block, else in an engine greenlet."""
-    if not begin_quickly(ending):
-        tree = ending.node._tree_
-        assert tree is not None
-        tree.pool.launch(lambda: drive(ending))
+    """Carry the end out in an engine greenlet."""
+    tree = ending.node._tree_
+    assert tree is not None
+    tree.pool.launch(lambda: drive(ending))
 
 
 def request_exit(node: Node, error: SystemExit) -> None:

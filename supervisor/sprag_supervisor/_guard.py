@@ -62,7 +62,7 @@ def crash(node: Node, incarnation: int, step: str, error: BaseException) -> None
     elif node._state_ is State.RUNNING:
         say(logging.ERROR, node, "service crashed", error, step=step)
         failure = remember(error, incarnation)
-        _ending.launch(_ending.begin(node, Reason.CRASHED, failure))
+        _ending.end_soon(node, Reason.CRASHED, failure)
     else:
         say(logging.WARNING, node, "late crash of a service that is down", error)
 
@@ -75,7 +75,7 @@ def finish(node: Node, incarnation: int) -> None:
     if operation is not None:
         operation.finished()
     elif node._state_ is State.RUNNING:
-        _ending.launch(_ending.begin(node, Reason.FINISHED))
+        _ending.end_soon(node, Reason.FINISHED)
 
 
 class Managed(Greenlet):  # type: ignore[type-arg]

@@ -74,6 +74,8 @@ class Node:
     _is_supervisor_: ClassVar[bool] = False
     _stops_together_: ClassVar[bool] = False
     """Children are stopped at the same time instead of one after another (otp-rules 46)."""
+    _forgets_ended_: ClassVar[bool] = False
+    """Children that end for good leave the tree, whatever their restart type."""
 
     _args_: tuple[Any, ...]
     _children_: dict[str, Node] | None
@@ -113,16 +115,33 @@ class Node:
         self._name_ = self._op_ = self._parent_ = self._supervision_ = self._tree_ = None
         return self
 
-    # -- hooks -----------------------------------------------------------------
+    # -- hooks: define what you need ---------------------------------------------
+    # No class of sprag's own may override them: a hook that is still Node's is not run.
 
     def on_start(self) -> None:
-        """Acquire what the service needs."""
+        """Hook: acquire what the service needs. It has started when this returns.
+
+        Runs after the construction, once the tree with its bus and providers exists,
+        in a greenlet that may block. Raising makes the start fail and releases all that
+        was acquired; raising `Ignore` leaves the service out, without a failure.
+        """
 
     def on_drain(self) -> None:
-        """Take no new work."""
+        """Hook: take no new work. The first step of a stop, parents before children.
+
+        May block, within the service's ``shutdown`` seconds. An exception is reported and
+        the stop goes on.
+        """
 
     def on_stop(self) -> None:
-        """Say goodbye."""
+        """Hook: say goodbye. Runs after the children have stopped.
+
+        The service's own greenlets, timers and listeners still live. Also runs after a
+        crash, if `on_start` had returned. May block, within the ``shutdown`` seconds. An
+        exception is reported and the stop goes on.
+        """
+
+    # -- for the engine ------------------------------------------------------------
 
     def _prepare_(self) -> None:
         """Do what comes before `on_start` and must not depend on a user's super() call."""

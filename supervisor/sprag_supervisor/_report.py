@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 
 class Outcome(enum.Enum):
-    """How the end of one service went."""
+    """How the end of one service went, from good to bad."""
 
-    CLEAN = "clean"
-    ERROR = "error"
+    CLEAN = 0
+    ERROR = 1
     """Something raised while it stopped."""
-    KILLED = "killed"
+    KILLED = 2
     """Something had to be killed at a deadline, and died."""
-    STRAGGLER = "straggler"
+    STRAGGLER = 3
     """Something swallowed its kill and was left behind."""
 
 
@@ -59,6 +59,13 @@ class StopReport:
     seconds: float = 0.0
     entries: tuple[StopEntry, ...] = ()
     is_pending: bool = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<StopReport clean={self.clean} errors={self.errors} killed={self.killed} "
+            f"stragglers={self.stragglers} seconds={self.seconds:.3f}"
+            f"{' pending' if self.is_pending else ''}>"
+        )
 
     @property
     def is_clean(self) -> bool:

@@ -181,15 +181,20 @@ class Starting:
         if isinstance(error, SystemExit):
             _guard.report(node, node._incarnation_, "on_start", error)
         reason, failure = self._verdict(error)
-        ending = _ending.begin(
-            node, reason, failure, deadline=self.deadline, had_started=False
+        ending = _ending.end(
+            node,
+            reason,
+            failure,
+            deadline=self.deadline,
+            had_started=False,
+            on_purpose=self.on_purpose,
+            retries=self.retries,
+            left_behind=self.left_behind,
         )
-        ending.retries = self.retries
-        ending.on_purpose = ending.on_purpose or self.on_purpose
-        if self.left_behind is not None:
-            ending._leave_behind("on_start", self.left_behind)
-        _ending.launch(ending)
         self._wake_joiners()
+        if ending is None:
+            return
+        _ending.launch(ending)
         while not ending.done:
             try:
                 ending.join(self.parking)

@@ -11,7 +11,6 @@ queries waiting.
 from __future__ import annotations
 
 import logging
-import math
 import random
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from sprag_supervisor._history import History
 from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, is_active, move, name_of, path_of
 from sprag_supervisor._pool import Parking
+from sprag_supervisor._settling import cancel_retry, detach
 from sprag_supervisor._starting import start
 from sprag_supervisor._states import DOWN, State
 from sprag_supervisor._supervision import (
@@ -88,7 +88,7 @@ def adopt(
         try:
             start(child)
         except BaseException:
-            _ending.detach(child)
+            detach(child)
             raise
     finally:
         supervision.turn.give()
@@ -274,7 +274,7 @@ def _ends_supervisor(node: Node, item: ChildExit) -> bool:
 
 def _end_by_itself(node: Node) -> None:
     say(logging.INFO, node, "supervisor shuts down: significant children have ended")
-    _ending.launch(_ending.begin(node, Reason.SHUTDOWN))
+    _ending.end_soon(node, Reason.SHUTDOWN)
 
 
 def _give_up(node: Node, child: Node, last: Failure | None) -> None:
@@ -287,7 +287,7 @@ def _give_up(node: Node, child: Node, last: Failure | None) -> None:
     )
     say(logging.ERROR, node, "supervisor gave up", reason=str(error), child=name_of(child))
     failure = remember(error, node._incarnation_, cause=last)
-    _ending.launch(_ending.begin(node, Reason.GAVE_UP, failure))
+    _ending.end_soon(node, Reason.GAVE_UP, failure)
 
 
 def _back_off(node: Node, child: Node) -> None:
@@ -324,16 +324,15 @@ def _stop_group(node: Node, group: Sequence[Node], failed: Node) -> None:
     for sibling in reversed(group):
         if sibling is failed or sibling._parent_ is not node:
             continue
-        ending = _ending.end_child(sibling, math.inf)
-        if ending is not None and not ending.done:
-            _ending.launch(ending)
+        if sibling._state_ is State.RUNNING:
+            _ending.end_soon(sibling, Reason.STOPPED)
         while (operation := sibling._op_) is not None:
             if isinstance(operation, _ending.Ending):
                 operation.on_purpose = True  # its own crash counts with the group (otp-rules 14)
             supervision_of(node).turn.recheck()
             operation.join(parking)
         if sibling._state_ is State.RESTARTING:
-            _ending.cancel_retry(sibling)
+            cancel_retry(sibling)
 
 
 def _restart(node: Node, supervision: Supervision, failed: Node) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "ChildRestarting",
     "ChildRunning",
     "Ignore",
+    "MaxChildren",
     "MaxRestartsExceeded",
     "NotRunning",
     "SpragError",
@@ -156,6 +157,17 @@ class Ignore(SpragFieldsError):
 
     def __init__(self, why: str = "ignored") -> None:
         super().__init__(why=why)
+
+
+class MaxChildren(SpragFieldsError):
+    """A DynamicSupervisor has as many children as it may have."""
+
+    path: str
+    max_children: int
+    _template = "{path} has {max_children} children, its max_children: stop one first"
+
+    def __init__(self, path: str, max_children: int) -> None:
+        super().__init__(path=path, max_children=max_children)
 
 
 class MaxRestartsExceeded(SpragFieldsError):

@@ -336,6 +336,8 @@ def compare(ours: float | None, theirs: float | None, words: tuple[str, str]) ->
     if ours is None or theirs is None or ours <= 0 or theirs <= 0:
         return ""
     ratio = theirs / ours
+    if 0.95 < ratio < 1.05:
+        return "as ours"
     good, bad = words
     return f"{times(ratio)} {good}" if ratio >= 1 else f"{times(1 / ratio)} {bad}"
 

@@ -1,31 +1,27 @@
-"""`sprag run` up to the call of `sprag.host.run`, with a stand-in for sprag itself."""
+"""`sprag run` up to the call of `sprag.host.run`, and once as a whole."""
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
+import signal
+import subprocess
 import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
 
-from sprag_cli._exit import RunExit
+from sprag import SpragError
+from sprag_cli._exit import CommandError, RunExit
 from sprag_cli._load import NotAService
+from sprag_cli._run import RunOptions
+from sprag_cli._run import run as run_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-
-class Service:
-    def snapshot(self) -> str:
-        return "a snapshot"
-
-
-class SpragError(Exception):
-    pass
 
 
 class Host:
@@ -52,36 +48,25 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def host(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[..., dict[str, Any]]
-) -> Iterator[Host]:
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     host = Host()
-    fake = ModuleType("sprag")
-    exceptions = ModuleType("sprag.exceptions")
-    vars(exceptions).update(SpragError=SpragError)
-    tree = make("shop", "App", "running", make("mail", "Mail"))
-    vars(fake).update(Service=Service, host=host, to_json=lambda _: tree, exceptions=exceptions)
-    monkeypatch.setitem(sys.modules, "sprag", fake)
-    monkeypatch.setitem(sys.modules, "sprag.exceptions", exceptions)
-    monkeypatch.delitem(sys.modules, "sprag_cli._run", raising=False)
+    monkeypatch.setattr("sprag.host.run", host.run)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    (tmp_path / "shop_of_run.py").write_text("from sprag import Service\napp = Service()\nx = 1\n")
+    (tmp_path / "shop_of_run.py").write_text(
+        "from sprag import App, Service\napp = App(name='shop')\nx = 1\n"
+    )
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     yield host
     root.handlers[:] = before
     root.setLevel(level)
     structlog.reset_defaults()
-    for name in ("shop_of_run", "sprag_cli._run"):
-        sys.modules.pop(name, None)
+    sys.modules.pop("shop_of_run", None)
 
 
 def run(**options: Any) -> int:
-    from sprag_cli._run import RunOptions
-    from sprag_cli._run import run as run_app
-
     given: dict[str, Any] = {"target": "shop_of_run:app", **options}
     return run_app(RunOptions(**given))
 
@@ -101,11 +86,11 @@ def test_the_tree_is_shown_on_a_terminal_once_it_is_up(
     monkeypatch.setenv("NO_COLOR", "1")
     run()
     assert isinstance(sys.stdout, Terminal)
-    assert sys.stdout.getvalue() == (
-        "● shop     App   running  up 2h03m\n└─ ● mail  Mail  running  up 2h03m  ↺ 0\n"
-    )
+    shown = sys.stdout.getvalue()
+    assert shown.startswith("◌ ")
+    assert shown.endswith("  App  new\n")
     run(tree=False)
-    assert sys.stdout.getvalue().count("shop") == 1
+    assert sys.stdout.getvalue() == shown
 
 
 def test_off_a_terminal_no_tree_is_shown(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,8 +129,6 @@ def test_what_is_no_service_is_refused(host: Host) -> None:
 
 def test_an_error_of_sprag_is_one_line_and_means_that_nothing_came_up(host: Host) -> None:
     host.error = SpragError("shop/mail: on_start raised OSError: no route")
-    from sprag_cli._exit import CommandError
-
     with pytest.raises(CommandError) as caught:
         run()
     assert caught.value.report() == "sprag: shop/mail: on_start raised OSError: no route"
@@ -158,3 +141,51 @@ def test_an_interrupt_during_the_import_ends_quietly(
     (tmp_path / "shop_of_run.py").write_text("raise KeyboardInterrupt")
     assert run() == RunExit.FORCED_INT
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_that_is_closed_does_not_end_the_app(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed(Terminal):
+        def write(self, _text: str) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert run() == RunExit.STOPPED
+
+
+@pytest.mark.slow
+def test_an_app_runs_is_seen_and_stops(runtime: Path, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        """
+from sprag import App, Service
+
+class Mail(Service):
+    def on_start(self):
+        self.interval(print, 3600)
+        self.listen("ready", print)
+        self.spawn(print, "started", flush=True)
+
+app = App(name="shop", providers={"mail": Mail()})
+"""
+    )
+    sprag = [sys.executable, "-W", "error", "-m", "sprag_cli"]
+    with subprocess.Popen(
+        [*sprag, "run", "shop:app", "--log-level", "warning"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        seen = subprocess.run(
+            [*sprag, "tree", "--ascii"], capture_output=True, text=True, check=False
+        )
+        process.send_signal(signal.SIGTERM)
+        out, said = process.communicate(timeout=50)
+    assert (process.returncode, out, said) == (RunExit.STOPPED, "", "")
+    assert (seen.returncode, seen.stderr) == (0, "")
+    picture = [line.split("  ") for line in seen.stdout.splitlines()]
+    assert [line[0] for line in picture] == ["* shop", "`- * mail"]
+    assert "1 timer, 1 listener" in seen.stdout

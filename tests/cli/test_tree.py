@@ -129,9 +129,9 @@ def test_an_app_is_reached_by_its_socket_from_anywhere(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    app = serve(shop)
+    path: Path = serve(shop).path
     monkeypatch.setenv("SPRAG_RUNTIME_DIR", os.fspath(tmp_path / "elsewhere"))
-    assert show(TreeOptions(app=os.fspath(app.path))) == ClientExit.WELL
+    assert show(TreeOptions(app=os.fspath(path))) == ClientExit.WELL
 
 
 def test_a_stale_socket_is_mentioned(

@@ -216,16 +216,21 @@ def test_all_leftovers_are_listed() -> None:
 
 @pytest.mark.usefixtures("loop")
 def test_a_failing_block_keeps_its_own_error() -> None:
-    sleeper = None
+    sleeper: Any = None
 
     def fail() -> None:
         msg = "mine"
         raise ValueError(msg)
 
-    with pytest.raises(ValueError, match="mine"), LeakCheck():
-        sleeper = spawn(gevent.sleep, 1000)
-        gevent.sleep(0)
-        fail()
+    def leave_and_fail() -> None:
+        nonlocal sleeper
+        with LeakCheck():
+            sleeper = spawn(gevent.sleep, 1000)
+            gevent.sleep(0)
+            fail()
+
+    with pytest.raises(ValueError, match="mine"):
+        leave_and_fail()
     assert sleeper is not None
     sleeper.kill()
 

@@ -349,9 +349,13 @@ class TestDeadlocks:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         monkeypatch.setattr(VirtualLoop, "max_rounds", 1000)
-        with pytest.raises(RuntimeError, match=r"stood still at 0\.0 s"):
+
+        def spin() -> None:
             while clock.now < 1:
                 gevent.sleep(0)
+
+        with pytest.raises(RuntimeError, match=r"stood still at 0\.0 s"):
+            spin()
         assert "RuntimeError" in capsys.readouterr().err
 
 
@@ -777,10 +781,15 @@ class TestBlock:
 
     def test_all_is_restored_after_an_error_too(self) -> None:
         before = _clock.now, _clock.wall, gevent.get_hub()
-        with pytest.raises(ValueError, match="mine"), virtual_time():
-            spawn(gevent.sleep, 5)
-            gevent.sleep(1)
-            fail(ValueError("mine"))
+
+        def leave_and_fail() -> None:
+            with virtual_time():
+                spawn(gevent.sleep, 5)
+                gevent.sleep(1)
+                fail(ValueError("mine"))
+
+        with pytest.raises(ValueError, match="mine"):
+            leave_and_fail()
         assert (_clock.now, _clock.wall, gevent.get_hub()) == before
 
     def test_call_later_of_the_engine_follows(self, clock: VirtualClock) -> None:

@@ -153,9 +153,9 @@ def _ignored() -> Collection[greenlet.greenlet]:
     return _pool.idle_greenlets()
 
 
-def _active(loop: Any) -> int:  # noqa: ANN401 - any of gevent's loops
+def _active(loop: Any) -> int:
     """Return how many watchers keep *loop* alive, leaving out what is merely queued to run."""
-    queued = loop.queued if isinstance(loop, VirtualLoop) else len(loop._callbacks)  # noqa: SLF001
+    queued = loop.queued if isinstance(loop, VirtualLoop) else len(loop._callbacks)
     return cast("int", loop.activecnt) - queued
 
 

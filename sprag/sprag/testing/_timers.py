@@ -159,7 +159,7 @@ class VirtualTimer:
         "sequence",
     )
 
-    def __init__(  # noqa: PLR0913 - what gevent passes, and the timeline
+    def __init__(
         self,
         loop: object,
         timeline: Timeline,

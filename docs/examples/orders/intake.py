@@ -1,0 +1,53 @@
+"""Orders come in over TCP, one per line."""
+
+from gevent.server import StreamServer
+from order import Order
+
+from sprag import Service
+
+LONGEST_LINE = 1000
+
+
+class Intake(Service):
+    """Answers each line `id,item,quantity,price` with `ok ID` once the order is on the shelf."""
+
+    def __init__(self, port):
+        self._wanted_port = port
+
+    def on_start(self):
+        # spawn=self.spawn: each connection gets a greenlet that belongs to this service, is
+        # counted in `sprag tree`, and is killed when the service ends, which hangs up.
+        address = ("127.0.0.1", self._wanted_port)
+        self._server = StreamServer(address, self._converse, spawn=self.spawn)
+        try:
+            self._server.start()
+        except OSError as error:
+            raise OSError(
+                f"cannot listen on port {self._wanted_port} ({error.strerror}): "
+                "give another one in ORDERS_PORT"
+            ) from None
+        self.add_cleanup(self._server.close)
+        self.port = self._server.server_port
+        self.log.info("intake is open", port=self.port)
+
+    def on_drain(self):
+        self._server.close()  # nobody new; those who are connected may finish their line
+
+    def _converse(self, connection, _address):
+        try:
+            with connection.makefile("rb") as lines:
+                while line := lines.readline(LONGEST_LINE):
+                    answer = self._accept(line.decode(errors="replace"))
+                    connection.sendall(f"{answer}\n".encode())
+        except OSError as error:
+            # Somebody hung up in the middle: their affair, and no crash of the intake.
+            self.log.info("connection lost", reason=str(error))
+
+    def _accept(self, line):
+        try:
+            order = Order.parse(line)
+        except ValueError as error:
+            return f"error {error}"
+        self.service("accepted").put(order)
+        self.emit("order:accepted", order)
+        return f"ok {order.id}"

@@ -1,0 +1,143 @@
+"""The last step of an end: the state a service settles in, and who is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sprag_supervisor import _clock
+from sprag_supervisor._decide import After, Reason, after_exit
+from sprag_supervisor._history import Exit, History
+from sprag_supervisor._node import is_active, move
+from sprag_supervisor._pool import leave_pool
+from sprag_supervisor._states import State
+from sprag_supervisor._supervision import ChildExit, post
+
+if TYPE_CHECKING:
+    from sprag_supervisor._failure import Failure
+    from sprag_supervisor._node import Node
+
+_RESTING: Final = {
+    Reason.FINISHED: State.FINISHED,
+    Reason.SHUTDOWN: State.FINISHED,
+    Reason.STOPPED: State.STOPPED,
+    Reason.IGNORED: State.STOPPED,
+    Reason.CRASHED: State.FAILED,
+    Reason.START_FAILED: State.FAILED,
+    Reason.GAVE_UP: State.FAILED,
+}
+
+_EVENTS: Final = {
+    Reason.FINISHED: ("finished", "child_terminated"),
+    Reason.SHUTDOWN: ("finished", "shutdown"),
+    Reason.STOPPED: ("stopped", "shutdown"),
+    Reason.IGNORED: ("stopped", "shutdown"),
+    Reason.CRASHED: ("crashed", "child_terminated"),
+    Reason.START_FAILED: ("crashed", "start_error"),
+    Reason.GAVE_UP: ("gave_up", "shutdown"),
+}
+
+
+def settle(
+    node: Node,
+    reason: Reason,
+    failure: Failure | None,
+    *,
+    had_started: bool,
+    on_purpose: bool,
+    retries: bool,
+) -> None:
+    """Move *node*, of which nothing runs any more, to its resting state and tell everybody.
+
+    Args:
+        node: A service that is stopping.
+        reason: What it died of.
+        failure: The crash, if it was one.
+        had_started: Whether `on_start` had returned.
+        on_purpose: Somebody wants it down, so it is not restarted, whatever it died of.
+        retries: It is a restart that failed, and is tried again.
+    """
+    parent = node._parent_
+    tree = node._tree_
+    assert tree is not None
+    now = _clock.now()
+    uptime = now - node._since_ if had_started else 0.0
+    node._since_ = now
+    node._op_ = node._holdings_ = node._supervision_ = node._children_ = None
+    decided_as = Reason.STOPPED if on_purpose else reason
+    to, leaves = _destination(node, decided_as, retries=retries)
+    move(node, to)
+    if failure is not None or parent is None or node._history_ is not None:
+        _remember(node, reason, failure, uptime)
+    if tree.observers:
+        event, context = _EVENTS[reason]
+        tree.announce(node, event, context, reason.value, failure)
+    if parent is None:
+        leave_pool(tree.pool)
+    elif to is State.RESTARTING:
+        post(parent, ChildExit(node, node._incarnation_, reason, failure, retries))
+    elif not on_purpose and _may_shut_down(parent, node):
+        post(parent, ChildExit(node, node._incarnation_, reason, failure))
+    if leaves:
+        detach(node)
+    wake_waiters(node)
+
+
+def _destination(node: Node, reason: Reason, *, retries: bool) -> tuple[State, bool]:
+    """Return the state to settle in, and whether the node leaves its tree."""
+    parent = node._parent_
+    to = _RESTING[reason]
+    if parent is None:
+        return to, False
+    if reason is Reason.START_FAILED:
+        return (State.RESTARTING if retries and is_active(parent) else to), False
+    after = after_exit(node._policy_.restart, reason)
+    if after is After.RESTART and is_active(parent):
+        return State.RESTARTING, False
+    return to, after is After.DROP or parent._forgets_ended_
+
+
+def _may_shut_down(parent: Node, node: Node) -> bool:
+    return (
+        node._policy_.significant
+        and parent._policy_.auto_shutdown != "never"
+        and parent._state_ is State.RUNNING
+    )
+
+
+def _remember(node: Node, reason: Reason, failure: Failure | None, uptime: float) -> None:
+    history = node._history_
+    if history is None:
+        history = node._history_ = History()
+    tree = node._tree_
+    code = tree.exit_code if tree is not None and node._parent_ is None else None
+    history.exit = Exit(reason, node._incarnation_, failure, code)
+    if failure is not None:
+        history.failures.append(failure)
+    backoff = node._policy_.backoff
+    if backoff is not None and uptime >= backoff.reset_after:
+        history.in_a_row = 0
+
+
+def cancel_retry(child: Node) -> None:
+    """Take a child that waits for its restart out of the queue."""
+    history = child._history_
+    if history is not None and history.retry_timer is not None:
+        history.retry_timer.close()
+        history.retry_timer = history.next_try = None
+    move(child, State.STOPPED)
+    wake_waiters(child)
+
+
+def detach(child: Node) -> None:
+    """Take *child*, which is down, out of the tree."""
+    parent = child._parent_
+    if parent is not None and parent._children_ is not None:
+        parent._children_.pop(child._name_ or "", None)
+    child._parent_ = child._tree_ = None
+
+
+def wake_waiters(node: Node) -> None:
+    """Wake those who wait for the node's end."""
+    if node._history_ is not None:
+        for parking in node._history_.waiters:
+            parking.poke()

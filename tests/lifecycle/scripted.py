@@ -1,0 +1,115 @@
+"""Services that do what a `Spec` says, and keep a diary of it."""
+
+from __future__ import annotations
+
+import math
+import types
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent import GreenletExit
+
+from sprag import Backoff, Ignore, Lifecycle, Service, State
+from sprag_supervisor._states import DOWN
+
+if TYPE_CHECKING:
+    from model import Spec
+
+HEARTBEAT = 0.75
+
+
+class Stage:
+    """What all services of one tree share: the diary, and what is to go wrong next."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, str]] = []
+        self.events: list[Lifecycle] = []
+        self.faults: dict[str, list[str]] = {}
+        self.violations: list[str] = []
+        self.stubborn: list[gevent.Greenlet[..., Any]] = []
+        self.is_over = False
+
+    def observe(self, record: Lifecycle) -> None:
+        self.events.append(record)
+        name = record.path.rpartition("/")[2]
+        word = record.event if record.reason is None else record.reason
+        self.log.append((word, name))
+
+
+class Scripted(Service):
+    """No on_stop: such a service can end on the spot."""
+
+    def __init__(self, spec: Spec, stage: Stage) -> None:
+        self.spec = spec
+        self.stage = stage
+        self.name = spec.name
+
+    def on_start(self) -> None:
+        spec, stage = self.spec, self.stage
+        stage.log.append(("on_start", spec.name))
+        self.listen(f"crash {spec.name}", self.fail)
+        self.interval(self.beat, HEARTBEAT)
+        if spec.is_stubborn:
+            stage.stubborn.append(self.spawn(self.hang_on))
+        for child in spec.children:
+            self.adopt(make(child, stage), name=child.name, **policy_of(child))
+        if spec.start_takes:
+            gevent.sleep(spec.start_takes)
+        faults = stage.faults.get(spec.name)
+        if faults:
+            fault = faults.pop(0)
+            raise Ignore if fault == "ignore" else RuntimeError("on_start was told to fail")
+
+    def beat(self) -> None:
+        if self._state_ in DOWN:
+            self.stage.violations.append(f"{self!r}: its timer runs")
+
+    def fail(self, data: object = None) -> None:
+        self.beat()
+        raise RuntimeError("was told to crash")
+
+    def hang_on(self) -> None:
+        while not self.stage.is_over:
+            try:
+                gevent.sleep(1e6)
+            except GreenletExit:
+                pass
+
+
+class WithStop(Scripted):
+    def on_stop(self) -> None:
+        self.stage.log.append(("on_stop", self.spec.name))
+        self.beat()
+        gevent.sleep(self.spec.stop_takes or 0)
+        if self.spec.stop_raises:
+            raise RuntimeError("on_stop was told to fail")
+
+
+class WithRun(WithStop):
+    """Its end is the end of its `run`."""
+
+
+def make(spec: Spec, stage: Stage) -> Scripted:
+    return (Scripted if spec.stop_takes is None else WithStop)(spec, stage)
+
+
+def make_root(spec: Spec, stage: Stage) -> Scripted:
+    cls = Scripted if spec.stop_takes is None else WithStop
+    root = types.new_class("Root", (cls,), policy_of(spec))
+    return root(spec, stage)
+
+
+def policy_of(spec: Spec) -> dict[str, Any]:
+    shutdown: float | str = "infinity" if spec.shutdown == math.inf else spec.shutdown
+    backoff = None
+    if spec.backoff:
+        initial, maximum, reset_after = spec.backoff
+        backoff = Backoff(initial=initial, maximum=maximum, reset_after=reset_after, jitter=0.0)
+    return {
+        "restart": spec.restart,
+        "shutdown": "brutal_kill" if spec.is_brutal else shutdown,
+        "backoff": backoff,
+        "strategy": spec.strategy,
+        "max_restarts": spec.max_restarts,
+        "max_seconds": spec.max_seconds,
+    }

@@ -1,0 +1,172 @@
+"""Errors: what they say, what they carry, and that they travel."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+
+from sprag import exceptions
+from sprag.exceptions import (
+    AlreadyAdopted,
+    AlreadyPresent,
+    AlreadyStarted,
+    BadPolicy,
+    BadValue,
+    ChildRestarting,
+    ChildRunning,
+    Ignore,
+    MaxChildren,
+    MaxRestartsExceeded,
+    NotRunning,
+    SpragError,
+    StartAborted,
+    StartFailed,
+    StartTimeout,
+    UnknownChild,
+    UnknownService,
+    WouldDeadlock,
+)
+
+EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
+    (
+        BadPolicy("restart", "never", "'permanent'"),
+        {"keyword": "restart", "given": "never", "accepted": "'permanent'"},
+        "policy restart='never' is not accepted: use 'permanent'",
+    ),
+    (
+        BadValue("seconds", -1, "a number, 0 or more"),
+        {"argument": "seconds", "given": -1, "accepted": "a number, 0 or more"},
+        "seconds=-1 is not accepted: use a number, 0 or more",
+    ),
+    (
+        NotRunning("app/a", "new", "listen", "start it first"),
+        {"path": "app/a", "state": "new", "action": "listen", "remedy": "start it first"},
+        "app/a is new: cannot listen; start it first",
+    ),
+    (
+        StartFailed("app/a", "OSError: no"),
+        {"path": "app/a", "reason": "OSError: no"},
+        "app/a failed to start: OSError: no",
+    ),
+    (
+        StartTimeout(2.5),
+        {"seconds": 2.5},
+        "on_start did not return within 2.5 s (start_timeout)",
+    ),
+    (
+        StartAborted("its parent is stopping"),
+        {"why": "its parent is stopping"},
+        "on_start was aborted: its parent is stopping",
+    ),
+    (Ignore("not here"), {"why": "not here"}, "not here"),
+    (Ignore(), {"why": "ignored"}, "ignored"),
+    (
+        MaxRestartsExceeded("app", "a", 3, 5.0, "OSError: no"),
+        {
+            "path": "app",
+            "child": "a",
+            "max_restarts": 3,
+            "max_seconds": 5.0,
+            "last": "OSError: no",
+        },
+        "app gave up: more than 3 restarts within 5 s, the last for a (OSError: no)",
+    ),
+    (
+        MaxChildren("app", 10),
+        {"path": "app", "max_children": 10},
+        "app has 10 children, its max_children: stop one first",
+    ),
+    (
+        AlreadyAdopted("app/a"),
+        {"path": "app/a"},
+        "app/a already has a place in a tree: make another instance, or stop this one",
+    ),
+    (
+        AlreadyStarted("app/a"),
+        {"path": "app/a"},
+        "app/a is already started: stop it first, or choose another name",
+    ),
+    (
+        AlreadyPresent("app/a", "stopped"),
+        {"path": "app/a", "state": "stopped"},
+        "app/a is already there (stopped): start it again, or choose another name",
+    ),
+    (ChildRunning("app/a"), {"path": "app/a"}, "app/a is running: stop it first"),
+    (
+        ChildRestarting("app/a"),
+        {"path": "app/a"},
+        "app/a is being restarted already: wait for it, or stop it first",
+    ),
+    (
+        UnknownChild("app", "feeed", ["feed", "store"]),
+        {"parent": "app", "name": "feeed", "names": ("feed", "store")},
+        "app has no child 'feeed': use 'feed', 'store' (did you mean 'feed'?)",
+    ),
+    (
+        UnknownChild("app", "a", []),
+        {"parent": "app", "name": "a", "names": ()},
+        "app has no child 'a': it has no children",
+    ),
+    (
+        UnknownService("metrcs", ["metrics", "mail"]),
+        {"name": "metrcs", "names": ("metrics", "mail")},
+        "no service 'metrcs': use 'metrics', 'mail' (did you mean 'metrics'?), or a path",
+    ),
+    (
+        UnknownService("x", []),
+        {"name": "x", "names": ()},
+        "no service 'x': this tree has no providers and no such path",
+    ),
+    (
+        WouldDeadlock("app", "adopt a child"),
+        {"path": "app", "action": "adopt a child"},
+        "cannot adopt a child: app is waiting for the hook that makes this call; "
+        "do it from a greenlet of your own: self.spawn(...)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "fields", "message"), EXAMPLES)
+def test_an_error_carries_its_facts_and_says_them(
+    error: SpragError, fields: dict[str, Any], message: str
+) -> None:
+    assert {name: getattr(error, name) for name in fields} == fields
+    assert str(error) == message
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("error", [error for error, _, _ in EXAMPLES])
+def test_an_error_can_be_pickled(error: SpragError, protocol: int) -> None:
+    twin = pickle.loads(pickle.dumps(error, protocol))
+    assert type(twin) is type(error)
+    assert str(twin) == str(error)
+    assert vars(twin) == vars(error)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("error", [error for error, _, _ in EXAMPLES])
+def test_an_error_can_be_copied(error: SpragError, copied: Any) -> None:
+    twin = copied(error)
+    assert type(twin) is type(error)
+    assert str(twin) == str(error)
+    assert vars(twin) == vars(error)
+
+
+def test_a_note_survives_pickling_and_copying() -> None:
+    error = StartFailed("app/a", "OSError: no")
+    error.add_note("the disk is full")
+    assert pickle.loads(pickle.dumps(error)).__notes__ == ["the disk is full"]
+    assert copy.copy(error).__notes__ == ["the disk is full"]
+
+
+def test_every_public_error_has_an_example() -> None:
+    shown = {type(error).__name__ for error, _, _ in EXAMPLES}
+    assert set(exceptions.__all__) == shown | {"SpragError"}
+
+
+@pytest.mark.parametrize("name", exceptions.__all__)
+def test_every_public_error_is_an_error_of_sprag(name: str) -> None:
+    assert issubclass(getattr(exceptions, name), SpragError)

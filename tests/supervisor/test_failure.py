@@ -1,0 +1,195 @@
+"""A remembered crash reads like the one that happened, and holds on to nothing of it."""
+
+from __future__ import annotations
+
+import gc
+import traceback
+import weakref
+from typing import NoReturn
+
+import pytest
+
+from sprag.testing import virtual_time
+from sprag_supervisor._failure import remember
+
+
+def fail(message: str) -> NoReturn:
+    raise ValueError(message)
+
+
+def caught(function: object, *args: object) -> BaseException:
+    try:
+        function(*args)  # type: ignore[operator]
+    except BaseException as error:  # noqa: BLE001 - whatever it raises
+        return error
+    raise AssertionError("it raised nothing")
+
+
+def raised_from() -> None:
+    try:
+        fail("first")
+    except ValueError as error:
+        raise RuntimeError("second") from error
+
+
+def raised_while_handling() -> None:
+    try:
+        fail("first")
+    except ValueError:
+        raise RuntimeError("second")  # noqa: B904 - on purpose
+
+
+def raised_from_none() -> None:
+    try:
+        fail("first")
+    except ValueError:
+        raise RuntimeError("second") from None
+
+
+def raised_three_deep() -> None:
+    try:
+        raised_while_handling()
+    except RuntimeError as error:
+        raise OSError(5, "third") from error
+
+
+def without_message() -> None:
+    raise KeyError
+
+
+def of_several_lines() -> None:
+    fail("one line\nand another")
+
+
+class Odd(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+class Local(Exception):
+    pass
+
+
+def of_a_class_of_its_own() -> None:
+    raise Local("here")
+
+
+def with_a_note() -> None:
+    error = ValueError("wrong")
+    error.add_note("and this is why")
+    raise error
+
+
+STORIES = [
+    lambda: fail("plain"),
+    raised_from,
+    raised_while_handling,
+    raised_from_none,
+    raised_three_deep,
+    without_message,
+    of_several_lines,
+    of_a_class_of_its_own,
+    with_a_note,
+]
+
+
+def as_python_prints_it(error: BaseException) -> str:
+    # Python 3.11 and later mark the column below some lines; that is not remembered.
+    lines = "".join(traceback.format_exception(error)).splitlines(keepends=True)
+    return "".join(line for line in lines if set(line.strip()) - {"^", "~"} or not line.strip())
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_a_failure_reads_as_python_prints_the_exception(story: object) -> None:
+    error = caught(story)
+    assert remember(error, 1).format() == as_python_prints_it(error)
+
+
+def test_a_failure_in_one_line_is_its_type_and_message() -> None:
+    assert str(remember(caught(fail, "bad order 17"), 1)) == "ValueError: bad order 17"
+    assert str(remember(caught(without_message), 1)) == "KeyError"
+
+
+def test_a_class_of_the_user_is_named_with_its_module() -> None:
+    failure = remember(caught(of_a_class_of_its_own), 1)
+    assert failure.type == f"{__name__}.Local"
+    assert failure.message == "here"
+
+
+def test_an_exception_that_cannot_be_printed_is_remembered_all_the_same() -> None:
+    assert remember(Odd(), 1).message == "<its __str__ raised ZeroDivisionError>"
+
+
+def test_a_failure_says_when_and_in_which_life() -> None:
+    with virtual_time() as clock:
+        clock.advance(12.5)
+        failure = remember(ValueError("x"), 7)
+        assert failure.at == clock.wall
+    assert failure.incarnation == 7
+
+
+def test_the_causes_are_remembered_innermost_first() -> None:
+    failure = remember(caught(raised_three_deep), 1)
+    assert failure.type == "OSError"
+    assert failure.cause is not None
+    assert str(failure.cause) == "RuntimeError: second"
+    assert failure.cause.cause is not None
+    assert str(failure.cause.cause) == "ValueError: first"
+    assert failure.cause.cause.cause is None
+
+
+def test_a_given_cause_takes_the_place_of_the_exceptions_own() -> None:
+    last = remember(caught(fail, "the last crash"), 3)
+    failure = remember(caught(raised_from), 1, cause=last)
+    assert failure.cause is last
+
+
+def test_a_ring_of_causes_ends() -> None:
+    one, two = ValueError("one"), ValueError("two")
+    one.__cause__, two.__cause__ = two, one
+    failure = remember(one, 1)
+    assert failure.cause is not None
+    assert failure.cause.cause is None
+
+
+def test_a_long_chain_is_cut_at_its_old_end() -> None:
+    error = ValueError("0")
+    for number in range(1, 100):
+        newer = ValueError(str(number))
+        newer.__cause__ = error
+        error = newer
+    failure = remember(error, 1)
+    messages = []
+    link = failure
+    while link is not None:
+        messages.append(link.message)
+        link = link.cause  # type: ignore[assignment]
+    assert messages == [str(number) for number in range(99, 89, -1)]
+
+
+def test_of_a_deep_stack_the_innermost_frames_are_kept() -> None:
+    def dig(depth: int) -> None:
+        if depth:
+            dig(depth - 1)
+        fail("bottom")
+
+    failure = remember(caught(dig, 200), 1)
+    assert len(failure.frames) == 50
+    assert failure.frames[-1][0] is fail.__code__
+
+
+def test_a_failure_keeps_neither_the_exception_nor_its_locals_alive() -> None:
+    class Heavy:
+        pass
+
+    heavy = Heavy()
+    gone = weakref.ref(heavy)
+
+    def crash(_thing: Heavy) -> NoReturn:
+        raise ValueError("with a heavy local")
+
+    failure = remember(caught(crash, heavy), 1)
+    del heavy
+    gc.collect()
+    assert gone() is None
+    assert "with a heavy local" in failure.format()
