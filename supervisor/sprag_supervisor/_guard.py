@@ -128,6 +128,16 @@ class Managed(Greenlet):  # type: ignore[type-arg]
             self._holdings.drop_greenlet(self)
             self._holdings = None
 
+    def _maybe_kill_before_start(self, exception: Any) -> bool:
+        # gevent's own step of every kill; such a greenlet never gets as far as `_run`.
+        killed = bool(super()._maybe_kill_before_start(exception))  # type: ignore[misc]
+        if killed:
+            self._leave()
+        return killed
+
+    # gevent knows of no exception, since `_run` has caught it; but it does when an
+    # exception of the caller's was given to `kill` before the greenlet had begun.
+
     def successful(self) -> bool:
         """Whether it ended without an exception; a kill counts as success, as in gevent."""
         return self._failure is None and bool(super().successful())
@@ -135,17 +145,18 @@ class Managed(Greenlet):  # type: ignore[type-arg]
     @property
     def exception(self) -> BaseException | None:
         """What ended it, or None."""
-        return self._failure
+        return self._failure or super().exception
 
     @property
     def exc_info(self) -> Any:
         """The exception as a triple; empty without one."""
         error = self._failure
-        return (type(error), error, error.__traceback__) if error is not None else ()
+        return super().exc_info if error is None else (type(error), error, error.__traceback__)
 
     def _raise_exception(self) -> None:
         if self._failure is not None:
             raise self._failure
+        super()._raise_exception()  # type: ignore[misc]
 
 
 def spawn_managed(

@@ -43,6 +43,7 @@ class Starting:
         "_interrupt",
         "aborted",
         "deadline",
+        "ending",
         "joiners",
         "left_behind",
         "node",
@@ -59,6 +60,8 @@ class Starting:
         self.aborted: BaseException | None = None
         self.on_purpose = False
         self.deadline = math.inf
+        self.ending: Ending | None = None
+        """How it is undone, once it has failed or was aborted."""
         self.joiners: list[Parking] | None = None
         self.left_behind: greenlet | None = None
         self._context = context

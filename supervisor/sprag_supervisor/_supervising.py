@@ -74,58 +74,53 @@ def adopt(
         WouldDeadlock: The parent waits for the hook that makes this call.
         StartFailed: The child could not be started; it has left the tree again.
     """
-    given = _check_adoption(parent, child, name, policy)
-    supervision = supervision_of(parent)
-    if not supervision.turn.take():
+    if not isinstance(child, Node):
+        raise BadValue("child", child, "an instance of a Service")
+    if not is_active(parent):
+        raise not_active(parent, "adopt a child")
+    if name is not None:
+        _check_name(name)
+    checked = child._policy_.with_(policy) if policy else child._policy_
+    if checked.significant and parent._policy_.auto_shutdown == "never":
+        # otp-rules 63
+        raise BadPolicy("significant", True, "it below a parent with auto_shutdown set")
+    supervision = parent._supervision_ or supervision_of(parent)
+    turn = supervision.turn
+    if not turn.take():
         raise WouldDeadlock(path_of(parent), "adopt a child")
     try:
         if not is_active(parent) or parent._supervision_ is not supervision:
             raise not_active(parent, "adopt a child")
-        _check_free(parent, child, name)
         _attach(parent, supervision, child, name)
-        child._given_ = given or None
-        child._policy_ = child._policy_.with_(given)
+        if policy:
+            child._given_ = dict(policy)
+            child._policy_ = checked
         try:
             start(child)
         except BaseException:
             detach(child)
             raise
     finally:
-        supervision.turn.give()
+        turn.give()
 
 
-def _check_adoption(
-    parent: Node, child: Node, name: str | None, policy: Mapping[str, object] | None
-) -> dict[str, object]:
-    if not isinstance(child, Node):
-        raise BadValue("child", child, "an instance of a Service")
-    if name is not None and (not isinstance(name, str) or not name or "/" in name):
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not name or "/" in name:
         raise BadValue("name", name, "a text that is not empty and holds no slash")
-    if not is_active(parent):
-        raise not_active(parent, "adopt a child")
-    given = dict(policy or {})
-    checked = child._policy_.with_(given)
-    if checked.significant and parent._policy_.auto_shutdown == "never":
-        # otp-rules 63
-        raise BadPolicy("significant", True, "it below a parent with auto_shutdown set")
-    return given
-
-
-def _check_free(parent: Node, child: Node, name: str | None) -> None:
-    if child._parent_ is not None or child._state_ not in DOWN:
-        raise AlreadyAdopted(path_of(child))
-    if name is not None and parent._children_ and (other := parent._children_.get(name)):
-        if other._state_ in (State.RUNNING, State.STARTING):
-            raise AlreadyStarted(path_of(other))
-        raise AlreadyPresent(path_of(other), other._state_.value)
 
 
 def _attach(parent: Node, supervision: Supervision, child: Node, name: str | None) -> None:
+    if child._parent_ is not None or child._state_ not in DOWN:
+        raise AlreadyAdopted(path_of(child))
     children = parent._children_
     if children is None:
         children = parent._children_ = {}
     if name is None:
         name = supervision.free_name(wanted_name(child), children)
+    elif (other := children.get(name)) is not None:
+        if is_active(other):
+            raise AlreadyStarted(path_of(other))
+        raise AlreadyPresent(path_of(other), other._state_.value)
     child._name_ = name
     child._parent_ = parent
     children[name] = child

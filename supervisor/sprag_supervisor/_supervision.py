@@ -53,14 +53,15 @@ class Supervision:
 
     def free_name(self, wanted: str, taken: dict[str, Node]) -> str:
         """Return *wanted*, or the first of ``wanted-2``, ``wanted-3``, … that was never used."""
-        if wanted not in taken and (self._numbers is None or wanted not in self._numbers):
-            return wanted
-        if self._numbers is None:
-            self._numbers = {}
-        number = self._numbers.get(wanted, 1) + 1
-        while (name := f"{wanted}-{number}") in taken:
+        numbers = self._numbers
+        if numbers is None:
+            numbers = self._numbers = {}
+        number = numbers.get(wanted, 0) + 1
+        name = wanted if number == 1 else f"{wanted}-{number}"
+        while name in taken:
             number += 1
-        self._numbers[wanted] = number
+            name = f"{wanted}-{number}"
+        numbers[wanted] = number
         return name
 
 

@@ -37,6 +37,9 @@ class Turn:
         if self._holder is None:
             self._holder = current
             return True
+        return self._wait(current)
+
+    def _wait(self, current: greenlet) -> bool:
         if self._queue is None:
             self._queue = deque()
         parking = Parking()
@@ -58,7 +61,10 @@ class Turn:
     def give(self) -> None:
         """Pass the turn to whoever has waited longest."""
         self._holder = None
-        queue = self._queue
+        if self._queue:
+            self._pass_on(self._queue)
+
+    def _pass_on(self, queue: deque[Parking]) -> None:
         while queue:
             parking = queue.popleft()
             if parking.greenlet is not None:

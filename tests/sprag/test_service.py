@@ -441,7 +441,7 @@ def bring_to(state: State, clock: VirtualClock) -> tuple[Service, Callable[[], o
         return Plain(), lambda: None
     gate = gevent.event.Event()
 
-    class Child(Service, restart="transient", backoff=Backoff(initial=60.0, jitter=0)):
+    class Child(Service, restart="transient", backoff=Backoff(initial=30.0, jitter=0)):
         def on_drain(self) -> None:
             if state is State.STOPPING:
                 gate.wait()

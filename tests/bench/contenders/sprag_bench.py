@@ -1,3 +1,4 @@
+# pyright: reportUnknownVariableType=false
 """sprag itself, through its public names only."""
 
 from __future__ import annotations
