@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sprag._service import Service
 from sprag._supervisor import Supervisor
 from sprag_supervisor import StopReport, _supervising
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from sprag._service import Service
 
 
 class App(Supervisor):
@@ -81,8 +82,6 @@ class App(Supervisor):
             The exit code: 0 stopped as asked, 1 gave up, 3 never came up, 4 stopped
             with stragglers or over budget; or the code of a SystemExit in a service.
         """
-        from sprag.host import run  # noqa: PLC0415 - an embedded app needs none of it
+        from sprag.host import run
 
         return run(self, shutdown_timeout=shutdown_timeout)
-
-

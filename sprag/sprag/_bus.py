@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import gc
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gevent import Greenlet, Timeout
-from gevent.timeout import _FakeTimer  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 from greenlet import greenlet
 
 from sprag_supervisor._guard import report
@@ -25,14 +24,16 @@ if TYPE_CHECKING:
     from sprag_supervisor._pool import Parking
 
 
+_CLOSED: Final = Timeout(None).timer
+"""What a Timeout has for a timer once it is closed; gevent has one such object."""
+
+
 class Listener:
     """A subscription; `cancel()` ends it."""
 
     __slots__ = ("_bus", "_event", "_fn", "_incarnation", "_node", "awaited_by", "running")
 
-    def __init__(
-        self, bus: EventBus, event: str, fn: Callable[[Any], object], node: Node
-    ) -> None:
+    def __init__(self, bus: EventBus, event: str, fn: Callable[[Any], object], node: Node) -> None:
         self._bus = bus
         self._event = event
         self._fn = fn
@@ -135,7 +136,7 @@ class EventBus:
             except Timeout as timeout:
                 # One that its `with` has closed was the listener's own and has leaked;
                 # one still open belongs to the emitter, further up.
-                if timeout.timer is not _FakeTimer:
+                if timeout.timer is not _CLOSED:
                     raise
                 report(node, listener._incarnation, "listener", timeout)
             finally:

@@ -122,10 +122,10 @@ def _make_private(directory: Path) -> None:
 class _Server(WSGIServer):
     """pywsgi on a Unix socket, for peers of the same user (or root)."""
 
-    def handle(self, client: socket.socket, address: object) -> None:
-        credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    def handle(self, sock: socket.socket, address: Any) -> None:
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
         _pid, uid, _gid = _UCRED.unpack(credentials)
         if uid in (os.getuid(), 0):
-            super().handle(client, address)
+            super().handle(sock, address)
         else:
-            client.close()
+            sock.close()

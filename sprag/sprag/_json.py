@@ -75,9 +75,7 @@ def _flat(node: Snapshot) -> dict[str, Any]:
 def _policy(policy: Policy) -> dict[str, Any]:
     given = dataclasses.asdict(policy)
     # JSON has no infinity.
-    return {
-        keyword: None if value == math.inf else value for keyword, value in given.items()
-    }
+    return {keyword: None if value == math.inf else value for keyword, value in given.items()}
 
 
 def _failure(failure: Failure | None) -> dict[str, Any] | None:

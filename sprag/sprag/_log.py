@@ -28,7 +28,7 @@ def bound_logger(path: str, incarnation: int) -> BoundLogger:
 
 @cache
 def _unbound() -> Any:
-    import structlog  # noqa: PLC0415 - see above
+    import structlog
 
     return structlog.wrap_logger(
         _target,
@@ -43,7 +43,7 @@ def _to_record(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Hand the fields over as ``record.sprag``, where no name clashes with logging's own."""
     fields = dict(event_dict)
-    options = {
+    options: dict[str, Any] = {
         key: fields.pop(key) for key in ("exc_info", "stack_info", "stacklevel") if key in fields
     }
     event = fields.pop("event", "")

@@ -17,9 +17,12 @@ from sprag_supervisor import (
     State,
     StopReport,
     Tree,
+    _clock,
+    _ending,
+    _guard,
+    _supervising,
     snapshot,
 )
-from sprag_supervisor import _clock, _ending, _guard, _supervising
 from sprag_supervisor._history import History
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._node import current, is_active, is_within, path_of, settled
@@ -415,5 +418,3 @@ class Service(Node):
         if current.get() is not self:
             context.run(current.set, self)
         return context
-
-

@@ -75,9 +75,7 @@ class Supervisor(Service):
 
     # -- OTP's management calls; results as in otp-rules appendix A ----------------------
 
-    def start_child(
-        self, service: ServiceT, *, name: str | None = None, **policy: Any
-    ) -> ServiceT:
+    def start_child(self, service: ServiceT, *, name: str | None = None, **policy: Any) -> ServiceT:
         """Add *service* as the last child and start it; return it when it has started.
 
         Blocks as long as its `on_start` does. Never counts toward the restart limit.
@@ -148,8 +146,8 @@ def _checked(given: object) -> tuple[Service, str | None, dict[str, Any]]:
     match given:
         case Service():
             return given, None, {}
-        case (Service() as service, dict() as options):
-            policy = dict(options)
+        case (Service() as service, dict()):
+            policy = dict(cast("tuple[Service, dict[str, Any]]", given)[1])
             name = policy.pop("name", None)
             service._policy_.with_(policy)
             return service, name, policy

@@ -70,9 +70,7 @@ def run(
 
 
 class _Host:
-    def __init__(
-        self, root: Service, budget: float, on_up: Callable[[], None] | None
-    ) -> None:
+    def __init__(self, root: Service, budget: float, on_up: Callable[[], None] | None) -> None:
         self._root = root
         self._budget = budget
         self._on_up = on_up

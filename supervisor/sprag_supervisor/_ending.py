@@ -91,7 +91,7 @@ class Ending:
         self.own_left = node._policy_.own_seconds
         self.since = _clock.now()
         self.parking = Parking()
-        self.joiners: list[Parking] | None = None
+        self.joiners: list[Parking] = []
         self.done = False
         self.worst = Outcome.CLEAN
         self.counts = [0] * len(Outcome)
@@ -106,23 +106,18 @@ class Ending:
     def join(self, parking: Parking, until: float | None = None) -> bool:
         """Wait in *parking* until it is over or *until*; return whether it is over."""
         if not self.done:
-            if self.joiners is None:
-                self.joiners = []
             self.joiners.append(parking)
             try:
                 while not self.done and (until is None or _clock.now() < until):
                     parking.park(until)
             finally:
-                if self.joiners is not None and parking in self.joiners:
-                    self.joiners.remove(parking)
+                self.joiners.remove(parking)
         return self.done
 
     def note(self, outcome: Outcome, step: str, detail: str) -> None:
         """Remember something that was not clean."""
         node = self.node
-        self.entries.append(
-            StopEntry(path_of(node), node._incarnation_, outcome, step, detail)
-        )
+        self.entries.append(StopEntry(path_of(node), node._incarnation_, outcome, step, detail))
         if outcome.value > self.worst.value:
             self.worst = outcome
 
@@ -140,7 +135,9 @@ class Ending:
 
     def absorb(self, other: Ending) -> None:
         """Count a descendant's end as part of this one."""
-        self.counts = [ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)]
+        self.counts = [
+            ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)
+        ]
         self.entries.extend(other.entries)
 
     def report(self) -> StopReport:
@@ -408,11 +405,12 @@ def wait_until_down(child: Node, ending: Ending) -> None:
             operation.on_purpose = True
             operation.tighten(ending.deadline)
             operation.join(ending.parking)
+            ending.absorb(operation)
         else:
             operation.abort_for_stop("its parent is stopping", ending.deadline)
             operation.join(ending.parking)
-        if child._state_ is State.RESTARTING:
-            cancel_retry(child)
+    if child._state_ is State.RESTARTING:
+        cancel_retry(child)
 
 
 def _over(ending: Ending) -> None:
@@ -431,8 +429,7 @@ def _over(ending: Ending) -> None:
         retries=ending.retries,
     )
     ending.done = True
-    joiners, ending.joiners = ending.joiners, None
-    for parking in joiners or ():
+    for parking in ending.joiners:
         parking.poke()
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _OURS: Final = ("sprag.", "sprag_supervisor.")
 _MAX_FRAMES: Final = 50
 _MAX_CHAIN: Final = 10
+_RAISED_FROM: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
+_WHILE_HANDLING: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,9 @@ class Failure:
         at: Seconds since the epoch.
         incarnation: Which life of the service it ended.
         frames: The innermost (code, line) pairs, outermost first.
-        cause: What it was raised from, if anything.
+        cause: What it was raised from, or while handling it, if anything.
+        is_chained: It was not raised *from* the cause on purpose, but while handling it.
+        notes: What was added to it with `add_note`.
     """
 
     type: str
@@ -40,26 +44,32 @@ class Failure:
     incarnation: int
     frames: tuple[tuple[CodeType, int], ...]
     cause: Failure | None = None
+    is_chained: bool = False
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type
 
     def format(self) -> str:
         """Return the traceback as Python prints it, the causes first."""
-        chain = [self]
+        chain: list[Failure] = [self]
         while (cause := chain[-1].cause) is not None:
             chain.append(cause)
-        between = "\nThe above exception was the direct cause of the following exception:\n\n"
-        return between.join(failure._format_one() for failure in reversed(chain))
+        return "".join(failure._format_one() for failure in reversed(chain))
 
     def _format_one(self) -> str:
-        lines = ["Traceback (most recent call last):\n"] if self.frames else []
+        lines: list[str] = []
+        if self.cause is not None:
+            lines.append(_WHILE_HANDLING if self.is_chained else _RAISED_FROM)
+        if self.frames:
+            lines.append("Traceback (most recent call last):\n")
         for code, line_number in self.frames:
             lines.append(f'  File "{code.co_filename}", line {line_number}, in {code.co_name}\n')
             source = linecache.getline(code.co_filename, line_number).strip()
             if source:
                 lines.append(f"    {source}\n")
-        return "".join(lines) + f"{self}\n"
+        lines.extend(f"{line}\n" for line in (str(self), *self.notes))
+        return "".join(lines)
 
 
 def remember(
@@ -82,7 +92,9 @@ def remember(
         if kind.__module__ not in ("builtins", "__main__"):
             name = f"{kind.__module__}.{name}"
         frames = _frames(link.__traceback__)
-        record = Failure(name, _text(link), at, incarnation, frames, record)
+        is_chained = link.__cause__ is None and record is not None and cause is None
+        notes = tuple(map(str, getattr(link, "__notes__", ())))
+        record = Failure(name, _text(link), at, incarnation, frames, record, is_chained, notes)
     assert record is not None
     return record
 

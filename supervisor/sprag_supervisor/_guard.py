@@ -95,7 +95,7 @@ class Managed(Greenlet):  # type: ignore[type-arg]
         *,
         is_body: bool = False,
     ) -> None:
-        super().__init__(None, *args, **kwargs)
+        super().__init__(None, *args, **kwargs)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
         self.gr_context = context
         self._node = node
         self._incarnation = node._incarnation_

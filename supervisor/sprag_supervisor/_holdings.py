@@ -36,6 +36,7 @@ class Subscription(Protocol):
 
     def describe(self) -> str:
         """Name it for people, with the stacks of the calls that still run."""
+        ...
 
 
 class Holdings:

@@ -100,9 +100,7 @@ def child_of(parent: Node, name: str) -> Node:
     return child
 
 
-def start_child(
-    parent: Node, child: Node, name: str | None, policy: Mapping[str, object]
-) -> None:
+def start_child(parent: Node, child: Node, name: str | None, policy: Mapping[str, object]) -> None:
     """Adopt *child*; a child that is there already is refused in OTP's words (otp-rules 54)."""
     if child._parent_ is parent:
         if child._state_ in ACTIVE:

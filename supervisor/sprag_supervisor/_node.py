@@ -29,12 +29,9 @@ from sprag_supervisor._states import ACTIVE, MOVES, SETTLED, State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gevent import Greenlet
-
     from sprag_supervisor._ending import Ending
-    from sprag_supervisor._history import Exit, History
+    from sprag_supervisor._history import History
     from sprag_supervisor._holdings import Holdings
-    from sprag_supervisor._pool import Call
     from sprag_supervisor._starting import Starting
     from sprag_supervisor._supervision import Supervision
     from sprag_supervisor._tree import Tree

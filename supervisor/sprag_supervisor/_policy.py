@@ -46,15 +46,19 @@ class Backoff:
         _check_number("backoff.initial", self.initial, minimum=0.0)
         _check_number("backoff.maximum", self.maximum, minimum=self.initial)
         _check_number("backoff.factor", self.factor, minimum=1.0)
+        if math.isinf(self.maximum) or math.isinf(self.factor):
+            infinite = "maximum" if math.isinf(self.maximum) else "factor"
+            raise BadPolicy(f"backoff.{infinite}", math.inf, "a finite number")
         _check_number("backoff.jitter", self.jitter, minimum=0.0, maximum=1.0)
         _check_number("backoff.reset_after", self.reset_after, minimum=0.0)
 
     def delay(self, restarts_in_a_row: int, random: Random) -> float:
         """Return the seconds to wait before restart number *restarts_in_a_row* (from 1)."""
         try:
-            delay = self.initial * self.factor ** (restarts_in_a_row - 1)
+            # float: a power of whole numbers would be exact, and huge, before it is too large.
+            delay = self.initial * float(self.factor) ** (restarts_in_a_row - 1)
         except OverflowError:
-            delay = self.maximum
+            delay = self.maximum if self.initial else 0.0
         delay = min(delay, self.maximum)
         return delay * (1.0 + self.jitter * (2.0 * random.random() - 1.0))
 
@@ -105,7 +109,7 @@ class Policy:
             return math.inf
         if self.shutdown == "brutal_kill":
             return 0.0
-        return cast("float", self.shutdown)
+        return self.shutdown
 
     def with_(self, given: Mapping[str, object]) -> Policy:
         """Return this policy with the keywords *given* laid over it.
@@ -115,9 +119,9 @@ class Policy:
         """
         if not given:
             return self
-        for keyword in given:
+        for keyword, value in given.items():
             if keyword not in KEYWORDS:
-                raise BadPolicy(keyword, keyword, choices(keyword, KEYWORDS))
+                raise BadPolicy(keyword, value, choices(keyword, KEYWORDS), is_known=False)
         return dataclasses.replace(self, **given)  # type: ignore[arg-type]
 
 

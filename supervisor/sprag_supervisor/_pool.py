@@ -168,7 +168,7 @@ class _Worker(greenlet):
         self.abandoned = False
         self.waited_on_by: list[greenlet] = []
 
-    def run(self, call: Call) -> None:
+    def run(self, call: Call) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         pool = self.pool
         hub = pool.hub
         next_call: Call | None = call

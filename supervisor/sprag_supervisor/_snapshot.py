@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from sprag_supervisor import _clock
 from sprag_supervisor._node import name_of, path_of, uptime_of
-from sprag_supervisor._states import State
 
 if TYPE_CHECKING:
     from sprag_supervisor._failure import Failure
     from sprag_supervisor._node import Node
     from sprag_supervisor._policy import Policy
+    from sprag_supervisor._states import State
 
 
 @dataclass(frozen=True, slots=True)

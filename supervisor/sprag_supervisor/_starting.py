@@ -266,5 +266,3 @@ def come_up(node: Node, *, restarted: bool) -> None:
         tree.announce(node, event, event)
     if node._supervision_ is not None:
         attend_soon(node)
-
-

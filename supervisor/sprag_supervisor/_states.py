@@ -48,9 +48,7 @@ MOVES: Final[Mapping[State, frozenset[State]]] = {
 ACTIVE: Final = frozenset({State.STARTING, State.RUNNING})
 """Something may be acquired for a service in these states."""
 
-DOWN: Final = frozenset(
-    {State.NEW, State.RESTARTING, State.STOPPED, State.FINISHED, State.FAILED}
-)
+DOWN: Final = frozenset({State.NEW, State.RESTARTING, State.STOPPED, State.FINISHED, State.FAILED})
 """Nothing of the service runs in these states."""
 
 SETTLED: Final = frozenset({State.STOPPED, State.FINISHED, State.FAILED})

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from gevent import sleep
 
 from sprag_supervisor import _clock, _ending, _guard
-from sprag_supervisor._decide import RestartWindow, Reason, covered, shuts_down
+from sprag_supervisor._decide import Reason, RestartWindow, covered, shuts_down
 from sprag_supervisor._failure import remember
 from sprag_supervisor._history import History
 from sprag_supervisor._log import say

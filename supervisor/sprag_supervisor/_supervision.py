@@ -6,11 +6,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sprag_supervisor._decide import RestartWindow
 from sprag_supervisor._turn import Turn
 
 if TYPE_CHECKING:
-    from sprag_supervisor._decide import Reason
+    from sprag_supervisor._decide import Reason, RestartWindow
     from sprag_supervisor._failure import Failure
     from sprag_supervisor._node import Node
 

@@ -17,9 +17,9 @@ from sprag_supervisor._report import StopReport
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sprag_supervisor._failure import Failure
     from gevent.hub import Hub
 
+    from sprag_supervisor._failure import Failure
     from sprag_supervisor._node import Node
     from sprag_supervisor._pool import Pool
 

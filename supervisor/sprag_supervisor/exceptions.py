@@ -57,7 +57,7 @@ class SpragFieldsError(SpragError):
         return self._template.format_map(self._fields)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self._fields)
+        return _rebuild, (type(self), self._fields), vars(self)  # with any notes
 
 
 def choices(given: object, accepted: Iterable[str]) -> str:
@@ -74,13 +74,16 @@ class BadPolicy(SpragFieldsError, ValueError):
     keyword: str
     given: object
     accepted: str
+    is_known: bool
     _template = "policy {keyword}={given!r} is not accepted: use {accepted}"
 
-    def __init__(self, keyword: str, given: object, accepted: str) -> None:
-        super().__init__(keyword=keyword, given=given, accepted=accepted)
+    def __init__(
+        self, keyword: str, given: object, accepted: str, *, is_known: bool = True
+    ) -> None:
+        super().__init__(keyword=keyword, given=given, accepted=accepted, is_known=is_known)
 
     def _message(self) -> str:
-        if self.keyword == self.given:
+        if not self.is_known:
             return f"unknown policy keyword {self.keyword!r}: use {self.accepted}"
         return super()._message()
 

@@ -560,8 +560,7 @@ def chosen(text: str | None, names: Iterable[str], what: str) -> tuple[str, ...]
     asked = tuple(name.strip() for name in text.split(","))
     for name in asked:
         if name not in every:
-            message = f"no {what} {name!r}; there are: {', '.join(every)}"
-            raise SystemExit(message)
+            raise ValueError(f"no {what} {name!r}; there are: {', '.join(every)}")
     return tuple(name for name in every if name in asked)
 
 
@@ -600,25 +599,23 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     )
     given = parser.parse_args(arguments)
     quick: bool = given.quick
+    asked: str = given.sizes or ("1000,10000" if quick else "1000,10000,100000")
     try:
-        sizes = sorted(
-            {
-                int(size)
-                for size in (given.sizes or ("1000,10000" if quick else "1000,10000,100000")).split(
-                    ","
-                )
-            }
-        )
+        sizes = sorted({int(size) for size in asked.split(",")})
     except ValueError:
         parser.error("--sizes wants whole numbers, by commas")
     if sizes[0] < 100:
         parser.error("--sizes below 100 measure nothing")
-    keys = chosen(given.rows, (row.key for row in ROWS), "row")
+    try:
+        keys = chosen(given.rows, (row.key for row in ROWS), "row")
+        contenders = chosen(given.contenders, CONTENDERS, "contender")
+    except ValueError as error:
+        parser.error(str(error))
     rows = tuple(row for row in ROWS if row.key in keys)
     return Options(
         rows=rows,
         jobs=tuple(jobs_for(rows, sizes, quick=quick)),
-        contenders=chosen(given.contenders, CONTENDERS, "contender"),
+        contenders=contenders,
         rounds=given.rounds or (1 if quick else 3),
         budget=given.budget or (35.0 if quick else 270.0),
         limit=given.limit,

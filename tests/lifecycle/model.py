@@ -38,6 +38,7 @@ class Spec:
     keeps_children: bool = False  # the same objects in each life
     start_takes: float = 0.0
     stop_takes: float | None = None  # None: it has no on_stop
+    stop_raises: bool = False
     is_stubborn: bool = False  # owns a greenlet that swallows its kill
 
 

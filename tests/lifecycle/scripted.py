@@ -13,7 +13,7 @@ from sprag import Backoff, Ignore, Lifecycle, Service, State
 from sprag_supervisor._states import DOWN
 
 if TYPE_CHECKING:
-    from model import Spec
+    from lifecycle.model import Spec
 
 HEARTBEAT = 0.75
 

@@ -1186,7 +1186,10 @@ def test_spawn_returns_results_like_a_plain_greenlet(clock: VirtualClock) -> Non
     greenlet = service.spawn(add, 1, right=2)
     assert isinstance(greenlet, gevent.Greenlet)
     assert greenlet.get() == 3
-    assert (greenlet.value, greenlet.exception, greenlet.exc_info) == (3, None, ())
+    plain: Any = gevent.spawn(add, 1, right=2)
+    plain.join()
+    for each in (greenlet, plain):
+        assert (each.value, each.exception, each.exc_info) == (3, None, plain.exc_info)
     assert greenlet.successful()
     assert greenlet.ready()
     assert gevent.joinall([service.spawn(add, 1, right=1)], raise_error=True)[0].value == 2

@@ -120,7 +120,7 @@ def test_a_restart_counts_until_just_after_the_window(second: float, is_allowed:
 
 
 def test_the_window_slides() -> None:
-    times = [0.0, 4.0, 6.0, 9.5, 10.5, 10.9]
+    times = [0.0, 4.0, 6.0, 9.5, 11.5, 12.0]
     assert allowed(times, 2, 5.0) == [True, True, True, True, True, False]
 
 

@@ -37,6 +37,11 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
         "policy restart='never' is not accepted: use 'permanent'",
     ),
     (
+        BadPolicy("restrat", "never", "'restart'", is_known=False),
+        {"keyword": "restrat", "given": "never", "accepted": "'restart'"},
+        "unknown policy keyword 'restrat': use 'restart'",
+    ),
+    (
         BadValue("seconds", -1, "a number, 0 or more"),
         {"argument": "seconds", "given": -1, "accepted": "a number, 0 or more"},
         "seconds=-1 is not accepted: use a number, 0 or more",

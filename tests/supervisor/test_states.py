@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from scripted import Journal, Scripted, crash, states
 
 from sprag import StartFailed, State, Supervisor
-from sprag_supervisor import _ending, _node, _starting, _supervising
+from sprag_supervisor import _node
 from sprag_supervisor._states import ACTIVE, DOWN, MOVES, SETTLED
 
 if TYPE_CHECKING:
@@ -62,8 +63,9 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> set[tuple[State, State]]:
         edges.add((node._state_, to))
         real_move(node, to)
 
-    for module in (_starting, _ending, _supervising):
-        monkeypatch.setattr(module, "move", move)
+    for name, module in tuple(sys.modules.items()):
+        if name.startswith("sprag_supervisor.") and vars(module).get("move") is real_move:
+            monkeypatch.setattr(module, "move", move)
     return edges
 
 
@@ -75,6 +77,7 @@ def test_a_few_lives_take_every_edge(
     broken = Scripted("broken", journal)
     with Supervisor(children=[fine, broken], max_restarts=1) as top:
         fine.finish()
+        clock.settle()
         assert states(top)["fine"] == "finished"
         fine.start()
         fine.stop()

@@ -24,6 +24,12 @@ class Shelf(Service):
         self.add_cleanup(self._free.shutdown)
         self.add_cleanup(self._orders.shutdown)
 
+    def on_stop(self):
+        # A shelf that is restarted begins empty. When all stops, the ledger has counted already
+        # what is left, and hears nothing of this.
+        for order in self.waiting():
+            self.emit("order:dropped", order)
+
     def put(self, order):
         """Put an order on the shelf. Waits while it is full, which slows down those who fill it."""
         self._free.get()
