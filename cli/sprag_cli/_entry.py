@@ -10,6 +10,7 @@ import sys
 
 def main() -> None:
     """Run the ``sprag`` command line and leave the process with its exit code."""
+    _open_streams()
     if _command(sys.argv[1:]) == "run":
         from gevent import monkey
 
@@ -22,3 +23,12 @@ def main() -> None:
 
 def _command(arguments: list[str]) -> str | None:
     return next((each for each in arguments if not each.startswith("-")), None)
+
+
+def _open_streams() -> None:
+    """Give whoever was started without stdout or stderr the null device, not ``None``."""
+    import os
+
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123

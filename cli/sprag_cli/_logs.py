@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Literal, TextIO, TypeAlias, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -29,13 +29,14 @@ def configure(
     stream: TextIO | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> None:
-    """Send every log record of this process to *stream*.
+    """Send every log record of this process to *stream*, Python's warnings among them.
 
     Args:
         log_format: ``console``, ``json``, or ``auto``: console on a terminal, else JSON.
         level: The lowest level that is shown.
         stream: Where to write. ``None`` means stderr.
-        environ: For ``NO_COLOR``. ``None`` means that of the process.
+        environ: For ``NO_COLOR``, ``FORCE_COLOR`` and ``TERM``. ``None`` means that of the
+            process.
     """
     import structlog
 
@@ -50,16 +51,18 @@ def configure(
             fmt="%Y-%m-%d %H:%M:%S" if console else "iso", utc=not console
         ),
     ]
-    last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    renderers: list[Processor]
     if console:
-        last.append(
+        renderers = [
             structlog.dev.ConsoleRenderer(
-                colors=terminal and not environ.get("NO_COLOR"),
+                colors=_coloured(environ, terminal=terminal),
                 exception_formatter=structlog.dev.plain_traceback,
+                sort_keys=False,
             )
-        )
+        ]
     else:
-        last += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        renderers = [structlog.processors.JSONRenderer()]
+        shared.append(structlog.processors.format_exc_info)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -75,13 +78,34 @@ def configure(
     handler = logging.StreamHandler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=last,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _in_order,
+                *renderers,
+            ],
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(allow=()), _add_fields],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    logging.captureWarnings(True)
+
+
+def _coloured(environ: Mapping[str, str], *, terminal: bool) -> bool:
+    if environ.get("NO_COLOR"):
+        return False
+    return bool(environ.get("FORCE_COLOR")) or (terminal and environ.get("TERM") != "dumb")
+
+
+_FIRST: Final = ("timestamp", "level", "event", "service", "incarnation")
+_LAST: Final = ("stack", "exception")
+
+
+def _in_order(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Put what every record has first, and what is long last."""
+    middle = [name for name in event if name not in _FIRST and name not in _LAST]
+    return {name: event[name] for name in (*_FIRST, *middle, *_LAST) if name in event}
 
 
 def _add_fields(_logger: object, _method: str, event: EventDict) -> EventDict:

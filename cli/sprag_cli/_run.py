@@ -6,6 +6,8 @@ standard library by then.
 
 from __future__ import annotations
 
+import math
+import os
 import signal
 import sys
 import time
@@ -52,6 +54,12 @@ class RunOptions:
     tree: bool = True
 
 
+class BadTimeout(CommandError):
+    """Raised when the time for the shutdown is no number of seconds."""
+
+    exit_code = RunExit.USAGE
+
+
 class NotStarted(CommandError):
     """Raised when sprag refuses to run the tree."""
 
@@ -67,6 +75,8 @@ def run(options: RunOptions) -> int:
     Raises:
         CommandError: The target cannot be loaded or run; the error says why.
     """
+    if math.isnan(options.shutdown_timeout):
+        raise BadTimeout("--shutdown-timeout takes seconds, 0 or more; 'inf' waits for ever")
     configure(options.log_format, options.log_level)
     try:
         with _quiet_interrupt():
@@ -75,24 +85,37 @@ def run(options: RunOptions) -> int:
         return RunExit.FORCED_INT
 
     def show_tree() -> None:
-        screen = screen_of(sys.stdout)
-        if screen.terminal and options.tree:
-            node = sprag.to_json(root.snapshot())
-            lines = render(node, width=screen.width, now=time.time(), charset=screen.charset)
-            # A terminal that is closed just now must not end the app.
-            with suppress(OSError):
+        # A terminal that is closed just now, or cannot print it, must not end the app.
+        with suppress(OSError, ValueError):
+            screen = screen_of(sys.stdout)
+            if screen.terminal and options.tree:
+                node = sprag.to_json(root.snapshot())
+                lines = render(node, width=screen.width, now=time.time(), charset=screen.charset)
                 click.echo("\n".join(map(screen.painted, lines)), color=True)
 
     try:
-        return host.run(
+        code = host.run(
             root,
             name=options.name,
             shutdown_timeout=options.shutdown_timeout,
             control=options.control,
             on_up=show_tree,
+            ends_process=True,
         )
     except SpragError as error:
         raise NotStarted(str(error)) from error
+    _flush_output()
+    return code
+
+
+def _flush_output() -> None:
+    """Write what is buffered; without a reader, drop it: the exit code stays ours."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _is_service(found: object) -> bool:

@@ -20,6 +20,7 @@ from sprag_supervisor._node import current
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sprag._lifecycle import Feed
     from sprag_supervisor._node import Node
     from sprag_supervisor._pool import Parking
 
@@ -53,8 +54,19 @@ class Listener:
         if node is not None:
             self._node = None
             self._bus._remove(self._event, self)
-            if node._holdings_ is not None:
-                node._holdings_.drop_subscription(self)
+            if not self.running:
+                self._forget(node)
+
+    def returned(self, node: Node) -> None:
+        """Take note that a call of a listener that was cancelled meanwhile has returned."""
+        if not self.running:
+            self._forget(node)
+        if self.awaited_by is not None:
+            self.awaited_by.poke()
+
+    def _forget(self, node: Node) -> None:
+        if node._holdings_ is not None:
+            node._holdings_.drop_subscription(self)
 
     def describe(self) -> str:
         """Name the listener and show where its unfinished calls are."""
@@ -89,20 +101,26 @@ class _Topic:
 class EventBus:
     """Who listens to what in one tree."""
 
-    __slots__ = ("_topics",)
+    __slots__ = ("_topics", "feed")
 
     def __init__(self) -> None:
         self._topics: dict[str, _Topic] = {}
+        self.feed: Feed | None = None
+        """Where lifecycle events come from, once somebody has listened to them."""
 
     def subscribe(self, event: str, fn: Callable[[Any], object], node: Node) -> Listener:
         """Call ``fn(data)`` on behalf of *node* whenever *event* is published."""
-        topic = self._topics.get(event)
-        if topic is None:
-            topic = self._topics[event] = _Topic()
         listener = Listener(self, event, fn, node)
+        self.add(listener)
+        return listener
+
+    def add(self, listener: Listener) -> None:
+        """Make *listener* the last of its event's."""
+        topic = self._topics.get(listener._event)
+        if topic is None:
+            topic = self._topics[listener._event] = _Topic()
         topic.listeners[listener] = None
         topic.frozen = None
-        return listener
 
     def _remove(self, event: str, listener: Listener) -> None:
         topic = self._topics[event]
@@ -111,9 +129,10 @@ class EventBus:
         if not topic.listeners:
             del self._topics[event]
 
-    def has_listeners(self, event: str) -> bool:
-        """Whether anybody listens to *event*."""
-        return event in self._topics
+    def listeners(self, event: str) -> tuple[Listener, ...]:
+        """Return who listens to *event* now, in order of subscription."""
+        topic = self._topics.get(event)
+        return () if topic is None else tuple(topic.listeners)
 
     def publish(self, event: str, data: Any) -> None:
         """Call every listener of *event*; those who come or go meanwhile do not matter."""
@@ -142,5 +161,5 @@ class EventBus:
             finally:
                 listener.running -= 1
                 current.reset(token)
-                if listener.awaited_by is not None:
-                    listener.awaited_by.poke()
+                if listener._node is None:
+                    listener.returned(node)

@@ -14,14 +14,18 @@ import os
 import re
 import socket
 import struct
+import sys
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from gevent import sleep
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 
 from sprag._json import SCHEMA, encode
+from sprag_supervisor import _clock
 from sprag_supervisor._node import name_of
 from sprag_supervisor._tree import logger
 
@@ -32,6 +36,9 @@ if TYPE_CHECKING:
 
 _MAX_CONNECTIONS: Final = 16
 _PRIVATE: Final = 0o700
+_METHODS: Final = ("GET", "HEAD")
+_HOLD: Final = 0.005
+"""Seconds for which an answer may hold the loop at a time."""
 _UCRED: Final = struct.Struct("3i")  # pid, uid, gid
 
 
@@ -80,33 +87,59 @@ class ControlSocket:
         if self._server is not None:
             self._server.stop(timeout=0.2)
             self._server = None
-        self.path.unlink(missing_ok=True)
+        self.unlink()
+
+    def unlink(self) -> None:
+        """Remove the socket and nothing else: all that may be done in a signal handler."""
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
     def _answer(
         self, environ: dict[str, Any], start_response: Callable[..., object]
     ) -> Iterable[bytes]:
-        status, pieces = self._respond(environ["REQUEST_METHOD"], environ["PATH_INFO"])
-        body = "".join(pieces).encode()
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        try:
+            status, pieces = self._respond(method, path)
+            body = _joined(pieces)
+        except Exception:
+            logger.exception("the control socket cannot answer", extra={"sprag": {"path": path}})
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            body = _error("see the app's log").encode()
         headers = [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(body))),
             ("Connection", "close"),
         ]
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            headers.append(("Allow", ", ".join(_METHODS)))
         start_response(f"{status.value} {status.phrase}", headers)
-        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+        return [b"" if method == "HEAD" else body]
 
     def _respond(self, method: str, path: str) -> tuple[HTTPStatus, Iterable[str]]:
         if path != "/v1/tree":
-            return HTTPStatus.NOT_FOUND, _error(f"no {path!r} here: there is GET /v1/tree")
-        if method not in ("GET", "HEAD"):
-            return HTTPStatus.METHOD_NOT_ALLOWED, _error(f"{method} is not for /v1/tree: use GET")
+            return HTTPStatus.NOT_FOUND, [_error(f"no {path!r} here: there is GET /v1/tree")]
+        if method not in _METHODS:
+            error = _error(f"{method} is not for /v1/tree: use GET")
+            return HTTPStatus.METHOD_NOT_ALLOWED, [error]
         root = self._root
         about = {"app": name_of(root), "pid": os.getpid(), "schema": SCHEMA}
         return HTTPStatus.OK, encode(root.snapshot(), **about)
 
 
-def _error(message: str) -> Iterable[str]:
-    return [json.dumps({"error": message})]
+def _error(message: str) -> str:
+    return json.dumps({"error": message})
+
+
+def _joined(pieces: Iterable[str]) -> bytes:
+    """Join the pieces, and let the services work meanwhile: a big tree takes its time."""
+    body: list[str] = []
+    held_since = _clock.now()
+    for piece in pieces:
+        body.append(piece)
+        if _clock.now() - held_since > _HOLD:
+            sleep(0)
+            held_since = _clock.now()
+    return "".join(body).encode()
 
 
 def _make_private(directory: Path) -> None:
@@ -123,9 +156,16 @@ class _Server(WSGIServer):
     """pywsgi on a Unix socket, for peers of the same user (or root)."""
 
     def handle(self, sock: socket.socket, address: Any) -> None:
-        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        _pid, uid, _gid = _UCRED.unpack(credentials)
-        if uid in (os.getuid(), 0):
+        if _peer(sock) in (os.getuid(), 0):
             super().handle(sock, address)
         else:
             sock.close()
+
+
+def _peer(sock: socket.socket) -> int:
+    """Return the user at the other end, on Linux; elsewhere the socket's mode must do."""
+    if sys.platform != "linux":
+        return os.getuid()
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    _pid, uid, _gid = _UCRED.unpack(credentials)
+    return int(uid)

@@ -74,6 +74,7 @@ def _flat(node: Snapshot) -> dict[str, Any]:
 
 def _policy(policy: Policy) -> dict[str, Any]:
     given = dataclasses.asdict(policy)
+    given["on_failure"] = {kind.__name__: said for kind, said in policy.on_failure.items()}
     # JSON has no infinity.
     return {keyword: None if value == math.inf else value for keyword, value in given.items()}
 

@@ -6,6 +6,7 @@ import contextvars
 import math
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from sprag import _lifecycle
 from sprag._bus import EventBus, Listener
 from sprag._log import bound_logger
 from sprag._timers import TimerHandle
@@ -47,6 +48,10 @@ def current_service() -> Service | None:
     return cast("Service | None", current.get())
 
 
+def _is_number(given: object) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool)
+
+
 class Service(Node):
     """A long-lived object with a managed life: subclass it and define hooks.
 
@@ -66,6 +71,14 @@ class Service(Node):
       give up, which is a failure my own parent sees.
     - ``auto_shutdown``: ``"never"`` (default), ``"any_significant"`` or
       ``"all_significant"``: I end cleanly when my significant children end by themselves.
+
+    - ``on_failure``: what an exception means, by its class: ``{ConfigError: "escalate",
+      Conflict: "stop", OSError: "restart"}``. ``"restart"`` restarts me even if I am
+      transient or temporary, ``"stop"`` never, ``"escalate"`` makes my parent give up at
+      once. The nearest class in the exception's ancestry decides; without one, ``restart``
+      does. It applies to crashes and to restarts that fail.
+    - ``needs``: names of siblings adopted before me that I depend on: under a
+      ``"rest_for_one"`` parent I am restarted with those only; None (default): with any.
 
     A restarted service is the same object in its first state: all it held is released,
     its attributes are dropped, and ``__init__`` runs again with the same arguments.
@@ -113,9 +126,9 @@ class Service(Node):
             NotRunning: The service is neither starting nor running.
             BadValue: An argument is out of range.
         """
-        if not seconds > 0:
-            raise BadValue("seconds", seconds, "a number above 0")
-        if not 0 <= jitter <= 1:
+        if not _is_number(seconds) or not 0 < seconds < math.inf:
+            raise BadValue("seconds", seconds, "a finite number above 0")
+        if not _is_number(jitter) or not 0 <= jitter <= 1:
             raise BadValue("jitter", jitter, "a fraction, 0 to 1")
         first = 0.0 if immediate else seconds
         return self._timer_(fn, args, first=first, period=seconds, jitter=jitter)
@@ -135,8 +148,8 @@ class Service(Node):
             NotRunning: The service is neither starting nor running.
             BadValue: An argument is out of range.
         """
-        if not seconds >= 0:
-            raise BadValue("seconds", seconds, "a number, 0 or more")
+        if not _is_number(seconds) or not 0 <= seconds < math.inf:
+            raise BadValue("seconds", seconds, "a finite number, 0 or more")
         return self._timer_(fn, args, first=seconds, period=None)
 
     def _timer_(
@@ -176,17 +189,29 @@ class Service(Node):
         Listeners are called in the order of subscription. An exception is this service's
         crash, not the emitter's.
 
+        What happens to the services of the tree can be listened to as well, under
+        ``sprag:started``, ``sprag:crashed``, ``sprag:restarted``, ``sprag:stopped``,
+        ``sprag:finished`` and ``sprag:gave_up``. *fn* is called with a frozen `Lifecycle`,
+        a moment after the fact, in a greenlet that belongs to this service: each listener
+        hears of everything in order, and one that blocks holds up nobody but itself.
+
         Returns:
             A handle with ``cancel()`` and ``active``.
 
         Raises:
             NotRunning: The service is neither starting nor running.
-            BadValue: *fn* is not callable.
+            BadValue: *fn* is not callable, or there is no such ``sprag:`` event.
         """
         if not callable(fn):
             raise BadValue("fn", fn, "something callable")
         holdings = self._hold_("listen")
-        listener = self._bus_.subscribe(event, fn, self)
+        listener: Listener
+        if event.startswith(_lifecycle.PREFIX):
+            tree = self._tree_
+            assert tree is not None
+            listener = _lifecycle.listen(tree, self._bus_, event, fn, self, self._context_())
+        else:
+            listener = self._bus_.subscribe(event, fn, self)
         holdings.add_subscription(listener)
         return listener
 
@@ -302,7 +327,7 @@ class Service(Node):
         Raises:
             BadValue: *timeout* is negative.
         """
-        if timeout is not None and not timeout >= 0:
+        if timeout is not None and (not _is_number(timeout) or not timeout >= 0):
             raise BadValue("timeout", timeout, "seconds, 0 or more, or None")
         tree = self._tree_
         if tree is None:

@@ -1,23 +1,20 @@
-"""SIGTERM and SIGINT for a process that runs a tree, and the promise that it ends.
+"""SIGTERM and SIGINT for a process that runs a tree.
 
-A Python handler only counts and wakes the main greenlet: it runs between bytecodes,
-also while a service hogs the CPU, and the second signal ends the process right there
-(gevent-traps 12-17). What no Python handler can do, because the main thread sits in a
-blocking C call or a service never yields, is the sentinel's: a native thread that
-hears of signals through a pipe the interpreter writes to at once, and ends the
-process when the budget is over.
+The Python handler only notes the first signal and wakes the main greenlet: it runs
+between bytecodes, also while a service hogs the CPU, and the second signal ends the
+process right there (gevent-traps 12-17). Where it cannot run, the sentinel does.
 """
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import signal
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from gevent import get_hub, monkey
+from gevent import get_hub
+
+from sprag._sentinel import ECHO, Sentinel, end_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,44 +23,54 @@ if TYPE_CHECKING:
     from sprag_supervisor._pool import Parking
 
 _HANDLED: Final = (signal.SIGTERM, signal.SIGINT)
-_OVERTIME: Final = 0.6
-"""Seconds past the budget at which the sentinel ends the process."""
-_PATIENCE: Final = 0.3
-"""Seconds that the Python handler of a second signal gets before the sentinel acts."""
-OVER_BUDGET: Final = 4
-
-_start_thread = monkey.get_original("_thread", "start_new_thread")
-_select = monkey.get_original("select", "select")
 
 
 class Signals:
     """Owns SIGTERM and SIGINT while it is entered; restores what was there before.
 
+    Args:
+        wake: Poked by the first signal.
+        budget: Seconds from the first signal to the end of the process, at most.
+        describe: Says what still runs. Called in a signal handler or another thread.
+
     Attributes:
         received: The first signal that came, or None.
+        received_at: When it came, on the monotonic clock.
     """
 
     def __init__(self, wake: Parking, budget: float, describe: Callable[[], str]) -> None:
         self.received: signal.Signals | None = None
+        self.received_at = 0.0
         self._wake = wake
         self._budget = budget
         self._describe = describe
+        self._over = False
         self._before: dict[int, Any] = {}
-        self._pipe: tuple[int, int] | None = None
-        self._fd_before = -1
+        self._wakeup_before = -1
         self._async: Any = None
+        self._sentinel: Sentinel
 
     def __enter__(self) -> Self:
+        """Take the handlers over.
+
+        Raises:
+            ValueError: This is not the main thread.
+        """
         # Signal watchers do not keep gevent's loop alive; a started async one does, and it
         # is how a handler wakes the loop (gevent-traps 16).
         self._async = get_hub().loop.async_()
         self._async.start(self._wake.poke)
-        reading, writing = self._pipe = os.pipe()
-        os.set_blocking(writing, False)
-        self._fd_before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        _start_thread(_watch, (reading, self._budget))
-        for number in _HANDLED:
-            self._before[number] = signal.signal(number, self._handle)
+        try:
+            for number in _HANDLED:
+                self._before[number] = signal.signal(number, self._handle)
+        except ValueError:
+            self._async.close()
+            raise
+        self._sentinel = Sentinel(frozenset(_HANDLED), self._budget, self._describe)
+        self._wakeup_before = signal.set_wakeup_fd(
+            self._sentinel.writing, warn_on_full_buffer=False
+        )
+        _entered.append(self)
         return self
 
     def __exit__(
@@ -72,48 +79,54 @@ class Signals:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._fd_before)
-        self._async.close()
-        if self._pipe is not None:
-            os.close(self._pipe[1])  # the sentinel reads the end of it, closes its side and goes
+        if self in _entered:  # else this is a forked child, which has left it already
+            self._restore()
+            self._async.close()
+            self._sentinel.dismiss()
+
+    def note(self, number: signal.Signals) -> None:
+        """Take *number* as received, though the system did not send it."""
+        if self.received is None:
+            self._sentinel.tell(number)
+            self._handle(number, None)
+
+    def must_end(self, seconds: float, code: int, describe: Callable[[], str]) -> None:
+        """From now on any signal ends the process, and the sentinel does after *seconds*.
+
+        Instead of leaving the context: for a process that ends with its tree.
+        """
+        self._over = True
+        self._describe = describe
+        self._sentinel.must_end(seconds, code, describe)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self.received is None:
+        now = time.monotonic()
+        if self.received is None and not self._over:
             self.received = signal.Signals(number)
+            self.received_at = now
             self._async.send()
-            return
-        name = signal.Signals(number).name
-        _say(f"sprag: {name} again: ending now, with {self._describe()}\n")
-        os._exit(128 + number)
+        elif now - self.received_at >= ECHO:
+            again = " again" if self.received else ""
+            end_process(128 + number, f"{signal.Signals(number).name}{again}", self._describe)
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        signal.set_wakeup_fd(self._wakeup_before)
+        _entered.remove(self)
+
+    def leave_to_parent(self) -> None:
+        """Give everything back in a forked child: its signals are not the app's."""
+        self._restore()
+        self._sentinel.forget()
 
 
-def _watch(reading: int, budget: float) -> None:
-    """Be the sentinel: end the process if nobody else does. Runs in a native thread."""
-    deadline: float | None = None
-    first = 0
-    while True:
-        timeout = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-        ready, _, _ = _select([reading], [], [], timeout)
-        if not ready:
-            faulthandler.dump_traceback(file=sys.__stderr__ or 2, all_threads=True)
-            _say("sprag: the budget is over and something still runs: ending now\n")
-            os._exit(OVER_BUDGET if not first else 128 + first)
-        data = os.read(reading, 64)
-        if not data:
-            os.close(reading)
-            return
-        for number in data:
-            if number not in _HANDLED:
-                continue
-            if deadline is None:
-                deadline = time.monotonic() + budget + _OVERTIME
-            else:
-                first = first or number
-                deadline = min(deadline, time.monotonic() + _PATIENCE)
+_entered: list[Signals] = []  # one, as long as it is entered
 
 
-def _say(text: str) -> None:
-    # Past Python's buffers and locks, which may be held by whoever is stuck.
-    os.write(2, text.encode(errors="backslashreplace"))
+def _after_fork() -> None:
+    for signals in tuple(_entered):
+        signals.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork)

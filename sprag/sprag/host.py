@@ -6,21 +6,31 @@ This is the only place of the library that touches what belongs to the process;
 
 from __future__ import annotations
 
+import atexit
 import enum
 import logging
-from typing import TYPE_CHECKING
+import math
+import os
+import signal
+import sys
+import threading
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from gevent import Greenlet
+from gevent.util import format_run_info
 
+from sprag._sentinel import NOT_CLEAN, OVERTIME
 from sprag._signals import Signals
 from sprag_supervisor import Lifecycle, Reason, StopReport, _clock
-from sprag_supervisor._log import listening, say
-from sprag_supervisor._node import Node, path_of
+from sprag_supervisor._ending import request_exit
+from sprag_supervisor._log import listening
+from sprag_supervisor._node import Node, path_of, settled
 from sprag_supervisor._pool import Parking
-from sprag_supervisor._states import DOWN
+from sprag_supervisor._states import DOWN, State
 from sprag_supervisor._supervising import tree_of
 from sprag_supervisor._tree import logger
-from sprag_supervisor.exceptions import StartFailed
+from sprag_supervisor.exceptions import AlreadyStarted, BadValue, StartFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +46,7 @@ class ExitCode(enum.IntEnum):
     """Stopped as asked, or finished by itself."""
     GAVE_UP = 1
     NEVER_CAME_UP = 3
-    NOT_CLEAN = 4
+    NOT_CLEAN = NOT_CLEAN
     """Stopped, but with stragglers or over budget."""
 
 
@@ -47,26 +57,44 @@ def run(
     shutdown_timeout: float = 30.0,
     control: bool = True,
     on_up: Callable[[], None] | None = None,
+    ends_process: bool = False,
 ) -> int:
     """Start *root*, wait for a signal or its end, stop it; return the exit code.
 
-    To be called in the main greenlet of the main thread. SIGTERM and SIGINT stop the
-    tree within *shutdown_timeout* seconds; a second one ends the process at once.
+    To be called in the main thread. SIGTERM and SIGINT stop the tree within
+    *shutdown_timeout* seconds; a second one ends the process at once. After that time
+    the process ends even if a service never yields or blocks in C: the stacks go to
+    stderr, the exit code is 4.
 
     Args:
-        root: The service to run, not started yet.
+        root: The service to run: without a parent, and not started yet.
         name: Its name for the command line; None leaves it to the service.
-        shutdown_timeout: Seconds for the whole stop.
+        shutdown_timeout: Seconds for the whole stop; `math.inf` for no limit.
         control: Whether to serve the control socket.
         on_up: Called once the tree is up.
+        ends_process: The process ends with this run. Signals stay handled, and what
+            then keeps the interpreter from its end, such as threads that are no
+            daemons, gets the rest of the *shutdown_timeout* and is cut off. Does not
+            return when something of the tree was left behind.
 
     Returns:
         0 stopped as asked, 1 gave up, 3 never came up, 4 stopped with stragglers or over
         budget; or the code of a SystemExit in a service.
+
+    Raises:
+        AlreadyStarted: *root* runs already.
+        BadValue: *root* has a parent, or *shutdown_timeout* is no time.
+        ValueError: This is not the main thread.
     """
+    if not shutdown_timeout >= 0:
+        raise BadValue("shutdown_timeout", shutdown_timeout, "seconds, 0 or more")
+    if root._parent_ is not None:
+        raise BadValue("root", root, "a service that has no parent")
+    if root._state_ not in DOWN:
+        raise AlreadyStarted(path_of(root))
     if name is not None:
         root._name_ = name
-    return _Host(root, shutdown_timeout, on_up).run(control=control)
+    return _Host(root, shutdown_timeout, on_up).run(control=control, ends_process=ends_process)
 
 
 class _Host:
@@ -75,105 +103,301 @@ class _Host:
         self._budget = budget
         self._on_up = on_up
         self._parking = Parking()
-        self._signals = Signals(self._parking, budget, self._still_up)
+        self._signals = Signals(self._parking, budget, self._last_words)
         self._tree = tree_of(root)
+        self._control: ControlSocket | None = None
+        self._starting: Greenlet[[], None] | None = None
         self._start_error: BaseException | None = None
+        self._stop_error: BaseException | None = None
         self._report: StopReport | None = None
+        self._is_over_budget = False
 
-    def run(self, *, control: bool) -> int:
-        with self._signals:
-            socket = self._open_control() if control else None
+    def run(self, *, control: bool, ends_process: bool) -> int:
+        tree = self._tree
+        began = _clock.now()
+        with ExitStack() as stack:
+            stack.enter_context(self._signals)
+            if control:
+                self._open_control(stack)
+            tree.exit_seconds = self._budget
+            tree.observers.append(_log_lifecycle)
             try:
-                self._live()
-                return self._exit_code()
+                try:
+                    self._live(began)
+                finally:
+                    self._bring_down()
+                code = self._exit_code()
             finally:
-                if socket is not None:
-                    socket.close()
+                tree.observers[:] = [each for each in tree.observers if each is not _log_lifecycle]
+            if ends_process:
+                self._stay_in_charge(stack, code)
+        return code
 
-    def _live(self) -> None:
-        root = self._root
-        self._tree.exit_seconds = self._budget
-        self._tree.observers.append(_log_lifecycle)
-        starting = Greenlet.spawn(self._start)
-        starting.rawlink(lambda _: self._parking.poke())
-        while not starting.ready() and self._signals.received is None:
-            self._parking.park()
-        if self._start_error is not None and not isinstance(self._start_error, StartFailed):
-            raise self._start_error
-        if self._signals.received is None and self._start_error is None:
+    # -- up ------------------------------------------------------------------------
+
+    def _live(self, began: float) -> None:
+        """Bring the tree up and wait for its end, a signal, or what else ends it."""
+        starting = self._starting = self._in_background(self._start)
+        self._wait(lambda: starting.ready() or self._is_called_off())
+        error = self._start_error
+        if isinstance(error, KeyboardInterrupt):
+            self._signals.note(signal.SIGINT)
+        elif error is not None and not isinstance(error, StartFailed):
+            raise error
+        if error is None and not self._is_called_off():
+            socket = None if self._control is None else str(self._control.path)
+            _log(logging.INFO, "up", seconds=round(_clock.now() - began, 3), control=socket)
             if self._on_up is not None:
                 self._on_up()
-            watching = Greenlet.spawn(self._watch_end)
-            while self._signals.received is None and not watching.ready():
-                self._parking.park()
+            watching = self._in_background(self._root.wait)
+            self._wait(lambda: watching.ready() or self._is_called_off())
             watching.kill(block=False)
-        if self._signals.received is not None:
-            logger.info(
-                "stopping",
-                extra={
-                    "sprag": {
-                        "signal": self._signals.received.name,
-                        "seconds": self._budget,
-                        "hint": "once more to end at once",
-                    }
-                },
-            )
-            began = _clock.now()
-            self._report = root.stop(self._budget)
-            starting.join(max(began + self._budget - _clock.now(), 0.0))
 
     def _start(self) -> None:
+        if self._is_called_off():
+            return
         try:
             self._root.start()
         except BaseException as error:  # noqa: BLE001 - raised or reported in the main greenlet
             self._start_error = error
 
-    def _watch_end(self) -> None:
-        self._root.wait()
-        self._parking.poke()
+    def _is_called_off(self) -> bool:
+        return self._signals.received is not None
+
+    def _in_background(self, fn: Callable[[], object]) -> Greenlet[[], Any]:
+        greenlet = Greenlet.spawn(fn)
+        greenlet.rawlink(lambda _: self._parking.poke())
+        return greenlet
+
+    def _wait(self, over: Callable[[], bool], until: float | None = None) -> None:
+        """Wait for a condition; what gevent throws into the main greenlet is for the tree."""
+        while not over() and (until is None or _clock.now() < until):
+            try:
+                self._parking.park(until)
+            except KeyboardInterrupt:
+                self._signals.note(signal.SIGINT)
+            except SystemExit as error:
+                request_exit(self._root, error)
+
+    # -- down ----------------------------------------------------------------------
+
+    def _bring_down(self) -> None:
+        starting = self._starting
+        if starting is None or (starting.ready() and _is_down(self._root)):
+            return
+        received = self._signals.received
+        began = _clock.now() if received is None else self._signals.received_at
+        deadline = began + self._budget
+        _tell(
+            logging.INFO,
+            "stopping",
+            signal=None if received is None else received.name,
+            waiting_for=self._awaited(),
+            seconds_left=_left(deadline),
+            hint=self._hint(),
+        )
+        stopping = self._in_background(lambda: self._stop(deadline))
+        notice = _clock.now() + _FIRST_NOTICE
+        last = deadline + _OVERTIME
+        while not stopping.ready() and _clock.now() < last:
+            self._wait(stopping.ready, min(notice, last))
+            if not stopping.ready() and _clock.now() >= notice:
+                notice += _NEXT_NOTICE
+                _tell(
+                    logging.WARNING,
+                    "still stopping",
+                    waiting_for=self._awaited(),
+                    seconds_left=_left(deadline),
+                    hint=self._hint(),
+                )
+        self._is_over_budget = _clock.now() > deadline + _TOLERANCE
+        if not stopping.ready():
+            # A bug of sprag, most likely: what it waits for is in the stacks.
+            stacks = "\n".join(format_run_info(thread_stacks=False))
+            _tell(logging.ERROR, "out of time", waiting_for=self._awaited(), stack=stacks)
+        elif self._stop_error is not None:
+            raise self._stop_error
+
+    def _stop(self, deadline: float) -> None:
+        try:
+            self._report = self._root.stop(max(deadline - _clock.now(), 0.0))
+            if self._starting is not None:
+                self._starting.join()
+        except BaseException as error:  # noqa: BLE001 - raised in the main greenlet
+            self._stop_error = error
 
     def _exit_code(self) -> int:
-        root = self._root
         report = self._report or self._tree.report
-        if report.stragglers or report.seconds > self._budget:
-            say(logging.ERROR, root, "stopped, but not clean", stragglers=report.stragglers)
-            return ExitCode.NOT_CLEAN
-        if self._start_error is not None and self._signals.received is None:
-            code = self._tree.exit_code
-            return ExitCode.NEVER_CAME_UP if code is None else code
-        ending = root.wait(0)
-        if ending is None or ending.code is not None:
-            return ExitCode.STOPPED if ending is None else ending.code or 0
-        if ending.reason in (Reason.CRASHED, Reason.GAVE_UP):
-            return ExitCode.GAVE_UP
-        return ExitCode.STOPPED
+        code, summary = self._outcome(report)
+        bad = code != ExitCode.STOPPED and self._tree.exit_code is None
+        _tell(
+            logging.ERROR if bad else logging.INFO,
+            summary,
+            why=self._why() if bad else None,
+            seconds=round(report.seconds, 3),
+            stragglers=report.stragglers or None,
+            killed=report.killed or None,
+            errors=report.errors or None,
+            code=int(code),
+        )
+        return code
 
-    def _open_control(self) -> ControlSocket | None:
-        from sprag._control import ControlSocket  # noqa: PLC0415 - loads a web server
+    def _outcome(self, report: StopReport) -> tuple[int, str]:
+        asked = self._tree.exit_code
+        ending = self._root.wait(0) if settled(self._root) else None
+        killed_late = report.killed > 0 and report.seconds >= self._budget
+        if self._start_error is not None and not self._is_called_off() and asked is None:
+            return ExitCode.NEVER_CAME_UP, "never came up"
+        if asked:
+            return asked, "ended as a service asked"
+        if ending is not None and ending.reason in (Reason.CRASHED, Reason.GAVE_UP):
+            return ExitCode.GAVE_UP, "gave up"
+        if report.stragglers or killed_late or self._is_over_budget:
+            return ExitCode.NOT_CLEAN, "stopped, but not clean"
+        return ExitCode.STOPPED, "stopped"
+
+    def _why(self) -> str | None:
+        """Return why it went wrong, unless that has been logged already."""
+        if listening(logging.ERROR):
+            return None
+        history = self._root._history_
+        if history is None or history.exit is None or history.exit.failure is None:
+            return None
+        return history.exit.failure.format()
+
+    # -- the end of the process ------------------------------------------------------
+
+    def _stay_in_charge(self, stack: ExitStack, code: int) -> None:
+        """Keep the signals, and see to it that the process ends with *code*."""
+        if self._control is not None:
+            self._control.close()
+        stack.pop_all()
+        left = self._budget
+        if self._is_called_off():
+            left = max(self._signals.received_at + left - _clock.now(), 0.0)
+        self._signals.must_end(left + _LAST_GRACE, code or ExitCode.NOT_CLEAN, _still_running)
+        report = self._report or self._tree.report
+        if report.stragglers or self._is_over_budget:
+            # The interpreter's own end would meet what refused to die once more.
+            with suppress(Exception):
+                atexit._run_exitfuncs()
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError, AttributeError):
+                    stream.flush()
+            os._exit(code)
+
+    # -- the rest --------------------------------------------------------------------
+
+    def _open_control(self, stack: ExitStack) -> None:
+        from sprag._control import ControlSocket
 
         socket = ControlSocket(self._root)
         try:
             socket.open()
         except OSError as error:
-            logger.warning(
+            _tell(
+                logging.WARNING,
                 "no control socket: 'sprag tree' will not find this app",
-                extra={"sprag": {"path": str(socket.path), "reason": str(error)}},
+                path=str(socket.path),
+                reason=str(error),
             )
-            return None
-        return socket
+            return
+        self._control = socket
+        stack.callback(socket.close)
 
-    def _still_up(self) -> str:
+    def _hint(self) -> str | None:
+        received = self._signals.received
+        if received is None or not _on_terminal():
+            return None
+        key = "Ctrl-C" if received == signal.SIGINT else received.name
+        return f"{key} again to end at once"
+
+    def _awaited(self) -> str:
+        """Name the services that others wait for: up, with nothing up below them."""
+        found: list[str] = []
+        stack: list[Node] = [self._root]
+        more = 0
+        while stack:
+            node = stack.pop()
+            up = [each for each in (node._children_ or {}).values() if each._state_ not in DOWN]
+            stack.extend(up)
+            if not up and node._state_ not in DOWN:
+                if len(found) < _LISTED:
+                    found.append(path_of(node))
+                else:
+                    more += 1
+        return ", ".join(found) + (f" and {more} more" if more else "")
+
+    def _last_words(self) -> str:
+        """Remove the socket and say what is up: the process ends now. From any thread."""
+        if self._control is not None:
+            self._control.unlink()
         up: list[str] = []
         stack: list[Node] = [self._root]
-        while stack and len(up) < _LISTED:
+        while stack and len(up) <= _LISTED:
             node = stack.pop()
             if node._state_ not in DOWN:
                 up.append(f"{path_of(node)} ({node._state_.value})")
-            stack.extend(reversed((node._children_ or {}).values()))
-        return ", ".join(up) + " still up" if up else "nothing still up"
+            stack.extend((node._children_ or {}).values())
+        up[_LISTED:] = ["…"] if len(up) > _LISTED else []
+        return f"still up: {', '.join(up)}" if up else "nothing is up any more"
 
 
-_LISTED = 10
+_FIRST_NOTICE: Final = 3.0
+_NEXT_NOTICE: Final = 10.0
+_LISTED: Final = 8
+_TOLERANCE: Final = 0.1
+"""Past the budget by this many seconds a stop without kills still counts as in time."""
+_OVERTIME: Final = OVERTIME - 0.2
+"""Past the budget by this many seconds the host stops waiting, before the sentinel does."""
+_LAST_GRACE: Final = 0.3
+"""Seconds that the interpreter gets for its end when the budget is used up."""
+
+
+def _is_down(root: Node) -> bool:
+    return settled(root) or root._state_ is State.NEW
+
+
+def _left(deadline: float) -> float | None:
+    return None if deadline == math.inf else round(max(deadline - _clock.now(), 0.0), 1)
+
+
+def _still_running() -> str:
+    """Say what keeps the interpreter alive after the tree has ended. From any thread."""
+    # threading.enumerate() takes a lock, which gevent may have patched.
+    threads: dict[object, threading.Thread] = threading._active  # type: ignore[attr-defined]
+    names = [
+        each.name
+        for each in tuple(threads.values())
+        if each is not threading.main_thread() and not each.daemon
+    ]
+    what = f"threads that are no daemons ({', '.join(names)})" if names else "something"
+    return f"the app has ended, but {what} kept the process alive"
+
+
+def _on_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # closed, or never there
+        return False
+
+
+def _tell(level: int, event: str, *, why: str | None = None, **fields: object) -> None:
+    """Log *event*; to a user who has no logs of this level, say what he must know."""
+    if listening(level):
+        _log(level, event, **fields)
+    elif level >= logging.ERROR or _on_terminal():
+        details = [f"{name}={value}" for name, value in fields.items() if value not in _NOTHING]
+        with suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write(f"{why or ''}{' '.join(['sprag:', event, *details])}\n")
+
+
+def _log(level: int, event: str, **fields: object) -> None:
+    said = {name: value for name, value in fields.items() if value not in _NOTHING}
+    logger.log(level, event, extra={"sprag": said})
+
+
+_NOTHING: Final = (None, "")
 
 
 def _log_lifecycle(record: Lifecycle) -> None:

@@ -11,9 +11,9 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from sprag_supervisor._policy import Restart, Strategy
+    from sprag_supervisor._policy import OnFailure, Restart, Strategy
 
 T = TypeVar("T")
 
@@ -53,33 +53,51 @@ class After(enum.Enum):
     """It leaves the tree."""
 
 
-def after_exit(restart: Restart, reason: Reason) -> After:
+def after_exit(restart: Restart, reason: Reason, action: OnFailure | None = None) -> After:
     """Decide what becomes of a child that ended (otp-rules 4, 27, 32, 58).
 
-    An end on purpose and an ignored start are never restarted; only there a
-    permanent child stays down.
+    An end on purpose and an ignored start are never restarted; only there, and where
+    its `on_failure` says so, a permanent child stays down.
+
+    Args:
+        restart: The child's restart type.
+        reason: What it died of.
+        action: What its `on_failure` says about the exception; None if nothing.
     """
+    if action == "restart" and not reason.is_clean:
+        return After.RESTART
     if restart == "temporary":
         return After.DROP
-    if reason in (Reason.STOPPED, Reason.IGNORED):
+    if reason in (Reason.STOPPED, Reason.IGNORED) or action in ("stop", "escalate"):
         return After.KEEP
     if restart == "permanent":
         return After.RESTART
     return After.KEEP if reason.is_clean else After.RESTART
 
 
-def covered(strategy: Strategy, siblings: Iterable[T], failed: T) -> Sequence[T]:
+def covered(
+    strategy: Strategy,
+    siblings: Iterable[T],
+    failed: T,
+    depends: Callable[[T, Collection[T]], bool] = lambda _one, _others: True,
+) -> Sequence[T]:
     """Return who is restarted with *failed*, itself included, in start order (otp-rules 35-37).
 
     *siblings* are all children in start order; they are looked at only where the
     strategy needs them, so that one_for_one costs the same beside 100,000 siblings.
+    Under rest_for_one ``depends(one, others)`` says whether *one*, which comes after
+    *failed*, needs any of *others*; OTP's answer is always yes.
     """
     if strategy == "one_for_one":
         return (failed,)
     everyone = tuple(siblings)
     if strategy == "one_for_all":
         return everyone
-    return everyone[everyone.index(failed) :]
+    rest = [failed]
+    for sibling in everyone[everyone.index(failed) + 1 :]:
+        if depends(sibling, rest):
+            rest.append(sibling)
+    return rest
 
 
 class RestartWindow:

@@ -35,11 +35,11 @@ from sprag_supervisor._settling import cancel_retry, detach, settle
 from sprag_supervisor._states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from greenlet import greenlet
 
-    from sprag_supervisor._holdings import Holdings
+    from sprag_supervisor._holdings import Holdings, Subscription
     from sprag_supervisor._starting import Starting
 
 KILL_GRACE: Final = 0.1
@@ -190,16 +190,16 @@ class Ending:
 
     def release(self, holdings: Holdings) -> None:
         """Cancel, kill, join and clean up what the service holds."""
+        busy = [each for each in holdings.subscriptions or () if each.running]
         holdings.cancel_passive()
-        if holdings.greenlets or holdings.calls or holdings.subscriptions:
-            self._end_activities(holdings)
+        if holdings.greenlets or holdings.calls or busy:
+            self._end_activities(holdings, busy)
         while holdings.cleanups:
             fn, args, kwargs = holdings.cleanups.pop()
             self.perform("clean-up", lambda fn=fn, a=args, k=kwargs: fn(*a, **k))  # type: ignore[misc]
 
-    def _end_activities(self, holdings: Holdings) -> None:
+    def _end_activities(self, holdings: Holdings, busy: Sequence[Subscription]) -> None:
         began = _clock.now()
-        busy = [each for each in holdings.subscriptions or () if each.running]
         for each in busy:
             each.awaited_by = self.parking
         holdings.awaited_by = self.parking
@@ -218,7 +218,7 @@ class Ending:
             for each_greenlet in tuple(holdings.greenlets or ()):
                 self.leave_behind("greenlet", each_greenlet)
             for call in tuple(holdings.calls or ()):
-                self.leave_behind("timer", call.abandon())
+                self.leave_behind(call.step, call.abandon())
             for each in busy:
                 if each.running:
                     self._straggler("listener", each.describe())
@@ -373,19 +373,21 @@ def _end_together(ending: Ending, children: dict[str, Node]) -> None:
     tree = ending.node._tree_
     assert tree is not None
     everyone = tuple(children.values())
-    subs: list[Ending] = []
+    subs: dict[Node, Ending] = {}
     for child in reversed(everyone):
         sub = end_child(child, ending)
         if sub is not None:
-            subs.append(sub)
+            subs[child] = sub
             launch(sub)
     for child in everyone:
+        sub = subs.get(child)
+        if sub is not None:
+            sub.join(ending.parking)
+            ending.absorb(sub)
         if child._op_ is not None or child._state_ is State.RESTARTING:
             wait_until_down(child, ending)
         child._parent_ = child._tree_ = None
     children.clear()
-    for sub in subs:
-        ending.absorb(sub)
 
 
 def end_child(child: Node, ending: Ending) -> Ending | None:

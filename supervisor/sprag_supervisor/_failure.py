@@ -8,13 +8,15 @@ A kept exception would pin every frame and local of the crash (gevent-traps 24),
 from __future__ import annotations
 
 import linecache
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sprag_supervisor import _clock
 
 if TYPE_CHECKING:
     from types import CodeType, TracebackType
+
+    from sprag_supervisor._policy import OnFailure
 
 _OURS: Final = ("sprag.", "sprag_supervisor.")
 _MAX_FRAMES: Final = 50
@@ -36,6 +38,8 @@ class Failure:
         cause: What it was raised from, or while handling it, if anything.
         is_chained: It was not raised *from* the cause on purpose, but while handling it.
         notes: What was added to it with `add_note`.
+        action: What the service's `on_failure` says about it; None for what its restart
+            type says.
     """
 
     type: str
@@ -46,6 +50,7 @@ class Failure:
     cause: Failure | None = None
     is_chained: bool = False
     notes: tuple[str, ...] = ()
+    action: OnFailure | None = None
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type
@@ -73,7 +78,11 @@ class Failure:
 
 
 def remember(
-    exception: BaseException, incarnation: int, *, cause: Failure | None = None
+    exception: BaseException,
+    incarnation: int,
+    *,
+    cause: Failure | None = None,
+    action: OnFailure | None = None,
 ) -> Failure:
     """Make the record of *exception*, following its chain unless *cause* is given."""
     chain = [exception]
@@ -96,7 +105,7 @@ def remember(
         notes = tuple(map(str, getattr(link, "__notes__", ())))
         record = Failure(name, _text(link), at, incarnation, frames, record, is_chained, notes)
     assert record is not None
-    return record
+    return record if action is None else replace(record, action=action)
 
 
 def _text(exception: BaseException) -> str:

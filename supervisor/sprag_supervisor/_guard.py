@@ -61,7 +61,7 @@ def crash(node: Node, incarnation: int, step: str, error: BaseException) -> None
         operation.crashed(step, error)
     elif node._state_ is State.RUNNING:
         say(logging.ERROR, node, "service crashed", error, step=step)
-        failure = remember(error, incarnation)
+        failure = remember(error, incarnation, action=node._policy_.action_for(error))
         _ending.end_soon(node, Reason.CRASHED, failure)
     else:
         say(logging.WARNING, node, "late crash of a service that is down", error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 
 from sprag_supervisor.exceptions import BadPolicy, choices
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Restart = Literal["permanent", "transient", "temporary"]
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 AutoShutdown = Literal["never", "any_significant", "all_significant"]
+OnFailure = Literal["restart", "stop", "escalate"]
 Shutdown = float | Literal["brutal_kill", "infinity"]
 
 
@@ -76,6 +77,8 @@ class Policy:
     max_restarts: int = 3
     max_seconds: float = 5.0
     auto_shutdown: AutoShutdown = "never"
+    on_failure: Mapping[type[BaseException], OnFailure] = field(default_factory=dict)
+    needs: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         _check_choice("restart", self.restart, get_args(Restart))
@@ -98,6 +101,14 @@ class Policy:
         _check_number("max_seconds", self.max_seconds, minimum=0.0)
         if self.max_seconds == 0:
             raise BadPolicy("max_seconds", self.max_seconds, "seconds above 0")
+        for kind, action in dict(self.on_failure).items():
+            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                raise BadPolicy("on_failure", kind, "exception classes as its keys")
+            _check_choice("on_failure", action, get_args(OnFailure))
+        if self.needs is not None and (
+            isinstance(self.needs, str) or not all(isinstance(name, str) for name in self.needs)
+        ):
+            raise BadPolicy("needs", self.needs, "a tuple of siblings' names, or None")
         if self.significant and self.restart == "permanent":
             # otp-rules 63: it would be started again, so its end can never shut anything down.
             raise BadPolicy("significant", True, "restart='transient' or 'temporary' with it")
@@ -110,6 +121,15 @@ class Policy:
         if self.shutdown == "brutal_kill":
             return 0.0
         return self.shutdown
+
+    def action_for(self, error: BaseException) -> OnFailure | None:
+        """Return what `on_failure` says about *error*; the nearest of its classes decides."""
+        if self.on_failure:
+            for kind in type(error).__mro__:
+                action = self.on_failure.get(kind)
+                if action is not None:
+                    return action
+        return None
 
     def with_(self, given: Mapping[str, object]) -> Policy:
         """Return this policy with the keywords *given* laid over it.

@@ -26,7 +26,7 @@ that could only end in a deadlock is recognised (`_turn`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakSet
 
 from gevent import GreenletExit, get_hub, getcurrent
@@ -104,6 +104,9 @@ class Call:
     """
 
     __slots__ = ("_body", "_parking", "_worker", "done", "error")
+
+    step: ClassVar[str] = "timer"
+    """What a service that owns the call is doing there, for a stop report."""
 
     def __init__(self, body: Callable[[], object]) -> None:
         self._body = body

@@ -15,6 +15,7 @@ from sprag_supervisor._supervision import ChildExit, post
 if TYPE_CHECKING:
     from sprag_supervisor._failure import Failure
     from sprag_supervisor._node import Node
+    from sprag_supervisor._policy import OnFailure
 
 _RESTING: Final = {
     Reason.FINISHED: State.FINISHED,
@@ -64,7 +65,8 @@ def settle(
     node._since_ = now
     node._op_ = node._holdings_ = node._supervision_ = node._children_ = None
     decided_as = Reason.STOPPED if on_purpose else reason
-    to, leaves = _destination(node, decided_as, retries=retries)
+    action = None if failure is None else failure.action
+    to, leaves = _destination(node, decided_as, action, retries=retries)
     move(node, to)
     if failure is not None or parent is None or node._history_ is not None:
         _remember(node, reason, failure, uptime)
@@ -75,22 +77,24 @@ def settle(
         leave_pool(tree.pool)
     elif to is State.RESTARTING:
         post(parent, ChildExit(node, node._incarnation_, reason, failure, retries))
-    elif not on_purpose and _may_shut_down(parent, node):
+    elif not on_purpose and (action == "escalate" or _may_shut_down(parent, node)):
         post(parent, ChildExit(node, node._incarnation_, reason, failure))
     if leaves:
         detach(node)
     wake_waiters(node)
 
 
-def _destination(node: Node, reason: Reason, *, retries: bool) -> tuple[State, bool]:
+def _destination(
+    node: Node, reason: Reason, action: OnFailure | None, *, retries: bool
+) -> tuple[State, bool]:
     """Return the state to settle in, and whether the node leaves its tree."""
     parent = node._parent_
     to = _RESTING[reason]
     if parent is None:
         return to, False
-    if reason is Reason.START_FAILED:
-        return (State.RESTARTING if retries and is_active(parent) else to), False
-    after = after_exit(node._policy_.restart, reason)
+    if reason is Reason.START_FAILED and not retries:
+        return to, False  # who asked for the start is told, and decides
+    after = after_exit(node._policy_.restart, reason, action)
     if after is After.RESTART and is_active(parent):
         return State.RESTARTING, False
     return to, after is After.DROP or parent._forgets_ended_

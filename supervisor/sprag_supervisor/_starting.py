@@ -43,7 +43,6 @@ class Starting:
         "_interrupt",
         "aborted",
         "deadline",
-        "ending",
         "joiners",
         "left_behind",
         "node",
@@ -60,8 +59,6 @@ class Starting:
         self.aborted: BaseException | None = None
         self.on_purpose = False
         self.deadline = math.inf
-        self.ending: Ending | None = None
-        """How it is undone, once it has failed or was aborted."""
         self.joiners: list[Parking] | None = None
         self.left_behind: greenlet | None = None
         self._context = context
@@ -210,7 +207,9 @@ class Starting:
         if self.on_purpose:
             return Reason.STOPPED, None
         node = self.node
-        failure = remember(error, node._incarnation_)
+        # Of a child's failure the service judges what the child raised.
+        judged = (isinstance(error, StartFailed) and error.__cause__) or error
+        failure = remember(error, node._incarnation_, action=node._policy_.action_for(judged))
         if not isinstance(error, StartFailed):
             # The innermost service logs it; on the way up it is the same failure.
             say(logging.ERROR, node, "service failed to start", error)

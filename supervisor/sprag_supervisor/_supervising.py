@@ -42,14 +42,16 @@ from sprag_supervisor.exceptions import (
     BadPolicy,
     BadValue,
     ChildRestarting,
+    Escalated,
     MaxRestartsExceeded,
     NotRunning,
+    SpragError,
     StartFailed,
     WouldDeadlock,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sprag_supervisor._failure import Failure
 
@@ -84,6 +86,8 @@ def adopt(
     if checked.significant and parent._policy_.auto_shutdown == "never":
         # otp-rules 63
         raise BadPolicy("significant", True, "it below a parent with auto_shutdown set")
+    if checked.needs:
+        _check_needs(parent, checked.needs)
     supervision = parent._supervision_ or supervision_of(parent)
     turn = supervision.turn
     if not turn.take():
@@ -107,6 +111,14 @@ def adopt(
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name or "/" in name:
         raise BadValue("name", name, "a text that is not empty and holds no slash")
+
+
+def _check_needs(parent: Node, needs: tuple[str, ...]) -> None:
+    """Refuse a need that comes later: start order stays the order of adoption."""
+    siblings = parent._children_ or {}
+    for name in needs:
+        if name not in siblings:
+            raise BadPolicy("needs", name, f"names of siblings adopted before: {list(siblings)}")
 
 
 def _attach(parent: Node, supervision: Supervision, child: Node, name: str | None) -> None:
@@ -236,8 +248,12 @@ def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver)
     if isinstance(item, ChildExit) and _ends_supervisor(node, item):
         _end_by_itself(node)
         return
-    stale = child._parent_ is not node or child._incarnation_ != item.incarnation
-    if stale or child._state_ is not State.RESTARTING:
+    if child._incarnation_ != item.incarnation:
+        return  # of an older incarnation
+    if isinstance(item, ChildExit) and item.failure is not None and _is_escalated(item.failure):
+        _give_up(node, Escalated(path_of(node), name_of(child), str(item.failure)), item.failure)
+        return
+    if child._parent_ is not node or child._state_ is not State.RESTARTING:
         return  # it was stopped, or started again by something else (otp-rules 42, 43)
     if isinstance(item, BackoffOver):
         _restart(node, supervision, child)
@@ -246,10 +262,12 @@ def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver)
         supervision.window = RestartWindow()
     policy = node._policy_
     if not supervision.window.add(_clock.now(), policy.max_restarts, policy.max_seconds):
-        _give_up(node, child, item.failure)
+        cancel_retry(child)
+        _give_up(node, _too_many(node, child, item.failure), item.failure)
     elif child._policy_.backoff is not None:
         _stop_group(node, _group_of(node, child), child)
-        _back_off(node, child)
+        if child._state_ is State.RESTARTING and node._state_ is State.RUNNING:
+            _back_off(node, child)
     else:
         _restart(node, supervision, child)
 
@@ -257,14 +275,23 @@ def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver)
 def _ends_supervisor(node: Node, item: ChildExit) -> bool:
     """Whether the end of a significant child ends the supervisor (otp-rules 63-66)."""
     child = item.child
-    if not child._policy_.significant or child._state_ in (State.RESTARTING, State.RUNNING):
+    if not child._policy_.significant or child._incarnation_ != item.incarnation:
+        return False
+    if child._state_ in (State.RESTARTING, State.RUNNING):
         return False
     others = (
-        each._state_ in (State.RUNNING, State.STARTING, State.RESTARTING)
+        _has_not_ended(each)
         for each in (node._children_ or {}).values()
         if each is not child and each._policy_.significant
     )
     return shuts_down(node._policy_.auto_shutdown, item.reason, child._policy_.restart, others)
+
+
+def _has_not_ended(node: Node) -> bool:
+    """Whether a significant child still counts; one that is being stopped does not."""
+    if isinstance(node._op_, _ending.Ending):
+        return not node._op_.on_purpose  # it may be restarted, or ends the supervisor itself
+    return node._state_ in (State.RUNNING, State.STARTING, State.RESTARTING)
 
 
 def _end_by_itself(node: Node) -> None:
@@ -272,16 +299,24 @@ def _end_by_itself(node: Node) -> None:
     _ending.end_soon(node, Reason.SHUTDOWN)
 
 
-def _give_up(node: Node, child: Node, last: Failure | None) -> None:
-    """End the supervisor as a failure: it restarted too often (otp-rules 21)."""
+def _is_escalated(failure: Failure) -> bool:
+    return failure.action == "escalate"
+
+
+def _too_many(node: Node, child: Node, last: Failure | None) -> MaxRestartsExceeded:
     policy = node._policy_
-    move(child, State.STOPPED)
     why = "it finished too often" if last is None else str(last)
-    error = MaxRestartsExceeded(
+    return MaxRestartsExceeded(
         path_of(node), name_of(child), policy.max_restarts, policy.max_seconds, why
     )
-    say(logging.ERROR, node, "supervisor gave up", reason=str(error), child=name_of(child))
-    failure = remember(error, node._incarnation_, cause=last)
+
+
+def _give_up(node: Node, error: SpragError, last: Failure | None) -> None:
+    """End the supervisor as a failure, caused by its child's last one (otp-rules 21)."""
+    say(logging.ERROR, node, "supervisor gave up", reason=str(error))
+    failure = remember(
+        error, node._incarnation_, cause=last, action=node._policy_.action_for(error)
+    )
     _ending.end_soon(node, Reason.GAVE_UP, failure)
 
 
@@ -310,7 +345,13 @@ def _back_off(node: Node, child: Node) -> None:
 
 def _group_of(node: Node, failed: Node) -> Sequence[Node]:
     children = node._children_ or {}
-    return covered(node._policy_.strategy, children.values(), failed)
+    return covered(node._policy_.strategy, children.values(), failed, _depends)
+
+
+def _depends(node: Node, others: Collection[Node]) -> bool:
+    """Whether *node* is restarted with *others*, which came before it."""
+    needs = node._policy_.needs
+    return needs is None or any(other._name_ in needs for other in others)
 
 
 def _stop_group(node: Node, group: Sequence[Node], failed: Node) -> None:
@@ -359,7 +400,10 @@ def _start_again(child: Node) -> bool:
     except StartFailed:
         # Either it waits for its next try at the end of the inbox, and those after it
         # stay down until then (otp-rules 41), or it was stopped on purpose meanwhile.
-        return child._state_ is not State.RESTARTING
+        # A failure that is to be escalated is the last thing that happens here, too.
+        history = child._history_
+        escalated = history is not None and any(map(_is_escalated, list(history.failures)[-1:]))
+        return child._state_ is not State.RESTARTING and not escalated
     except KeyboardInterrupt as interrupt:
         _guard.interrupt_main(interrupt)
         return False

@@ -21,6 +21,7 @@ __all__ = [
     "BadValue",
     "ChildRestarting",
     "ChildRunning",
+    "Escalated",
     "Ignore",
     "MaxChildren",
     "MaxRestartsExceeded",
@@ -171,6 +172,18 @@ class MaxChildren(SpragFieldsError):
 
     def __init__(self, path: str, max_children: int) -> None:
         super().__init__(path=path, max_children=max_children)
+
+
+class Escalated(SpragFieldsError):
+    """A supervisor ended because a child's `on_failure` says that its crash is to be escalated."""
+
+    path: str
+    child: str
+    last: str
+    _template = "{path} gave up: the failure of {child} is to be escalated ({last})"
+
+    def __init__(self, path: str, child: str, last: str) -> None:
+        super().__init__(path=path, child=child, last=last)
 
 
 class MaxRestartsExceeded(SpragFieldsError):

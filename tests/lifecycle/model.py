@@ -9,7 +9,7 @@ moment. Numbers in comments are those of otp-rules.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import inf
 from typing import Any
 
@@ -26,7 +26,7 @@ class Refused(Exception):  # noqa: N818 - OTP says no
 class Spec:
     """What a service asks for, and what it does in its hooks."""
 
-    name: str
+    name: str = ""
     restart: str = "permanent"
     shutdown: float = 5.0  # inf for "infinity", 0 for "brutal_kill"
     is_brutal: bool = False
@@ -40,6 +40,11 @@ class Spec:
     stop_takes: float | None = None  # None: it has no on_stop
     stop_raises: bool = False
     is_stubborn: bool = False  # owns a greenlet that swallows its kill
+
+    def __repr__(self) -> str:
+        given = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self)
+                 if getattr(self, f.name) != f.default]
+        return f"Spec({', '.join(given)})"
 
 
 @dataclass(eq=False)
@@ -158,9 +163,9 @@ class World:
         if not why:
             node.state, node.since = "running", self.now
             self.log.append(("restarted" if again else "started", name))
-            self.attend(node)
             if node.finishes:
                 self.go(self.end(node, "finished"))
+            self.attend(node)
             return
         reason = "ignored" if why == "ignored" else "start_failed"
         yield from self.end(node, reason, again=again, started=False)
@@ -189,7 +194,7 @@ class World:
         turn = parent.turn if parent else []
         yield from self.hold(turn)
         try:
-            if parent:
+            if parent and parent.is_active() and node.parent is parent:
                 yield from self.wait_for(lambda: not node.is_busy())
             if node.parent is not parent or (parent and not parent.is_active()):
                 raise Refused("NotRunning")

@@ -39,9 +39,10 @@ class Stage:
 class Scripted(Service):
     """No on_stop: such a service can end on the spot."""
 
-    def __init__(self, spec: Spec, stage: Stage) -> None:
+    def __init__(self, spec: Spec, stage: Stage, kept: tuple[Scripted, ...] = ()) -> None:
         self.spec = spec
         self.stage = stage
+        self.kept = kept
         self.name = spec.name
 
     def on_start(self) -> None:
@@ -51,8 +52,8 @@ class Scripted(Service):
         self.interval(self.beat, HEARTBEAT)
         if spec.is_stubborn:
             stage.stubborn.append(self.spawn(self.hang_on))
-        for child in spec.children:
-            self.adopt(make(child, stage), name=child.name, **policy_of(child))
+        for child in self.kept or (make(each, stage) for each in spec.children):
+            self.adopt(child, name=child.spec.name, **policy_of(child.spec))
         if spec.start_takes:
             gevent.sleep(spec.start_takes)
         faults = stage.faults.get(spec.name)
@@ -89,14 +90,12 @@ class WithRun(WithStop):
     """Its end is the end of its `run`."""
 
 
-def make(spec: Spec, stage: Stage) -> Scripted:
-    return (Scripted if spec.stop_takes is None else WithStop)(spec, stage)
-
-
-def make_root(spec: Spec, stage: Stage) -> Scripted:
+def make(spec: Spec, stage: Stage, **policy: Any) -> Scripted:
     cls = Scripted if spec.stop_takes is None else WithStop
-    root = types.new_class("Root", (cls,), policy_of(spec))
-    return root(spec, stage)
+    if policy:
+        cls = types.new_class("Root", (cls,), policy)
+    kept = [make(child, stage) for child in spec.children] if spec.keeps_children else []
+    return cls(spec, stage, tuple(kept))
 
 
 def policy_of(spec: Spec) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gevent
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -16,16 +19,17 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
+    run_state_machine_as_test,
 )
 
 from lifecycle.model import Node, Refused, Spec, World
-from lifecycle.scripted import Scripted, Stage, make, make_root, policy_of
+from lifecycle.scripted import Scripted, Stage, make, policy_of
 from sprag import SpragError, StartFailed, State
 from sprag.testing import LeakCheck, virtual_time
 from sprag_supervisor._supervising import tree_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from lifecycle.model import Activity
 
@@ -41,12 +45,17 @@ backoffs = st.none() | st.tuples(
 )
 
 
-def plans(depth: int) -> st.SearchStrategy[dict[str, Any]]:
-    """Return a strategy for what becomes a `Spec` once the machine has given it a name."""
+shutdowns = st.sampled_from(
+    [(5.0, False), (1.0, False), (0.0, False), (math.inf, False), (0.0, True)]
+)
+
+
+def specs(depth: int) -> st.SearchStrategy[Spec]:
+    """Return a strategy for services with so many levels below them, still without names."""
+    below = st.lists(specs(depth - 1), max_size=3) if depth else st.just([])
     return st.fixed_dictionaries(
         {
             "restart": st.sampled_from(["permanent", "transient", "temporary"]),
-            "shutdown": st.sampled_from([5.0, 1.0, 0.0, math.inf, None]),
             "backoff": backoffs,
             "strategy": st.sampled_from(["one_for_one", "one_for_all", "rest_for_one"]),
             "max_restarts": st.sampled_from([3, 1, 0]),
@@ -55,11 +64,16 @@ def plans(depth: int) -> st.SearchStrategy[dict[str, Any]]:
             "stop_takes": st.none() | delays,
             "stop_raises": st.booleans(),
             "is_stubborn": st.integers(0, 9).map(lambda dice: dice == 9),
-            "children": st.lists(plans(depth - 1), max_size=3 if depth > 1 else 2)
-            if depth
-            else st.just([]),
+            "keeps_children": st.booleans(),
+            "shutdown": shutdowns,
+            "children": below.map(tuple),
         }
-    )
+    ).map(_spec)
+
+
+def _spec(plan: dict[str, Any]) -> Spec:
+    plan["shutdown"], plan["is_brutal"] = plan["shutdown"]
+    return Spec(**plan)
 
 
 who = st.integers(0, 11)
@@ -84,23 +98,20 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     # -- names, finding -----------------------------------------------------------------
 
-    def spec_of(self, plan: dict[str, Any]) -> Spec:
+    def named(self, spec: Spec) -> Spec:
+        """Return *spec* with a name of its own, and seconds of its own; so its children."""
         self.count += 1
-        number = self.count
-        plan = dict(plan)
-        for key in ("start_takes", "stop_takes"):
-            if plan[key]:
-                plan[key] += number * LITTLE
-        plan["is_brutal"] = plan["shutdown"] is None
-        if plan["backoff"]:
-            initial, maximum, reset_after = plan["backoff"]
-            plan["backoff"] = (initial + number * LITTLE, maximum + number * LITTLE, reset_after)
-        if plan["shutdown"] is None:
-            plan["shutdown"] = 0.0
-        elif plan["shutdown"] not in (0.0, math.inf):
-            plan["shutdown"] += number * LITTLE
-        plan["children"] = tuple(self.spec_of(child) for child in plan["children"])
-        return Spec(name=f"n{number}", **plan)
+        name, little = f"n{self.count}", self.count * LITTLE
+        backoff = spec.backoff
+        return replace(
+            spec,
+            name=name,
+            start_takes=spec.start_takes and spec.start_takes + little,
+            stop_takes=spec.stop_takes and spec.stop_takes + little,
+            shutdown=spec.shutdown and spec.shutdown + little,
+            backoff=backoff and (backoff[0] + little, backoff[1] + little, backoff[2]),
+            children=tuple(self.named(child) for child in spec.children),
+        )
 
     def nodes(self) -> list[tuple[Node, Scripted]]:
         """Return all services of the tree, root first: in the model and in sprag."""
@@ -151,20 +162,20 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.world.go(activity())
         self.world.settle()
 
-    @initialize(plan=plans(2))
-    def build(self, plan: dict[str, Any]) -> None:
-        spec = self.spec_of(plan)
-        self.real = make_root(spec, self.stage)
+    @initialize(spec=specs(2))
+    def build(self, spec: Spec) -> None:
+        spec = self.named(spec)
+        self.real = make(spec, self.stage, **policy_of(spec))
         self.root = Node(spec)
         tree_of(self.real).observers.append(self.stage.observe)
         self.do(f"start {spec.name}", self.real.start, self.world.start_by_hand(self.root))
 
     # -- rules ---------------------------------------------------------------------------
 
-    @rule(number=who, plan=plans(1))
-    def adopt(self, number: int, plan: dict[str, Any]) -> None:
+    @rule(number=who, spec=specs(1))
+    def adopt(self, number: int, spec: Spec) -> None:
         node, real = self.pick(number)
-        spec = self.spec_of(plan)
+        spec = self.named(spec)
         child = make(spec, self.stage)
 
         def call() -> None:
@@ -286,8 +297,7 @@ def picture(real: Any) -> list[list[Any]]:
     return lines
 
 
-TestLifecycle = LifecycleMachine.TestCase
-TestLifecycle.settings = settings(
+ENGINE = settings(
     max_examples=int(os.environ.get("EX", "100")),
     stateful_step_count=50,
     deadline=None,
@@ -298,3 +308,17 @@ TestLifecycle.settings = settings(
     print_blob=False,
     report_multiple_bugs=False,
 )
+
+
+@pytest.fixture
+def _silence() -> Iterator[None]:
+    logger = logging.getLogger("sprag")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    yield
+    logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("_silence")
+def test_the_engine_does_what_the_model_does() -> None:
+    run_state_machine_as_test(LifecycleMachine, settings=ENGINE)

@@ -894,8 +894,8 @@ def test_a_child_that_waits_for_its_restart_cannot_be_started(clock: VirtualCloc
     end()
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan")])
-def test_a_negative_stop_timeout_is_an_error(timeout: float) -> None:
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "5"])
+def test_a_wrong_stop_timeout_is_an_error(timeout: Any) -> None:
     service = started(Plain())
     with pytest.raises(BadValue, match="timeout="):
         service.stop(timeout)

@@ -18,8 +18,8 @@ class Client(Service, restart="transient", backoff=Backoff(initial=0.5)):
         self._pace = pace
 
     def run(self):
-        with create_connection(("127.0.0.1", self.service("intake").port)) as connection:
-            answers = connection.makefile(encoding="utf-8")
+        address = ("127.0.0.1", self.service("intake").port)
+        with create_connection(address) as connection, connection.makefile("rb") as answers:
             for line in self._not_yet_ordered():
                 connection.sendall(f"{line}\n".encode())
                 if not answers.readline():

@@ -27,6 +27,4 @@ class Courier(Service):
                 cents = order.cents()
                 sleep(0.05)
                 self.log.info("delivered", order=order.id, item=order.item)
-                self.emit(
-                    "order:completed", {"id": order.id, "item": order.item, "cents": cents}
-                )
+                self.emit("order:completed", {"id": order.id, "item": order.item, "cents": cents})

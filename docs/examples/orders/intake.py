@@ -1,5 +1,7 @@
 """Orders come in over TCP, one per line."""
 
+import os
+
 from gevent.server import StreamServer
 from order import Order
 
@@ -23,7 +25,7 @@ class Intake(Service):
             self._server.start()
         except OSError as error:
             raise OSError(
-                f"cannot listen on port {self._wanted_port} ({error.strerror}): "
+                f"cannot listen on port {self._wanted_port} ({os.strerror(error.errno)}): "
                 "give another one in ORDERS_PORT"
             ) from None
         self.add_cleanup(self._server.close)

@@ -1,0 +1,152 @@
+"""The promise that the process ends: a native thread that ends it when nobody else can.
+
+No Python signal handler runs while the main thread sits in a blocking C call, and no
+greenlet runs while another never yields. This thread needs neither: it hears of
+signals through a pipe that the interpreter writes to at once, keeps the time, and
+leaves by ``os._exit``. Only C code that blocks without releasing the interpreter's
+lock is beyond it (and beyond everything but SIGKILL).
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import math
+import os
+import select
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from gevent import monkey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OVERTIME: Final = 0.8
+"""Seconds past the budget at which the sentinel ends the process."""
+ECHO: Final = 0.05
+"""Two signals within this many seconds are one: a terminal and a wrapper both sent it."""
+NOT_CLEAN: Final = 4
+
+_PATIENCE: Final = 0.3
+"""Seconds that the Python handler of a second signal gets before the sentinel acts."""
+_LONGEST_WAIT: Final = 3600.0
+_CHUNK: Final = 4096  # a pipe that is ready takes as much without blocking
+
+_start_thread = monkey.get_original("_thread", "start_new_thread")
+_make_poll = monkey.get_original("select", "poll")
+
+
+class Sentinel:
+    """Watches over the end of the process from a thread of its own.
+
+    Attributes:
+        writing: The pipe's end for `signal.set_wakeup_fd`.
+    """
+
+    def __init__(
+        self, handled: frozenset[int], budget: float, describe: Callable[[], str]
+    ) -> None:
+        self._handled = handled
+        self._budget = budget
+        self._describe = describe
+        self._heard_first = math.inf
+        self._deadline = math.inf
+        self._code = NOT_CLEAN
+        self._reading, self.writing = os.pipe()
+        os.set_blocking(self.writing, False)
+        _start_thread(self._watch, ())
+
+    def must_end(self, seconds: float, code: int, describe: Callable[[], str]) -> None:
+        """End the process with *code* if it still lives after *seconds*."""
+        self._code = code
+        self._describe = describe
+        self._deadline = time.monotonic() + seconds
+        self.tell(0)
+
+    def tell(self, number: int) -> None:
+        """Behave as if the signal of this number had come; 0 looks at the time again."""
+        os.write(self.writing, bytes([number]))
+
+    def dismiss(self) -> None:
+        """Let the thread end."""
+        os.close(self.writing)  # it reads the end of the pipe, closes its side and goes
+
+    def forget(self) -> None:
+        """Close the pipe in a forked child, where the thread does not exist."""
+        os.close(self.writing)
+        os.close(self._reading)
+
+    def _watch(self) -> None:
+        poll = _make_poll()
+        poll.register(self._reading, select.POLLIN)
+        while True:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                end_process(self._code, "out of time", self._describe, stacks=True)
+            if not poll.poll(math.ceil(min(left, _LONGEST_WAIT) * 1000)):
+                continue
+            data = os.read(self._reading, _CHUNK)
+            if not data:
+                os.close(self._reading)
+                return
+            for number in data:
+                if number in self._handled:
+                    self._heard(number)
+
+    def _heard(self, number: int) -> None:
+        now = time.monotonic()
+        if self._heard_first == math.inf:
+            self._heard_first = now
+            self._deadline = min(self._deadline, now + self._budget + OVERTIME)
+        elif now - self._heard_first >= ECHO:
+            self._code = 128 + number
+            self._deadline = min(self._deadline, now + _PATIENCE)
+
+
+def end_process(
+    code: int, why: str, describe: Callable[[], str], *, stacks: bool = False
+) -> NoReturn:
+    """Leave the process now, with last words on stderr that cannot block.
+
+    Past Python's buffers and locks, which may be held by whoever is stuck.
+    """
+    try:
+        text = f"sprag: {why}: ending at once; {_described(describe)}\n"
+        said = text.encode(errors="backslashreplace")
+        _write(_stacks() + said if stacks else said)
+    finally:
+        os._exit(code)
+
+
+def _described(describe: Callable[[], str]) -> str:
+    # It looks at a tree that changes meanwhile, in another thread.
+    for _ in range(3):
+        with suppress(RuntimeError):
+            return describe()
+    return "something still runs"
+
+
+def _write(said: bytes) -> None:
+    if sys.__stderr__ is None:
+        return  # 2 is closed, or somebody else's file by now
+    poll: Any = _make_poll()
+    poll.register(2, select.POLLOUT)
+    for begin in range(0, len(said), _CHUNK):
+        if not poll.poll(200):
+            return  # nobody reads
+        with suppress(OSError):
+            os.write(2, said[begin : begin + _CHUNK])
+
+
+def _stacks() -> bytes:
+    """Return the Python stacks of all threads, as much as a pipe takes."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    faulthandler.dump_traceback(writing, all_threads=True)
+    os.close(writing)
+    text = bytearray()
+    while piece := os.read(reading, 1 << 16):
+        text += piece
+    return bytes(text)

@@ -1,0 +1,174 @@
+"""Drive a tree in a test: crash it, hang it, make its starts fail, and read what happened."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from gevent import GreenletExit
+from gevent.event import Event
+
+from sprag._service import Service
+from sprag_supervisor import Lifecycle, State, StopReport, _guard
+from sprag_supervisor._supervising import tree_of
+from sprag_supervisor.exceptions import NotRunning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+
+class InjectedFailure(Exception):
+    """What a test raises in a service when it names no exception of its own."""
+
+
+class RunningTree:
+    """A tree under test: started, driven by path, and stopped at the end of the block. ::
+
+        with virtual_time() as clock, RunningTree(Supervisor(children=[Consumer()])) as tree:
+            tree.crash("Consumer")
+            clock.advance(30)
+            assert tree.state("Consumer") is State.RUNNING
+
+    Paths lead downwards from the root: ``"fleet/courier"``; the empty path is the root.
+
+    Attributes:
+        root: The service given.
+        events: Every `Lifecycle` record of the tree so far, in order.
+    """
+
+    def __init__(self, root: Service) -> None:
+        """Take *root*, which must not have been started."""
+        self.root = root
+        self.events: list[Lifecycle] = []
+        self._releases: list[Callable[[], None]] = []
+        self._recording: AbstractContextManager[list[Lifecycle]] | None = None
+
+    def __enter__(self) -> Self:
+        """Start the tree."""
+        self._recording = record_events(self.root)
+        self.events = self._recording.__enter__()
+        self.root.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of what hangs, and stop the tree."""
+        while self._releases:
+            self._releases.pop()()
+        self.root.stop()
+        if self._recording is not None:
+            self._recording.__exit__(None, None, None)
+
+    def service(self, path: str = "") -> Any:
+        """Return the service at *path*.
+
+        Raises:
+            UnknownService: There is none.
+        """
+        return self.root.service(path) if path else self.root
+
+    def state(self, path: str = "") -> State:
+        """Return the state of the service at *path*."""
+        return cast("Service", self.service(path)).snapshot().state
+
+    def events_of(self, path: str = "") -> list[str]:
+        """Return the words of the events of the service at *path*: started, crashed, …"""
+        full = cast("Service", self.service(path)).snapshot().path
+        return [record.event for record in self.events if record.path == full]
+
+    def crash(self, path: str = "", error: BaseException | None = None) -> None:
+        """Make the service at *path* crash now, as if something it owns had raised *error*.
+
+        Returns at once; let the clock settle to see what its supervisor does.
+
+        Raises:
+            NotRunning: It is not running.
+        """
+        service = cast("Service", self.service(path))
+        picture = service.snapshot()
+        if picture.state is not State.RUNNING:
+            raise NotRunning(picture.path, picture.state.value, "crash it", "let it come up first")
+        try:
+            raise error or InjectedFailure(f"crash of {picture.path}")
+        except BaseException as raised:  # noqa: BLE001 - with a traceback, as in life
+            _guard.report(service, picture.incarnation, "testing", raised)
+
+    def hang(self, path: str = "") -> Callable[[], None]:
+        """Give the service at *path* a greenlet that swallows every kill.
+
+        It makes the service's stop use up its time and leaves a straggler, until the
+        function returned is called; at the end of the block that happens by itself.
+
+        Raises:
+            NotRunning: The service is neither starting nor running.
+        """
+        released = Event()
+
+        def stubborn() -> None:
+            while not released.is_set():
+                try:
+                    released.wait()
+                except GreenletExit:  # what a stubborn service does
+                    continue
+
+        cast("Service", self.service(path)).spawn(stubborn)
+        self._releases.append(released.set)
+        return released.set
+
+    def fail_next_start(
+        self, path: str = "", error: BaseException | None = None, *, times: int = 1
+    ) -> None:
+        """Make the next *times* starts of the service at *path* raise *error* in `on_start`."""
+        service = cast("Service", self.service(path))
+        fail_next_start(service, error, times=times)
+
+    def stop(self, timeout: float | None = None) -> StopReport:
+        """Stop the whole tree; see `Service.stop`."""
+        return self.root.stop(timeout)
+
+
+def fail_next_start(
+    service: Service, error: BaseException | None = None, *, times: int = 1
+) -> None:
+    """Make the next *times* starts of *service* raise *error* in `on_start`.
+
+    Works before the service has a place in a tree, too.
+    """
+    original = type(service)
+    left = times
+
+    def on_start(self: Service) -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            self.__class__ = original
+        raise error or InjectedFailure(f"start of {original.__name__}")
+
+    # Hooks are looked up on the class, and a restart drops what is set on the object: so the
+    # object becomes, for as long as it lasts, one of a class that cannot start.
+    namespace = {
+        "__slots__": (),
+        "__module__": original.__module__,
+        "__qualname__": original.__qualname__,
+        "on_start": on_start,
+    }
+    service.__class__ = cast("type[Service]", type(original.__name__, (original,), namespace))
+
+
+@contextmanager
+def record_events(root: Service) -> Generator[list[Lifecycle]]:
+    """Yield a list to which every `Lifecycle` record of the tree of *root* is added."""
+    events: list[Lifecycle] = []
+    observers = tree_of(root).observers
+    keep = events.append
+    observers.append(keep)
+    try:
+        yield events
+    finally:
+        observers.remove(keep)
