@@ -66,7 +66,7 @@ def _flat(node: Snapshot) -> dict[str, Any]:
         "started_at": iso(node.started_at),
         "ended_at": iso(node.ended_at),
         "policy": _policy(node.policy),
-        "owned": dataclasses.asdict(node.owned),
+        "owned": node.owned._asdict(),
         "last_failure": _failure(node.last_failure),
         "next_try": _rounded(node.next_try),
     }

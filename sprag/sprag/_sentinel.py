@@ -41,27 +41,40 @@ _make_poll = monkey.get_original("select", "poll")
 class Sentinel:
     """Watches over the end of the process from a thread of its own.
 
+    Args:
+        handled: The signals that ask for the end.
+        budget: Seconds from the first of them to the end.
+        describe: Says what still runs. Called from the thread.
+        wake: Wakes the loop of the main thread. Called from the thread.
+
     Attributes:
         writing: The pipe's end for `signal.set_wakeup_fd`.
     """
 
     def __init__(
-        self, handled: frozenset[int], budget: float, describe: Callable[[], str]
+        self,
+        handled: frozenset[int],
+        budget: float,
+        describe: Callable[[], str],
+        wake: Callable[[], object],
     ) -> None:
         self._handled = handled
         self._budget = budget
         self._describe = describe
+        self._wake = wake
         self._heard_first = math.inf
         self._deadline = math.inf
         self._code = NOT_CLEAN
+        self._is_over = False
         self._reading, self.writing = os.pipe()
         os.set_blocking(self.writing, False)
         _start_thread(self._watch, ())
 
     def must_end(self, seconds: float, code: int, describe: Callable[[], str]) -> None:
-        """End the process with *code* if it still lives after *seconds*."""
+        """End the process with *code* if it still lives after *seconds*, or at a signal."""
         self._code = code
         self._describe = describe
+        self._is_over = True
         self._deadline = time.monotonic() + seconds
         self.tell(0)
 
@@ -91,16 +104,19 @@ class Sentinel:
             if not data:
                 os.close(self._reading)
                 return
+            # A signal that comes right before the loop goes to sleep would stay pending in it.
+            with suppress(Exception):
+                self._wake()
             for number in data:
                 if number in self._handled:
                     self._heard(number)
 
     def _heard(self, number: int) -> None:
         now = time.monotonic()
-        if self._heard_first == math.inf:
+        if self._heard_first == math.inf and not self._is_over:
             self._heard_first = now
             self._deadline = min(self._deadline, now + self._budget + OVERTIME)
-        elif now - self._heard_first >= ECHO:
+        elif not 0 <= now - self._heard_first < ECHO:
             self._code = 128 + number
             self._deadline = min(self._deadline, now + _PATIENCE)
 

@@ -44,7 +44,6 @@ class Signals:
         self._wake = wake
         self._budget = budget
         self._describe = describe
-        self._over = False
         self._before: dict[int, Any] = {}
         self._wakeup_before = -1
         self._async: Any = None
@@ -66,7 +65,9 @@ class Signals:
         except ValueError:
             self._async.close()
             raise
-        self._sentinel = Sentinel(frozenset(_HANDLED), self._budget, self._describe)
+        self._sentinel = Sentinel(
+            frozenset(_HANDLED), self._budget, self._describe, self._async.send
+        )
         self._wakeup_before = signal.set_wakeup_fd(
             self._sentinel.writing, warn_on_full_buffer=False
         )
@@ -81,8 +82,8 @@ class Signals:
     ) -> None:
         if self in _entered:  # else this is a forked child, which has left it already
             self._restore()
-            self._async.close()
             self._sentinel.dismiss()
+            self._async.close()
 
     def note(self, number: signal.Signals) -> None:
         """Take *number* as received, though the system did not send it."""
@@ -91,23 +92,21 @@ class Signals:
             self._handle(number, None)
 
     def must_end(self, seconds: float, code: int, describe: Callable[[], str]) -> None:
-        """From now on any signal ends the process, and the sentinel does after *seconds*.
+        """From now on the sentinel ends the process, at a signal or after *seconds*.
 
         Instead of leaving the context: for a process that ends with its tree.
         """
-        self._over = True
         self._describe = describe
         self._sentinel.must_end(seconds, code, describe)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
-        if self.received is None and not self._over:
+        if self.received is None:
             self.received = signal.Signals(number)
             self.received_at = now
             self._async.send()
         elif now - self.received_at >= ECHO:
-            again = " again" if self.received else ""
-            end_process(128 + number, f"{signal.Signals(number).name}{again}", self._describe)
+            end_process(128 + number, f"{signal.Signals(number).name} again", self._describe)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -111,6 +111,7 @@ class _Host:
         self._stop_error: BaseException | None = None
         self._report: StopReport | None = None
         self._is_over_budget = False
+        self._stopped_by: signal.Signals | None = None
 
     def run(self, *, control: bool, ends_process: bool) -> int:
         tree = self._tree
@@ -182,6 +183,7 @@ class _Host:
     # -- down ----------------------------------------------------------------------
 
     def _bring_down(self) -> None:
+        self._stopped_by = self._signals.received
         starting = self._starting
         if starting is None or (starting.ready() and _is_down(self._root)):
             return
@@ -272,10 +274,13 @@ class _Host:
         if self._control is not None:
             self._control.close()
         stack.pop_all()
-        left = self._budget
-        if self._is_called_off():
+        left, code_then = self._budget, code or ExitCode.NOT_CLEAN
+        received = self._signals.received
+        if received is not None and received is not self._stopped_by:
+            left, code_then = 0.0, 128 + received  # it came after the end
+        elif received is not None:
             left = max(self._signals.received_at + left - _clock.now(), 0.0)
-        self._signals.must_end(left + _LAST_GRACE, code or ExitCode.NOT_CLEAN, _still_running)
+        self._signals.must_end(left + _LAST_GRACE, code_then, _still_running)
         report = self._report or self._tree.report
         if report.stragglers or self._is_over_budget:
             # The interpreter's own end would meet what refused to die once more.

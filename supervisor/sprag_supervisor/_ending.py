@@ -29,7 +29,7 @@ from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import Failure, remember
 from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, context_of, move, path_of
-from sprag_supervisor._pool import Call, Parking
+from sprag_supervisor._pool import Call, Parking, joiners_served
 from sprag_supervisor._report import Outcome, StopEntry, StopReport
 from sprag_supervisor._settling import cancel_retry, detach, settle
 from sprag_supervisor._states import State
@@ -98,15 +98,31 @@ class Ending:
         self.entries: list[StopEntry] = []
 
     def tighten(self, deadline: float) -> None:
-        """Move the deadline nearer; a later one changes nothing."""
-        if deadline < self.deadline:
-            self.deadline = deadline
-            self.parking.poke()
+        """Move the deadline nearer, for what is ending below as well; a later one changes nothing.
+
+        What below does not end yet is given the deadline when its turn comes.
+        """
+        pending: list[Node] = [self.node]
+        while pending:
+            node = pending.pop()
+            operation = node._op_
+            if operation is None or deadline >= operation.deadline:
+                continue
+            if isinstance(operation, Ending):
+                operation.deadline = deadline
+                operation.parking.poke()
+                pending.extend((node._children_ or {}).values())
+            else:
+                operation.tighten(deadline)
 
     def join(self, parking: Parking, until: float | None = None) -> bool:
         """Wait in *parking* until it is over or *until*; return whether it is over."""
         if not self.done:
             self.joiners.append(parking)
+            tree = self.node._tree_
+            assert tree is not None
+            for waiting in tree.pool.queued:
+                waiting.poke()  # to look for a deadlock again: one more waits for somebody
             try:
                 while not self.done and (until is None or _clock.now() < until):
                     parking.park(until)
@@ -293,7 +309,7 @@ def end(
     move(node, State.STOPPING)
     if not at_once:
         ending = node._op_ = Ending(node, reason, failure, deadline, had_started=had_started)
-        ending.on_purpose = on_purpose
+        ending.on_purpose = on_purpose or ending.on_purpose
         ending.retries = retries
         if left_behind is not None:
             ending.leave_behind("on_start", left_behind)
@@ -329,12 +345,16 @@ def _has_stop_hooks(node: Node) -> bool:
 def drive(ending: Ending) -> None:
     """Carry out the end of a subtree, depth-first, in the calling engine greenlet."""
     stack = [_steps(ending)]
+    served = joiners_served()
+    served.append(ending.joiners)
     while stack:
         child = next(stack[-1], None)
         if child is None:
             stack.pop()
+            served.pop()
         else:
             stack.append(_steps(child))
+            served.append(child.joiners)
 
 
 def _steps(ending: Ending) -> Generator[Ending]:

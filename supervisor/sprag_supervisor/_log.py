@@ -24,8 +24,9 @@ def listening(level: int) -> bool:
         return False
     source: logging.Logger | None = logger
     while source is not None:
-        if any(not isinstance(handler, logging.NullHandler) for handler in source.handlers):
-            return True
+        for handler in source.handlers:
+            if type(handler) is not logging.NullHandler:
+                return True
         source = source.parent if source.propagate else None
     return False
 

@@ -16,16 +16,20 @@ switch that does not pass through the hub:
 - A call that will not die is *abandoned*: its greenlet is no longer the pool's, and
   whoever made the call reports it as a straggler.
 
+A greenlet is used again only while nobody else holds a reference to it; otherwise what
+one body has left behind would hit the next.
+
 A pooled greenlet is always begun from the hub. A greenlet inherits the recursion
 depth of the one that first switches to it, so a tree started from nested `on_start`
 hooks, each in its own greenlet, may be as deep as memory allows.
 
-``waited_on_by`` makes the graph of who waits for whom readable, which is how a call
-that could only end in a deadlock is recognised (`_turn`).
+``waited_on_by``, ``serves`` and ``queued`` make the graph of who waits for whom readable,
+which is how a call that could only end in a deadlock is recognised (`_turn`).
 """
 
 from __future__ import annotations
 
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakSet
 
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gevent.hub import Hub
+
+    from sprag_supervisor._turn import Turn
 
 _MAX_IDLE: Final = 8
 _QUIET_SECONDS: Final = 1.0
@@ -122,10 +128,19 @@ class Call:
             self._parking.park(until)
 
     def kill(self) -> None:
-        """Raise GreenletExit where the body blocks, in the next turn of the loop."""
+        """Raise GreenletExit where the body blocks, in the next turn of the loop.
+
+        A body that has not begun, because the loop is crowded, is done without having run.
+        """
         worker = self._worker
-        if worker is not None:
+        if worker is None:
+            return
+        if worker.call is self:
             get_hub().loop.run_callback(self._throw, worker)
+        else:
+            self._body = _nothing
+            self.error = GreenletExit()
+            self.done = True
 
     def _throw(self, worker: _Worker) -> None:
         # In the hub, so nothing can have happened between this test and the throw.
@@ -170,6 +185,8 @@ class _Worker(greenlet):
         self.begun = False
         self.abandoned = False
         self.waited_on_by: list[greenlet] = []
+        self.serves: list[list[Parking]] = []
+        """Who waits for each end that this greenlet carries out."""
 
     def run(self, call: Call) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         pool = self.pool
@@ -177,12 +194,17 @@ class _Worker(greenlet):
         next_call: Call | None = call
         while next_call is not None:
             self.call = next_call
+            references = getrefcount(self)
             next_call.run()
             self.call = None
             self.waited_on_by.clear()
-            if self.abandoned:
-                return
             parking = next_call._parking
+            if self.abandoned or getrefcount(self) > references:
+                # Somebody keeps this greenlet: a Timeout that the body has forgotten to
+                # close, say, which would go off in the next one (gevent-traps 23).
+                if parking is not None:
+                    parking.poke()
+                return
             if parking is None and next_call.error is not None:
                 hub.handle_error(self, *_exc_info(next_call.error))  # a bug of the engine
             next_call = None
@@ -197,6 +219,11 @@ class _Worker(greenlet):
                 next_call = parked.switch()
 
 
+    def throw(self, *args: Any) -> Any:
+        """Raise an exception here; one that comes too late finds nobody, as in gevent."""
+        return None if self.dead else super().throw(*args)
+
+
 class Pool:
     """The engine greenlets of one hub. Idle ones are few and go when it is quiet."""
 
@@ -204,6 +231,8 @@ class Pool:
         self.hub: Any = hub
         self.idle: list[_Worker] = []
         self.trees = 0
+        self.queued: dict[Parking, Turn] = {}
+        """Who waits for a turn, in any tree of the hub."""
         self._retiring = False
         self._quiet: _clock.Timer | None = None
         self._used = False
@@ -317,13 +346,29 @@ def idle_greenlets() -> list[greenlet]:
 
 def waiting_for(current: greenlet) -> Iterator[greenlet]:
     """Yield every greenlet that cannot go on before *current* does, itself first."""
+    queue = queued().items()
     seen: set[int] = set()
-    pending = [current]
+    pending: list[greenlet | None] = [current]
     while pending:
         one = pending.pop()
-        if id(one) in seen:
+        if one is None or id(one) in seen:
             continue
         seen.add(id(one))
         yield one
+        pending.extend(parking.greenlet for parking, turn in queue if turn.holder is one)
         if isinstance(one, _Worker):
             pending.extend(one.waited_on_by)
+            pending.extend(joiner.greenlet for joiners in one.serves for joiner in joiners)
+
+
+def queued() -> dict[Parking, Turn]:
+    """Return who waits for which turn, in the hub of the calling thread."""
+    pool = _pools.get(get_hub())
+    return {} if pool is None else pool.queued
+
+
+def joiners_served() -> list[list[Parking]]:
+    """Return who waits for each end that the calling engine greenlet carries out, to be kept."""
+    worker = getcurrent()
+    assert isinstance(worker, _Worker)
+    return worker.serves

@@ -77,7 +77,9 @@ def settle(
         leave_pool(tree.pool)
     elif to is State.RESTARTING:
         post(parent, ChildExit(node, node._incarnation_, reason, failure, retries))
-    elif not on_purpose and (action == "escalate" or _may_shut_down(parent, node)):
+    elif not on_purpose and (
+        action == "escalate" or (had_started and _may_shut_down(parent, node))
+    ):
         post(parent, ChildExit(node, node._incarnation_, reason, failure))
     if leaves:
         detach(node)

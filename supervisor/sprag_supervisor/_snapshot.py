@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sprag_supervisor import _clock
 from sprag_supervisor._node import name_of, path_of, uptime_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sprag_supervisor._failure import Failure
     from sprag_supervisor._node import Node
     from sprag_supervisor._policy import Policy
     from sprag_supervisor._states import State
 
 
-@dataclass(frozen=True, slots=True)
-class Owned:
+class Owned(NamedTuple):
     """How much a service holds at the moment."""
 
     greenlets: int = 0
@@ -28,8 +28,7 @@ class Owned:
 _NOTHING = Owned()
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """One service as it was when the picture was taken, and its children.
 
     Attributes:
@@ -72,22 +71,38 @@ class Snapshot:
         return self.failures[-1] if self.failures else None
 
 
-def snapshot(root: Node) -> Snapshot:
-    """Take a picture of *root* and everything below it. Does not switch greenlets."""
+def snapshot(root: Node, pause: Callable[[], None] | None = None) -> Snapshot:
+    """Take a picture of *root* and everything below it.
+
+    Args:
+        root: Where to begin.
+        pause: Called after every few hundred services, to let others run; the picture is
+            then of a tree that may change meanwhile. Without it, it is of one moment.
+    """
     now, wall = _clock.now(), _clock.wall()
     # Children first, as a loop over a stack: no depth of tree meets the recursion limit.
     done: dict[Node, Snapshot] = {}
-    stack: list[tuple[Node, str, bool]] = [(root, path_of(root), False)]
+    stack: list[tuple[Node, str, tuple[Node, ...] | None]] = [(root, path_of(root), None)]
+    left = _AT_ONCE
     while stack:
-        node, path, children_done = stack.pop()
-        children = node._children_
-        if children and not children_done:
-            stack.append((node, path, True))
-            stack.extend((child, f"{path}/{name_of(child)}", False) for child in children.values())
+        node, path, children = stack.pop()
+        if children is None and node._children_:
+            children = tuple(node._children_.values())
+            stack.append((node, path, children))
+            stack.extend((child, f"{path}/{name_of(child)}", None) for child in children)
             continue
-        pictures = tuple([done.pop(child) for child in children.values()]) if children else ()
+        pictures = tuple([done.pop(child) for child in children]) if children else ()
         done[node] = _picture(node, path, pictures, now, wall)
+        left -= 1
+        if pause is not None and not left:
+            pause()
+            left = _AT_ONCE
+            now, wall = _clock.now(), _clock.wall()
     return done[root]
+
+
+_AT_ONCE: Final = 500
+"""Services pictured between two pauses."""
 
 
 def _picture(

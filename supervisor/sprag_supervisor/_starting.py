@@ -21,7 +21,7 @@ from sprag_supervisor._decide import Reason
 from sprag_supervisor._ending import KILL_GRACE, Ending
 from sprag_supervisor._failure import remember
 from sprag_supervisor._log import say
-from sprag_supervisor._node import Node, context_of, move, path_of, reset
+from sprag_supervisor._node import Node, context_of, lineage, move, path_of, reset
 from sprag_supervisor._pool import Call, Parking
 from sprag_supervisor._states import State
 from sprag_supervisor._supervision import attend_soon
@@ -71,8 +71,14 @@ class Starting:
     def abort_for_stop(self, why: str, deadline: float) -> None:
         """Cut the start short because the service or its parent is to stop."""
         self.on_purpose = True
-        self.deadline = min(self.deadline, deadline)
+        self.tighten(deadline)
         self._abort(StartAborted(why))
+
+    def tighten(self, deadline: float) -> None:
+        """Move the deadline of an abort nearer; a later one changes nothing."""
+        if deadline < self.deadline:
+            self.deadline = deadline
+            self.parking.poke()
 
     def crashed(self, step: str, error: BaseException) -> None:
         """Cut the start short: something the service already owns has crashed."""
@@ -111,17 +117,23 @@ class Starting:
             tree.pool.enter_and_wait(call, self.parking, until)
         except BaseException as interrupt:  # noqa: BLE001 - raised again when all is undone
             self._interrupted(interrupt)
-        killed = False
+        kills = 0
+        killed_at = 0.0
         while not call.done:
             now = _clock.now()
             if self.aborted is None and seconds is not None and until is not None and now >= until:
                 self.aborted = StartTimeout(seconds)
             if self.aborted is not None:
-                if not killed:
-                    killed = True
+                # As for greenlets at a stop: one kill at once, one at the limit.
+                if kills == 0:
+                    kills, killed_at = 1, now
                     call.kill()
-                    until = min(now + node._policy_.own_seconds, self.deadline)
-                    until = max(until, now + KILL_GRACE)
+                if kills == 1:
+                    until = min(killed_at + node._policy_.own_seconds, self.deadline)
+                    until = max(until, killed_at + KILL_GRACE)
+                    if now >= until:
+                        kills, until = 2, now + KILL_GRACE
+                        call.kill()
                 elif until is not None and now >= until:
                     self.left_behind = call.abandon()
                     return
@@ -155,6 +167,7 @@ class Starting:
             if self._finishes:
                 _guard.finish(node, node._incarnation_)
             return
+        path = path_of(node)  # now: a temporary service leaves the tree as soon as it has ended
         self._undo(error)
         if self._interrupt is not None:
             raise self._interrupt
@@ -162,18 +175,9 @@ class Starting:
             return
         if isinstance(error, KeyboardInterrupt):
             raise error
-        if isinstance(error, StartFailed) and error.path.startswith(f"{path_of(node)}/"):
+        if isinstance(error, StartFailed) and error.path.startswith(f"{path}/"):
             raise error  # the innermost failure, unchanged through the levels
-        raise self._failure_for(error) from error
-
-    def _failure_for(self, error: BaseException) -> StartFailed:
-        if isinstance(error, GreenletExit):
-            reason = "on_start was killed"
-        elif isinstance(error, StartTimeout | StartAborted):
-            reason = str(error)
-        else:
-            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return StartFailed(path_of(self.node), reason)
+        raise _failure_for(path, error) from error
 
     def _undo(self, error: BaseException) -> None:
         """Release what the start has acquired; what is thrown at us meanwhile must wait."""
@@ -204,9 +208,9 @@ class Starting:
     def _verdict(self, error: BaseException) -> tuple[Reason, Failure | None]:
         if isinstance(error, Ignore):
             return Reason.IGNORED, None
-        if self.on_purpose:
-            return Reason.STOPPED, None
         node = self.node
+        if self.on_purpose or (self._interrupt is not None and _called_off(node)):
+            return Reason.STOPPED, None
         # Of a child's failure the service judges what the child raised.
         judged = (isinstance(error, StartFailed) and error.__cause__) or error
         failure = remember(error, node._incarnation_, action=node._policy_.action_for(judged))
@@ -222,6 +226,22 @@ class Starting:
     def _wake_joiners(self) -> None:
         for parking in self.joiners or ():
             parking.poke()
+
+
+def _failure_for(path: str, error: BaseException) -> StartFailed:
+    if isinstance(error, GreenletExit):
+        reason = "on_start was killed"
+    elif isinstance(error, StartTimeout | StartAborted):
+        reason = str(error)
+    else:
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return StartFailed(path, reason)
+
+
+def _called_off(node: Node) -> bool:
+    """Whether a service above *node* is wanted down: its start is cut short with theirs."""
+    above = (each._op_ for each in lineage(node))
+    return any(operation is not None and operation.on_purpose for operation in above)
 
 
 def start(node: Node, *, restarts: bool = False) -> None:

@@ -21,7 +21,7 @@ from sprag_supervisor._decide import Reason, RestartWindow, covered, shuts_down
 from sprag_supervisor._failure import remember
 from sprag_supervisor._history import History
 from sprag_supervisor._log import say
-from sprag_supervisor._node import Node, is_active, move, name_of, path_of
+from sprag_supervisor._node import Node, is_active, name_of, path_of
 from sprag_supervisor._pool import Parking
 from sprag_supervisor._settling import cancel_retry, detach
 from sprag_supervisor._starting import start
@@ -209,9 +209,6 @@ def start_again(node: Node) -> None:
 def _wait_for_ending(node: Node) -> None:
     operation = node._op_
     if operation is not None:
-        parent = node._parent_
-        if parent is not None and parent._supervision_ is not None:
-            parent._supervision_.turn.recheck()
         operation.join(Parking())
 
 
@@ -365,7 +362,6 @@ def _stop_group(node: Node, group: Sequence[Node], failed: Node) -> None:
         while (operation := sibling._op_) is not None:
             if isinstance(operation, _ending.Ending):
                 operation.on_purpose = True  # its own crash counts with the group (otp-rules 14)
-            supervision_of(node).turn.recheck()
             operation.join(parking)
         if sibling._state_ is State.RESTARTING:
             cancel_retry(sibling)

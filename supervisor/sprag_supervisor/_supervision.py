@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sprag_supervisor._turn import Turn
 
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from sprag_supervisor._node import Node
 
 
-@dataclass(frozen=True, slots=True)
-class ChildExit:
+class ChildExit(NamedTuple):
     """A child ended by itself, or a try to restart it failed."""
 
     child: Node
@@ -25,8 +23,7 @@ class ChildExit:
     is_retry: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class BackoffOver:
+class BackoffOver(NamedTuple):
     """A child has waited long enough for its next try."""
 
     child: Node
@@ -51,15 +48,15 @@ class Supervision:
         self._numbers: dict[str, int] | None = None
 
     def free_name(self, wanted: str, taken: dict[str, Node]) -> str:
-        """Return *wanted*, or the first of ``wanted-2``, ``wanted-3``, … that was never used."""
+        """Return *wanted* if it is free, else the next of ``wanted-2``, ``wanted-3``, …"""
+        if wanted not in taken:
+            return wanted
         numbers = self._numbers
         if numbers is None:
             numbers = self._numbers = {}
-        number = numbers.get(wanted, 0) + 1
-        name = wanted if number == 1 else f"{wanted}-{number}"
-        while name in taken:
+        number = numbers.get(wanted, 1) + 1
+        while (name := f"{wanted}-{number}") in taken:
             number += 1
-            name = f"{wanted}-{number}"
         numbers[wanted] = number
         return name
 

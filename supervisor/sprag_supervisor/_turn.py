@@ -1,8 +1,8 @@
 """The right to change a supervisor's children: one greenlet at a time.
 
 A free turn is taken on the spot by whichever greenlet asks. A taken one is waited
-for in order, unless the one who holds it is waiting for the very hook that asks:
-OTP deadlocks there, sprag raises `WouldDeadlock`.
+for in order, unless the one who holds it is waiting, in whatever way, for the very hook
+that asks: OTP deadlocks there, sprag raises `WouldDeadlock`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from gevent import getcurrent
 
-from sprag_supervisor._pool import Parking, waiting_for
+from sprag_supervisor._pool import Parking, queued, waiting_for
 
 if TYPE_CHECKING:
     from greenlet import greenlet
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 class Turn:
     """A lock in order of asking that knows when waiting would never end."""
 
-    __slots__ = ("_holder", "_queue")
+    __slots__ = ("_queue", "holder")
 
     def __init__(self) -> None:
-        self._holder: greenlet | None = None
+        self.holder: greenlet | None = None
+        """Who may change the children now."""
         self._queue: deque[Parking] | None = None
 
     def take(self) -> bool:
@@ -34,8 +35,8 @@ class Turn:
         the queue is given up.
         """
         current = getcurrent()
-        if self._holder is None:
-            self._holder = current
+        if self.holder is None:
+            self.holder = current
             return True
         return self._wait(current)
 
@@ -44,23 +45,27 @@ class Turn:
             self._queue = deque()
         parking = Parking()
         self._queue.append(parking)
+        everyone = queued()
+        everyone[parking] = self
         try:
-            while self._holder is not current:
-                if any(one is self._holder for one in waiting_for(current)):
+            while self.holder is not current:
+                if any(one is self.holder for one in waiting_for(current)):
                     self._queue.remove(parking)
                     return False
                 parking.park()
         except BaseException:
-            if self._holder is current:
+            if self.holder is current:
                 self.give()
             else:
                 self._queue.remove(parking)
             raise
+        finally:
+            del everyone[parking]
         return True
 
     def give(self) -> None:
         """Pass the turn to whoever has waited longest."""
-        self._holder = None
+        self.holder = None
         if self._queue:
             self._pass_on(self._queue)
 
@@ -68,14 +73,9 @@ class Turn:
         while queue:
             parking = queue.popleft()
             if parking.greenlet is not None:
-                self._holder = parking.greenlet
+                self.holder = parking.greenlet
                 parking.poke()
                 return
-
-    def recheck(self) -> None:
-        """Let those who wait look again for a deadlock: the holder begins to wait for somebody."""
-        for parking in self._queue or ():
-            parking.poke()
 
     def __enter__(self) -> Self:
         return self

@@ -79,8 +79,13 @@ class Node:
     def is_busy(self) -> bool:
         return self.state in ("starting", "stopping")
 
-    def is_aborted(self) -> bool:
-        return bool(self.aborted_by or (self.parent and self.parent.is_aborted()))
+    def abort(self, cause: str) -> None:
+        if self.state == "starting" and self.aborted_by != "stopped":
+            self.aborted_by = cause
+
+    def is_aborted(self) -> str:
+        """Why its start is cut short, or that of the service in whose on_start it starts."""
+        return self.aborted_by or (self.parent.is_aborted() if self.parent else "")
 
     def limit(self) -> float:
         return min(self.deadline, self.parent.limit() if self.parent else inf)
@@ -128,11 +133,11 @@ class World:
         if moment() > self.now:
             yield lambda: False, moment
 
-    def hold(self, turn: list[object], aborted: Callable[[], bool] = lambda: False) -> Activity:
+    def hold(self, turn: list[object], aborted: Callable[[], str] = str) -> Activity:
         """Wait for *turn*, in order of asking."""
         me = object()
         turn.append(me)
-        yield from self.wait_for(lambda: turn[0] is me or aborted())
+        yield from self.wait_for(lambda: turn[0] is me or bool(aborted()))
         if aborted():
             turn.remove(me)
             raise Refused("aborted")
@@ -153,13 +158,13 @@ class World:
                 yield from self.adopt(node, child, inside=True)
             until = self.now + node.spec.start_takes
             if until > self.now and not node.is_aborted():
-                yield node.is_aborted, lambda: until
+                yield lambda: bool(node.is_aborted()), lambda: until
         except Refused as refusal:
             why = str(refusal)
         if node.is_aborted():
-            why = f"StartFailed {name}"
+            why = f"start_failed {name}"
         elif not why and self.faults.get(name):
-            why = {"ignore": "ignored"}.get(self.faults[name].pop(0), f"StartFailed {name}")
+            why = {"ignore": "ignored"}.get(self.faults[name].pop(0), f"start_failed {name}")
         if not why:
             node.state, node.since = "running", self.now
             self.log.append(("restarted" if again else "started", name))
@@ -167,7 +172,7 @@ class World:
                 self.go(self.end(node, "finished"))
             self.attend(node)
             return
-        reason = "ignored" if why == "ignored" else "start_failed"
+        reason = "stopped" if node.is_aborted() == "stopped" else why.partition(" ")[0]
         yield from self.end(node, reason, again=again, started=False)
         if reason != "ignored":  # 4
             raise Refused(why)
@@ -176,7 +181,7 @@ class World:
         if not parent.is_active():
             raise Refused("NotRunning")
         turn = parent.turn
-        yield from self.hold(turn, parent.is_aborted if inside else lambda: False)
+        yield from self.hold(turn, parent.is_aborted if inside else str)
         try:
             if not parent.is_active() or parent.turn is not turn:
                 raise Refused("NotRunning")
@@ -213,7 +218,7 @@ class World:
     ) -> Activity:
         """Take *node* down: children in reverse, on_stop, resources; then settle its fate."""
         spec, left = node.spec, node.spec.shutdown
-        node.on_purpose |= reason == "stopped" or node.aborted_by == "stop"
+        node.on_purpose |= reason == "stopped"
         node.state = "stopping"
         while node.children:
             child = list(node.children.values())[-1]
@@ -226,7 +231,7 @@ class World:
             yield from self.step(node, inf, left)
             until = max(self.now, min(self.now + GRACE, node.limit() + LATE))
             yield from self.wait_until(lambda: until)
-        self.settle_fate(node, "stopped" if node.on_purpose else reason, again=again)
+        self.settle_fate(node, reason, again=again)
 
     def step(self, node: Node, takes: float, left: float) -> Activity:
         """Wait for something of the node's own that takes so long, at most until its limit."""
@@ -238,6 +243,9 @@ class World:
         spec, parent = node.spec, node.parent
         if spec.backoff and self.now - node.since >= spec.backoff[2]:
             node.in_a_row = 0
+        self.log.append((reason, spec.name))
+        if node.on_purpose:  # whatever it died of
+            reason = "stopped"
         node.end_life()
         by_itself = reason not in ("stopped", "ignored")
         wanted = {  # 27
@@ -247,7 +255,6 @@ class World:
         }[spec.restart]
         if reason == "start_failed":
             wanted = again
-        self.log.append((reason, spec.name))
         if wanted and parent and parent.is_active():
             node.state = "restarting"
             parent.inbox.append((node, node.incarnation, False))
@@ -264,7 +271,7 @@ class World:
             yield from self.end(node, "stopped")
         while node.is_busy():
             node.on_purpose = True  # 14
-            node.aborted_by = "stop"
+            node.abort("stopped")
             yield from self.wait_for(lambda: not node.is_busy())
         if node.state == "restarting":
             node.state, node.next_try = "stopped", None
@@ -279,13 +286,14 @@ class World:
             node.state, node.next_try = "stopped", None
         elif node.is_active() or node.is_busy():
             node.deadline = min(node.deadline, self.now + seconds)
-            node.on_purpose, node.aborted_by = True, "stop"
+            node.on_purpose = True
+            node.abort("stopped")
             if node.state == "running":
                 self.go(self.end(node, "stopped"))
             yield from self.wait_for(lambda: node.incarnation != life or not node.is_busy())
 
     def crash(self, node: Node) -> None:
-        node.aborted_by = node.aborted_by or "crash"
+        node.abort("crashed")
         if node.state == "running":
             self.go(self.end(node, "crashed"))
 

@@ -140,7 +140,7 @@ class LifecycleMachine(RuleBasedStateMachine):
             try:
                 real()
             except StartFailed as error:
-                self.results[key] = "StartFailed " + error.path.rpartition("/")[2]
+                self.results[key] = "start_failed " + error.path.rpartition("/")[2]
             except SpragError as error:
                 self.results[key] = type(error).__name__
             except BaseException as error:

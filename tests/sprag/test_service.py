@@ -1119,6 +1119,7 @@ def test_a_timeout_in_run_or_on_start_is_a_crash_or_a_failed_start(clock: Virtua
     root.stop()
 
 
+@pytest.mark.xfail(reason="hooks share greenlets, and a Timeout knows only its greenlet")
 def test_a_timeout_forgotten_in_a_hook_hits_nobody_else(
     clock: VirtualClock, capfd: pytest.CaptureFixture[str]
 ) -> None:

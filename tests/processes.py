@@ -1,0 +1,230 @@
+"""`sprag run` and scripts as real processes, watched from outside.
+
+A `Process` lives in a process group of its own and carries a mark in its environment, by which
+`gone` proves that nothing of it has survived. Everything waits for something that can be seen,
+with a deadline.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PATIENCE: Final = 20.0
+"""Seconds after which something expected counts as not happening."""
+
+_MARK: Final = "SPRAG_TEST_MARK"
+_ON_TERMINAL: Final = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+class Process:
+    """A running Python process.
+
+    Attributes:
+        runtime: The directory of control sockets.
+    """
+
+    def __init__(
+        self,
+        *arguments: str,
+        directory: Path,
+        environ: Mapping[str, str | None] | None = None,
+        terminal: bool = False,
+        **options: Any,
+    ) -> None:
+        self.runtime = directory / "run"
+        self._mark = uuid.uuid4().hex
+        given = {**os.environ, "SPRAG_RUNTIME_DIR": str(self.runtime), _MARK: self._mark}
+        given |= {"PYTHONDONTWRITEBYTECODE": "1", "TERM": "xterm", "COLUMNS": "120"}
+        for name in ("NO_COLOR", "FORCE_COLOR", "SPRAG_LOG_FORMAT", "SPRAG_LOG_LEVEL"):
+            given.pop(name, None)
+        for name, value in (environ or {}).items():
+            given.pop(name, None)
+            if value is not None:
+                given[name] = value
+        command = [sys.executable, *arguments]
+        self._news = threading.Condition()
+        self._texts = {"out": "", "err": ""}
+        self._seen = 0
+        self._master: int | None = None
+        if terminal:
+            self._master, slave = pty.openpty()
+            options |= {"stdin": slave, "stdout": slave, "stderr": slave}
+            command = [sys.executable, "-c", _ON_TERMINAL, *command]
+        else:
+            options = {
+                "stdin": subprocess.DEVNULL,
+                "stdout": subprocess.PIPE,
+                "stderr": subprocess.PIPE,
+                **options,
+            }
+        self.popen = subprocess.Popen(
+            command,
+            cwd=directory,
+            env=given,
+            process_group=None if terminal else 0,
+            **options,
+        )
+        streams: dict[str, int | None] = {"out": self._master}
+        if terminal:
+            os.close(slave)
+        else:
+            streams = {
+                name: None if stream is None else stream.fileno()
+                for name, stream in (("out", self.popen.stdout), ("err", self.popen.stderr))
+            }
+        self._readers = [
+            threading.Thread(target=self._read, args=(name, stream), daemon=True)
+            for name, stream in streams.items()
+            if stream is not None
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.wait()
+        for reader in self._readers:
+            reader.join(PATIENCE)
+        for stream in (self.popen.stdout, self.popen.stderr):
+            if stream is not None:
+                stream.close()
+        if self._master is not None:
+            os.close(self._master)
+
+    def _read(self, name: str, stream: int) -> None:
+        pending = b""
+        while True:
+            try:
+                data = os.read(stream, 1 << 16)
+            except OSError:  # a terminal's way to say that nobody writes any more
+                data = b""
+            with self._news:
+                pending += data
+                if not data or b"\n" in data or name == "out":
+                    self._texts[name] += pending.decode(errors="replace")
+                    pending = b""
+                self._news.notify_all()
+            if not data:
+                return
+
+    # -- what it says ----------------------------------------------------------------
+
+    @property
+    def out(self) -> str:
+        """What it has written to stdout, or to its terminal."""
+        with self._news:
+            return self._texts["out"]
+
+    @property
+    def err(self) -> str:
+        """What it has written to stderr."""
+        with self._news:
+            return self._texts["err"]
+
+    def says(self, text: str, *, times: int = 1) -> None:
+        """Wait until it has written *text*, to stdout or stderr, so many times."""
+        deadline = time.monotonic() + PATIENCE
+        with self._news:
+            while self._count(text) < times:
+                left = deadline - time.monotonic()
+                gone = not any(reader.is_alive() for reader in self._readers)
+                if left <= 0 or (gone and self._count(text) < times):
+                    raise AssertionError(f"it did not say {text!r}:\n{self._everything()}")
+                self._news.wait(min(left, 0.1))
+
+    def _count(self, text: str) -> int:
+        return sum(each.count(text) for each in self._texts.values())
+
+    def _everything(self) -> str:
+        return f"{self._texts['out']}\n--- stderr ---\n{self._texts['err']}"
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return its log; each line of stderr must be JSON."""
+        return [json.loads(line) for line in self.err.splitlines()]
+
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        """Return the records whose event is one of *names*."""
+        return [record for record in self.records() if record["event"] in names]
+
+    # -- what is done to it -----------------------------------------------------------
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        self.popen.send_signal(number)
+
+    def type(self, text: str) -> None:
+        """Type *text* at its terminal."""
+        assert self._master is not None
+        os.write(self._master, text.encode())
+
+    def ends(self, *, within: float = PATIENCE) -> int:
+        """Wait for its end and return the exit code; nothing of it must be left."""
+        try:
+            code = self.popen.wait(within)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still alive after {within} s:\n{self._everything()}") from None
+        for reader in self._readers:
+            reader.join(PATIENCE)
+        assert self.survivors() == []
+        return code
+
+    def survivors(self) -> list[int]:
+        """Return the pids of processes that carry its mark."""
+        found: list[int] = []
+        wanted = f"{_MARK}={self._mark}".encode()
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if wanted in environ.read_bytes():
+                    found.append(int(environ.parent.name))
+        return found
+
+    # -- its control socket -----------------------------------------------------------
+
+    def socket(self) -> Path:
+        """Wait for its control socket."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            for path in self.runtime.glob("*.sock"):
+                return path
+            time.sleep(0.01)
+        raise AssertionError(f"no control socket:\n{self._everything()}")
+
+
+def app(directory: Path, source: str, *, name: str = "app") -> None:
+    """Write a module of the user's, with sprag's names imported."""
+    head = "import gevent, sys, time\nfrom sprag import *\n\ndef say(*what):\n"
+    head += "    print(*what, flush=True)\n\n"
+    (directory / f"{name}.py").write_text(head + dedent(source))
+
+
+def run(directory: Path, *arguments: str, target: str = "app:app", **options: Any) -> Process:
+    """Start ``sprag run app:app``."""
+    python: list[str] = options.pop("python", [])
+    return Process(
+        *python, "-m", "sprag_cli", "run", target, *arguments, directory=directory, **options
+    )
+
+
+def script(directory: Path, source: str, **options: Any) -> Process:
+    """Start a Python script of the user's."""
+    app(directory, source, name="script")
+    return Process("script.py", directory=directory, **options)
