@@ -57,6 +57,8 @@ class Process:
             if value is not None:
                 given[name] = value
         command = [sys.executable, *arguments]
+        if (shell := options.pop("shell", None)) is not None:
+            command = ["/bin/sh", "-c", shell, *command]
         self._news = threading.Condition()
         self._texts = {"out": "", "err": ""}
         self._seen = 0

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "sprag:"
 EVENTS: Final = tuple(
-    PREFIX + word
-    for word in ("started", "crashed", "restarted", "stopped", "finished", "gave_up")
+    PREFIX + word for word in ("started", "crashed", "restarted", "stopped", "finished", "gave_up")
 )
 
 

@@ -47,12 +47,16 @@ class Supervisor(Service):
         if name is not None:
             self.name = name
         self._policy_ = self._policy_.with_(policy)
-        children = tuple(children)
-        # A restart runs __init__ again with the same arguments: an iterator would be empty.
-        if self._args_:
-            self._args_ = (children, *self._args_[1:])
-        elif self._kwargs_ and "children" in self._kwargs_:
-            self._kwargs_["children"] = children
+        given, children = children, tuple(children)
+        # A restart runs __init__ again with the same arguments: an iterator would be empty. They
+        # may be those of a subclass's own __init__, so it is looked for by identity
+        # (test_a_supervisor_with_arguments_of_its_own_is_restarted_with_them).
+        self._args_ = tuple(children if each is given else each for each in self._args_)
+        if self._kwargs_:
+            self._kwargs_ = {
+                keyword: children if each is given else each
+                for keyword, each in self._kwargs_.items()
+            }
         self._static_ = tuple(map(_checked, children))
         _check_distinct(self, self._static_)
 

@@ -183,11 +183,10 @@ class _Host:
     # -- down ----------------------------------------------------------------------
 
     def _bring_down(self) -> None:
-        self._stopped_by = self._signals.received
+        received = self._stopped_by = self._signals.received
         starting = self._starting
         if starting is None or (starting.ready() and _is_down(self._root)):
             return
-        received = self._signals.received
         began = _clock.now() if received is None else self._signals.received_at
         deadline = began + self._budget
         _tell(
@@ -248,7 +247,7 @@ class _Host:
         asked = self._tree.exit_code
         ending = self._root.wait(0) if settled(self._root) else None
         killed_late = report.killed > 0 and report.seconds >= self._budget
-        if self._start_error is not None and not self._is_called_off() and asked is None:
+        if self._start_error is not None and self._stopped_by is None and asked is None:
             return ExitCode.NEVER_CAME_UP, "never came up"
         if asked:
             return asked, "ended as a service asked"

@@ -121,9 +121,9 @@ class RestartWindow:
             times.popleft()
         return len(times) <= max_restarts
 
-    def count(self, now: float, max_seconds: float) -> int:
-        """Return how many restarts count at *now*."""
-        return sum(1 for time in self._times if time >= now - max_seconds)
+    def __len__(self) -> int:
+        """Return how many restarts counted when the last one came."""
+        return len(self._times)
 
 
 def shuts_down(

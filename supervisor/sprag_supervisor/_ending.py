@@ -503,7 +503,8 @@ def request_exit(node: Node, error: SystemExit) -> None:
         return
     if tree.exit_code is None:
         tree.exit_code = _code_of(error)
-        say(logging.WARNING, node, "service asked the app to exit", code=tree.exit_code)
+        said = {} if isinstance(error.code, int | None) else {"message": str(error.code)}
+        say(logging.WARNING, node, "service asked the app to exit", code=tree.exit_code, **said)
     stop(tree.root, _clock.now() + tree.exit_seconds)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sprag_supervisor import _clock
+from sprag_supervisor.exceptions import SpragError
 
 if TYPE_CHECKING:
     from types import CodeType, TracebackType
@@ -30,7 +31,7 @@ class Failure:
     """One exception, remembered.
 
     Attributes:
-        type: The exception's class name, qualified unless it is a builtin.
+        type: The exception's class name, qualified unless it is a builtin or sprag's own.
         message: Its text.
         at: Seconds since the epoch.
         incarnation: Which life of the service it ended.
@@ -98,7 +99,7 @@ def remember(
     for link in reversed(chain):
         kind = type(link)
         name = kind.__qualname__
-        if kind.__module__ not in ("builtins", "__main__"):
+        if kind.__module__ not in ("builtins", "__main__") and not issubclass(kind, SpragError):
             name = f"{kind.__module__}.{name}"
         frames = _frames(link.__traceback__)
         is_chained = link.__cause__ is None and record is not None and cause is None

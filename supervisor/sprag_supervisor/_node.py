@@ -76,8 +76,8 @@ class Node:
 
     _args_: tuple[Any, ...]
     _children_: dict[str, Node] | None
-    _given_: dict[str, object] | None
-    """Policy given when it was adopted; wins over the class's and survives restarts."""
+    _given_: tuple[Policy, dict[str, object]] | None
+    """Its own policy, and what was given when it was adopted; that wins and survives restarts."""
     _history_: History | None
     _holdings_: Holdings | None
     _incarnation_: int
@@ -206,8 +206,10 @@ def reset(node: Node) -> None:
             continue  # was never set
     node._policy_ = type(node)._class_policy_
     type(node).__init__(node, *node._args_, **(node._kwargs_ or {}))
-    if node._given_:
-        node._policy_ = node._policy_.with_(node._given_)
+    if node._given_ is not None:
+        own, given = node._policy_, node._given_[1]
+        node._given_ = own, given
+        node._policy_ = own.with_(given)
 
 
 _slot_cache: weakref.WeakKeyDictionary[type, tuple[Any, ...]] = weakref.WeakKeyDictionary()

@@ -30,6 +30,7 @@ which is how a call that could only end in a deadlock is recognised (`_turn`).
 from __future__ import annotations
 
 from sys import getrefcount
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakSet
 
@@ -194,16 +195,11 @@ class _Worker(greenlet):
         next_call: Call | None = call
         while next_call is not None:
             self.call = next_call
-            references = getrefcount(self)
             next_call.run()
             self.call = None
             self.waited_on_by.clear()
             parking = next_call._parking
-            if self.abandoned or getrefcount(self) > references:
-                # Somebody keeps this greenlet: a Timeout that the body has forgotten to
-                # close, say, which would go off in the next one (gevent-traps 23).
-                if parking is not None:
-                    parking.poke()
+            if self.abandoned:
                 return
             if parking is None and next_call.error is not None:
                 hub.handle_error(self, *_exc_info(next_call.error))  # a bug of the engine
@@ -218,10 +214,9 @@ class _Worker(greenlet):
                 parking._greenlet = None
                 next_call = parked.switch()
 
-
     def throw(self, *args: Any) -> Any:
-        """Raise an exception here; one that comes too late finds nobody, as in gevent."""
-        return None if self.dead else super().throw(*args)
+        """Raise an exception in the call; one that comes too late finds nobody, as in gevent."""
+        return None if self.dead or self.call is None else super().throw(*args)
 
 
 class Pool:
@@ -280,8 +275,11 @@ class Pool:
         self._used = True
         while self.idle:
             worker = self.idle.pop()
-            if not worker.dead:  # somebody may have killed it while it waited
+            if getrefcount(worker) <= _UNSHARED:
                 return worker
+            # Somebody keeps this greenlet: a Timeout that a body has forgotten to close,
+            # say, which would go off in the next one (gevent-traps 23).
+            self.hub.loop.run_callback(worker.switch, None)
         return _Worker(self)
 
     def take_back(self, worker: _Worker) -> None:
@@ -317,6 +315,19 @@ class Pool:
             self._quiet = _clock.call_later(_QUIET_SECONDS, self._when_quiet, ref=False)
 
 
+def _references_of_an_idle_one() -> int:
+    """Return what getrefcount says of a worker just taken from the idle ones, held by nobody."""
+    here: Any = getcurrent()
+    idle: list[_Worker] = []
+    pool: Any = SimpleNamespace(hub=here, take_back=idle.append)
+    _Worker(pool).switch(Call(_nothing))
+    worker = idle.pop()
+    references = getrefcount(worker)
+    worker.switch(None)
+    return references
+
+
+_UNSHARED: Final = _references_of_an_idle_one()
 _pools: dict[Any, Pool] = {}
 _parting: WeakSet[Pool] = WeakSet()
 

@@ -20,6 +20,7 @@ from sprag_supervisor import _clock, _ending, _guard
 from sprag_supervisor._decide import Reason, RestartWindow, covered, shuts_down
 from sprag_supervisor._failure import remember
 from sprag_supervisor._history import History
+from sprag_supervisor._ledger import Ruling
 from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, is_active, name_of, path_of
 from sprag_supervisor._pool import Parking
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from sprag_supervisor._failure import Failure
+    from sprag_supervisor._ledger import Decision
 
 _random = random.Random()  # noqa: S311 - jitter, not secrets
 
@@ -82,7 +84,8 @@ def adopt(
         raise not_active(parent, "adopt a child")
     if name is not None:
         _check_name(name)
-    checked = child._policy_.with_(policy) if policy else child._policy_
+    own = child._policy_ if child._given_ is None else child._given_[0]
+    checked = own.with_(policy) if policy else own
     if checked.significant and parent._policy_.auto_shutdown == "never":
         # otp-rules 63
         raise BadPolicy("significant", True, "it below a parent with auto_shutdown set")
@@ -96,9 +99,8 @@ def adopt(
         if not is_active(parent) or parent._supervision_ is not supervision:
             raise not_active(parent, "adopt a child")
         _attach(parent, supervision, child, name)
-        if policy:
-            child._given_ = dict(policy)
-            child._policy_ = checked
+        child._given_ = (own, dict(policy)) if policy else None
+        child._policy_ = checked
         try:
             start(child)
         except BaseException:
@@ -243,30 +245,62 @@ def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver)
     if node._supervision_ is not supervision or node._state_ is not State.RUNNING:
         return
     if isinstance(item, ChildExit) and _ends_supervisor(node, item):
+        _write_down(node, item, "shut_down")
         _end_by_itself(node)
         return
     if child._incarnation_ != item.incarnation:
         return  # of an older incarnation
     if isinstance(item, ChildExit) and item.failure is not None and _is_escalated(item.failure):
+        _write_down(node, item, "escalate")
         _give_up(node, Escalated(path_of(node), name_of(child), str(item.failure)), item.failure)
         return
     if child._parent_ is not node or child._state_ is not State.RESTARTING:
         return  # it was stopped, or started again by something else (otp-rules 42, 43)
+    group = _group_of(node, child)
     if isinstance(item, BackoffOver):
-        _restart(node, supervision, child)
+        _restart(node, supervision, group, child)
         return
     if supervision.window is None:
         supervision.window = RestartWindow()
     policy = node._policy_
     if not supervision.window.add(_clock.now(), policy.max_restarts, policy.max_seconds):
         cancel_retry(child)
+        _write_down(node, item, "give_up")
         _give_up(node, _too_many(node, child, item.failure), item.failure)
     elif child._policy_.backoff is not None:
-        _stop_group(node, _group_of(node, child), child)
+        _stop_group(node, group, child)
         if child._state_ is State.RESTARTING and node._state_ is State.RUNNING:
-            _back_off(node, child)
+            _write_down(node, item, "back_off", group, _back_off(node, child))
     else:
-        _restart(node, supervision, child)
+        _write_down(node, item, "restart", group)
+        _restart(node, supervision, group, child)
+
+
+def _write_down(
+    node: Node, item: ChildExit, decision: Decision, group: Sequence[Node] = (), delay: float = 0.0
+) -> None:
+    """Enter a decision into the ledger of causes."""
+    tree, supervision, policy = node._tree_, node._supervision_, node._policy_
+    assert tree is not None
+    window = None if supervision is None else supervision.window
+    path = path_of(node)
+    tree.ledger.enter(
+        Ruling(
+            _clock.wall(),
+            path,
+            f"{path}/{name_of(item.child)}",
+            item.incarnation,
+            item.reason,
+            item.failure,
+            decision,
+            tuple([f"{path}/{name_of(one)}" for one in group]),
+            policy.strategy,
+            0 if window is None else len(window),
+            policy.max_restarts,
+            policy.max_seconds,
+            delay,
+        )
+    )
 
 
 def _ends_supervisor(node: Node, item: ChildExit) -> bool:
@@ -317,8 +351,8 @@ def _give_up(node: Node, error: SpragError, last: Failure | None) -> None:
     _ending.end_soon(node, Reason.GAVE_UP, failure)
 
 
-def _back_off(node: Node, child: Node) -> None:
-    """Let the child wait; its group is down meanwhile, and nobody is held up."""
+def _back_off(node: Node, child: Node) -> float:
+    """Let the child wait and return the seconds; its group is down, and nobody is held up."""
     backoff = child._policy_.backoff
     assert backoff is not None
     history = child._history_
@@ -335,6 +369,7 @@ def _back_off(node: Node, child: Node) -> None:
     history.next_try = _clock.now() + seconds
     history.retry_timer = _clock.call_later(seconds, over)
     say(logging.INFO, child, "service waits before its restart", seconds=round(seconds, 3))
+    return seconds
 
 
 # -- restarting ------------------------------------------------------------------------
@@ -367,9 +402,10 @@ def _stop_group(node: Node, group: Sequence[Node], failed: Node) -> None:
             cancel_retry(sibling)
 
 
-def _restart(node: Node, supervision: Supervision, failed: Node) -> None:
+def _restart(
+    node: Node, supervision: Supervision, group: Sequence[Node], failed: Node
+) -> None:
     """Restart *failed* with everyone its parent's strategy covers (otp-rules 35-41)."""
-    group = _group_of(node, failed)
     covering = supervision.covering = set(group)
     try:
         if len(group) > 1:

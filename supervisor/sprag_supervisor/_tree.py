@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gevent import get_hub
 
 from sprag_supervisor import _clock
+from sprag_supervisor._ledger import Ledger
 from sprag_supervisor._node import path_of
 from sprag_supervisor._pool import join_pool
 from sprag_supervisor._report import StopReport
@@ -77,6 +78,8 @@ class Tree:
         """The budget of the stop that such a SystemExit begins."""
         self.report = StopReport()
         """What the last end of the root was like."""
+        self.ledger = Ledger()
+        """Why services were restarted, or not."""
         self.providers: dict[str, Node] = {}
         """Services that any other finds by a name without a path."""
 

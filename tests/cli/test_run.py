@@ -1,10 +1,13 @@
-"""`sprag run` up to the call of `sprag.host.run`, and once as a whole."""
+"""`sprag run`: up to the call of `sprag.host.run`, and as a whole in real processes."""
 
 from __future__ import annotations
 
 import errno
 import io
+import json
 import logging
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from processes import app
+from processes import run as run_process
 
 from sprag import SpragError
 from sprag_cli._exit import CommandError, RunExit
@@ -76,7 +81,12 @@ def test_the_host_runs_what_was_loaded_with_the_options_given(host: Host) -> Non
     assert run(name="mine", shutdown_timeout=7.0, control=False) == RunExit.STRAGGLERS
     ((root, options),) = host.calls
     assert root is sys.modules["shop_of_run"].app
-    assert options == {"name": "mine", "shutdown_timeout": 7.0, "control": False}
+    assert options == {
+        "name": "mine",
+        "shutdown_timeout": 7.0,
+        "control": False,
+        "ends_process": True,
+    }
 
 
 def test_the_tree_is_shown_on_a_terminal_once_it_is_up(
@@ -189,3 +199,356 @@ app = App(name="shop", providers={"mail": Mail()})
     picture = [line.split("  ") for line in seen.stdout.splitlines()]
     assert [line[0] for line in picture] == ["* shop", "`- * mail"]
     assert "1 timer, 1 listener" in seen.stdout
+
+
+# -- real processes: exit codes ------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_an_app_that_gives_up_ends_with_1_and_the_log_says_why(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        class Crashing(Service):
+            def on_start(self):
+                self.timeout(self.crash, 0.01)
+            def crash(self):
+                raise ValueError("bad order 17")
+        app = App(name="shop", providers={"crashing": Crashing()})
+        """,
+    )
+    with run_process(tmp_path) as process:
+        assert process.ends() == RunExit.GAVE_UP
+        crashes = process.events("service crashed")
+        assert [crash["incarnation"] for crash in crashes] == [1, 2, 3, 4]
+        assert all(crash["exception"].endswith("ValueError: bad order 17") for crash in crashes)
+        (gave_up,) = process.events("supervisor gave up")
+        assert (gave_up["service"], gave_up["child"]) == ("shop", "crashing")
+        assert "ValueError: bad order 17" in gave_up["reason"]
+        last = process.records()[-1]
+        assert (last["level"], last["event"], last["code"]) == ("error", "gave up", 1)
+        assert process.err.count("Traceback") == 4  # and nothing of gevent's
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "target", "hint"),
+    [
+        (["--shutdown-timeout", "-1"], "app:app", "--shutdown-timeout"),
+        (["--shutdown-timeout", "nan"], "app:app", "--shutdown-timeout"),
+        (["--log-format", "xml"], "app:app", "'json'"),
+        (["--shutdown-timeuot", "1"], "app:app", "--shutdown-timeout"),
+        ([], "app.py:app", "'sprag run app:app'"),
+        ([], "app:ap", "did you mean app:app?"),
+        ([], "ap:app", "did you mean app:app?"),
+        ([], "app:nothing", "is an int"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_what_is_right(
+    tmp_path: Path, arguments: list[str], target: str, hint: str
+) -> None:
+    app(tmp_path, "nothing = 0\napp = App()\n")
+    with run_process(tmp_path, *arguments, target=target) as process:
+        assert process.ends() == RunExit.USAGE
+        assert hint in process.err
+        assert "Traceback" not in process.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("import no_such_library", ['app.py", line', "No module named 'no_such_library'"]),
+        ("from json import lodas", ['app.py", line', "cannot import name 'lodas'"]),
+        ("class Shop(Service)\n    pass", ["class Shop(Service)", "SyntaxError"]),
+        ("def app():\n    raise OSError('no route')", ["in app", "OSError: no route"]),
+    ],
+)
+def test_what_is_wrong_with_the_users_module_ends_with_3_and_is_theirs(
+    tmp_path: Path, source: str, lines: list[str]
+) -> None:
+    app(tmp_path, source)
+    with run_process(tmp_path) as process:
+        assert process.ends() == RunExit.NEVER_CAME_UP
+        assert all(line in process.err for line in lines), process.err
+        assert "sprag_cli" not in process.err
+        assert process.err.endswith("; nothing was started\n")
+
+
+@pytest.mark.slow
+def test_an_app_that_never_comes_up_ends_with_3(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        class Good(Service):
+            def on_stop(self):
+                say("good stopped")
+        class Broken(Service):
+            def on_start(self):
+                raise OSError("no route")
+        app = App(name="shop", providers={"good": Good(), "broken": Broken()})
+        """,
+    )
+    with run_process(tmp_path) as process:
+        assert process.ends() == RunExit.NEVER_CAME_UP
+        (failed,) = process.events("service failed to start")
+        assert failed["service"] == "shop/broken"
+        assert failed["exception"].endswith("OSError: no route")
+        assert process.records()[-1]["event"] == "never came up"
+        assert process.out == "good stopped\n"
+        assert process.err.count("Traceback") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("given", "code"), [("0", 0), ("7", 7), ("None", 0), ("'no disk'", 1), ("", 0)]
+)
+@pytest.mark.parametrize("where", ["greenlet", "on_start", "bare"])
+def test_a_system_exit_stops_the_app_with_its_code(
+    tmp_path: Path, where: str, given: str, code: int
+) -> None:
+    if where != "greenlet" and given not in {"7", "0"}:
+        return  # the codes are the same for all
+    app(
+        tmp_path,
+        f"""
+        class Other(Service):
+            def on_stop(self):
+                say("other stopped")
+        class Leaves(Service):
+            def on_start(self):
+                if {where == "on_start"}:
+                    self.leave()
+                (gevent if {where == "bare"} else self).spawn(self.leave)
+            def leave(self):
+                sys.exit({given})
+        app = App(providers={{"other": Other(), "leaves": Leaves()}})
+        """,
+    )
+    with run_process(tmp_path) as process:
+        assert process.ends() == code
+        assert process.out == "other stopped\n"
+        assert "Traceback" not in process.err
+        (asked,) = process.events("service asked the app to exit")
+        assert asked["code"] == code
+        assert asked.get("message") == ("no disk" if "disk" in given else None)
+
+
+@pytest.mark.slow
+def test_an_app_that_finishes_by_itself_ends_with_0(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        class Job(Service, restart="transient", significant=True):
+            def run(self):
+                say("done")
+        app = Supervisor([Service(), Job()], auto_shutdown="any_significant")
+        """,
+    )
+    with run_process(tmp_path) as process:
+        assert process.ends() == RunExit.STOPPED
+        assert process.out == "done\n"
+        assert process.events("stopping") == []
+
+
+@pytest.mark.slow
+def test_a_root_that_ignores_its_start_ends_with_0(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        class Nothing(Service):
+            def on_start(self):
+                raise Ignore("nothing to do")
+        app = Nothing()
+        """,
+    )
+    with run_process(tmp_path) as process:
+        assert process.ends() == RunExit.STOPPED
+
+
+# -- what can be run -------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("form", "root"),
+    [
+        ("app = App(name='shop', providers={'mail': Mail()})", "shop"),
+        ("app = Mail()", "Mail"),
+        ("app = Mail", "Mail"),
+        ("app = Supervisor([Mail()], name='shop')", "shop"),
+        ("class app(App):\n    def __init__(self):\n        super().__init__(name='s')", "s"),
+        ("def app():\n    return App(name='shop', providers={'mail': Mail()})", "shop"),
+    ],
+)
+def test_apps_services_and_supervisors_run_and_what_makes_them(
+    tmp_path: Path, form: str, root: str
+) -> None:
+    app(tmp_path, f"class Mail(Service):\n    pass\n{form}\n")
+    with run_process(tmp_path) as process:
+        process.says('"event": "up"')
+        assert process.socket().name == f"{root}.{process.popen.pid}.sock"
+        process.send(signal.SIGINT)
+        assert process.ends() == RunExit.STOPPED
+        assert process.events("service started")[-1]["service"] == root
+
+
+@pytest.mark.slow
+def test_everything_is_patched_before_the_users_import(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        from time import sleep
+        from gevent import monkey
+        assert all(map(monkey.is_module_patched, ("socket", "ssl", "threading", "time")))
+        import ssl
+        class Two(Service):
+            def on_start(self):
+                for name in "ab":
+                    self.spawn(self.work, name)
+            def work(self, name):
+                sleep(0.05)
+                say(name)
+                sleep(0.05)
+                say(name)
+                if name == "b":
+                    sys.exit()
+        app = Two()
+        """,
+    )
+    strict = ["-W", "error:Monkey-patching ssl"]
+    with run_process(tmp_path, python=strict) as process:
+        assert process.ends() == 0
+        assert process.out.split() == ["a", "b", "a", "b"]
+
+
+@pytest.mark.slow
+def test_an_app_that_runs_already_is_refused(tmp_path: Path) -> None:
+    app(tmp_path, "app = App()\napp.start()\n")
+    with run_process(tmp_path) as process:
+        assert process.ends() == RunExit.NEVER_CAME_UP
+        assert process.err.count("\n") == 2  # the app's own line, before it was refused
+        assert process.err.splitlines()[-1].startswith("sprag: ")
+
+
+# -- what is written where --------------------------------------------------------------------
+
+LOGGING = """
+import logging, structlog, warnings
+class Mail(Service):
+    def on_start(self):
+        self.log.info("ready", queue="a b")
+        self.log.debug("details")
+        structlog.get_logger().warning("of structlog", tries=3)
+        logging.getLogger("library").warning("of a library: %s", 17)
+        warnings.warn("old", DeprecationWarning)
+        warnings.warn("odd")
+        self.spawn(self.crash)
+    def crash(self):
+        gevent.sleep(0.01)
+        raise ValueError("bad order 17")
+app = App(name="shop", providers={"mail": Mail()})
+"""
+
+
+@pytest.mark.slow
+def test_on_a_pipe_each_line_of_the_log_is_json_and_stdout_is_the_apps(tmp_path: Path) -> None:
+    app(tmp_path, LOGGING)
+    with run_process(tmp_path) as process:
+        process.says('"event": "gave up"')
+        assert process.ends() == RunExit.GAVE_UP
+        assert process.out == ""
+        assert process.events("details") == []
+        ready = process.events("ready")[0]
+        assert list(ready) == ["timestamp", "level", "event", "service", "incarnation", "queue"]
+        assert (ready["service"], ready["incarnation"]) == ("shop/mail", 1)
+        assert process.events("of structlog")[0]["tries"] == 3
+        assert process.events("of a library: 17")
+        assert any("UserWarning: odd" in each["event"] for each in process.records())
+        crash = process.events("service crashed")[0]
+        assert list(crash)[-1] == "exception"
+        assert crash["exception"].startswith("Traceback")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("environ", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+def test_on_a_terminal_the_tree_is_shown_once_and_the_log_is_for_people(
+    tmp_path: Path, environ: dict[str, str], coloured: bool
+) -> None:
+    app(tmp_path, "class Mail(Service): pass\napp = App(name='shop', providers={'m': Mail()})")
+    with run_process(tmp_path, terminal=True, environ=environ) as process:
+        process.says("Mail")
+        process.send(signal.SIGTERM)
+        process.says("SIGTERM again to end at once")
+        assert process.ends() == RunExit.STOPPED
+        assert ("\x1b[" in process.out) == coloured
+        plain = re.sub(r"\x1b\[[\d;]*m", "", process.out)
+        assert "service started                service=shop/m incarnation=1" in plain
+        assert len(re.findall(r"● shop +App +running +up", plain)) == 1
+        assert len(re.findall(r"└─ ● m +Mail +running +up", plain)) == 1
+        assert '{"' not in plain
+
+
+@pytest.mark.slow
+def test_format_and_level_may_be_asked_for(tmp_path: Path) -> None:
+    app(tmp_path, LOGGING)
+    with run_process(tmp_path, "--log-format", "console", "--log-level", "error") as process:
+        assert process.ends() == RunExit.GAVE_UP
+        assert process.err.count("service crashed ") == 4
+        assert "\x1b" not in process.err
+        assert "of structlog" not in process.err
+    environ = {"SPRAG_LOG_FORMAT": "json", "SPRAG_LOG_LEVEL": "DEBUG"}
+    with run_process(tmp_path, "--no-tree", terminal=True, environ=environ) as process:
+        assert process.ends() == RunExit.GAVE_UP
+        lines = [json.loads(line) for line in process.out.splitlines()]
+        assert [line for line in lines if line["event"] == "details"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_output_that_nobody_reads_changes_nothing(tmp_path: Path, closed: str) -> None:
+    app(
+        tmp_path,
+        """
+        class Talks(Service):
+            def on_start(self):
+                print("one")
+                self.log.info("two")
+            def on_stop(self):
+                print("three")
+                self.log.info("four")
+        app = Talks
+        """,
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    with run_process(tmp_path, **{closed: writing}) as process:
+        os.close(writing)
+        process.socket()
+        if closed == "stdout":
+            process.says('"event": "up"')
+        process.send(signal.SIGTERM)
+        assert process.ends() == RunExit.STOPPED
+        assert "BrokenPipe" not in process.err
+
+
+@pytest.mark.slow
+def test_an_app_runs_without_stdout_and_stderr(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        class Talks(Service):
+            def on_start(self):
+                print("one")
+                self.log.info("two")
+                open("up", "w").close()
+                gevent.sleep(0.05)
+                sys.exit(7)
+        app = Talks
+        """,
+    )
+    with run_process(tmp_path, shell='exec "$0" "$@" >&- 2>&-') as process:
+        assert process.ends() == 7
+        assert (tmp_path / "up").exists()

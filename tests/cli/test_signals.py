@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from signal import SIGINT, SIGTERM
@@ -351,8 +352,6 @@ def test_a_forced_end_does_not_wait_for_a_reader_of_stderr(tmp_path: Path) -> No
         app = App(providers={"flood": Flood()})
         """,
     )
-    import os
-
     reading, writing = os.pipe()
     with run(tmp_path, "--shutdown-timeout", "0.2", stderr=writing) as process:
         os.close(writing)
@@ -412,19 +411,11 @@ def test_threads_that_are_no_daemons_cannot_keep_the_process(
         tmp_path,
         f"""
         import threading
-        from gevent.monkey import get_original
-        sleep = get_original("time", "sleep")
-        class Uploader(threading.Thread):
-            def start(self):
-                threading._limbo[self] = self
-                get_original("_thread", "start_new_thread")(self._bootstrap, ())
         class Threads(Service, restart="transient"):
-            def on_start(self):
-                import _thread
-                self.finish() if {number is None} else None
+            def run(self):
+                gevent.sleep({0 if number is None else 60})
         app = Threads()
-        thread = threading.Thread(target=lambda: gevent.sleep(60), name="uploader")
-        thread.start()
+        threading.Thread(target=gevent.sleep, args=(60,), name="uploader").start()
         """,
     )
     with run(tmp_path, "--shutdown-timeout", "0.5") as process:
@@ -435,6 +426,27 @@ def test_threads_that_are_no_daemons_cannot_keep_the_process(
             "sprag: out of time: ending at once; the app has ended, but threads that are no "
             "daemons (uploader) kept the process alive\n"
         )
+
+
+def test_native_threads_of_gevents_pool_cannot_keep_the_process(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        from gevent.monkey import get_original
+        class Pooled(Service, shutdown=0.3):
+            def run(self):
+                pool = gevent.get_hub().threadpool
+                job = pool.spawn(get_original("time", "sleep"), 60)
+                gevent.sleep(0.05)
+                say("in the pool")
+                job.get()
+        app = Pooled()
+        """,
+    )
+    with run(tmp_path, "--shutdown-timeout", "1") as process:
+        process.says("in the pool")
+        process.send(SIGTERM)
+        assert process.ends(within=2) == RunExit.STOPPED
 
 
 def test_threads_get_the_rest_of_the_budget(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ class Stage:
             return
         start = plan[number]
         if start.meanwhile is not None:
-            answer = ["gone"]
+            answer = [start.meanwhile.call, "gone"]
             self.answers.append(answer)
             supervisor = service._parent_
             assert supervisor is not None
@@ -97,7 +97,7 @@ class Stage:
 
     def _ask(self, op: Op, supervisor: Node, life: int, answer: list[Any]) -> None:
         if supervisor._state_ is State.RUNNING and supervisor._incarnation_ == life:
-            answer[0] = call(self, op, supervisor)
+            answer[1] = call(self, op, supervisor)
 
     def stopped(self, path: Path) -> None:
         if path not in self.leaving:
@@ -233,9 +233,10 @@ class _Play:
         stage = self.stage
         step = {
             "result": result,
-            "answers": [answer for (answer,) in stage.answers],
+            "answers": stage.answers,
             "journal": stage.journal,
             "gave_up": stage.gave_up,
+            "bent": 0,
             "tree": None if ended else picture(self.root),
             "ended": ended,
         }

@@ -17,6 +17,7 @@ main(_) ->
     ets:new(facts, [named_table, public]),
     ets:new(journal, [named_table, public, ordered_set]),
     ets:new(gave_up, [named_table, public, ordered_set]),
+    ets:new(bent, [named_table, public]),
     ets:new(meanwhile, [named_table, public, ordered_set]),
     io:setopts([{binary, true}]),
     loop().
@@ -50,7 +51,7 @@ text(Term) ->
 
 play({Root, Plans, Ops, Switches}) ->
     process_flag(trap_exit, true),
-    [ets:delete_all_objects(Table) || Table <- [facts, journal, gave_up, meanwhile]],
+    [ets:delete_all_objects(Table) || Table <- [facts, journal, gave_up, bent, meanwhile]],
     {Dead, Ref} = spawn_monitor(fun() -> ok end),
     receive {'DOWN', Ref, process, Dead, _} -> ok end,
     ets:insert(facts, [{player, self()}, {dead, Dead}]),
@@ -130,9 +131,10 @@ is_clean(_) -> false.
 observe(Result, Tree, Ended) ->
     say(#{
         "result" => Result,
-        "answers" => [answer(Ref, Op) || {_, Ref, Op} <- take(meanwhile)],
+        "answers" => [[word(element(1, Op)), answer(Ref, Op)] || {_, Ref, Op} <- take(meanwhile)],
         "journal" => [[word(What), path(Path)] || {_, What, Path} <- take(journal)],
         "gave_up" => [path(Path) || {_, Path} <- take(gave_up)],
+        "bent" => length(take(bent)),
         "tree" => Tree,
         "ended" => Ended
     }).
@@ -252,17 +254,21 @@ state_of(Pid) -> case is_process_alive(Pid) of true -> word(running); false -> w
 
 %% -- supervisors and workers ---------------------------------------------------------------
 
-start(Path, #{kind := worker}) ->
+start(Path, Spec) ->
+    ask_meanwhile(Path),
+    start_it(Path, Spec).
+
+start_it(Path, #{kind := worker}) ->
     case begin_start(Path) of
         ok -> proc_lib:start_link(?MODULE, worker, [self(), Path]);
         Other -> Other
     end;
-start(Path, #{restart := transient} = Spec) ->
+start_it(Path, #{restart := transient} = Spec) ->
     case ets:member(facts, giving_up_is_abnormal) andalso Path =/= [] of
         true -> proc_lib:start_link(?MODULE, shim, [self(), Path, Spec]);
         false -> start_sup(Path, Spec)
     end;
-start(Path, Spec) -> start_sup(Path, Spec).
+start_it(Path, Spec) -> start_sup(Path, Spec).
 
 start_dynamic(Path, #{id := Id} = Spec) -> start(Path ++ [Id], Spec).
 
@@ -286,7 +292,7 @@ shim(Parent, Path, Spec) ->
                     receive {'EXIT', Sup, Last} -> exit(Last) end;
                 {'EXIT', Sup, Reason} ->
                     case ets:member(facts, {gave_up, Sup}) of
-                        true -> exit(gave_up);
+                        true -> ets:insert(bent, {Path}), exit(gave_up);
                         false -> exit(Reason)
                     end
             end;
@@ -328,17 +334,11 @@ worker(Parent, Path) ->
         {'EXIT', Parent, Reason} -> write(stop, Path), exit(Reason)
     end.
 
-%% Follows the plan for the n-th start of this path. What is to be asked of the supervisor
-%% meanwhile goes into its queue now, ahead of its own next try.
+%% Follows the plan for the n-th start of this path.
 begin_start(Path) ->
     write(start, Path),
-    Number = ets:update_counter(facts, {starts, Path}, 1, {{starts, Path}, 0}),
-    Plan = case fact({plan, Path}) of none -> {}; Found -> Found end,
-    {Outcome, Meanwhile} = case Number =< tuple_size(Plan) of
-        true -> element(Number, Plan);
-        false -> {ok, none}
-    end,
-    Meanwhile =/= none andalso ask_myself(Meanwhile),
+    {Outcome, _} = planned(Path),
+    ets:update_counter(facts, {starts, Path}, 1, {{starts, Path}, 0}),
     case Outcome of
         ok -> ok;
         ignore -> ignore;
@@ -347,10 +347,23 @@ begin_start(Path) ->
         exit -> exit(planned)
     end.
 
-ask_myself(Op) ->
-    Ref = make_ref(),
-    ets:insert(meanwhile, {erlang:unique_integer([monotonic]), Ref, Op}),
-    self() ! {'$gen_call', {fact(player), Ref}, request(Op)}.
+%% What is to be asked of the supervisor while this start goes on is put into its queue now,
+%% ahead of its own next try. This is the supervisor's process.
+ask_meanwhile(Path) ->
+    case planned(Path) of
+        {_, none} -> ok;
+        {_, Op} ->
+            Ref = make_ref(),
+            ets:insert(meanwhile, {erlang:unique_integer([monotonic]), Ref, Op}),
+            self() ! {'$gen_call', {fact(player), Ref}, request(Op)}
+    end.
+
+planned(Path) ->
+    Number = case fact({starts, Path}) of none -> 1; Starts -> Starts + 1 end,
+    case fact({plan, Path}) of
+        Plan when is_tuple(Plan), Number =< tuple_size(Plan) -> element(Number, Plan);
+        _ -> {ok, none}
+    end.
 
 %% -- facts ---------------------------------------------------------------------------------
 

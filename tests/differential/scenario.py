@@ -115,6 +115,7 @@ class _Inventor:
         self.random = random
         self.added = 0
         self.supervisors: list[tuple[Path, Spec]] = []
+        self.kinds: dict[Path, str] = {}
         self.places: list[tuple[Path, Spec]] = []
         """Where something is or may come to be: all services but the root."""
 
@@ -188,6 +189,7 @@ class _Inventor:
         )
 
     def register(self, path: Path, spec: Spec) -> None:
+        self.kinds[path] = spec.kind
         if path:
             self.places.append((path, spec))
         if spec.kind != "worker":
@@ -228,12 +230,12 @@ class _Inventor:
             calls += ("delete_child",) * 2 + CALLS
         call = self.one_of(*calls)
         if call == "start_child":
-            return Op(call, at, spec=self.new_child(at, spec, names))
+            return Op(call, at, spec=self.new_child(at, spec))
         if call in ("which_children", "count_children"):
             return Op(call, at)
         return Op(call, at, child=self.one_of(*names, *names, *names, "z"))
 
-    def new_child(self, at: Path, parent: Spec, names: list[str]) -> Spec:
+    def new_child(self, at: Path, parent: Spec) -> Spec:
         if parent.kind == "dynamic":
             self.added += 1
             template = parent.children[0]
@@ -243,9 +245,13 @@ class _Inventor:
                 policy = {"restart": template.restart}
                 spec = self.supervisor(f"n{self.added}", 1, "never", **policy)
         else:
-            name = self.one_of(*names) if names and self.chance(35) else f"n{self.added + 1}"
+            spec = self.child(f"n{self.added + 1}", max(0, 2 - len(at)), parent.auto_shutdown)
             self.added += 1
-            spec = self.child(name, max(0, 2 - len(at)), parent.auto_shutdown)
+            # What is at a path is of one kind for ever, so that an operation fits it.
+            known = [path[-1] for path, each in self.places if path[:-1] == at]
+            alike = [name for name in known if self.kinds[*at, name] == spec.kind]
+            if alike and self.chance(50):
+                spec = dataclasses.replace(spec, id=self.one_of(*alike))
             if self.chance(5):
                 spec = dataclasses.replace(spec, significant=not spec.significant)
         self.register((*at, spec.id), spec)

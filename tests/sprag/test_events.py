@@ -255,9 +255,7 @@ def test_an_exception_crashes_the_listeners_service_not_the_emitter(
     assert emitter.snapshot().incarnation == other.snapshot().incarnation == 1
 
 
-def test_an_emitter_may_crash_itself_by_its_own_listener(
-    root: Parent, clock: VirtualClock
-) -> None:
+def test_an_emitter_may_crash_itself_by_its_own_listener(root: Parent, clock: VirtualClock) -> None:
     child = root.adopt(Plain())
     child.listen("event", boom)
     child.spawn(child.emit, "event")

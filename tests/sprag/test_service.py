@@ -1050,9 +1050,7 @@ def test_system_exit_in_on_stop_gives_the_code_and_the_stop_goes_on(clock: Virtu
 
 
 @pytest.mark.parametrize("way", LEAVE)
-def test_keyboard_interrupt_is_the_programs_not_the_services(
-    clock: VirtualClock, way: str
-) -> None:
+def test_keyboard_interrupt_is_the_programs_not_the_services(clock: VirtualClock, way: str) -> None:
     def leave() -> None:
         raise KeyboardInterrupt
 
@@ -1119,21 +1117,24 @@ def test_a_timeout_in_run_or_on_start_is_a_crash_or_a_failed_start(clock: Virtua
     root.stop()
 
 
-@pytest.mark.xfail(reason="hooks share greenlets, and a Timeout knows only its greenlet")
+@pytest.mark.parametrize("blocks", [0.0, 0.1])
 def test_a_timeout_forgotten_in_a_hook_hits_nobody_else(
-    clock: VirtualClock, capfd: pytest.CaptureFixture[str]
+    clock: VirtualClock, capfd: pytest.CaptureFixture[str], blocks: float
 ) -> None:
     """Hooks share greenlets; the timer of one must not fire in another (gevent-traps 23)."""
 
     class Forgetful(Service):
         def on_start(self) -> None:
             Timeout(1).start()
+            if blocks:
+                gevent.sleep(blocks)
 
     class Victim(Service):
         def on_start(self) -> None:
             gevent.sleep(2)
 
     root = started(Parent())
+    root.adopt(Victim())  # so that there is a greenlet to share
     root.adopt(Forgetful())
     root.adopt(Victim())
     clock.advance(5)

@@ -277,7 +277,10 @@ def test_the_timeout_is_a_deadline_for_the_whole_subtree(clock: VirtualClock) ->
     report = root.stop(7)
     assert clock.now == pytest.approx(7.0, abs=LATE)
     assert report.seconds == pytest.approx(clock.now)
-    assert [e[:2] for e in entries_of(report)] == [("root/child1", "killed"), ("root/child0", "killed")]
+    assert [e[:2] for e in entries_of(report)] == [
+        ("root/child1", "killed"),
+        ("root/child0", "killed"),
+    ]
     assert counts_of(report) == (3, 0, 2, 0)
     # Everything was asked, and cleaned up, all the same.
     assert [line for line in journal if line.endswith("clean1")] == [

@@ -17,6 +17,7 @@ from sprag.exceptions import (
     BadValue,
     ChildRestarting,
     ChildRunning,
+    Escalated,
     Ignore,
     MaxChildren,
     MaxRestartsExceeded,
@@ -78,6 +79,11 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
             "last": "OSError: no",
         },
         "app gave up: more than 3 restarts within 5 s, the last for a (OSError: no)",
+    ),
+    (
+        Escalated("app", "a", "OSError: no"),
+        {"path": "app", "child": "a", "last": "OSError: no"},
+        "app gave up: the failure of a is to be escalated (OSError: no)",
     ),
     (
         MaxChildren("app", 10),

@@ -680,6 +680,23 @@ def test_a_policy_given_at_an_adoption_that_failed_is_forgotten(
         assert not a.snapshot().policy.significant
 
 
+def test_a_policy_given_to_a_child_that_was_deleted_is_forgotten(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a = Scripted("a", journal)
+    with Supervisor() as top:
+        top.start_child(a, restart="transient", shutdown=1.0)
+        top.terminate_child("a")
+        top.delete_child("a")
+        top.start_child(a, shutdown=2.0)
+        assert a.snapshot().policy.restart == "permanent"
+        assert a.snapshot().policy.shutdown == 2.0
+        crash(a)
+        clock.settle()
+        assert a.snapshot().policy.restart == "permanent"
+        assert a.snapshot().policy.shutdown == 2.0
+
+
 # -- the parent stops while its child restarts --------------------------------------------------------
 
 
@@ -965,37 +982,80 @@ def test_a_change_two_levels_up_from_a_hook_would_deadlock(
         a.script.in_on_stop = None
 
 
-def test_a_hook_that_waits_already_when_its_end_is_waited_for_would_deadlock(
+def test_a_hook_that_waits_already_when_the_supervisor_comes_to_wait_for_it_would_deadlock(
     clock: VirtualClock, journal: Journal
 ) -> None:
-    caught: list[BaseException] = []
+    moments: list[float] = []
 
     def call_back(_service: Scripted) -> None:
-        try:
+        with pytest.raises(WouldDeadlock):
             top.adopt(Scripted("new", journal))
-        except WouldDeadlock as error:
-            caught.append(error)
+        moments.append(clock.now)
 
-    # a is stopped by hand; its on_stop waits for the turn, which slow's restart holds. Then
-    # the same greenlet goes on to stop the group, a's end included.
-    a, slow = family(["a", "slow"], journal)
-    with Supervisor(children=[a, slow], strategy="one_for_all") as top:
-        slow.script.start_takes = 1.0
-        slow.script.fail_starts = 1
-        crash(slow)
-        clock.advance(0.5)
+    # The supervisor first waits for c; meanwhile a is stopped by hand, and waits for its turn.
+    a, failed, c = family(["a", "failed", "c"], journal)
+    with Supervisor(children=[a, failed, c], strategy="one_for_all") as top:
         a.script.in_on_stop = call_back
-        assert states(top) == {"a": "running", "slow": "starting"}
-        stopping = gevent.spawn(a.stop)
-        clock.advance(0.4)
-        assert states(top) == {"a": "stopping", "slow": "starting"}
+        c.script.stop_takes = 1.0
+        crash(failed)
+        clock.advance(0.5)
+        gevent.spawn(a.stop)
+        clock.advance(0.5)
+        assert moments == [1.0]
         a.script.in_on_stop = None
-        clock.advance(0.1)
-        clock.settle()
-        assert stopping.ready()
-        assert clock.now < 1.1
-        clock.advance(10.0)
-        assert "running" in states(top)["slow"]
+        assert states(top) == {"a": "stopped", "failed": "running", "c": "running"}
+
+
+def test_a_hook_two_levels_down_that_waits_already_would_deadlock(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    moments: list[float] = []
+
+    def call_back(_service: Scripted) -> None:
+        with pytest.raises(WouldDeadlock):
+            top.adopt(Scripted("new", journal))
+        moments.append(clock.now)
+
+    # Three greenlets: the restart waits for inner's end, which waits for x's, which crashed.
+    x, failed, c = family(["x", "failed", "c"], journal)
+    inner = Supervisor(children=[x], name="inner")
+    with Supervisor(children=[inner, failed, c], strategy="one_for_all") as top:
+        x.script.in_on_stop = call_back
+        c.script.stop_takes = 1.0
+        crash(failed)
+        clock.advance(0.5)
+        crash(x)
+        clock.advance(0.5)
+        assert moments == [1.0]
+        x.script.in_on_stop = None
+        assert states(top) == {"inner": "running", "failed": "running", "c": "running"}
+
+
+def test_two_supervisors_whose_children_start_in_each_other_would_deadlock(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    caught: list[str] = []
+
+    def adopt_below(other: Supervisor) -> Callable[[Scripted], None]:
+        def call_over(_service: Scripted) -> None:
+            gevent.sleep(1.0)
+            try:
+                other.adopt(Idle("guest"))
+            except WouldDeadlock as error:
+                caught.append(str(error))
+
+        return call_over
+
+    left, right = Supervisor(name="left"), Supervisor(name="right")
+    with Supervisor(children=[left, right]):
+        outcome: list[BaseException] = []
+        adopt_in(left, Scripted("a", journal, in_on_start=adopt_below(right)), outcome)
+        adopt_in(right, Scripted("b", journal, in_on_start=adopt_below(left)), outcome)
+        clock.advance(1.0)
+        assert len(caught) == 1
+        assert outcome == []
+        assert list(states(left)) == ["a"]
+        assert list(states(right)) == ["b", "guest"]
 
 
 def test_a_greenlet_of_a_service_may_change_its_supervisor_once_its_turn_comes(

@@ -84,7 +84,7 @@ def test_escalate_makes_the_parent_give_up_at_once_with_the_crash_as_its_cause(
         ending = middle.wait(0)
         assert ending is not None
         assert ending.failure is not None
-        assert ending.failure.type == "sprag_supervisor.exceptions.Escalated"
+        assert ending.failure.type == "Escalated"
         assert ending.failure.cause is not None
         assert ending.failure.cause.message == "no such key"
         assert other.snapshot().state is State.STOPPED

@@ -33,7 +33,7 @@ class Intake(Service):
         self.log.info("intake is open", port=self.port)
 
     def on_drain(self):
-        self._server.close()  # nobody new; those who are connected may finish their line
+        self._server.close()  # takes nobody new; who is connected is cut off at the very end
 
     def _converse(self, connection, _address):
         try:

@@ -23,4 +23,4 @@ class Order:
         try:
             return int(self.quantity) * round(float(self.price) * 100)
         except (ValueError, OverflowError):
-            raise ValueError(f"bad order {self.id}: {self.quantity} pieces at {self.price}") from None
+            raise ValueError(f"bad order {self.id}: {self.quantity} at {self.price}") from None

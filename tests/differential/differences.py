@@ -1,0 +1,221 @@
+"""Where sprag differs from OTP on purpose: all of it, and nothing else.
+
+Each difference says why, and rewrites what OTP showed into what sprag must show; or, where
+there is nothing to be compared, takes the same out of both. Each is held to be real: its
+example differs without it and agrees with it (`test_each_difference_is_real`).
+
+Not here, since nothing is lost: sprag's exceptions are OTP's results by name; the error of a
+failed start is read as the path of the innermost service that failed; a worker that exits with
+`shutdown` or `{shutdown,x}` is one that calls `finish()`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+
+from differential.scenario import Op, Scenario, Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Step = dict[str, Any]
+Journal = list[list[str]]
+Differences = tuple["Difference", ...]
+
+
+def _same_answer(call: str, answer: Any) -> Any:
+    return answer
+
+
+def _same_journal(journal: Journal, pools: frozenset[str]) -> Journal:
+    return journal
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One of them.
+
+    Attributes:
+        why: The reason.
+        example: A scenario that shows it.
+        switch: The oracle itself is to behave otherwise.
+        answer: Rewrites OTP's answer to a call.
+        answer_of_both: Rewrites the answer of either.
+        journal_of_both: Rewrites the journal of either, given the paths of dynamic supervisors.
+    """
+
+    name: str
+    why: str
+    example: Scenario
+    switch: str | None = None
+    answer: Callable[[str, Any], Any] = _same_answer
+    answer_of_both: Callable[[str, Any], Any] = _same_answer
+    journal_of_both: Callable[[Journal, frozenset[str]], Journal] = _same_journal
+
+
+def _supervisor(name: str, *children: Spec, **policy: Any) -> Spec:
+    return Spec(name, kind="supervisor", shutdown="infinity", children=children, **policy)
+
+
+def _pool(**policy: Any) -> Spec:
+    template = Spec("template", **policy)
+    return Spec("pool", kind="dynamic", shutdown="infinity", children=(template,))
+
+
+def _grow(*names: str, **policy: Any) -> tuple[Op, ...]:
+    return tuple(Op("start_child", ("pool",), spec=Spec(name, **policy)) for name in names)
+
+
+# -- giving up ---------------------------------------------------------------------------------
+
+GIVING_UP: Final = Difference(
+    "giving up is abnormal",
+    "Design 4.1: a transient supervisor that gave up is restarted. OTP's exits with `shutdown` "
+    "and silently stays down (otp-rules 22). The oracle puts a process between such a "
+    "supervisor and its parent, which exits abnormally in its place.",
+    Scenario(
+        _supervisor("root", _supervisor("a", Spec("b"), restart="transient", max_restarts=0)),
+        ops=(Op("exits", ("a",), exits=(("b", "boom"),)),),
+    ),
+    switch="giving_up_is_abnormal",
+)
+
+# -- order of children -------------------------------------------------------------------------
+
+
+def _reversed(call: str, answer: Any) -> Any:
+    return answer[::-1] if call == "which_children" and isinstance(answer, list) else answer
+
+
+WHICH_CHILDREN: Final = Difference(
+    "which_children lists in start order",
+    "Design 4.4; OTP's lists the newest first (otp-rules 61).",
+    Scenario(_supervisor("root", Spec("a"), Spec("b")), ops=(Op("which_children"),)),
+    answer=_reversed,
+)
+
+# -- dynamic supervisors -----------------------------------------------------------------------
+
+
+def _of_pool(answer: Any) -> Any:
+    """Return what a dynamic supervisor has answered, None for the answers of others."""
+    return answer["dynamic"] if isinstance(answer, dict) else None
+
+
+def _without_order(call: str, answer: Any) -> Any:
+    if call == "which_children" and (rows := _of_pool(answer)) is not None:
+        return {"dynamic": sorted([state, kind] for _, state, kind in rows)}
+    return answer
+
+
+POOL_HAS_NAMES: Final = Difference(
+    "children of a DynamicSupervisor have names and an order",
+    "Design 4, Elixir's: which_children of simple_one_for_one knows neither.",
+    Scenario(
+        _supervisor("root", _pool()), ops=(*_grow("x", "y"), Op("which_children", ("pool",)))
+    ),
+    answer_of_both=_without_order,
+)
+
+
+def _without_specs(call: str, answer: Any) -> Any:
+    if call == "count_children" and (counts := _of_pool(answer)) is not None:
+        return {"dynamic": counts[1:]}
+    return answer
+
+
+POOL_COUNTS_SPECS: Final = Difference(
+    "a DynamicSupervisor counts a spec for each child",
+    "As Elixir's; simple_one_for_one has one spec for all (otp-rules 60).",
+    Scenario(_supervisor("root", _pool()), ops=(Op("count_children", ("pool",)),)),
+    answer_of_both=_without_specs,
+)
+
+
+def _unknown_is_ok(call: str, answer: Any) -> Any:
+    is_unknown = call == "terminate_child" and _of_pool(answer) == "not_found"
+    return {"dynamic": "ok"} if is_unknown else answer
+
+
+POOL_KNOWS_ITS_OWN: Final = Difference(
+    "terminating what is no child of a DynamicSupervisor is an error",
+    "As Elixir's; simple_one_for_one says ok to the pid of any dead process (otp-rules 59).",
+    Scenario(_supervisor("root", _pool()), ops=(Op("terminate_child", ("pool",), child="z"),)),
+    answer_of_both=_unknown_is_ok,
+)
+
+
+def _together(journal: Journal, pools: frozenset[str]) -> Journal:
+    """Sort neighbouring stops below one pool by its children; within each, keep their order."""
+    result: Journal = []
+    for (word, pool), lines in groupby(journal, lambda line: (line[0], _pool_above(line[1], pools))):
+        if word == "stop" and pool is not None:
+            depth = pool.count("/") + 1
+            result.extend(sorted(lines, key=lambda line: line[1].split("/")[depth]))
+        else:
+            result.extend(lines)
+    return result
+
+
+def _pool_above(path: str, pools: frozenset[str]) -> str | None:
+    return next((pool for pool in pools if path.startswith(f"{pool}/")), None)
+
+
+STOPPING_TOGETHER: Final = Difference(
+    "children that stop together stop in any order",
+    "Both stop the children of a dynamic supervisor at the same time (otp-rules 46).",
+    Scenario(_supervisor("root", _pool()), ops=_grow("x", "y")),
+    journal_of_both=_together,
+)
+
+DIFFERENCES: Final = (
+    GIVING_UP,
+    WHICH_CHILDREN,
+    POOL_HAS_NAMES,
+    POOL_COUNTS_SPECS,
+    POOL_KNOWS_ITS_OWN,
+    STOPPING_TOGETHER,
+)
+
+
+def rewrite(
+    scenario: Scenario, step: Step, number: int, *, is_otp: bool, differences: Differences
+) -> tuple[Step, set[str]]:
+    """Return what step *number* showed, in common terms, and the differences that mattered."""
+    step = dict(step)
+    call = scenario.ops[number - 1].call if 0 < number <= len(scenario.ops) else "start or stop"
+    touched: set[str] = set()
+    if step.pop("bent"):
+        touched.add(GIVING_UP.name)
+    pools = pools_of(scenario)
+    for each in differences:
+        before = step
+        step = dict(step)
+        for rewritten in (each.answer, each.answer_of_both) if is_otp else (each.answer_of_both,):
+            step["result"] = rewritten(call, step["result"])
+            step["answers"] = [[call, rewritten(call, answer)] for call, answer in step["answers"]]
+        step["journal"] = each.journal_of_both(step["journal"], pools)
+        if step != before:
+            touched.add(each.name)
+    return step, touched
+
+
+def pools_of(scenario: Scenario) -> frozenset[str]:
+    """Return the paths at which there may be a dynamic supervisor."""
+    pools: set[str] = set()
+    stack = [((), scenario.root)]
+    stack += [((*op.at, op.spec.id), op.spec) for op in scenario.ops if op.spec is not None]
+    for plan in scenario.plans.values():
+        for start in plan:
+            if start.meanwhile is not None and start.meanwhile.spec is not None:
+                op = start.meanwhile
+                stack.append(((*op.at, op.spec.id), op.spec))
+    while stack:
+        path, spec = stack.pop()
+        if spec.kind == "dynamic":
+            pools.add("/".join(path))
+        else:
+            stack.extend(((*path, child.id), child) for child in spec.children)
+    return frozenset(pools)
