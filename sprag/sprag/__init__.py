@@ -3,6 +3,7 @@
 from sprag._app import App
 from sprag._dynamic import DynamicSupervisor
 from sprag._json import to_json
+from sprag._ownership import own_greenlets
 from sprag._service import Service, current_service
 from sprag._supervisor import Supervisor
 from sprag.exceptions import Ignore, SpragError, StartFailed
@@ -39,5 +40,6 @@ __all__ = [
     "Supervisor",
     "__version__",
     "current_service",
+    "own_greenlets",
     "to_json",
 ]

@@ -74,6 +74,7 @@ class LifecycleListener(Listener):
         bus: EventBus,
         event: str,
         fn: Callable[[Any], object],
+        *,
         node: Node,
         context: contextvars.Context,
     ) -> None:
@@ -144,6 +145,7 @@ def listen(
     bus: EventBus,
     event: str,
     fn: Callable[[Any], object],
+    *,
     node: Node,
     context: contextvars.Context,
 ) -> LifecycleListener:
@@ -157,7 +159,7 @@ def listen(
     feed = bus.feed
     if feed is None:
         feed = bus.feed = Feed(tree, bus)
-    listener = LifecycleListener(feed, bus, event, fn, node, context)
+    listener = LifecycleListener(feed, bus, event, fn, node=node, context=context)
     bus.add(listener)
     feed.join()
     return listener

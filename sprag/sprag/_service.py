@@ -209,7 +209,8 @@ class Service(Node):
         if event.startswith(_lifecycle.PREFIX):
             tree = self._tree_
             assert tree is not None
-            listener = _lifecycle.listen(tree, self._bus_, event, fn, self, self._context_())
+            context = self._context_()
+            listener = _lifecycle.listen(tree, self._bus_, event, fn, node=self, context=context)
         else:
             listener = self._bus_.subscribe(event, fn, self)
         holdings.add_subscription(listener)

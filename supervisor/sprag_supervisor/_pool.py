@@ -30,7 +30,6 @@ which is how a call that could only end in a deadlock is recognised (`_turn`).
 from __future__ import annotations
 
 from sys import getrefcount
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakSet
 
@@ -164,7 +163,6 @@ class Call:
         except BaseException as error:  # noqa: BLE001 - whoever made the call decides
             self.error = error
         self._body = _nothing
-        self._worker = None
         self.done = True
 
 
@@ -195,11 +193,19 @@ class _Worker(greenlet):
         next_call: Call | None = call
         while next_call is not None:
             self.call = next_call
+            references = getrefcount(self)
             next_call.run()
             self.call = None
             self.waited_on_by.clear()
             parking = next_call._parking
-            if self.abandoned:
+            is_kept = getrefcount(self) > references
+            next_call._worker = None  # not before it is counted, as it was the first time
+            if self.abandoned or is_kept:
+                # Somebody keeps this greenlet: a Timeout that the body has forgotten to
+                # close, say, which would go off in the next one (gevent-traps 23). The hub
+                # too, when it has resumed a body that blocked, which does not hurt.
+                if parking is not None:
+                    parking.poke()
                 return
             if parking is None and next_call.error is not None:
                 hub.handle_error(self, *_exc_info(next_call.error))  # a bug of the engine
@@ -215,8 +221,8 @@ class _Worker(greenlet):
                 next_call = parked.switch()
 
     def throw(self, *args: Any) -> Any:
-        """Raise an exception in the call; one that comes too late finds nobody, as in gevent."""
-        return None if self.dead or self.call is None else super().throw(*args)
+        """Raise an exception here; one that comes too late finds nobody, as in gevent."""
+        return None if self.dead else super().throw(*args)
 
 
 class Pool:
@@ -266,20 +272,18 @@ class Pool:
 
     def enter(self, call: Call) -> None:
         """Run *call* in a pooled greenlet now. Only for callbacks in the hub."""
-        worker = self._take()
+        call._worker = worker = self._take()
         worker.begun = True
-        call._worker = worker
-        worker.switch(call)
+        enter = worker.switch
+        del worker  # this frame is gone when a body that blocked counts its greenlet's holders
+        enter(call)
 
     def _take(self) -> _Worker:
         self._used = True
         while self.idle:
             worker = self.idle.pop()
-            if getrefcount(worker) <= _UNSHARED:
+            if not worker.dead:  # somebody may have killed it while it waited
                 return worker
-            # Somebody keeps this greenlet: a Timeout that a body has forgotten to close,
-            # say, which would go off in the next one (gevent-traps 23).
-            self.hub.loop.run_callback(worker.switch, None)
         return _Worker(self)
 
     def take_back(self, worker: _Worker) -> None:
@@ -315,19 +319,6 @@ class Pool:
             self._quiet = _clock.call_later(_QUIET_SECONDS, self._when_quiet, ref=False)
 
 
-def _references_of_an_idle_one() -> int:
-    """Return what getrefcount says of a worker just taken from the idle ones, held by nobody."""
-    here: Any = getcurrent()
-    idle: list[_Worker] = []
-    pool: Any = SimpleNamespace(hub=here, take_back=idle.append)
-    _Worker(pool).switch(Call(_nothing))
-    worker = idle.pop()
-    references = getrefcount(worker)
-    worker.switch(None)
-    return references
-
-
-_UNSHARED: Final = _references_of_an_idle_one()
 _pools: dict[Any, Pool] = {}
 _parting: WeakSet[Pool] = WeakSet()
 

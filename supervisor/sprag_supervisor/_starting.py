@@ -18,7 +18,7 @@ from gevent import GreenletExit
 
 from sprag_supervisor import _clock, _ending, _guard
 from sprag_supervisor._decide import Reason
-from sprag_supervisor._ending import KILL_GRACE, Ending
+from sprag_supervisor._ending import KILL_GRACE
 from sprag_supervisor._failure import remember
 from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, context_of, lineage, move, path_of, reset
@@ -214,7 +214,7 @@ class Starting:
         # Of a child's failure the service judges what the child raised.
         judged = (isinstance(error, StartFailed) and error.__cause__) or error
         failure = remember(error, node._incarnation_, action=node._policy_.action_for(judged))
-        if not isinstance(error, StartFailed):
+        if not isinstance(error, StartFailed | SystemExit):
             # The innermost service logs it; on the way up it is the same failure.
             say(logging.ERROR, node, "service failed to start", error)
         return Reason.START_FAILED, failure

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gevent import sleep
 
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from sprag_supervisor._failure import Failure
     from sprag_supervisor._ledger import Decision
 
+_GIVING_UP: Final = (MaxRestartsExceeded.__name__, Escalated.__name__)
 _random = random.Random()  # noqa: S311 - jitter, not secrets
 
 
@@ -252,7 +253,8 @@ def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver)
         return  # of an older incarnation
     if isinstance(item, ChildExit) and item.failure is not None and _is_escalated(item.failure):
         _write_down(node, item, "escalate")
-        _give_up(node, Escalated(path_of(node), name_of(child), str(item.failure)), item.failure)
+        error = Escalated(path_of(node), name_of(child), _root_of(item.failure))
+        _give_up(node, error, item.failure)
         return
     if child._parent_ is not node or child._state_ is not State.RESTARTING:
         return  # it was stopped, or started again by something else (otp-rules 42, 43)
@@ -336,10 +338,20 @@ def _is_escalated(failure: Failure) -> bool:
 
 def _too_many(node: Node, child: Node, last: Failure | None) -> MaxRestartsExceeded:
     policy = node._policy_
-    why = "it finished too often" if last is None else str(last)
+    why = "it finished too often" if last is None else _root_of(last)
     return MaxRestartsExceeded(
         path_of(node), name_of(child), policy.max_restarts, policy.max_seconds, why
     )
+
+
+def _root_of(failure: Failure) -> str:
+    """Return what all began with, in a line, below the supervisors that gave up over it.
+
+    Each naming the whole of the one below would double the text with every level.
+    """
+    while failure.cause is not None and failure.type in _GIVING_UP:
+        failure = failure.cause
+    return str(failure)
 
 
 def _give_up(node: Node, error: SpragError, last: Failure | None) -> None:
@@ -417,6 +429,8 @@ def _restart(
                 continue  # stopped on purpose meanwhile, or temporary and gone (otp-rules 29)
             covering.discard(child)
             if not _start_again(child):
+                if failed in covering and failed._state_ is State.RESTARTING:
+                    cancel_retry(failed)  # it is one of those after *child* now (otp-rules 41)
                 return
     finally:
         supervision.covering = None

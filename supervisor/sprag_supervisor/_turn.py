@@ -38,6 +38,8 @@ class Turn:
         if self.holder is None:
             self.holder = current
             return True
+        if self.holder is current:
+            return False
         return self._wait(current)
 
     def _wait(self, current: greenlet) -> bool:

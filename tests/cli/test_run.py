@@ -223,7 +223,8 @@ def test_an_app_that_gives_up_ends_with_1_and_the_log_says_why(tmp_path: Path) -
         assert [crash["incarnation"] for crash in crashes] == [1, 2, 3, 4]
         assert all(crash["exception"].endswith("ValueError: bad order 17") for crash in crashes)
         (gave_up,) = process.events("supervisor gave up")
-        assert (gave_up["service"], gave_up["child"]) == ("shop", "crashing")
+        assert gave_up["service"] == "shop"
+        assert "crashing" in gave_up["reason"]
         assert "ValueError: bad order 17" in gave_up["reason"]
         last = process.records()[-1]
         assert (last["level"], last["event"], last["code"]) == ("error", "gave up", 1)
@@ -427,8 +428,8 @@ def test_an_app_that_runs_already_is_refused(tmp_path: Path) -> None:
     app(tmp_path, "app = App()\napp.start()\n")
     with run_process(tmp_path) as process:
         assert process.ends() == RunExit.NEVER_CAME_UP
-        assert process.err.count("\n") == 2  # the app's own line, before it was refused
-        assert process.err.splitlines()[-1].startswith("sprag: ")
+        assert process.err.startswith("sprag: app is already started")
+        assert process.err.count("\n") == 1
 
 
 # -- what is written where --------------------------------------------------------------------
@@ -524,7 +525,8 @@ def test_output_that_nobody_reads_changes_nothing(tmp_path: Path, closed: str) -
     )
     reading, writing = os.pipe()
     os.close(reading)
-    with run_process(tmp_path, **{closed: writing}) as process:
+    buffered = {"PYTHONUNBUFFERED": None}
+    with run_process(tmp_path, environ=buffered, **{closed: writing}) as process:
         os.close(writing)
         process.socket()
         if closed == "stdout":

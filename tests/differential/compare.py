@@ -12,7 +12,7 @@ from pathlib import Path as File
 from typing import TYPE_CHECKING, Any, Self
 
 from differential import engine
-from differential.differences import DIFFERENCES, Difference, Step, rewrite
+from differential.differences import DIFFERENCES, STOPS_ARE_FREE, Difference, Step, rewrite
 from differential.scenario import Op, Scenario, Spec, Start, make, to_erlang, to_json
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def _outline(spec: Spec, depth: int) -> Iterator[str]:
         policy += f" {spec.strategy} max_restarts={spec.max_restarts}"
     if spec.auto_shutdown != "never":
         policy += f" {spec.auto_shutdown}"
+    if spec.is_busy:
+        policy += " busy"
     yield f"{'  ' * depth}{spec.id}: {policy}"
     for child in spec.children:
         yield from _outline(child, depth + 1)
@@ -152,7 +154,7 @@ def compare(
     for scenario in scenarios:
         oracle.tell(scenario, differences)
         try:
-            sprag = engine.play(scenario)
+            sprag = engine.play(scenario, holds_for_stops=STOPS_ARE_FREE in differences)
         except Exception as error:
             sprag = [_broken(error)]
         yield _verdict(scenario, oracle.listen(), sprag, differences)
@@ -236,13 +238,11 @@ def _smaller_specs(spec: Spec) -> Iterator[Spec]:
         for index in range(len(children)):
             rest = children[:index] + children[index + 1 :]
             yield dataclasses.replace(spec, children=rest)
-    usual: dict[str, Any] = {
-        "is_busy": False,
-        "strategy": "one_for_one",
-        "significant": False,
-        "auto_shutdown": "never",
-        "restart": "permanent",
-    }
+    usual: dict[str, Any] = {"is_busy": False, "strategy": "one_for_one", "significant": False}
+    if not any(child.significant for child in children):
+        usual["auto_shutdown"] = "never"
+    if not spec.significant:
+        usual["restart"] = "permanent"
     if spec.kind == "worker":
         usual["shutdown"] = 5000
     for name, value in usual.items():

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
-from differential.scenario import Op, Scenario, Spec
+from differential.scenario import Op, Scenario, Spec, Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,10 @@ Differences = tuple["Difference", ...]
 
 def _same_answer(call: str, answer: Any) -> Any:
     return answer
+
+
+def _same_tree(tree: Any) -> Any:
+    return tree
 
 
 def _same_journal(journal: Journal, pools: frozenset[str]) -> Journal:
@@ -41,8 +45,9 @@ class Difference:
         why: The reason.
         example: A scenario that shows it.
         switch: The oracle itself is to behave otherwise.
-        answer: Rewrites OTP's answer to a call.
+        answer_of_otp: Rewrites OTP's answer to a call.
         answer_of_both: Rewrites the answer of either.
+        tree_of_otp: Rewrites OTP's tree.
         journal_of_both: Rewrites the journal of either, given the paths of dynamic supervisors.
     """
 
@@ -50,8 +55,9 @@ class Difference:
     why: str
     example: Scenario
     switch: str | None = None
-    answer: Callable[[str, Any], Any] = _same_answer
+    answer_of_otp: Callable[[str, Any], Any] = _same_answer
     answer_of_both: Callable[[str, Any], Any] = _same_answer
+    tree_of_otp: Callable[[Any], Any] = _same_tree
     journal_of_both: Callable[[Journal, frozenset[str]], Journal] = _same_journal
 
 
@@ -93,7 +99,7 @@ WHICH_CHILDREN: Final = Difference(
     "which_children lists in start order",
     "Design 4.4; OTP's lists the newest first (otp-rules 61).",
     Scenario(_supervisor("root", Spec("a"), Spec("b")), ops=(Op("which_children"),)),
-    answer=_reversed,
+    answer_of_otp=_reversed,
 )
 
 # -- dynamic supervisors -----------------------------------------------------------------------
@@ -120,17 +126,44 @@ POOL_HAS_NAMES: Final = Difference(
 )
 
 
-def _without_specs(call: str, answer: Any) -> Any:
+def _active_only(call: str, answer: Any) -> Any:
     if call == "count_children" and (counts := _of_pool(answer)) is not None:
-        return {"dynamic": counts[1:]}
+        return {"dynamic": counts[1]}
     return answer
 
 
-POOL_COUNTS_SPECS: Final = Difference(
-    "a DynamicSupervisor counts a spec for each child",
-    "As Elixir's; simple_one_for_one has one spec for all (otp-rules 60).",
+POOL_COUNTS_CHILDREN: Final = Difference(
+    "a DynamicSupervisor counts its children",
+    "As Elixir's; simple_one_for_one has one spec for all (otp-rules 60), and counts those that "
+    "are gone because they ignored a restart.",
     Scenario(_supervisor("root", _pool()), ops=(Op("count_children", ("pool",)),)),
-    answer_of_both=_without_specs,
+    answer_of_both=_active_only,
+)
+
+
+def _forgotten_in_answer(call: str, answer: Any) -> Any:
+    if call == "which_children" and (rows := _of_pool(answer)) is not None:
+        return {"dynamic": [row for row in rows if row[0] != "undefined"]}
+    return answer
+
+
+def _forgotten(tree: Any) -> Any:
+    return tree and [
+        [name, state, _forgotten(inside)] for name, state, inside in tree if name != "undefined"
+    ]
+
+
+POOL_FORGETS_IGNORED: Final = Difference(
+    "a child of a DynamicSupervisor that ignores its restart is forgotten",
+    "As Elixir's; simple_one_for_one keeps an entry without name and process, that nothing can "
+    "address.",
+    Scenario(
+        _supervisor("root", _pool()),
+        {("pool", "x"): (Start(), Start("ignore"))},
+        ops=(*_grow("x"), Op("exits", ("pool",), exits=(("x", "boom"),))),
+    ),
+    answer_of_otp=_forgotten_in_answer,
+    tree_of_otp=_forgotten,
 )
 
 
@@ -170,13 +203,29 @@ STOPPING_TOGETHER: Final = Difference(
     journal_of_both=_together,
 )
 
+# -- stops -------------------------------------------------------------------------------------
+
+STOPS_ARE_FREE: Final = Difference(
+    "a stop does not hold the supervisor",
+    "Design 5: stops get through while a supervisor is busy, and it goes on meanwhile; OTP's is "
+    "deaf until the child has stopped (otp-rules 48). The engine takes the turn in its place, "
+    "where a call falls between a failed restart and the next try.",
+    Scenario(
+        _supervisor("root", Spec("a"), Spec("b")),
+        {("a",): (Start(), Start("error", Op("terminate_child", child="b")))},
+        ops=(Op("exits", exits=(("a", "boom"),)),),
+    ),
+)
+
 DIFFERENCES: Final = (
     GIVING_UP,
     WHICH_CHILDREN,
     POOL_HAS_NAMES,
-    POOL_COUNTS_SPECS,
+    POOL_COUNTS_CHILDREN,
+    POOL_FORGETS_IGNORED,
     POOL_KNOWS_ITS_OWN,
     STOPPING_TOGETHER,
+    STOPS_ARE_FREE,
 )
 
 
@@ -193,9 +242,13 @@ def rewrite(
     for each in differences:
         before = step
         step = dict(step)
-        for rewritten in (each.answer, each.answer_of_both) if is_otp else (each.answer_of_both,):
+        answers = [each.answer_of_both]
+        if is_otp:
+            answers.insert(0, each.answer_of_otp)
+            step["tree"] = each.tree_of_otp(step["tree"])
+        for rewritten in answers:
             step["result"] = rewritten(call, step["result"])
-            step["answers"] = [[call, rewritten(call, answer)] for call, answer in step["answers"]]
+            step["answers"] = [[word, rewritten(word, answer)] for word, answer in step["answers"]]
         step["journal"] = each.journal_of_both(step["journal"], pools)
         if step != before:
             touched.add(each.name)

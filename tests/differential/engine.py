@@ -62,7 +62,8 @@ class PlannedBase(BaseException):
 class Stage:
     """What all services of a tree share: what is planned, and what has happened."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, *, holds_for_stops: bool) -> None:
+        self.holds_for_stops = holds_for_stops
         self.plans = scenario.plans
         self.starts: dict[Path, int] = {}
         self.leaving: set[Path] = set()
@@ -96,8 +97,16 @@ class Stage:
             raise Planned
 
     def _ask(self, op: Op, supervisor: Node, life: int, answer: list[Any]) -> None:
+        # In line behind the start that goes on, as every call to OTP's supervisor is.
+        turn = supervision_of(supervisor).turn
+        assert turn.take()
+        holds = self.holds_for_stops and op.call == "terminate_child"
+        if not holds:
+            turn.give()
         if supervisor._state_ is State.RUNNING and supervisor._incarnation_ == life:
             answer[1] = call(self, op, supervisor)
+        if holds:
+            turn.give()
 
     def stopped(self, path: Path) -> None:
         if path not in self.leaving:
@@ -195,17 +204,23 @@ def policy_of(spec: Spec) -> dict[str, Any]:
 # -- playing a scenario --------------------------------------------------------------------------
 
 
-def play(scenario: Scenario) -> list[Step]:
-    """Return what could be seen at the start, after each operation, and after the stop."""
+def play(scenario: Scenario, *, holds_for_stops: bool) -> list[Step]:
+    """Return what could be seen at the start, after each operation, and after the stop.
+
+    Args:
+        scenario: What to play.
+        holds_for_stops: A call of terminate_child made while a child is restarted holds its
+            supervisor, as in OTP (differences.py).
+    """
     with virtual_time() as clock:
-        return _Play(scenario, clock).steps()
+        return _Play(scenario, clock, holds_for_stops=holds_for_stops).steps()
 
 
 class _Play:
-    def __init__(self, scenario: Scenario, clock: VirtualClock) -> None:
+    def __init__(self, scenario: Scenario, clock: VirtualClock, *, holds_for_stops: bool) -> None:
         self.ops = scenario.ops
         self.clock = clock
-        self.stage = Stage(scenario)
+        self.stage = Stage(scenario, holds_for_stops=holds_for_stops)
         self.root = build(self.stage, (), scenario.root)
         tree_of(self.root).observers.append(self.stage.observe)
 
@@ -335,6 +350,10 @@ def call(stage: Stage, op: Op, supervisor: Any) -> Any:
     return {"dynamic": result} if isinstance(supervisor, Pool) else result
 
 
+def started(child: Service) -> str:
+    return {"running": "started", "undefined": "ignored"}.get(word(child._state_), "broken")
+
+
 def failed(error: StartFailed) -> list[str]:
     return ["start_failed", error.path.partition("/")[2]]
 
@@ -346,9 +365,9 @@ def _call(stage: Stage, op: Op, supervisor: Any) -> Any:
             assert spec is not None
             child = build(stage, (*supervisor.path, spec.id), spec)
             supervisor.start_child(child, name=spec.id, **policy_of(spec))
-            return word(child._state_)
+            return started(child)
         case "restart_child":
-            return word(supervisor.restart_child(op.child)._state_)
+            return started(supervisor.restart_child(op.child))
         case "terminate_child":
             supervisor.terminate_child(op.child)
             return "ok"

@@ -228,8 +228,8 @@ reply({count_children, _, _, _, _}, Counts) ->
 reply({get_childspec, _, _, _, _}, {ok, #{restart := Restart, type := Type} = Map}) ->
     [word(Restart), word(Type), maps:get(significant, Map, false)];
 reply(_, ok) -> word(ok);
-reply(_, {ok, undefined}) -> word(undefined);
-reply(_, {ok, Pid}) when is_pid(Pid) -> word(running);
+reply(_, {ok, undefined}) -> word(ignored);
+reply(_, {ok, Pid}) when is_pid(Pid) -> word(started);
 reply(_, {error, {already_started, _}}) -> word(already_started);
 reply(_, {error, {bad_combination, _}}) -> word(bad_combination);
 reply({start_child, Path, _, #{id := Id}, _}, {error, {Reason, Child}}) when element(1, Child) =:= child ->

@@ -92,7 +92,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.count = 0
         self.results: dict[str, str] = {}
         self.expected: dict[str, str] = {}
-        self.compared = 0
+        self.refusals: dict[str, str] = {}
         self.real: Scripted
         self.root: Node
 
@@ -142,7 +142,8 @@ class LifecycleMachine(RuleBasedStateMachine):
             except StartFailed as error:
                 self.results[key] = "start_failed " + error.path.rpartition("/")[2]
             except SpragError as error:
-                self.results[key] = type(error).__name__
+                self.results[key] = "refused"
+                self.refusals[key] = type(error).__name__
             except BaseException as error:
                 self.results[key] = repr(error)
             else:
@@ -153,7 +154,7 @@ class LifecycleMachine(RuleBasedStateMachine):
             try:
                 yield from model
             except Refused as refusal:
-                self.expected[key] = str(refusal)
+                self.expected[key] = "refused" if "_" not in str(refusal) else str(refusal)
             else:
                 self.expected[key] = "ok"
 

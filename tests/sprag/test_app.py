@@ -52,7 +52,7 @@ def boom() -> None:
     raise ValueError("boom")
 
 
-# -- providers ---------------------------------------------------------------------------
+# -- providers -------------------------------------------------------------------------
 
 
 def test_providers_start_in_order_under_their_keys_and_stop_in_reverse() -> None:
@@ -187,7 +187,7 @@ def test_an_app_has_a_name_and_is_a_supervisor() -> None:
         assert app.service("till").snapshot().path == "shop/till"
 
 
-# -- its life ---------------------------------------------------------------------------------
+# -- its life --------------------------------------------------------------------------
 
 
 def test_with_an_app_means_start_and_stop() -> None:
@@ -264,11 +264,11 @@ def test_an_app_below_another_keeps_its_children_to_itself() -> None:
         assert inner.service("a") is outer.service("a")  # names are the tree's
 
 
-# -- Supervisor(children=...) --------------------------------------------------------------------
+# -- Supervisor(children=...) ----------------------------------------------------------
 
 
 def test_children_are_services_or_pairs_with_policy() -> None:
-    children = [
+    children: list[Any] = [
         Plain(),
         (Plain(), {"restart": "transient", "shutdown": 1.0}),
         (Plain(), {"name": "named"}),

@@ -68,7 +68,7 @@ def globals_of_the_process() -> dict[str, object]:
             hub.name,
         ),
         "hooks": (sys.excepthook, threading.excepthook, sys.unraisablehook, sys.stdout, sys.stderr),
-        "patched": dict(gevent.monkey.saved),
+        "patched": [gevent.monkey.is_module_patched(name) for name in ("os", "socket", "time")],
         "greenlet tracing": gevent.config.track_greenlet_tree,
     }
 
@@ -213,7 +213,7 @@ def test_the_page_s_app_takes_routes_and_a_shell() -> None:
     App(**options)
 
 
-# -- in a process of its own ----------------------------------------------------------------
+# -- in a process of its own -----------------------------------------------------------
 
 
 def run(program: str) -> tuple[int, str, str]:

@@ -134,7 +134,7 @@ def test_emit_works_until_the_very_end(root: Parent) -> None:
     assert seen == [1, 2]
 
 
-# -- coming and going -------------------------------------------------------------------
+# -- coming and going ------------------------------------------------------------------
 
 
 def test_a_cancelled_listener_hears_nothing_more(root: Parent) -> None:
@@ -237,7 +237,7 @@ def test_a_bound_method_is_kept_alive(root: Parent) -> None:
     assert reference() is None
 
 
-# -- whose crash it is ----------------------------------------------------------------------
+# -- whose crash it is -----------------------------------------------------------------
 
 
 def test_an_exception_crashes_the_listeners_service_not_the_emitter(
@@ -321,7 +321,7 @@ def test_a_crashing_listener_is_logged_once_for_its_service(root: Parent, log: A
     assert record.sprag == {"service": "Parent/ears", "incarnation": 1, "step": "listener"}
 
 
-# -- a listener that blocks ---------------------------------------------------------------------
+# -- a listener that blocks ------------------------------------------------------------
 
 
 def test_a_blocking_listener_holds_its_emitter(root: Parent, clock: VirtualClock) -> None:
@@ -393,7 +393,7 @@ def test_a_listener_that_crashes_late_does_no_harm(root: Parent, clock: VirtualC
     assert ears.snapshot().failures == ()
 
 
-# -- what happens in the tree ---------------------------------------------------------------------
+# -- what happens in the tree ----------------------------------------------------------
 
 WORDS = ("started", "crashed", "restarted", "stopped", "finished", "gave_up")
 

@@ -63,6 +63,11 @@ def boom(message: str = "boom") -> None:
     raise ValueError(message)
 
 
+def listen_and_emit(service: Service, fn: Callable[[], object]) -> None:
+    service.listen("event", lambda _data: fn())
+    service.emit("event")
+
+
 def started(service: Service) -> Any:
     service.start()
     return service
@@ -229,7 +234,7 @@ def test_a_service_may_have_slots_and_no_dict() -> None:
     small.stop()
 
 
-# -- a restart is the same object in its first state ------------------------------------
+# -- a restart is the same object in its first state -----------------------------------
 
 
 def test_a_restarted_service_is_the_same_object_in_its_first_state(clock: VirtualClock) -> None:
@@ -340,7 +345,7 @@ def test_a_start_by_hand_resets_nothing_the_first_time() -> None:
     service.stop()
 
 
-# -- names -------------------------------------------------------------------------------
+# -- names -----------------------------------------------------------------------------
 
 
 def test_children_are_called_after_their_class_with_numbers_from_two() -> None:
@@ -413,7 +418,7 @@ def test_one_object_has_one_place_in_one_tree() -> None:
     other.stop()
 
 
-# -- NotRunning ---------------------------------------------------------------------------
+# -- NotRunning ------------------------------------------------------------------------
 
 ACQUIRE: dict[str, Callable[[Service], object]] = {
     "start a timer": lambda service: service.interval(boom, 1),
@@ -530,7 +535,7 @@ def test_what_is_given_to_run_must_be_callable() -> None:
     service.stop()
 
 
-# -- hooks and the body --------------------------------------------------------------------
+# -- hooks and the body ----------------------------------------------------------------
 
 
 def test_the_hooks_run_in_order_children_inside_their_parents() -> None:
@@ -711,7 +716,7 @@ def test_a_root_that_finishes_is_finished(clock: VirtualClock) -> None:
         root.finish()
 
 
-# -- start, stop, wait ----------------------------------------------------------------------
+# -- start, stop, wait -----------------------------------------------------------------
 
 
 def test_starting_twice_is_an_error() -> None:
@@ -978,16 +983,13 @@ def test_stop_in_on_start_makes_the_start_fail(clock: VirtualClock) -> None:
     assert clock.now == 0.0
 
 
-# -- what leaves a managed callable -------------------------------------------------------------
+# -- what leaves a managed callable ----------------------------------------------------
 
 LEAVE: dict[str, Callable[[Service, Callable[[], object]], object]] = {
     "greenlet": lambda service, fn: service.spawn(fn),
     "timer": lambda service, fn: service.timeout(fn, 0),
     "interval": lambda service, fn: service.interval(fn, 1, immediate=True),
-    "listener": lambda service, fn: (
-        service.listen("event", lambda _data: fn()),
-        service.emit("event"),
-    ),
+    "listener": lambda service, fn: listen_and_emit(service, fn),
 }
 
 
@@ -1147,15 +1149,34 @@ def test_a_timeout_forgotten_in_a_hook_hits_nobody_else(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("blocks", [0.0, 0.1])
+def test_a_timeout_forgotten_in_a_tick_hits_nobody_else(clock: VirtualClock, blocks: float) -> None:
+    def forget() -> None:
+        Timeout(1).start()
+        if blocks:
+            gevent.sleep(blocks)
+
+    root = started(Parent())
+    forgetful, victim = root.adopt(Plain()), root.adopt(Plain())
+    victim.timeout(int, 0)  # so that there is a greenlet to share
+    clock.settle()
+    forgetful.timeout(forget, 0)
+    clock.advance(0.5)
+    victim.timeout(gevent.sleep, 0, 2)
+    clock.advance(5)
+    assert victim.snapshot().incarnation == 1
+    root.stop()
+
+
 def test_greenlet_exit_is_a_quiet_end(clock: VirtualClock, log: Any) -> None:
     def leave() -> None:
         raise GreenletExit
 
     root = started(Parent())
     child = root.adopt(Plain())
-    for way in LEAVE:
+    for way, arrange in LEAVE.items():
         if way != "listener":
-            LEAVE[way](child, leave)
+            arrange(child, leave)
     clock.settle()
     killed = child.spawn(gevent.sleep, 1000)
     clock.settle()
@@ -1177,7 +1198,7 @@ def test_a_greenlet_killed_before_it_began_is_forgotten(clock: VirtualClock) -> 
     service.stop()
 
 
-# -- spawn() gives a plain greenlet --------------------------------------------------------------
+# -- spawn() gives a plain greenlet ----------------------------------------------------
 
 
 def test_spawn_returns_results_like_a_plain_greenlet(clock: VirtualClock) -> None:
@@ -1255,7 +1276,7 @@ def test_system_exit_is_raised_to_who_asks_for_the_result(clock: VirtualClock) -
     clock.settle()
 
 
-# -- the current service and other context ---------------------------------------------------------
+# -- the current service and other context ---------------------------------------------
 
 
 def test_the_current_service_is_seen_wherever_its_code_runs(clock: VirtualClock) -> None:
@@ -1365,7 +1386,7 @@ def test_a_restarted_on_start_runs_in_a_fresh_context(clock: VirtualClock) -> No
     root.stop()
 
 
-# -- a crash: logged once, remembered without its traceback ------------------------------------------
+# -- a crash: logged once, remembered without its traceback ----------------------------
 
 
 @pytest.mark.parametrize("way", LEAVE)
@@ -1544,7 +1565,7 @@ def test_two_crashes_at_once_are_one_restart(clock: VirtualClock, log: Any) -> N
     root.stop()
 
 
-# -- finding others ---------------------------------------------------------------------------------
+# -- finding others --------------------------------------------------------------------
 
 
 def test_a_service_is_found_by_its_path() -> None:

@@ -13,7 +13,7 @@ import gevent.event
 import pytest
 from gevent import GreenletExit, Timeout
 
-from sprag import Backoff, Service, StartFailed, State, StopReport, Supervisor
+from sprag import Backoff, Service, SpragError, StartFailed, State, StopReport, Supervisor
 from sprag_supervisor import Outcome
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Told(Service):
         self.note("stop")
 
 
-# -- the order -----------------------------------------------------------------------------
+# -- the order -------------------------------------------------------------------------
 
 
 def test_parents_drain_first_and_children_stop_in_reverse_each_as_a_whole(
@@ -168,7 +168,7 @@ def test_what_was_adopted_later_stops_earlier_wherever_it_came_from() -> None:
     assert stops == ["second stop", "first stop", "root stop"]
 
 
-# -- a service's own limit --------------------------------------------------------------------
+# -- a service's own limit -------------------------------------------------------------
 
 
 def test_a_services_own_steps_share_its_shutdown_seconds(clock: VirtualClock) -> None:
@@ -262,7 +262,7 @@ def test_a_brutal_kill_waits_for_nothing_that_blocks(clock: VirtualClock) -> Non
     assert report.killed == 1
 
 
-# -- the caller's limit -----------------------------------------------------------------------
+# -- the caller's limit ----------------------------------------------------------------
 
 
 def test_the_timeout_is_a_deadline_for_the_whole_subtree(clock: VirtualClock) -> None:
@@ -379,7 +379,7 @@ def test_a_stop_within_no_time_is_clean_if_nothing_blocks(clock: VirtualClock) -
     assert clock.now == 0.0
 
 
-# -- stragglers ------------------------------------------------------------------------------------
+# -- stragglers ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -488,7 +488,7 @@ def test_a_nearer_deadline_reaches_a_child_whose_start_is_being_aborted(
     root = started(Parent())
     starting = gevent.spawn(root.adopt, Slow())
     clock.settle()
-    first = gevent.spawn(root.stop)
+    first: Any = gevent.spawn(root.stop)
     clock.advance(10)
     assert not first.ready()
     report = root.stop(timeout)
@@ -568,7 +568,7 @@ def test_a_finally_that_blocks_gets_its_time_and_is_not_cut_in_half(clock: Virtu
     service = started(Plain())
     service.spawn(live)
     clock.settle()
-    stops = [gevent.spawn(service.stop) for _ in range(3)]
+    stops: list[Any] = [gevent.spawn(service.stop) for _ in range(3)]
     clock.advance(1)
     stops += [gevent.spawn(service.stop, 4) for _ in range(3)]
     gevent.joinall(stops)
@@ -624,7 +624,7 @@ def test_what_is_spawned_by_what_is_being_killed_is_refused(clock: VirtualClock)
         finally:
             try:
                 service.spawn(boom)
-            except Exception as error:
+            except SpragError as error:
                 refused.append(type(error).__name__)
 
     service = started(Plain())
@@ -634,7 +634,7 @@ def test_what_is_spawned_by_what_is_being_killed_is_refused(clock: VirtualClock)
     assert refused == ["NotRunning"]
 
 
-# -- errors while stopping -----------------------------------------------------------------------
+# -- errors while stopping -------------------------------------------------------------
 
 
 def test_one_failing_release_never_prevents_the_others(clock: VirtualClock, log: Any) -> None:
@@ -767,7 +767,7 @@ def test_the_report_can_be_read_by_people() -> None:
     assert repr(report.entries[0]).startswith("StopEntry(path='Plain', incarnation=1, ")
 
 
-# -- several stops, and from inside -------------------------------------------------------------------
+# -- several stops, and from inside ----------------------------------------------------
 
 
 def test_several_stops_at_once_join_one(clock: VirtualClock) -> None:
@@ -793,10 +793,10 @@ def test_a_later_stop_may_bring_the_deadline_nearer_but_not_push_it_away(
 
     service = started(Patient("p", journal, stop=1e6))
     clock.settle()
-    first = gevent.spawn(service.stop)
+    first: Any = gevent.spawn(service.stop)
     clock.advance(10)
-    second = gevent.spawn(service.stop, 5)
-    third = gevent.spawn(service.stop, 500)
+    second: Any = gevent.spawn(service.stop, 5)
+    third: Any = gevent.spawn(service.stop, 500)
     gevent.joinall([first, second, third])
     assert clock.now == pytest.approx(15.0, abs=LATE)
     assert first.get().killed == second.get().killed == third.get().killed == 1
@@ -809,9 +809,9 @@ def test_a_nearer_deadline_reaches_the_child_that_is_stopping(clock: VirtualCloc
     journal: list[str] = []
     root = started(Patient("root", journal, Patient("child", journal, stop=1e6)))
     clock.settle()
-    first = gevent.spawn(root.stop)
+    first: Any = gevent.spawn(root.stop)
     clock.advance(10)
-    second = gevent.spawn(root.stop, 5)
+    second: Any = gevent.spawn(root.stop, 5)
     gevent.joinall([first, second])
     assert clock.now == pytest.approx(15.0, abs=LATE)
     assert entries_of(first.get()) == [("root/child", "killed", "on_stop")]
@@ -966,7 +966,7 @@ def test_the_waiting_for_a_stop_may_be_given_up_but_not_the_stop(clock: VirtualC
     assert journal[-1] == "s clean1"
 
 
-# -- what a stop means --------------------------------------------------------------------------------
+# -- what a stop means -----------------------------------------------------------------
 
 
 def test_a_stopped_tree_can_be_started_again(clock: VirtualClock) -> None:

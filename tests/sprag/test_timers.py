@@ -132,7 +132,7 @@ def test_a_timer_counts_from_now_however_stale_the_loop_is(
     assert starts == [{"update": True}] * 2
 
 
-# -- never two at once -------------------------------------------------------------------
+# -- never two at once -----------------------------------------------------------------
 
 
 def test_two_ticks_never_overlap_and_missed_ones_become_one(
@@ -178,7 +178,7 @@ def test_a_tick_that_takes_exactly_its_period_misses_nothing(
     assert handle.missed == 0
 
 
-# -- jitter ---------------------------------------------------------------------------------
+# -- jitter ----------------------------------------------------------------------------
 
 
 def test_jitter_delays_each_tick_by_less_than_its_share(
@@ -204,7 +204,7 @@ def test_full_jitter_stays_on_the_grid(service: Service, clock: VirtualClock) ->
     assert all(later > earlier for earlier, later in zip(times.at, times.at[1:], strict=False))
 
 
-# -- once -------------------------------------------------------------------------------------
+# -- once ------------------------------------------------------------------------------
 
 
 def test_a_timeout_fires_once(service: Service, clock: VirtualClock) -> None:
@@ -226,7 +226,7 @@ def test_a_timeout_of_nothing_fires_in_the_next_turn(service: Service, clock: Vi
     assert times.at == [0.0]
 
 
-# -- cancelled ----------------------------------------------------------------------------------
+# -- cancelled -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["interval", "timeout"])
@@ -319,7 +319,7 @@ def test_a_crash_cancels_the_timers(clock: VirtualClock) -> None:
     root.stop()
 
 
-# -- crashes --------------------------------------------------------------------------------------
+# -- crashes ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["interval", "timeout"])
@@ -361,7 +361,7 @@ def test_a_crash_elsewhere_ends_a_tick_under_way(clock: VirtualClock) -> None:
     root.stop()
 
 
-# -- what it costs ----------------------------------------------------------------------------------
+# -- what it costs ---------------------------------------------------------------------
 
 
 def test_idle_timers_cost_no_greenlet(service: Service, clock: VirtualClock) -> None:
@@ -382,7 +382,7 @@ def test_ticks_that_do_not_block_share_a_greenlet(service: Service, clock: Virtu
     assert len(seen) == 1
 
 
-# -- wrong arguments ----------------------------------------------------------------------------------
+# -- wrong arguments -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seconds", [0, -1, math.nan])

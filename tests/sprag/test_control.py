@@ -1,0 +1,272 @@
+"""The control socket of a running app, asked as any client would: HTTP over a Unix socket."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+from contextlib import closing
+from http.client import HTTPConnection, HTTPResponse
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from processes import app, run, script
+
+from sprag._control import runtime_directory
+from sprag_cli._json import loads
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from processes import Process
+
+pytestmark = pytest.mark.slow
+
+SHOP = """
+class Mail(Service):
+    pass
+app = App(name="shop", providers={"mail": Mail()})
+"""
+
+
+class Connection(HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("app", timeout=20)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(20)
+        self.sock.connect(str(self._path))
+
+
+def ask(path: Path, method: str, target: str) -> tuple[HTTPResponse, bytes]:
+    with closing(Connection(path)) as connection:
+        connection.request(method, target)
+        response = connection.getresponse()
+        return response, response.read()
+
+
+def tree(path: Path) -> Any:
+    response, body = ask(path, "GET", "/v1/tree")
+    assert response.status == 200
+    return loads(body.decode())
+
+
+def stop(process: Process) -> int:
+    process.send(signal.SIGTERM)
+    return process.ends()
+
+
+def test_the_tree_is_served_to_this_user_only(tmp_path: Path) -> None:
+    app(tmp_path, SHOP)
+    with run(tmp_path) as process:
+        process.says('"event": "up"')
+        path = process.socket()
+        assert path.name == f"shop.{process.popen.pid}.sock"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+        response, body = ask(path, "GET", "/v1/tree")
+        assert response.status == 200
+        assert response.headers["Content-Type"] == "application/json"
+        node = json.loads(body)
+        assert (node["app"], node["pid"], node["schema"]) == ("shop", process.popen.pid, 1)
+        assert (node["name"], node["class"], node["state"]) == ("shop", "App", "running")
+        assert [child["path"] for child in node["children"]] == ["shop/mail"]
+
+        head, nothing = ask(path, "HEAD", "/v1/tree")
+        assert (head.status, nothing) == (200, b"")
+        assert int(head.headers["Content-Length"]) == pytest.approx(len(body), abs=8)
+
+        missing, body = ask(path, "GET", "/v2/tree")
+        assert missing.status == 404
+        assert json.loads(body) == {"error": "no '/v2/tree' here: there is GET /v1/tree"}
+
+        refused, body = ask(path, "POST", "/v1/tree")
+        assert (refused.status, refused.headers["Allow"]) == (405, "GET, HEAD")
+        assert json.loads(body) == {"error": "POST is not for /v1/tree: use GET"}
+
+        if (curl := shutil.which("curl")) is not None:
+            command = [curl, "-s", "--unix-socket", path, "http://app/v1/tree"]
+            seen = subprocess.run(command, capture_output=True, check=True, timeout=20)
+            assert json.loads(seen.stdout)["app"] == "shop"
+
+        assert stop(process) == 0
+        assert list(process.runtime.iterdir()) == []
+        assert [each for each in process.records() if each["level"] != "info"] == []
+
+
+def test_what_is_no_http_is_refused_quietly(tmp_path: Path) -> None:
+    app(tmp_path, SHOP)
+    with run(tmp_path) as process:
+        process.says('"event": "up"')
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            client.connect(str(process.socket()))
+            client.sendall(b"hello\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 400")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(process.socket()))  # and says nothing, as long as the app lives
+            assert tree(process.socket())["state"] == "running"
+            process.send(signal.SIGTERM)
+            assert process.ends(within=1) == 0
+        assert "Traceback" not in process.err
+
+
+def test_a_tree_a_thousand_deep_is_served(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        class Deep(Service):
+            def __init__(self, below):
+                self.below = below
+            def on_start(self):
+                if self.below:
+                    self.adopt(Deep(self.below - 1), name="d")
+        app = Deep(999)
+        """,
+    )
+    with run(tmp_path, "--log-level", "error", "--name", "deep") as process:
+        path = process.socket()
+        node = tree(path)
+        while node["state"] != "running":
+            node = tree(path)
+        depth = 1
+        while node["children"]:
+            (node,) = node["children"]
+            assert node["state"] == "running"
+            depth += 1
+        assert depth == 1000
+        assert stop(process) == 0
+        assert process.err == ""
+
+
+def test_a_big_tree_does_not_hold_the_services_while_it_is_served(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        class Ticks(Service):
+            def on_start(self):
+                self.longest, self.last = 0.0, time.monotonic()
+                self.interval(self.tick, 0.001)
+            def tick(self):
+                now = time.monotonic()
+                self.longest, self.last = max(self.longest, now - self.last), now
+            def on_stop(self):
+                say(self.longest)
+        class Many(Service):
+            def on_start(self):
+                for _ in range(20_000):
+                    self.adopt(Service(), name=str(_))
+        class Late(Ticks):
+            pass
+        app = App(providers={"many": Many(), "ticks": Late()})
+        """,
+    )
+    with run(tmp_path, "--log-level", "error") as process:
+        path = process.socket()
+        while tree(path)["state"] != "running":
+            pass
+        assert len(tree(path)["children"][0]["children"]) == 20_000
+        assert stop(process) == 0
+        assert float(process.out) < 0.35
+
+
+def test_it_answers_while_the_tree_starts_and_while_it_stops(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        class Slow(Service):
+            def on_start(self):
+                say("starting")
+                while not sys.modules.get("go"):
+                    gevent.sleep(0.01)
+            def on_stop(self):
+                say("stopping")
+                gevent.sleep(0.6)
+        class Go(Service):
+            def run(self):
+                gevent.sleep(0.6)
+                sys.modules["go"] = sys
+        app = App(name="shop", providers={"go": Go(), "slow": Slow()})
+        """,
+    )
+    with run(tmp_path) as process:
+        process.says("starting")
+        node = tree(process.socket())
+        assert node["state"] == "starting"
+        assert [child["state"] for child in node["children"]] == ["running", "starting"]
+        process.says('"event": "up"')
+        assert tree(process.socket())["state"] == "running"
+        process.send(signal.SIGTERM)
+        process.says("stopping\n")
+        node = tree(process.socket())
+        assert node["state"] == "stopping"
+        assert [child["state"] for child in node["children"]] == ["running", "stopping"]
+        assert process.ends() == 0
+
+
+def test_a_directory_that_others_can_read_is_not_used(tmp_path: Path) -> None:
+    app(tmp_path, SHOP)
+    (tmp_path / "run").mkdir(mode=0o755)
+    (tmp_path / "run").chmod(0o755)
+    with run(tmp_path) as process:
+        process.says('"event": "up"')
+        (warning,) = [each for each in process.records() if each["level"] == "warning"]
+        assert warning["event"].startswith("no control socket")
+        assert f"chmod 700 {tmp_path / 'run'}" in warning["reason"]
+        assert list(process.runtime.iterdir()) == []
+        assert stop(process) == 0
+
+
+def test_a_path_too_long_for_a_socket_is_a_warning(tmp_path: Path) -> None:
+    app(tmp_path, SHOP)
+    with run(tmp_path, environ={"SPRAG_RUNTIME_DIR": str(tmp_path / ("x" * 120))}) as process:
+        process.says('"event": "up"')
+        process.says("AF_UNIX path too long")
+        assert stop(process) == 0
+
+
+def test_no_control_means_no_socket(tmp_path: Path) -> None:
+    app(tmp_path, SHOP)
+    with run(tmp_path, "--no-control") as process:
+        process.says('"event": "up"')
+        assert not process.runtime.exists()
+        assert stop(process) == 0
+
+
+def test_the_name_given_is_the_apps_name(tmp_path: Path) -> None:
+    app(tmp_path, SHOP)
+    with run(tmp_path, "--name", "my shop") as process:
+        process.says('"event": "up"')
+        assert process.socket().name == f"my-shop.{process.popen.pid}.sock"
+        assert tree(process.socket())["app"] == "my shop"
+        assert stop(process) == 0
+
+
+def test_app_run_without_patching_serves_it_too(tmp_path: Path) -> None:
+    with script(tmp_path, SHOP + "\nsys.exit(app.run())\n") as process:
+        path = process.socket()
+        while (node := tree(path))["state"] != "running":
+            pass
+        assert node["app"] == "shop"
+        assert stop(process) == 0
+        assert list(process.runtime.iterdir()) == []
+        assert process.err == ""
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"SPRAG_RUNTIME_DIR": "/a", "XDG_RUNTIME_DIR": "/b"}, "/a"),
+        ({"XDG_RUNTIME_DIR": "/b"}, "/b/sprag"),
+        ({"SPRAG_RUNTIME_DIR": "", "XDG_RUNTIME_DIR": ""}, None),
+    ],
+)
+def test_where_the_sockets_are(environ: dict[str, str], expected: str | None) -> None:
+    found = str(runtime_directory(environ))
+    assert found == expected or (expected is None and found.startswith("/tmp/sprag-"))
