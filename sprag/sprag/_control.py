@@ -25,7 +25,7 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 
 from sprag._json import SCHEMA, encode
-from sprag_supervisor import _clock
+from sprag_supervisor import _clock, snapshot
 from sprag_supervisor._node import name_of
 from sprag_supervisor._tree import logger
 
@@ -101,7 +101,7 @@ class ControlSocket:
         try:
             status, pieces = self._respond(method, path)
             body = _joined(pieces)
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged, and answered
             logger.exception("the control socket cannot answer", extra={"sprag": {"path": path}})
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             body = _error("see the app's log").encode()
@@ -123,7 +123,7 @@ class ControlSocket:
             return HTTPStatus.METHOD_NOT_ALLOWED, [error]
         root = self._root
         about = {"app": name_of(root), "pid": os.getpid(), "schema": SCHEMA}
-        return HTTPStatus.OK, encode(root.snapshot(), **about)
+        return HTTPStatus.OK, encode(snapshot(root, pause=_pause), **about)
 
 
 def _error(message: str) -> str:
@@ -137,9 +137,13 @@ def _joined(pieces: Iterable[str]) -> bytes:
     for piece in pieces:
         body.append(piece)
         if _clock.now() - held_since > _HOLD:
-            sleep(0)
+            _pause()
             held_since = _clock.now()
     return "".join(body).encode()
+
+
+def _pause() -> None:
+    sleep(0)
 
 
 def _make_private(directory: Path) -> None:

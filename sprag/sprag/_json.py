@@ -26,20 +26,27 @@ def to_json(root: Snapshot) -> dict[str, Any]:
     Durations are seconds, clock times ISO 8601 in UTC. ``next_try`` is in seconds from
     the time of the snapshot.
     """
-    top = _flat(root)
+    top = _whole(root)
     stack = [(root, top)]
     while stack:
         node, data = stack.pop()
-        data["children"] = [_flat(child) for child in node.children]
+        data["children"] = [_whole(child) for child in node.children]
         stack.extend(zip(node.children, data["children"], strict=True))
     return top
 
 
 def encode(root: Snapshot, **extra: object) -> Iterator[str]:
     """Yield the JSON text of the tree of *root* piece by piece, *extra* keys added to the root."""
-    yield json.dumps({**extra, **_flat(root)})[:-1]
+    policies: dict[int, str] = {}  # few objects, in a tree of any size, and kept by it
+
+    def opened(node: Snapshot, **more: object) -> str:
+        policy = policies.get(id(node.policy))
+        if policy is None:
+            policy = policies[id(node.policy)] = json.dumps(_policy(node.policy))
+        return f'{json.dumps({**more, **_flat(node)})[:-1]}, "policy": {policy}, "children": ['
+
+    yield opened(root, **extra)
     stack = [iter(root.children)]
-    yield ', "children": ['
     between = ""
     while stack:
         child = next(stack[-1], None)
@@ -48,9 +55,13 @@ def encode(root: Snapshot, **extra: object) -> Iterator[str]:
             yield "]}"
             between = ", "
         else:
-            yield f'{between}{json.dumps(_flat(child))[:-1]}, "children": ['
+            yield between + opened(child)
             stack.append(iter(child.children))
             between = ""
+
+
+def _whole(node: Snapshot) -> dict[str, Any]:
+    return {**_flat(node), "policy": _policy(node.policy)}
 
 
 def _flat(node: Snapshot) -> dict[str, Any]:
@@ -65,7 +76,6 @@ def _flat(node: Snapshot) -> dict[str, Any]:
         "uptime": _rounded(node.uptime),
         "started_at": iso(node.started_at),
         "ended_at": iso(node.ended_at),
-        "policy": _policy(node.policy),
         "owned": node.owned._asdict(),
         "last_failure": _failure(node.last_failure),
         "next_try": _rounded(node.next_try),

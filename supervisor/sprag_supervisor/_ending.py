@@ -178,8 +178,7 @@ class Ending:
         """Run a hook or clean-up in a pooled greenlet, killing it at the limit."""
         node = self.node
         assert node._tree_ is not None
-        context = context_of(node)
-        call = Call(lambda: context.run(fn))
+        call = Call(lambda: self._inside(fn))
         began = _clock.now()
         limit = self.limit(began)
         # Without a limit there is no timer; beyond it, the body runs until it first blocks.
@@ -196,6 +195,10 @@ class Ending:
         if call.error is not None:
             self._step_raised(step, call)
         self.own_left -= _clock.now() - began
+
+    def _inside(self, fn: Callable[[], object]) -> None:
+        """Run *fn* as the service's code; in a frame that knows the service, for the watchdog."""
+        context_of(self.node).run(fn)
 
     def _step_raised(self, step: str, call: Call) -> None:
         error = call.error

@@ -77,10 +77,13 @@ def settle(
         leave_pool(tree.pool)
     elif to is State.RESTARTING:
         post(parent, ChildExit(node, node._incarnation_, reason, failure, retries))
-    elif not on_purpose and (
-        action == "escalate" or (had_started and _may_shut_down(parent, node))
-    ):
-        post(parent, ChildExit(node, node._incarnation_, reason, failure))
+    elif not on_purpose:
+        counts = had_started and _may_shut_down(parent, node)
+        if counts or action == "escalate":
+            post(parent, ChildExit(node, node._incarnation_, reason, failure))
+        # Until its parent has heard, it keeps its place: a group restart may cover it, and then
+        # its end shuts nothing down (otp-rules 29, 66).
+        leaves = leaves and not counts
     if leaves:
         detach(node)
     wake_waiters(node)
@@ -106,7 +109,7 @@ def _may_shut_down(parent: Node, node: Node) -> bool:
     return (
         node._policy_.significant
         and parent._policy_.auto_shutdown != "never"
-        and parent._state_ is State.RUNNING
+        and is_active(parent)
     )
 
 

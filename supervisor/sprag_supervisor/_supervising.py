@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from gevent import sleep
@@ -25,7 +26,7 @@ from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, is_active, name_of, path_of
 from sprag_supervisor._pool import Parking
 from sprag_supervisor._settling import cancel_retry, detach
-from sprag_supervisor._starting import start
+from sprag_supervisor._starting import Starting, start
 from sprag_supervisor._states import DOWN, State
 from sprag_supervisor._supervision import (
     BackoffOver,
@@ -97,7 +98,7 @@ def adopt(
     if not turn.take():
         raise WouldDeadlock(path_of(parent), "adopt a child")
     try:
-        if not is_active(parent) or parent._supervision_ is not supervision:
+        if not _accepts(parent, supervision):
             raise not_active(parent, "adopt a child")
         _attach(parent, supervision, child, name)
         child._given_ = (own, dict(policy)) if policy else None
@@ -132,7 +133,7 @@ def _attach(parent: Node, supervision: Supervision, child: Node, name: str | Non
         children = parent._children_ = {}
     if name is None:
         name = supervision.free_name(wanted_name(child), children)
-    elif (other := children.get(name)) is not None:
+    elif (other := children.get(name)) is not None and not _leave_if_over(parent, other):
         if is_active(other):
             raise AlreadyStarted(path_of(other))
         raise AlreadyPresent(path_of(other), other._state_.value)
@@ -197,9 +198,9 @@ def start_again(node: Node) -> None:
     if not supervision.turn.take():
         raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")
     try:
-        if not is_active(parent) or node._parent_ is not parent:
-            raise not_active(parent, f"start {name_of(node)}")
         _wait_for_ending(node)
+        if not _accepts(parent, supervision) or node._parent_ is not parent:
+            raise not_active(parent, f"start {name_of(node)}")
         if node._state_ is State.RESTARTING:
             raise ChildRestarting(path_of(node))
         if node._state_ not in DOWN:
@@ -207,6 +208,16 @@ def start_again(node: Node) -> None:
         start(node)
     finally:
         supervision.turn.give()
+
+
+def _accepts(parent: Node, supervision: Supervision) -> bool:
+    """Whether the holder of the turn may start children: not if the parent has ended meanwhile.
+
+    Nor while its own `on_start` is being called off: they would be stopped at once.
+    """
+    operation = parent._op_
+    called_off = isinstance(operation, Starting) and operation.aborted is not None
+    return is_active(parent) and parent._supervision_ is supervision and not called_off
 
 
 def _wait_for_ending(node: Node) -> None:
@@ -245,12 +256,13 @@ def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver)
     child = item.child
     if node._supervision_ is not supervision or node._state_ is not State.RUNNING:
         return
-    if isinstance(item, ChildExit) and _ends_supervisor(node, item):
+    if isinstance(item, ChildExit) and _ends_supervisor(node, supervision, item):
         _write_down(node, item, "shut_down")
         _end_by_itself(node)
         return
     if child._incarnation_ != item.incarnation:
         return  # of an older incarnation
+    _leave_if_over(node, child)
     if isinstance(item, ChildExit) and item.failure is not None and _is_escalated(item.failure):
         _write_down(node, item, "escalate")
         error = Escalated(path_of(node), name_of(child), _root_of(item.failure))
@@ -305,15 +317,16 @@ def _write_down(
     )
 
 
-def _ends_supervisor(node: Node, item: ChildExit) -> bool:
+def _ends_supervisor(node: Node, supervision: Supervision, item: ChildExit) -> bool:
     """Whether the end of a significant child ends the supervisor (otp-rules 63-66)."""
     child = item.child
     if not child._policy_.significant or child._incarnation_ != item.incarnation:
         return False
     if child._state_ in (State.RESTARTING, State.RUNNING):
         return False
+    unheard = {each.child for each in supervision.inbox if isinstance(each, ChildExit)}
     others = (
-        _has_not_ended(each)
+        each in unheard or _has_not_ended(each)
         for each in (node._children_ or {}).values()
         if each is not child and each._policy_.significant
     )
@@ -399,7 +412,11 @@ def _depends(node: Node, others: Collection[Node]) -> bool:
 
 
 def _stop_group(node: Node, group: Sequence[Node], failed: Node) -> None:
-    """Stop those who are restarted with *failed*, last first."""
+    """Stop those who are restarted with *failed*, last first.
+
+    Ends of theirs that the supervisor has not heard of are of the past: they neither count nor
+    shut it down (otp-rules 14, 66).
+    """
     parking = Parking()
     for sibling in reversed(group):
         if sibling is failed or sibling._parent_ is not node:
@@ -412,6 +429,25 @@ def _stop_group(node: Node, group: Sequence[Node], failed: Node) -> None:
             operation.join(parking)
         if sibling._state_ is State.RESTARTING:
             cancel_retry(sibling)
+        _leave_if_over(node, sibling)
+    supervision = node._supervision_
+    if supervision is not None and supervision.inbox:
+        past = frozenset(group) - {failed}
+        supervision.inbox = deque(each for each in supervision.inbox if not _is_past(each, past))
+
+
+def _is_past(item: ChildExit | BackoffOver, children: Collection[Node]) -> bool:
+    failure = item.failure if isinstance(item, ChildExit) else None
+    return item.child in children and not (failure is not None and _is_escalated(failure))
+
+
+def _leave_if_over(node: Node, child: Node) -> bool:
+    """Take a temporary child out of the tree that has kept its place until it was heard of."""
+    is_over = child._state_ in (State.FINISHED, State.FAILED)
+    leaves = is_over and child._policy_.restart == "temporary" and child._parent_ is node
+    if leaves:
+        detach(child)
+    return leaves
 
 
 def _restart(

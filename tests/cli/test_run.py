@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+
 from processes import app
 from processes import run as run_process
-
 from sprag import SpragError
 from sprag_cli._exit import CommandError, RunExit
 from sprag_cli._load import NotAService

@@ -9,8 +9,8 @@ from signal import SIGINT, SIGTERM
 from typing import TYPE_CHECKING
 
 import pytest
-from processes import app, run, script
 
+from processes import app, run, script
 from sprag_cli._exit import RunExit
 
 if TYPE_CHECKING:
@@ -577,7 +577,12 @@ def test_app_run_refuses_what_it_cannot_run(tmp_path: Path) -> None:
         """
     with script(tmp_path, source) as process:
         assert process.ends() == 0, process.err
-        assert process.out.splitlines() == ["ValueError True", "AlreadyStarted", "running", "BadValue"]
+        assert process.out.splitlines() == [
+            "ValueError True",
+            "AlreadyStarted",
+            "running",
+            "BadValue",
+        ]
 
 
 def test_an_embedded_tree_leaves_the_process_alone(tmp_path: Path) -> None:

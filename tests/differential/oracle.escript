@@ -250,7 +250,7 @@ failed(ignore, _) -> word(ignore).
 
 state_of(restarting) -> word(restarting);
 state_of(undefined) -> word(undefined);
-state_of(Pid) -> case is_process_alive(Pid) of true -> word(running); false -> word(dead) end.
+state_of(Pid) when is_pid(Pid) -> word(running).
 
 %% -- supervisors and workers ---------------------------------------------------------------
 

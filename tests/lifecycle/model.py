@@ -76,6 +76,10 @@ class Node:
     def is_active(self) -> bool:
         return self.state in ("starting", "running")
 
+    def accepts(self, turn: list[object]) -> bool:
+        """Whether who holds *turn* may start children."""
+        return self.is_active() and self.turn is turn and not self.is_aborted()
+
     def is_busy(self) -> bool:
         return self.state in ("starting", "stopping")
 
@@ -178,12 +182,10 @@ class World:
             raise Refused(why)
 
     def adopt(self, parent: Node, child: Node, *, inside: bool = False) -> Activity:
-        if not parent.is_active():
-            raise Refused("NotRunning")
         turn = parent.turn
         yield from self.hold(turn, parent.is_aborted if inside else str)
         try:
-            if not parent.is_active() or parent.turn is not turn:
+            if not parent.accepts(turn):
                 raise Refused("NotRunning")
             child.parent, parent.children[child.spec.name] = parent, child
             try:
@@ -199,9 +201,9 @@ class World:
         turn = parent.turn if parent else []
         yield from self.hold(turn)
         try:
-            if parent and parent.is_active() and node.parent is parent:
+            if parent:
                 yield from self.wait_for(lambda: not node.is_busy())
-            if node.parent is not parent or (parent and not parent.is_active()):
+            if node.parent is not parent or (parent and not parent.accepts(turn)):
                 raise Refused("NotRunning")
             if node.state == "restarting":
                 raise Refused("ChildRestarting")

@@ -44,9 +44,7 @@ def cells(table: str) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(("reason", "restart", "after"), cells(AFTER))
-def test_what_becomes_of_a_child_that_ended(
-    reason: str, restart: Restart, after: str
-) -> None:
+def test_what_becomes_of_a_child_that_ended(reason: str, restart: Restart, after: str) -> None:
     assert after_exit(restart, Reason(reason)) is After(after)
 
 

@@ -79,9 +79,7 @@ def test_a_deep_tree_starts_from_the_top_and_stops_from_the_bottom(
     assert (report.clean, report.entries) == (DEPTH, ())
 
 
-def test_a_deep_tree_has_its_picture_taken(
-    clock: VirtualClock, log: list[tuple[str, int]]
-) -> None:
+def test_a_deep_tree_has_its_picture_taken(clock: VirtualClock, log: list[tuple[str, int]]) -> None:
     top = Link(DEPTH, log)
     top.start()
     seen = list(pictures(top.snapshot()))

@@ -88,7 +88,6 @@ def test_a_start_by_hand_during_the_backoff_is_refused(
     clock: VirtualClock, journal: Journal
 ) -> None:
 
-
     a = Scripted("a", journal, backoff=ONE_SECOND)
     with Supervisor(children=[a]):
         crash(a)
@@ -172,9 +171,7 @@ def test_a_crash_during_a_stop_is_reported_and_not_restarted(
         report = stopping.get()
         assert states(top) == {"a": "stopped"}
         assert (report.clean, report.errors) == (0, 1)
-        assert [(entry.path, entry.step) for entry in report.entries] == [
-            ("Supervisor/a", "test")
-        ]
+        assert [(entry.path, entry.step) for entry in report.entries] == [("Supervisor/a", "test")]
         assert errors(caplog) == ["service raised while stopping"]
         assert restarts(top) == {"a": 0}
 
@@ -193,9 +190,7 @@ def test_a_stop_during_the_end_after_a_crash_keeps_the_child_down(
         assert journal.take() == ["start a", "stop a"]
 
 
-def test_a_second_crash_of_the_same_life_is_one_end(
-    clock: VirtualClock, journal: Journal
-) -> None:
+def test_a_second_crash_of_the_same_life_is_one_end(clock: VirtualClock, journal: Journal) -> None:
     a = Scripted("a", journal, stop_takes=1.0)
     with Supervisor(children=[a], max_restarts=1) as top:
         crash(a)
@@ -337,9 +332,7 @@ def test_a_stop_during_the_start_aborts_it_and_the_starter_hears_of_it(
     assert state_of(a) == "stopped"
     with pytest.raises(StartFailed) as caught:
         starting.get()
-    assert str(caught.value) == (
-        "a failed to start: on_start was aborted: it was asked to stop"
-    )
+    assert str(caught.value) == ("a failed to start: on_start was aborted: it was asked to stop")
     assert isinstance(caught.value.__cause__, StartAborted)
 
 
@@ -953,9 +946,7 @@ def test_a_change_from_a_hook_that_its_supervisor_waits_for_would_deadlock(
 def test_a_change_from_the_first_start_of_a_child_would_deadlock(
     clock: VirtualClock, journal: Journal
 ) -> None:
-    a = Scripted(
-        "a", journal, in_on_start=lambda _service: top.adopt(Scripted("sibling", journal))
-    )
+    a = Scripted("a", journal, in_on_start=lambda _service: top.adopt(Scripted("sibling", journal)))
     top = Supervisor(children=[a], name="top")
     with pytest.raises(StartFailed, match="WouldDeadlock: cannot adopt a child: top is waiting"):
         top.start()

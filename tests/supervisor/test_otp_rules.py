@@ -270,9 +270,7 @@ def test_rule_12_the_crashes_of_different_children_add_up(
     assert top.snapshot().state is State.FAILED
 
 
-def test_rule_12_each_supervisor_counts_for_itself(
-    clock: VirtualClock, journal: Journal
-) -> None:
+def test_rule_12_each_supervisor_counts_for_itself(clock: VirtualClock, journal: Journal) -> None:
     a, b = family("ab", journal)
     inner = Supervisor(children=[b], name="inner", max_restarts=1)
     with Supervisor(children=[a, inner], max_restarts=1) as top:
@@ -282,9 +280,7 @@ def test_rule_12_each_supervisor_counts_for_itself(
         assert restarts(top) == {"a": 1, "inner": 0}
 
 
-def test_rule_13_a_group_restart_of_many_counts_one(
-    clock: VirtualClock, journal: Journal
-) -> None:
+def test_rule_13_a_group_restart_of_many_counts_one(clock: VirtualClock, journal: Journal) -> None:
     children = family("abcdefgh", journal)
     with Supervisor(children=children, strategy="one_for_all", max_restarts=2) as top:
         crash_and_settle(children[0], clock)
@@ -381,9 +377,7 @@ def test_rule_16_only_a_permanent_childs_clean_end_counts(
     top.stop()
 
 
-def test_rule_16_no_exit_of_a_temporary_child_counts(
-    clock: VirtualClock, journal: Journal
-) -> None:
+def test_rule_16_no_exit_of_a_temporary_child_counts(clock: VirtualClock, journal: Journal) -> None:
     with Supervisor(max_restarts=0) as top:
         for _ in range(3):
             child = top.start_child(Scripted("a", journal, restart="temporary"))
@@ -588,11 +582,30 @@ def end_stopped(service: Scripted) -> None:
     gevent.spawn(service.stop)
 
 
+def adopt_one(service: Scripted) -> None:
+    service.adopt(Idle("x", restart="transient", significant=True))
+
+
+def only_child(service: Service) -> Service:
+    (child,) = (service._children_ or {}).values()
+    assert isinstance(child, Service)
+    return child
+
+
+def end_shutdown(service: Scripted) -> None:
+    only_child(service).finish()
+
+
+def end_gave_up(service: Scripted) -> None:
+    crash(only_child(service))
+
 
 ENDS: dict[str, Callable[[Scripted], object]] = {
     "finished": end_finished,
     "crashed": end_crashed,
     "stopped": end_stopped,
+    "shutdown": end_shutdown,
+    "gave_up": end_gave_up,
 }
 
 # What becomes of the middle one of three, and whether its siblings are restarted with it.
@@ -600,12 +613,18 @@ AFTER = {
     ("permanent", "finished"): "running",
     ("permanent", "crashed"): "running",
     ("permanent", "stopped"): "stopped",
+    ("permanent", "shutdown"): "running",
+    ("permanent", "gave_up"): "running",
     ("transient", "finished"): "finished",
     ("transient", "crashed"): "running",
     ("transient", "stopped"): "stopped",
+    ("transient", "shutdown"): "finished",
+    ("transient", "gave_up"): "running",
     ("temporary", "finished"): None,
     ("temporary", "crashed"): None,
     ("temporary", "stopped"): None,
+    ("temporary", "shutdown"): None,
+    ("temporary", "gave_up"): None,
 }
 
 LINES = {
@@ -621,7 +640,14 @@ def test_rule_27_28_35_36_what_every_end_means_for_the_child_and_its_siblings(
     clock: VirtualClock, journal: Journal, strategy: str, restart: str, end: str
 ) -> None:
     a, c = family("ac", journal)
-    b = Scripted("b", journal, restart=restart)
+    b = Scripted(
+        "b",
+        journal,
+        restart=restart,
+        max_restarts=0,
+        auto_shutdown="any_significant",
+        in_on_start=adopt_one,
+    )
     after = AFTER[restart, end]
     with Supervisor(children=[a, b, c], strategy=strategy, max_restarts=1) as top:
         journal.take()
@@ -1249,9 +1275,7 @@ def test_rule_66_an_end_with_the_group_never_triggers(
 ) -> None:
     a = Scripted("a", journal)
     b, c = Significant("b", journal), Significant("c", journal, restart="temporary")
-    with Supervisor(
-        children=[a, b, c], auto_shutdown=auto_shutdown, strategy="one_for_all"
-    ) as top:
+    with Supervisor(children=[a, b, c], auto_shutdown=auto_shutdown, strategy="one_for_all") as top:
         crash_and_settle(a, clock)
         assert states(top) == {"a": "running", "b": "running"}
 
@@ -1302,9 +1326,7 @@ def test_rule_67_what_the_parent_does_with_a_supervisor_that_shut_down(
     clock: VirtualClock, journal: Journal, restart: str, expected: dict[str, str]
 ) -> None:
     a = Significant("a", journal)
-    inner = Supervisor(
-        children=[a], name="inner", restart=restart, auto_shutdown="any_significant"
-    )
+    inner = Supervisor(children=[a], name="inner", restart=restart, auto_shutdown="any_significant")
     with Supervisor(children=[inner]) as outer:
         a.finish()
         clock.settle()

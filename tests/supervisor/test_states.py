@@ -69,9 +69,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> set[tuple[State, State]]:
     return edges
 
 
-def test_a_few_lives_take_every_edge(
-    taken: set[tuple[State, State]], clock: VirtualClock
-) -> None:
+def test_a_few_lives_take_every_edge(taken: set[tuple[State, State]], clock: VirtualClock) -> None:
     journal = Journal()
     fine = Scripted("fine", journal, restart="transient")
     broken = Scripted("broken", journal)

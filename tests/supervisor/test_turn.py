@@ -89,9 +89,7 @@ def test_who_asks_while_a_turn_is_passed_on_comes_after_those_who_wait(
 
 
 @pytest.mark.parametrize("victim", [1, 2, 3])
-def test_who_is_killed_while_waiting_gives_up_the_place(
-    clock: VirtualClock, victim: int
-) -> None:
+def test_who_is_killed_while_waiting_gives_up_the_place(clock: VirtualClock, victim: int) -> None:
     turn: Turn = Turn()
     log: list[str] = []
     holders = [take_and_hold(turn, 1.0, log, name) for name in "abcd"]
@@ -163,9 +161,7 @@ def test_a_deadlock_is_seen_through_nested_hooks(pool: Pool) -> None:
     turn: Turn = Turn()
     answers: list[bool] = []
     assert turn.take()
-    in_pool(
-        pool, lambda: in_pool(pool, lambda: in_pool(pool, lambda: answers.append(turn.take())))
-    )
+    in_pool(pool, lambda: in_pool(pool, lambda: in_pool(pool, lambda: answers.append(turn.take()))))
     turn.give()
     assert answers == [False]
 
@@ -189,9 +185,7 @@ def test_a_hook_may_take_a_turn_that_nobody_who_waits_for_it_holds(
     assert clock.now == 1.0
 
 
-def test_two_who_hold_what_the_other_wants_would_deadlock(
-    pool: Pool, clock: VirtualClock
-) -> None:
+def test_two_who_hold_what_the_other_wants_would_deadlock(pool: Pool, clock: VirtualClock) -> None:
     left, right = Turn(), Turn()
     answers: dict[str, bool] = {}
 

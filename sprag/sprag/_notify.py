@@ -1,0 +1,65 @@
+"""Tell systemd how the app is doing, when it asks to be told (sd_notify).
+
+systemd sets ``NOTIFY_SOCKET`` for a unit of ``Type=notify`` and ``WATCHDOG_USEC`` for one
+with ``WatchdogSec=``. Without the first nothing is sent. A message that cannot be
+delivered is dropped: the manager's trouble must not become the app's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Notifier:
+    """Sends datagrams to the service manager; does nothing where there is none.
+
+    Attributes:
+        watchdog_seconds: How often a sign of life is due: half of what the manager
+            allows; None when it watches nothing, or another process.
+    """
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        address = environ.get("NOTIFY_SOCKET", "")
+        # An @ stands for the zero byte of Linux's abstract namespace.
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self.watchdog_seconds = _watchdog_seconds(environ) if address else None
+
+    def ready(self) -> None:
+        """Say that the tree is up."""
+        self._send("READY=1")
+
+    def stopping(self) -> None:
+        """Say that the stop has begun."""
+        self._send("STOPPING=1")
+
+    def alive(self) -> None:
+        """Give the sign of life that ``WatchdogSec=`` asks for."""
+        self._send("WATCHDOG=1")
+
+    def status(self, text: str) -> None:
+        """Show *text* in ``systemctl status``; one line."""
+        self._send("STATUS=" + " ".join(text.splitlines()))
+
+    def _send(self, message: str) -> None:
+        if not self._address:
+            return
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
+        ):
+            sender.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            sender.sendto(message.encode(), self._address)
+
+
+def _watchdog_seconds(environ: Mapping[str, str]) -> float | None:
+    allowed = environ.get("WATCHDOG_USEC", "")
+    meant_for = environ.get("WATCHDOG_PID", str(os.getpid()))
+    if not allowed.isdigit() or meant_for != str(os.getpid()):
+        return None
+    return int(allowed) / 1e6 / 2 or None

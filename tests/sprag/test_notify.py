@@ -1,0 +1,59 @@
+"""What systemd is told."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sprag._notify import Notifier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[socket.socket, str]]:
+    """Return the manager's socket and what stands in NOTIFY_SOCKET."""
+    address = str(tmp_path / "notify") if request.param == "path" else f"@sprag-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind("\0" + address[1:] if address[0] == "@" else address)
+        receiver.settimeout(5)
+        yield receiver, address
+
+
+def test_every_message_is_one_datagram(manager: tuple[socket.socket, str]) -> None:
+    receiver, address = manager
+    notifier = Notifier({"NOTIFY_SOCKET": address})
+    notifier.ready()
+    notifier.status("12 services\nrunning")
+    notifier.alive()
+    notifier.stopping()
+    received = [receiver.recv(1000).decode() for _ in range(4)]
+    assert received == ["READY=1", "STATUS=12 services running", "WATCHDOG=1", "STOPPING=1"]
+
+
+def test_nobody_is_told_where_nobody_asks(tmp_path: Path) -> None:
+    Notifier({}).ready()
+    Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready()
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({"WATCHDOG_USEC": "3000000"}, 1.5),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())}, 1.5),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({}, None),
+    ],
+)
+def test_the_watchdog_is_fed_twice_as_often_as_asked(
+    environ: dict[str, str], seconds: float | None
+) -> None:
+    assert Notifier({"NOTIFY_SOCKET": "/x", **environ}).watchdog_seconds == seconds
+    assert Notifier(environ).watchdog_seconds is None
