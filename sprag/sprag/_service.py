@@ -28,6 +28,7 @@ from sprag_supervisor._history import History
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._node import current, is_active, is_within, path_of, settled
 from sprag_supervisor._pool import Parking
+from sprag_supervisor._readiness import not_ready
 from sprag_supervisor.exceptions import BadValue, UnknownService
 
 if TYPE_CHECKING:
@@ -406,6 +407,14 @@ class Service(Node):
     def snapshot(self) -> Snapshot:
         """Return a frozen picture of this service and everything below it, at any time."""
         return snapshot(self)
+
+    def not_ready(self) -> dict[str, State]:
+        """Return path and state of everything here and below that does not run but should.
+
+        Empty when all is well. Stopped on purpose, ignored and finished are well; new,
+        starting, restarting, stopping and failed are not.
+        """
+        return dict(not_ready(self))
 
     @property
     def log(self) -> BoundLogger:

@@ -198,9 +198,12 @@ def start_again(node: Node) -> None:
     if not supervision.turn.take():
         raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")
     try:
-        _wait_for_ending(node)
-        if not _accepts(parent, supervision) or node._parent_ is not parent:
-            raise not_active(parent, f"start {name_of(node)}")
+        while True:
+            if not _accepts(parent, supervision) or node._parent_ is not parent:
+                raise not_active(parent, f"start {name_of(node)}")
+            if node._op_ is None:
+                break
+            node._op_.join(Parking())
         if node._state_ is State.RESTARTING:
             raise ChildRestarting(path_of(node))
         if node._state_ not in DOWN:
@@ -218,12 +221,6 @@ def _accepts(parent: Node, supervision: Supervision) -> bool:
     operation = parent._op_
     called_off = isinstance(operation, Starting) and operation.aborted is not None
     return is_active(parent) and parent._supervision_ is supervision and not called_off
-
-
-def _wait_for_ending(node: Node) -> None:
-    operation = node._op_
-    if operation is not None:
-        operation.join(Parking())
 
 
 # -- the inbox -----------------------------------------------------------------------

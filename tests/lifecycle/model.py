@@ -106,7 +106,7 @@ class World:
     def __init__(self) -> None:
         self.now = 0.0
         self.waiting: list[tuple[Activity, Callable[[], bool], Callable[[], float]]] = []
-        self.log: list[tuple[str, str]] = []
+        self.log: dict[str, list[str]] = {}  # what the children of each parent did, in order
         self.faults: dict[str, list[str]] = {}  # what the next starts of a service do
 
     # -- activities -------------------------------------------------------------------
@@ -146,6 +146,10 @@ class World:
             turn.remove(me)
             raise Refused("aborted")
 
+    def note(self, node: Node, what: str) -> None:
+        parent = node.parent.spec.name if node.parent else ""
+        self.log.setdefault(parent, []).append(f"{what} {node.spec.name}")
+
     # -- starting ---------------------------------------------------------------------
 
     def start(self, node: Node, *, again: bool = False) -> Activity:
@@ -153,7 +157,7 @@ class World:
         name, why = node.spec.name, ""
         node.end_life()
         node.state, node.incarnation = "starting", node.incarnation + 1
-        self.log.append(("on_start", name))
+        self.note(node, "on_start")
         try:
             for spec in node.spec.children:  # 1
                 child = node.kept.get(spec.name) or Node(spec)
@@ -171,7 +175,7 @@ class World:
             why = {"ignore": "ignored"}.get(self.faults[name].pop(0), f"start_failed {name}")
         if not why:
             node.state, node.since = "running", self.now
-            self.log.append(("restarted" if again else "started", name))
+            self.note(node, "restarted" if again else "started")
             if node.finishes:
                 self.go(self.end(node, "finished"))
             self.attend(node)
@@ -201,10 +205,12 @@ class World:
         turn = parent.turn if parent else []
         yield from self.hold(turn)
         try:
-            if parent:
+            while True:
+                if node.parent is not parent or (parent and not parent.accepts(turn)):
+                    raise Refused("NotRunning")
+                if not parent or not node.is_busy():
+                    break
                 yield from self.wait_for(lambda: not node.is_busy())
-            if node.parent is not parent or (parent and not parent.accepts(turn)):
-                raise Refused("NotRunning")
             if node.state == "restarting":
                 raise Refused("ChildRestarting")
             if node.is_active() or node.is_busy():
@@ -227,7 +233,7 @@ class World:
             yield from self.down(child)
             child.leave()  # 24
         if started and not spec.is_brutal and spec.stop_takes is not None:  # 45
-            self.log.append(("on_stop", spec.name))
+            self.note(node, "on_stop")
             left -= yield from self.step(node, spec.stop_takes, left)
         if spec.is_stubborn:
             yield from self.step(node, inf, left)
@@ -245,7 +251,7 @@ class World:
         spec, parent = node.spec, node.parent
         if spec.backoff and self.now - node.since >= spec.backoff[2]:
             node.in_a_row = 0
-        self.log.append((reason, spec.name))
+        self.note(node, reason)
         if node.on_purpose:  # whatever it died of
             reason = "stopped"
         node.end_life()

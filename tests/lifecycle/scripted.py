@@ -10,6 +10,7 @@ import gevent
 from gevent import GreenletExit
 
 from sprag import Backoff, Ignore, Lifecycle, Service, State
+from sprag_supervisor._node import path_of
 from sprag_supervisor._states import DOWN
 
 if TYPE_CHECKING:
@@ -22,18 +23,35 @@ class Stage:
     """What all services of one tree share: the diary, and what is to go wrong next."""
 
     def __init__(self) -> None:
-        self.log: list[tuple[str, str]] = []
+        self.log: dict[str, list[str]] = {}  # as in the model
+        self.alive: set[str] = set()
         self.events: list[Lifecycle] = []
         self.faults: dict[str, list[str]] = {}
         self.violations: list[str] = []
         self.stubborn: list[gevent.Greenlet[..., Any]] = []
         self.is_over = False
 
+    def note(self, path: str, what: str) -> None:
+        above, _, name = path.rpartition("/")
+        self.log.setdefault(above.rpartition("/")[2], []).append(f"{what} {name}")
+
     def observe(self, record: Lifecycle) -> None:
         self.events.append(record)
-        name = record.path.rpartition("/")[2]
-        word = record.event if record.reason is None else record.reason
-        self.log.append((word, name))
+        path = record.path
+        self.note(path, record.event if record.reason is None else record.reason)
+        if record.reason is None:
+            self.check(path not in self.alive, f"{path} was started twice")
+            self.alive.add(path)
+        else:
+            never_came_up = record.reason in ("stopped", "ignored", "start_failed")
+            self.check(path in self.alive or never_came_up, f"{path} ended twice")
+            self.alive.discard(path)
+            left = [each for each in self.alive if each.startswith(f"{path}/")]
+            self.check(not left, f"{path} ended before {left}")
+
+    def check(self, holds: bool, what: str) -> None:
+        if not holds:
+            self.violations.append(what)
 
 
 class Scripted(Service):
@@ -47,7 +65,7 @@ class Scripted(Service):
 
     def on_start(self) -> None:
         spec, stage = self.spec, self.stage
-        stage.log.append(("on_start", spec.name))
+        stage.note(path_of(self), "on_start")
         self.listen(f"crash {spec.name}", self.fail)
         self.interval(self.beat, HEARTBEAT)
         if spec.is_stubborn:
@@ -79,7 +97,7 @@ class Scripted(Service):
 
 class WithStop(Scripted):
     def on_stop(self) -> None:
-        self.stage.log.append(("on_stop", self.spec.name))
+        self.stage.note(path_of(self), "on_stop")
         self.beat()
         gevent.sleep(self.spec.stop_takes or 0)
         if self.spec.stop_raises:
