@@ -63,6 +63,7 @@ class Process:
         self._texts = {"out": "", "err": ""}
         self._seen = 0
         self._master: int | None = None
+        slave = -1
         if terminal:
             self._master, slave = pty.openpty()
             options |= {"stdin": slave, "stdout": slave, "stderr": slave}

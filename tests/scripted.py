@@ -21,8 +21,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import gevent
 from gevent import GreenletExit, sleep
 
 from sprag import Ignore, Service
@@ -199,6 +200,11 @@ class Idle(Service):
     def __init__(self, name: str, **policy: Any) -> None:
         self.name = name
         self._policy_ = self._policy_.with_(policy)
+
+
+def spawn(function: Callable[..., object], *args: object) -> Any:
+    """Run *function* in a greenlet of nobody's; gevent's own types are only partly known."""
+    return cast("Any", gevent.spawn(function, *args))
 
 
 def crash(service: Node, error: BaseException | None = None) -> None:

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from gevent import Greenlet
 from gevent.util import format_run_info
@@ -166,8 +166,11 @@ class _Host:
         return self._signals.received is not None
 
     def _in_background(self, fn: Callable[[], object]) -> Greenlet[[], Any]:
-        greenlet = Greenlet.spawn(fn)
-        greenlet.rawlink(lambda _: self._parking.poke())
+        def done(_greenlet: object) -> None:
+            self._parking.poke()
+
+        greenlet = cast("Greenlet[[], Any]", Greenlet.spawn(fn))
+        greenlet.rawlink(done)
         return greenlet
 
     def _wait(self, over: Callable[[], bool], until: float | None = None) -> None:
@@ -214,8 +217,10 @@ class _Host:
         self._is_over_budget = _clock.now() > deadline + _TOLERANCE
         if not stopping.ready():
             # A bug of sprag, most likely: what it waits for is in the stacks.
-            stacks = "\n".join(format_run_info(thread_stacks=False))
-            _tell(logging.ERROR, "out of time", waiting_for=self._awaited(), stack=stacks)
+            stacks: Any = format_run_info(thread_stacks=False)  # type: ignore[func-returns-value]
+            _tell(
+                logging.ERROR, "out of time", waiting_for=self._awaited(), stack="\n".join(stacks)
+            )
         elif self._stop_error is not None:
             raise self._stop_error
 
@@ -369,7 +374,7 @@ def _left(deadline: float) -> float | None:
 def _still_running() -> str:
     """Say what keeps the interpreter alive after the tree has ended. From any thread."""
     # threading.enumerate() takes a lock, which gevent may have patched.
-    threads: dict[object, threading.Thread] = threading._active  # type: ignore[attr-defined]
+    threads: dict[object, threading.Thread] = vars(threading)["_active"]
     names = [
         each.name
         for each in tuple(threads.values())

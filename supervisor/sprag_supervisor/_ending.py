@@ -506,8 +506,10 @@ def request_exit(node: Node, error: SystemExit) -> None:
         return
     if tree.exit_code is None:
         tree.exit_code = _code_of(error)
-        said = {} if isinstance(error.code, int | None) else {"message": str(error.code)}
-        say(logging.WARNING, node, "service asked the app to exit", code=tree.exit_code, **said)
+        fields: dict[str, Any] = {"code": tree.exit_code}
+        if not isinstance(error.code, int | None):
+            fields["message"] = str(error.code)
+        say(logging.WARNING, node, "service asked the app to exit", **fields)
     stop(tree.root, _clock.now() + tree.exit_seconds)
 
 

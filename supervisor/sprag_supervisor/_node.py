@@ -176,9 +176,15 @@ def lineage(node: Node) -> Iterator[Node]:
         above = above._parent_
 
 
+def wanted_name(node: Node) -> str:
+    """Return the name a node asks for: its attribute `name` if it has one, else its class's."""
+    name = getattr(node, "name", None)
+    return name if isinstance(name, str) and name and "/" not in name else type(node).__name__
+
+
 def name_of(node: Node) -> str:
     """Return the node's name in its tree, or the name it would have."""
-    return node._name_ or type(node).__name__
+    return node._name_ or wanted_name(node)
 
 
 def path_of(node: Node) -> str:

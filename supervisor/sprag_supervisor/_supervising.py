@@ -23,7 +23,7 @@ from sprag_supervisor._failure import remember
 from sprag_supervisor._history import History
 from sprag_supervisor._ledger import Ruling
 from sprag_supervisor._log import say
-from sprag_supervisor._node import Node, is_active, name_of, path_of
+from sprag_supervisor._node import Node, is_active, name_of, path_of, wanted_name
 from sprag_supervisor._pool import Parking
 from sprag_supervisor._settling import cancel_retry, detach
 from sprag_supervisor._starting import Starting, start
@@ -143,12 +143,6 @@ def _attach(parent: Node, supervision: Supervision, child: Node, name: str | Non
     tree = parent._tree_
     assert tree is not None
     child._joined_(tree)
-
-
-def wanted_name(node: Node) -> str:
-    """Return the name a node asks for: its attribute `name` if it has one, else its class's."""
-    name = getattr(node, "name", None)
-    return name if isinstance(name, str) and name and "/" not in name else type(node).__name__
 
 
 def not_active(node: Node, action: str) -> NotRunning:

@@ -275,8 +275,11 @@ def test_what_never_yields_cannot_prevent_the_end(tmp_path: Path, source: str) -
         assert list(process.runtime.iterdir()) == []
 
 
-@pytest.mark.parametrize("source", [CPU_BOUND, BLOCKED_IN_C], ids=["cpu", "c"])
-@pytest.mark.parametrize(("number", "code"), [(SIGTERM, 143), (SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("source", "number", "code"),
+    [(CPU_BOUND, SIGTERM, 143), (BLOCKED_IN_C, SIGINT, 130)],
+    ids=["cpu", "c"],
+)
 def test_the_second_signal_ends_what_never_yields(
     tmp_path: Path, source: str, number: int, code: int
 ) -> None:

@@ -86,9 +86,8 @@ class Stage:
             self.answers.append(answer)
             supervisor = service._parent_
             assert supervisor is not None
-            life = supervisor._incarnation_
             # It runs as soon as the loop is reached, before the supervisor's next try.
-            gevent.spawn(self._ask, start.meanwhile, supervisor, life, answer)
+            gevent.spawn(self._ask, start.meanwhile, supervisor, Line(supervisor), answer)
         if start.outcome == "ignore":
             raise Ignore
         if start.outcome == "exit":
@@ -96,14 +95,15 @@ class Stage:
         if start.outcome != "ok":
             raise Planned
 
-    def _ask(self, op: Op, supervisor: Node, life: int, answer: list[Any]) -> None:
-        # In line behind the start that goes on, as every call to OTP's supervisor is.
+    def _ask(self, op: Op, supervisor: Node, line: Line, answer: list[Any]) -> None:
+        while line.is_pending():
+            gevent.sleep(0)
         turn = supervision_of(supervisor).turn
         assert turn.take()
         holds = self.holds_for_stops and op.call == "terminate_child"
         if not holds:
             turn.give()
-        if supervisor._state_ is State.RUNNING and supervisor._incarnation_ == life:
+        if line.is_alive():
             answer[1] = call(self, op, supervisor)
         if holds:
             turn.give()
@@ -115,6 +115,33 @@ class Stage:
     def observe(self, record: Lifecycle) -> None:
         if record.event == "gave_up":
             self.gave_up.append(record.path.partition("/")[2])
+
+
+class Line:
+    """What a supervisor has in its queue: a call that comes now is answered after it, in OTP."""
+
+    def __init__(self, supervisor: Node) -> None:
+        self.supervisor = supervisor
+        self.life = supervisor._incarnation_
+        self.ahead = tuple(supervision_of(supervisor).inbox)
+
+    def is_alive(self) -> bool:
+        supervisor = self.supervisor
+        return supervisor._state_ is State.RUNNING and supervisor._incarnation_ == self.life
+
+    def is_pending(self) -> bool:
+        supervision = self.supervisor._supervision_
+        if not self.is_alive() or supervision is None:
+            return False
+        return any(
+            item in supervision.inbox
+            or (
+                item.child._parent_ is self.supervisor
+                and item.child._state_ is State.RESTARTING
+                and item.child._incarnation_ == item.incarnation
+            )
+            for item in self.ahead
+        )
 
 
 class Worker(Service):
@@ -275,7 +302,7 @@ class _Play:
         if op.call == "exit_root":
             return self.leave(self.root, op.exits[0][1])
         supervisor = find(self.root, op.at)
-        if supervisor is None or supervisor._state_ is not State.RUNNING:
+        if not isinstance(supervisor, Keeper | Pool) or supervisor._state_ is not State.RUNNING:
             return "gone"
         if op.call != "exits":
             return call(self.stage, op, supervisor)

@@ -89,7 +89,8 @@ class Node:
 
     def is_aborted(self) -> str:
         """Why its start is cut short, or that of the service in whose on_start it starts."""
-        return self.aborted_by or (self.parent.is_aborted() if self.parent else "")
+        above = self.parent if self.parent and self.parent.state == "starting" else None
+        return self.aborted_by or (above.is_aborted() if above else "")
 
     def limit(self) -> float:
         return min(self.deadline, self.parent.limit() if self.parent else inf)
@@ -167,6 +168,8 @@ class World:
             until = self.now + node.spec.start_takes
             if until > self.now and not node.is_aborted():
                 yield lambda: bool(node.is_aborted()), lambda: until
+            if node.turn:
+                yield lambda: True, lambda: inf  # whoever waited to adopt comes first
         except Refused as refusal:
             why = str(refusal)
         if node.is_aborted():

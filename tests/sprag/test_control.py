@@ -11,7 +11,7 @@ import subprocess
 import time
 from contextlib import closing
 from http.client import HTTPConnection, HTTPResponse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import gevent
 import pytest
@@ -94,7 +94,7 @@ def test_the_tree_is_served_to_this_user_only(tmp_path: Path) -> None:
         assert json.loads(body) == {"error": "POST is not for /v1/tree: use GET"}
 
         if (curl := shutil.which("curl")) is not None:
-            command = [curl, "-s", "--unix-socket", path, "http://app/v1/tree"]
+            command = [curl, "-s", "--unix-socket", str(path), "http://app/v1/tree"]
             seen = subprocess.run(command, capture_output=True, check=True, timeout=20)
             assert json.loads(seen.stdout)["app"] == "shop"
 
@@ -163,7 +163,7 @@ def test_an_answer_that_takes_long_lets_the_services_work() -> None:
                 pass
             yield "x"
 
-    worker = gevent.spawn(work)
+    worker = cast("gevent.Greenlet[[], None]", gevent.spawn(work))
     assert _joined(pieces()) == b"x" * 60
     worker.kill()
     assert len(turns) >= 5

@@ -125,7 +125,11 @@ def test_infinity_becomes_null(clock: VirtualClock) -> None:
     assert json.loads(text)["policy"]["max_seconds"] is None
 
 
-@pytest.mark.parametrize("convert", [to_json, lambda root: loads("".join(encode(root)))])
+def through_text(snapshot: Snapshot) -> Any:
+    return loads("".join(encode(snapshot)))
+
+
+@pytest.mark.parametrize("convert", [to_json, through_text])
 def test_no_depth_is_too_much(clock: VirtualClock, convert: Callable[[Snapshot], Any]) -> None:
     root = node = Idle()
     root.start()

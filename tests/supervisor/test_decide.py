@@ -89,7 +89,7 @@ def test_one_for_one_does_not_even_look_at_the_siblings() -> None:
     assert list(covered("one_for_one", siblings(), "b")) == ["b"]
 
 
-# -- the restart window ------------------------------------------------------------------
+# -- the restart window --------------------------------
 
 
 def allowed(times: list[float], max_restarts: int, max_seconds: float) -> list[bool]:
@@ -148,7 +148,7 @@ def test_the_limit_may_be_another_at_each_restart() -> None:
     assert window.add(1.5, 1, 0.1)
 
 
-# -- significant children ------------------------------------------------------------------
+# -- significant children --------------------------------
 
 BY_ITSELF = {"finished", "shutdown", "crashed", "start_failed", "gave_up"}
 CLEANLY = {"finished", "shutdown"}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import gevent
 import pytest
-from scripted import Crash, crash
 
+from scripted import Crash, crash, spawn
 from sprag import Service, StartFailed, State, StopReport
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def test_a_stop_while_a_deep_tree_starts_brings_all_of_it_down(
                 gevent.sleep(100.0)
 
     top = Slow(DEPTH, log)
-    starting = gevent.spawn(top.start)
+    starting = spawn(top.start)
     clock.advance(1.0)
     report: StopReport = top.stop()
     assert clock.now == 1.0

@@ -134,8 +134,10 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
     (
         WouldDeadlock("app", "adopt a child"),
         {"path": "app", "action": "adopt a child"},
-        "cannot adopt a child: app is waiting for the hook that makes this call; "
-        "do it from a greenlet of your own: self.spawn(...)",
+        (
+            "cannot adopt a child: app is waiting for the hook that makes this call; "
+            "do it from a greenlet of your own: self.spawn(...)"
+        ),
     ),
 ]
 

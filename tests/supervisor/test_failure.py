@@ -10,7 +10,7 @@ from typing import NoReturn
 import pytest
 
 from sprag.testing import virtual_time
-from sprag_supervisor._failure import remember
+from sprag_supervisor._failure import Failure, remember
 
 
 def fail(message: str) -> NoReturn:
@@ -159,11 +159,11 @@ def test_a_long_chain_is_cut_at_its_old_end() -> None:
         newer.__cause__ = error
         error = newer
     failure = remember(error, 1)
-    messages = []
-    link = failure
+    messages: list[str] = []
+    link: Failure | None = failure
     while link is not None:
         messages.append(link.message)
-        link = link.cause  # type: ignore[assignment]
+        link = link.cause
     assert messages == [str(number) for number in range(99, 89, -1)]
 
 

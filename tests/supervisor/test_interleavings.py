@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 import pytest
-from scripted import Crash, Idle, Journal, Scripted, crash, family, restarts, states
 
+from scripted import Crash, Idle, Journal, Scripted, crash, family, restarts, spawn, states
 from sprag import Backoff, Service, StartFailed, State, Supervisor
 from sprag.exceptions import (
     AlreadyStarted,
@@ -40,7 +40,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-# -- stops and restarts ------------------------------------------------------------------------
+# -- stops and restarts --------------------------------
 
 
 def test_a_stop_during_the_backoff_cancels_the_restart(
@@ -164,7 +164,7 @@ def test_a_crash_during_a_stop_is_reported_and_not_restarted(
 ) -> None:
     a = Scripted("a", journal, stop_takes=1.0)
     with Supervisor(children=[a]) as top:
-        stopping = gevent.spawn(a.stop)
+        stopping = spawn(a.stop)
         clock.advance(0.5)
         crash(a)
         clock.advance(60.0)
@@ -202,7 +202,7 @@ def test_a_second_crash_of_the_same_life_is_one_end(clock: VirtualClock, journal
         assert restarts(top) == {"a": 1}
 
 
-# -- several stops -------------------------------------------------------------------------------
+# -- several stops --------------------------------
 
 
 def test_two_stops_at_once_are_one_stop_with_one_report(
@@ -210,7 +210,7 @@ def test_two_stops_at_once_are_one_stop_with_one_report(
 ) -> None:
     a = Scripted("a", journal, stop_takes=1.0)
     with Supervisor(children=[a]):
-        stops = [gevent.spawn(a.stop) for _ in range(3)]
+        stops = [spawn(a.stop) for _ in range(3)]
         clock.advance(1.0)
         reports = [stop.get() for stop in stops]
         assert reports[0].clean == 1
@@ -224,7 +224,7 @@ def test_a_stop_of_the_parent_joins_the_stop_of_the_child(
     a = Scripted("a", journal, stop_takes=1.0)
     top = Supervisor(children=[a])
     top.start()
-    stopping = gevent.spawn(a.stop)
+    stopping = spawn(a.stop)
     clock.advance(0.5)
     report = top.stop()
     assert clock.now == 1.0
@@ -239,7 +239,7 @@ def test_a_second_stop_with_less_time_makes_the_first_one_shorter(
     a = Scripted("a", journal, stop_takes=1000.0, shutdown="infinity")
     top = Supervisor(children=[Supervisor(children=[a], name="inner")], name="top")
     top.start()
-    first = gevent.spawn(top.stop)
+    first = spawn(top.stop)
     clock.advance(10.0)
     report = top.stop(timeout=2.0)
     assert 12.0 <= clock.now < 12.5
@@ -253,7 +253,7 @@ def test_a_second_stop_with_more_time_changes_nothing(
     a = Scripted("a", journal, stop_takes=1000.0, shutdown="infinity")
     top = Supervisor(children=[a])
     top.start()
-    first = gevent.spawn(top.stop, 2.0)
+    first = spawn(top.stop, 2.0)
     clock.advance(1.0)
     top.stop(timeout=500.0)
     assert 2.0 <= clock.now < 2.5
@@ -269,7 +269,7 @@ def test_a_second_stop_with_less_time_reaches_a_start_that_is_being_aborted(
     a.script.start_takes, a.script.deaf = 50.0, True
     crash(a)
     clock.settle()
-    first = gevent.spawn(top.stop)
+    first = spawn(top.stop)
     clock.advance(10.0)
     assert not first.ready()
     report = top.stop(timeout=2.0)
@@ -309,14 +309,14 @@ def test_who_waits_for_a_stop_may_be_killed_and_the_stop_goes_on(
     a = Scripted("a", journal, stop_takes=3.0)
     top = Supervisor(children=[a])
     top.start()
-    stopping = gevent.spawn(top.stop)
+    stopping = spawn(top.stop)
     clock.advance(1.0)
     stopping.kill()
     clock.advance(2.0)
     assert state_of(top) == "stopped"
 
 
-# -- stops and starts -----------------------------------------------------------------------------
+# -- stops and starts --------------------------------
 
 
 def test_a_stop_during_the_start_aborts_it_and_the_starter_hears_of_it(
@@ -324,7 +324,7 @@ def test_a_stop_during_the_start_aborts_it_and_the_starter_hears_of_it(
 ) -> None:
     journal = Journal("start", "up", "killed", "clean", "drain", "stop")
     a = Scripted("a", journal, start_takes=10.0, cleanup_takes=0.0)
-    starting = gevent.spawn(a.start)
+    starting = spawn(a.start)
     clock.advance(1.0)
     a.stop()
     assert clock.now == 1.0
@@ -340,7 +340,7 @@ def test_a_stop_during_the_start_reports_what_was_undone(
     clock: VirtualClock, journal: Journal
 ) -> None:
     a = Scripted("a", journal, start_takes=10.0, cleanup_takes=0.0)
-    starting = gevent.spawn(a.start)
+    starting = spawn(a.start)
     clock.advance(1.0)
     report = a.stop()
     assert (report.clean, report.entries) == (1, ())
@@ -354,7 +354,7 @@ def test_a_stop_during_the_start_of_a_tree_takes_back_what_was_started(
     a, b, c = family("abc", journal)
     b.script.start_takes = 10.0
     top = Supervisor(children=[a, b, c])
-    starting = gevent.spawn(top.start)
+    starting = spawn(top.start)
     clock.advance(1.0)
     top.stop()
     with pytest.raises(StartFailed):
@@ -382,7 +382,7 @@ def test_a_start_that_swallows_its_kill_is_left_behind_and_named(
     clock: VirtualClock, journal: Journal
 ) -> None:
     a = Scripted("a", journal, start_takes=100.0, deaf=True, shutdown=2.0)
-    starting = gevent.spawn(a.start)
+    starting = spawn(a.start)
     clock.advance(1.0)
     report = a.stop()
     assert 3.0 <= clock.now < 3.5
@@ -398,7 +398,7 @@ def test_two_starts_at_once_are_one_start_and_one_refusal(
     clock: VirtualClock, journal: Journal
 ) -> None:
     a = Scripted("a", journal, start_takes=1.0)
-    starting = gevent.spawn(a.start)
+    starting = spawn(a.start)
     clock.advance(0.5)
     with pytest.raises(AlreadyStarted):
         a.start()
@@ -413,7 +413,7 @@ def test_a_start_during_the_stop_of_a_child_waits_for_its_end(
 ) -> None:
     a = Scripted("a", journal, stop_takes=1.0)
     with Supervisor(children=[a]):
-        stopping = gevent.spawn(a.stop)
+        stopping = spawn(a.stop)
         clock.advance(0.5)
         a.start()
         assert clock.now == 1.0
@@ -462,7 +462,7 @@ def test_a_child_that_dies_before_its_parents_start_returns_is_restarted_after_i
         crash(child)
 
     parent = Scripted("parent", journal, in_on_start=adopt_and_crash, start_takes=1.0)
-    starting = gevent.spawn(parent.start)
+    starting = spawn(parent.start)
     clock.advance(0.5)
     assert states(parent) == {"child": "restarting"}
     clock.advance(0.5)
@@ -488,17 +488,17 @@ def test_a_child_that_dies_while_its_own_start_returns_is_restarted(
         assert restarts(top) == {"a": 1}
 
 
-def test_a_body_that_returns_before_the_start_does_finishes_after_it(
+def test_a_service_that_finishes_while_it_starts_ends_when_it_has_started(
     clock: VirtualClock, journal: Journal
 ) -> None:
-    a = Scripted("a", journal, restart="transient", in_on_start=lambda a: a.finish())
+    a = Scripted("a", journal, restart="transient", in_on_start=Scripted.finish)
     with Supervisor(children=[a]) as top:
         clock.settle()
         assert states(top) == {"a": "finished"}
         assert journal.take() == ["start a", "stop a"]
 
 
-# -- what is thrown into the greenlet that adopts ----------------------------------------------------
+# -- what is thrown into the greenlet that adopts --------------------------------
 
 
 def adopt_in(parent: Service, child: Service, outcome: list[BaseException]) -> Any:
@@ -509,7 +509,7 @@ def adopt_in(parent: Service, child: Service, outcome: list[BaseException]) -> A
             outcome.append(error)
             raise
 
-    return gevent.spawn(adopt)
+    return spawn(adopt)
 
 
 def test_a_kill_of_the_greenlet_that_adopts_undoes_the_start_first(clock: VirtualClock) -> None:
@@ -595,7 +595,7 @@ def test_a_kill_of_a_greenlet_that_waits_for_its_turn_gives_up_its_place(
         assert second.snapshot().state is State.NEW
 
 
-# -- adopting while things end -----------------------------------------------------------------------
+# -- adopting while things end --------------------------------
 
 
 def test_an_adoption_while_the_parent_stops_is_refused(
@@ -604,7 +604,7 @@ def test_an_adoption_while_the_parent_stops_is_refused(
     a = Scripted("a", journal, stop_takes=1.0)
     top = Supervisor(children=[a])
     top.start()
-    stopping = gevent.spawn(top.stop)
+    stopping = spawn(top.stop)
     clock.advance(0.5)
     with pytest.raises(NotRunning, match="Supervisor is stopping: cannot adopt a child"):
         top.adopt(Scripted("late", journal))
@@ -690,7 +690,7 @@ def test_a_policy_given_to_a_child_that_was_deleted_is_forgotten(
         assert a.snapshot().policy.shutdown == 2.0
 
 
-# -- the parent stops while its child restarts --------------------------------------------------------
+# -- the parent stops while its child restarts --------------------------------
 
 
 def test_a_parent_that_stops_while_a_restart_blocks_aborts_the_restart(
@@ -744,7 +744,7 @@ def test_a_crash_of_the_parent_while_a_restart_blocks_aborts_it_and_starts_all_a
         assert a.script.starts == 3
 
 
-# -- group restarts and stops by hand ----------------------------------------------------------------
+# -- group restarts and stops by hand --------------------------------
 
 
 def test_a_sibling_stopped_by_hand_while_its_group_restarts_stays_stopped(
@@ -810,7 +810,7 @@ def test_a_crash_during_a_group_restart_is_handled_after_it(
         assert restarts(top) == {"a": 2, "b": 2}
 
 
-# -- from inside -------------------------------------------------------------------------------------
+# -- from inside --------------------------------
 
 
 @pytest.mark.parametrize("hook", ["in_on_start", "in_on_drain", "in_on_stop"])
@@ -818,7 +818,12 @@ def test_a_service_may_stop_itself_from_each_hook(
     clock: VirtualClock, journal: Journal, hook: str
 ) -> None:
     reports: list[Any] = []
-    a = Scripted("a", journal, **{hook: lambda service: reports.append(service.stop())})
+
+    def stop(service: Scripted) -> None:
+        reports.append(service.stop())
+
+    a = Scripted("a", journal)
+    setattr(a.script, hook, stop)
     a.script.start_takes = 1.0 if hook == "in_on_start" else 0.0
     if hook == "in_on_start":
         with pytest.raises(StartFailed, match="it was asked to stop"):
@@ -838,7 +843,11 @@ def test_a_child_may_stop_its_tree_from_each_hook(
     a = Scripted("a", journal)
     top = Supervisor(children=[Supervisor(children=[a], name="inner")], name="top")
     top.start()
-    setattr(a.script, hook, lambda _service: top.stop())
+
+    def stop(_service: Scripted) -> None:
+        top.stop()
+
+    setattr(a.script, hook, stop)
     crash(a)
     clock.settle()
     assert state_of(top) == "stopped"
@@ -946,8 +955,10 @@ def test_a_change_from_a_hook_that_its_supervisor_waits_for_would_deadlock(
 def test_a_change_from_the_first_start_of_a_child_would_deadlock(
     clock: VirtualClock, journal: Journal
 ) -> None:
-    a = Scripted("a", journal, in_on_start=lambda _service: top.adopt(Scripted("sibling", journal)))
-    top = Supervisor(children=[a], name="top")
+    def call_back(_service: Scripted) -> None:
+        top.adopt(Scripted("sibling", journal))
+
+    top = Supervisor(children=[Scripted("a", journal, in_on_start=call_back)], name="top")
     with pytest.raises(StartFailed, match="WouldDeadlock: cannot adopt a child: top is waiting"):
         top.start()
 
@@ -990,7 +1001,7 @@ def test_a_hook_that_waits_already_when_the_supervisor_comes_to_wait_for_it_woul
         c.script.stop_takes = 1.0
         crash(failed)
         clock.advance(0.5)
-        gevent.spawn(a.stop)
+        spawn(a.stop)
         clock.advance(0.5)
         assert moments == [1.0]
         a.script.in_on_stop = None
@@ -1059,7 +1070,7 @@ def test_a_greenlet_of_a_service_may_change_its_supervisor_once_its_turn_comes(
         assert states(top) == {"a": "running", "b": "running"}
 
 
-# -- exits and interrupts -----------------------------------------------------------------------------
+# -- exits and interrupts --------------------------------
 
 
 def fail_with(error: BaseException) -> Callable[..., None]:

@@ -7,13 +7,13 @@ from random import Random
 from typing import Any
 
 import pytest
-from scripted import Idle
 
+from scripted import Idle
 from sprag import Backoff, Service, Supervisor
 from sprag.exceptions import BadPolicy, SpragError
 from sprag_supervisor._policy import DEFAULT, KEYWORDS, Policy
 
-# -- what is accepted ------------------------------------------------------------------------
+# -- what is accepted --------------------------------
 
 
 def test_the_defaults_are_elixirs() -> None:
@@ -71,13 +71,15 @@ def test_these_values_are_accepted_wherever_a_policy_is_given(given: dict[str, A
     assert Supervisor(**given)._policy_ == expected
 
 
-# -- what is not ------------------------------------------------------------------------------
+# -- what is not --------------------------------
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"restart": "transiet"},
-        "policy restart='transiet' is not accepted: use 'permanent', 'transient', 'temporary' "
-        "(did you mean 'transient'?)",
+        (
+            "policy restart='transiet' is not accepted: use 'permanent', 'transient', 'temporary' "
+            "(did you mean 'transient'?)"
+        ),
     ),
     (
         {"restart": "always"},
@@ -89,8 +91,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"restart": ["permanent"]},
-        "policy restart=['permanent'] is not accepted: "
-        "use 'permanent', 'transient', 'temporary' (did you mean 'permanent'?)",
+        (
+            "policy restart=['permanent'] is not accepted: "
+            "use 'permanent', 'transient', 'temporary' (did you mean 'permanent'?)"
+        ),
     ),
     (
         {"restart": "restart"},
@@ -98,18 +102,24 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"strategy": "one_for_al"},
-        "policy strategy='one_for_al' is not accepted: "
-        "use 'one_for_one', 'one_for_all', 'rest_for_one' (did you mean 'one_for_all'?)",
+        (
+            "policy strategy='one_for_al' is not accepted: "
+            "use 'one_for_one', 'one_for_all', 'rest_for_one' (did you mean 'one_for_all'?)"
+        ),
     ),
     (
         {"auto_shutdown": "any_signifcant"},
-        "policy auto_shutdown='any_signifcant' is not accepted: "
-        "use 'never', 'any_significant', 'all_significant' (did you mean 'any_significant'?)",
+        (
+            "policy auto_shutdown='any_signifcant' is not accepted: "
+            "use 'never', 'any_significant', 'all_significant' (did you mean 'any_significant'?)"
+        ),
     ),
     (
         {"shutdown": "infinite"},
-        "policy shutdown='infinite' is not accepted: "
-        "use seconds, 'brutal_kill', 'infinity' (did you mean 'infinity'?)",
+        (
+            "policy shutdown='infinite' is not accepted: "
+            "use seconds, 'brutal_kill', 'infinity' (did you mean 'infinity'?)"
+        ),
     ),
     ({"shutdown": -1}, "policy shutdown=-1 is not accepted: use a number, 0 or more"),
     ({"shutdown": None}, "policy shutdown=None is not accepted: use a number, 0 or more"),
@@ -159,14 +169,14 @@ def test_a_wrong_value_is_refused_and_the_choices_are_listed(
 def test_a_wrong_value_is_refused_when_the_class_is_made(given: dict[str, Any]) -> None:
     with pytest.raises(BadPolicy):
 
-        class Feed(Service, **given):
+        class _Feed(Service, **given):  # pyright: ignore[reportUnusedClass]
             pass
 
 
 def test_an_unknown_keyword_is_refused_with_the_near_match() -> None:
     with pytest.raises(BadPolicy) as caught:
 
-        class Feed(Service, restrat="transient"):
+        class _Feed(Service, restrat="transient"):  # pyright: ignore[reportUnusedClass]
             pass
 
     listed = ", ".join(map(repr, KEYWORDS))
@@ -219,7 +229,7 @@ def test_the_keywords_of_the_design_are_there() -> None:
     }
 
 
-# -- backoff ----------------------------------------------------------------------------------
+# -- backoff --------------------------------
 
 
 class Dice(Random):
@@ -234,12 +244,13 @@ class Dice(Random):
 
 
 MIDDLE = Dice(0.5)
+approx: Any = pytest.approx  # partly untyped
 
 
 def test_the_delay_grows_by_the_factor_up_to_the_maximum() -> None:
     backoff = Backoff(initial=0.1, maximum=1.0, factor=2.0)
     delays = [backoff.delay(n, MIDDLE) for n in range(1, 8)]
-    assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0])
+    assert delays == approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0])
 
 
 def test_the_default_backoff_goes_from_a_tenth_of_a_second_to_half_a_minute() -> None:
@@ -254,8 +265,8 @@ def test_jitter_stays_within_its_fraction_of_the_delay(n: int) -> None:
     middle = backoff.delay(n, MIDDLE)
     lowest = backoff.delay(n, Dice(0.0))
     highest = backoff.delay(n, Dice(math.nextafter(1.0, 0.0)))
-    assert lowest == pytest.approx(0.75 * middle)
-    assert highest == pytest.approx(1.25 * middle)
+    assert lowest == approx(0.75 * middle)
+    assert highest == approx(1.25 * middle)
 
 
 def test_no_jitter_is_no_jitter() -> None:

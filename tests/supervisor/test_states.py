@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from scripted import Journal, Scripted, crash, states
 
+from scripted import Journal, Scripted, crash, states
 from sprag import StartFailed, State, Supervisor
 from sprag_supervisor import _node
 from sprag_supervisor._states import ACTIVE, DOWN, MOVES, SETTLED
@@ -49,7 +49,7 @@ def test_down_active_and_stopping_are_all_there_is() -> None:
 
 def test_an_illegal_move_is_a_bug_and_says_where() -> None:
     service = Scripted("a", Journal())
-    with pytest.raises(AssertionError, match="^Scripted: new -> running$"):
+    with pytest.raises(AssertionError, match=r"^Scripted: new -> running$"):
         _node.move(service, State.RUNNING)
 
 

@@ -8,6 +8,7 @@ import gevent
 import pytest
 from gevent import get_hub, getcurrent
 
+from scripted import spawn
 from sprag_supervisor._pool import Call, Parking, Pool, join_pool, leave_pool
 from sprag_supervisor._turn import Turn
 
@@ -41,7 +42,7 @@ def take_and_hold(turn: Turn, seconds: float, log: list[str], name: str) -> Any:
             log.append(name)
             gevent.sleep(seconds)
 
-    return gevent.spawn(body)
+    return spawn(body)
 
 
 def test_a_free_turn_is_taken_on_the_spot(clock: VirtualClock) -> None:
@@ -61,7 +62,8 @@ def test_a_turn_is_given_back_at_the_end_of_its_block_whatever_happens() -> None
 
 
 def test_a_taken_turn_is_passed_on_in_the_order_of_asking(clock: VirtualClock) -> None:
-    turn, log = Turn(), []
+    turn = Turn()
+    log: list[str] = []
     holders = [take_and_hold(turn, 1.0, log, name) for name in "abcd"]
     clock.advance(0.5)
     assert log == ["a"]
@@ -201,8 +203,8 @@ def test_two_who_hold_what_the_other_wants_would_deadlock(pool: Pool, clock: Vir
             in_pool(pool, hook)
 
     both = [
-        gevent.spawn(hold_and_want, "one", left, right),
-        gevent.spawn(hold_and_want, "two", right, left),
+        spawn(hold_and_want, "one", left, right),
+        spawn(hold_and_want, "two", right, left),
     ]
     clock.advance(1.0)
     assert all(each.ready() for each in both)
@@ -222,7 +224,7 @@ def test_three_in_a_ring_would_deadlock(pool: Pool, clock: VirtualClock) -> None
             if answers[number]:
                 wanted.give()
 
-    ring = [gevent.spawn(hold_and_want, number) for number in range(3)]
+    ring = [spawn(hold_and_want, number) for number in range(3)]
     clock.advance(1.0)
     assert all(each.ready() for each in ring)
     assert answers == {0: True, 1: True, 2: False}

@@ -1,0 +1,320 @@
+"""The WSGI application: from a request to its controller and back."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
+from urllib.parse import urlsplit
+
+import structlog
+from gevent import GreenletExit
+from markupsafe import Markup
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+from werkzeug.wrappers import Request, Response
+
+from sprag._log import bound_logger
+from sprag._service import current_service
+from sprag.web import _health
+from sprag.web._discovery import discover, folders
+from sprag.web._encoding import to_json
+from sprag.web._limits import Limits
+from sprag.web._page import Page
+from sprag.web._reply import HTML, Reply, phrase, wants_html
+from sprag.web._routing import Mount, Router, dotted
+from sprag.web._shell import Shell, shell
+from sprag.web._static import PREFIX, StaticFiles
+from sprag.web._templates import Templates
+from sprag.web.exceptions import HTTPError
+from sprag_supervisor._node import name_of, path_of
+from sprag_supervisor.exceptions import BadValue, NotRunning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from jinja2 import Template
+
+    from sprag._service import Service
+    from sprag.web._controller import Controller
+    from sprag.web._shell import Frame
+
+Environ: TypeAlias = dict[str, Any]
+StartResponse: TypeAlias = "Callable[..., Any]"
+
+REQUEST_ID: Final = "sprag.request_id"
+CONTROLLER: Final = "sprag.controller"
+"""Where the server finds, in the WSGI environ, what its access log is to say."""
+
+_ACCEPTED_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_PLAIN_METHODS: Final = ("GET", "HEAD")
+
+
+class _Asked(NamedTuple):
+    """One request, and what there is to know about it beside Werkzeug's part."""
+
+    request: Request
+    id: str
+
+
+class Site:
+    """All routes of one app with their pages and files; a WSGI callable.
+
+    Args:
+        root: The app, for its services, its health and its name.
+        routes: Module or package that holds the controllers; None for no controllers.
+        frame: The shell.
+        limits: Of which ``max_body`` applies here; the server sees to the others.
+
+    Raises:
+        SpragError: Something is wrong with a controller, a template or a style sheet.
+        Exception: What a module of the user's raised.
+    """
+
+    def __init__(
+        self,
+        root: Service,
+        routes: str | None = None,
+        frame: Callable[[Page], str] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._root = root
+        self._limits = limits or Limits()
+        controllers = [] if routes is None else discover(routes)
+        near = [] if routes is None else folders(routes)
+        self._router = Router(controllers)
+        self._static = StaticFiles(folder / "static" for folder in near)
+        beside = [place for folder in near for place in (folder / "templates", folder)]
+        self._templates = Templates([*beside, *_roots(routes, near), Path.cwd()])
+        self._plain = shell().mounted(self._templates, self._static)
+        self._frame = self._frame_from(frame)
+        self._error = self._templates.get("sprag/error.html", wanted_by="sprag")
+        self._views: dict[type[Controller], Template] = {
+            each: self._templates.get(each.template, wanted_by=dotted(each))
+            for each in controllers
+            if each.template is not None
+        }
+        self._own = [path for path in (_health.ALIVE, _health.READY) if not self._router.has(path)]
+
+    def _frame_from(self, given: Callable[[Page], str] | None) -> Frame:
+        if given is None:
+            return self._plain
+        if isinstance(given, Shell):
+            return given.mounted(self._templates, self._static)
+        if not callable(given):
+            raise BadValue("shell", given, "a function (page) -> text, or shell(template=…)")
+        return given
+
+    # -- one request -----------------------------------------------------------------
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request; never raises but for a kill or Ctrl-C."""
+        given = environ.get("HTTP_X_REQUEST_ID")
+        known = given is not None and _ACCEPTED_ID.fullmatch(given)
+        request_id: str = given if known else secrets.token_hex(8)
+        environ[REQUEST_ID] = request_id
+        path = environ.get("PATH_INFO") or "/"
+        if path in self._own:
+            reply: Reply | Response = self._health(environ["REQUEST_METHOD"], path)
+        else:
+            bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+            try:
+                reply = self._answer(_Asked(Request(environ), request_id), path)
+            finally:
+                structlog.contextvars.unbind_contextvars("controller")
+                structlog.contextvars.reset_contextvars(**bound)
+        if isinstance(reply, Response):
+            reply.headers.setdefault("X-Request-ID", request_id)
+            return reply(environ, start_response)
+        status, headers = reply.head()
+        headers.append(("X-Request-ID", request_id))
+        start_response(status, headers)
+        return () if environ["REQUEST_METHOD"] == "HEAD" else (reply.body,)
+
+    def _health(self, method: str, path: str) -> Reply:
+        if method not in _PLAIN_METHODS:
+            return Reply(405, body=b'{"error": "Method Not Allowed"}', headers=_allow("GET, HEAD"))
+        status, body = _health.answer(path, self._root)
+        return Reply(status, body=body, headers=[("Cache-Control", "no-store")])
+
+    def _answer(self, asked: _Asked, path: str) -> Reply | Response:
+        try:
+            return self._dispatch(asked, path)
+        except HTTPError as error:
+            return self._failed(asked, error.status, error.message, list(error.headers.items()))
+        except HTTPException as error:
+            return self._http_exception(asked, error)
+        except (GreenletExit, KeyboardInterrupt):
+            raise  # the server is stopping, or the program: not this request's fault
+        except BaseException as error:  # noqa: BLE001 - a leaked Timeout or SystemExit stays here
+            self._crashed(asked, path, error)
+            if isinstance(error, NotRunning):
+                return self._failed(asked, 503, "a service that is needed does not run")
+            return self._failed(asked, 500, "something went wrong: the app's log says what")
+
+    def _dispatch(self, asked: _Asked, path: str) -> Reply | Response:
+        request = asked.request
+        method = request.method
+        if path.startswith(PREFIX):
+            found = self._static.answer(request.environ, path)
+            if found is not None:
+                if method in _PLAIN_METHODS:
+                    found.headers["X-Content-Type-Options"] = "nosniff"
+                    return found
+                return self._other_method(asked, "GET, HEAD, OPTIONS")
+        mount, variables = self._router.match(request.path)
+        request.environ[CONTROLLER] = mount.name
+        structlog.contextvars.bind_contextvars(controller=mount.name)
+        handler = mount.handlers.get(method)
+        if handler is None:
+            return self._other_method(asked, mount.allow)
+        most = mount.controller.max_body or self._limits.max_body
+        if (request.content_length or 0) > most:
+            return self._failed(asked, 413, f"a body may have {most} bytes")
+        request.max_content_length = most
+        controller = mount.controller.__new__(mount.controller)
+        controller._request_ = request
+        controller._root_ = self._root
+        controller._request_id_ = asked.id
+        controller.__init__()  # type: ignore[misc]
+        return self._made(asked, mount, handler(controller, **variables))
+
+    def _other_method(self, asked: _Asked, allow: str) -> Reply:
+        if asked.request.method == "OPTIONS":
+            return Reply(204, headers=_allow(allow))
+        return self._failed(asked, 405, f"use {allow}", _allow(allow))
+
+    # -- what a controller has returned -------------------------------------------------
+
+    def _made(self, asked: _Asked, mount: Mount, result: object) -> Reply | Response:
+        if isinstance(result, Response):
+            return result
+        status, headers = 200, list[tuple[str, str]]()
+        match result:
+            case None:
+                return Reply(204)
+            case (data, int(status)):
+                result = data
+            case (data, int(status), Mapping() as given):
+                result = data
+                headers = [(str(name), str(value)) for name, value in given.items()]
+            case _:
+                pass
+        if isinstance(result, tuple) or not isinstance(result, Mapping | list):
+            raise TypeError(
+                f"{mount.name} returned {_described(result)}: return a dict, a list, None, "
+                "(data, status), (data, status, headers) or a Werkzeug response"
+            )
+        if not 200 <= status <= 599:
+            raise ValueError(f"{mount.name} returned the status {status}: use 200 to 599")
+        data = cast("Mapping[str, Any] | list[Any]", result)
+        headers.append(("Vary", "Accept"))
+        if status == 204:
+            return Reply(204, headers=headers)
+        if not wants_html(asked.request.environ.get("HTTP_ACCEPT", "")):
+            return Reply(status, body=to_json(data), headers=headers)
+        page = self._page(asked, self._body(asked, mount, data), _title(mount), data)
+        return Reply(status, HTML, _encoded(self._frame(page)), headers)
+
+    def _body(self, asked: _Asked, mount: Mount, data: Mapping[str, Any] | list[Any]) -> Markup:
+        template = self._views.get(mount.controller)
+        if template is None:
+            return self._templates.show(data)
+        names = {"data": data, "request": asked.request, "app": name_of(self._root)}
+        fields = data if isinstance(data, Mapping) else {}
+        return Markup(template.render({**names, **fields}))  # noqa: S704 - autoescape
+
+    def _page(self, asked: _Asked, body: Markup, title: str, data: object) -> Page:
+        return Page(body, title, data, asked.request, name_of(self._root))
+
+    # -- what went wrong ---------------------------------------------------------------
+
+    def _http_exception(self, asked: _Asked, error: HTTPException) -> Reply | Response:
+        if isinstance(error, RequestRedirect):
+            return self._moved(asked, error.new_url)
+        if error.response is not None:  # werkzeug.exceptions.abort(response)
+            return cast("Response", error.get_response(asked.request.environ))
+        status = error.code or 500
+        headers = [
+            (name, value)
+            for name, value in error.get_headers(asked.request.environ)
+            if name.lower() != "content-type"
+        ]
+        return self._failed(asked, status, error.description or "", headers)
+
+    def _moved(self, asked: _Asked, url: str) -> Reply:
+        """Redirect to the same path in its canonical form, whatever the Host header says."""
+        parts = urlsplit(url)
+        # One slash only: two would name another host.
+        path = asked.request.script_root + "/" + parts.path.lstrip("/\\")
+        query = asked.request.query_string.decode("latin-1")
+        location = f"{path}?{query}" if query else path
+        return Reply(308, body=b"{}", headers=[("Location", location)])
+
+    def _failed(
+        self,
+        asked: _Asked,
+        status: int,
+        message: str,
+        headers: list[tuple[str, str]] | None = None,
+    ) -> Reply:
+        data = {
+            "status": status,
+            "error": phrase(status),
+            "message": message or phrase(status),
+            "request_id": asked.id,
+        }
+        headers = [*(headers or ()), ("Vary", "Accept")]
+        if not wants_html(asked.request.environ.get("HTTP_ACCEPT", "")):
+            return Reply(status, body=to_json(data), headers=headers)
+        body = Markup(self._error.render(data=data, request=asked.request))  # noqa: S704
+        page = self._page(asked, body, phrase(status), data)
+        try:
+            html = self._frame(page)
+        except Exception:  # noqa: BLE001 - the shell may be what is broken, and has been logged
+            html = self._plain(page)
+        return Reply(status, HTML, _encoded(html), headers)
+
+    def _crashed(self, asked: _Asked, path: str, error: BaseException) -> None:
+        service = current_service() or self._root
+        bound_logger(path_of(service), service._incarnation_).error(
+            "request crashed",
+            method=asked.request.method,
+            path=path,
+            controller=asked.request.environ.get(CONTROLLER),
+            request_id=asked.id,
+            exc_info=error,
+        )
+
+
+def _roots(routes: str | None, near: list[Path]) -> list[Path]:
+    """Return the folder that holds the top package of *routes*: ``app/shell.html`` is there."""
+    if routes is None or not near:
+        return []
+    up = near[0]
+    depth = routes.count(".")
+    return [up if depth == 0 else up.parents[depth - 1]] if depth <= len(up.parents) else []
+
+
+def _allow(methods: str) -> list[tuple[str, str]]:
+    return [("Allow", methods)]
+
+
+def _encoded(html: str) -> bytes:
+    return html.encode("utf-8", "replace")
+
+
+def _described(result: object) -> str:
+    kind = type(result).__name__
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+
+
+def _title(mount: Mount) -> str:
+    if mount.controller.title is not None:
+        return mount.controller.title
+    words = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+", mount.name)
+    if len(words) > 1 and words[-1] == "Controller":
+        words.pop()
+    return " ".join(words) or mount.name

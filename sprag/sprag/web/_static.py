@@ -1,0 +1,58 @@
+"""The static folder beside the routes, under ``/static/``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from werkzeug.wrappers import Response
+
+PREFIX: Final = "/static/"
+
+
+class StaticFiles:
+    """Plain files for everybody: those below the given folders, and no others.
+
+    A name is refused (as if there were no such file) when a part of it is empty, hidden,
+    ``..``, or holds a backslash or NUL; and when the file, with all links followed, lies
+    outside its folder.
+    """
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self._folders = [folder.resolve() for folder in folders if folder.is_dir()]
+
+    def find(self, name: str) -> Path | None:
+        """Return the file that *name*, the part behind ``/static/``, stands for."""
+        parts = name.split("/")
+        if any(not part or part[0] == "." or "\\" in part or "\0" in part for part in parts):
+            return None
+        for folder in self._folders:
+            try:
+                path = folder.joinpath(*parts).resolve()
+                if path.is_relative_to(folder) and path.is_file():
+                    return path
+            except OSError:  # a name that is too long, a link to itself
+                continue
+        return None
+
+    def url_of(self, name: str) -> str | None:
+        """Return the path under which the file called *name* is served, if there is one."""
+        name = name.removeprefix("static/")
+        return None if self.find(name) is None else PREFIX + quote(name)
+
+    def answer(self, environ: dict[str, Any], path: str) -> Response | None:
+        """Return the answer for a GET of *path*; None if it is no file."""
+        from werkzeug.utils import send_file
+
+        found = self.find(path.removeprefix(PREFIX))
+        if found is None:
+            return None
+        try:
+            # Conditional and range requests are Werkzeug's; a browser asks each time.
+            return send_file(found, environ)
+        except OSError:  # not readable, or gone meanwhile
+            return None
