@@ -49,7 +49,7 @@ def test_down_active_and_stopping_are_all_there_is() -> None:
 
 def test_an_illegal_move_is_a_bug_and_says_where() -> None:
     service = Scripted("a", Journal())
-    with pytest.raises(AssertionError, match=r"^Scripted: new -> running$"):
+    with pytest.raises(AssertionError, match=r"^a: new -> running$"):
         _node.move(service, State.RUNNING)
 
 
