@@ -1,5 +1,7 @@
 """Supervision trees for gevent, after Erlang/OTP."""
 
+from typing import TYPE_CHECKING
+
 from sprag._app import App
 from sprag._dynamic import DynamicSupervisor
 from sprag._json import to_json
@@ -19,6 +21,9 @@ from sprag_supervisor import (
     StopReport,
 )
 
+if TYPE_CHECKING:
+    from sprag.web import Controller, HTTPError, Limits, Page, redirect, shell
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -27,10 +32,14 @@ __all__ = [
     "ChildCounts",
     "ChildInfo",
     "ChildSpec",
+    "Controller",
     "DynamicSupervisor",
     "Exit",
+    "HTTPError",
     "Ignore",
     "Lifecycle",
+    "Limits",
+    "Page",
     "Service",
     "Snapshot",
     "SpragError",
@@ -41,5 +50,18 @@ __all__ = [
     "__version__",
     "current_service",
     "own_greenlets",
+    "redirect",
+    "shell",
     "to_json",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load the web part when it is first asked for: most trees serve no pages."""
+    if name in ("Controller", "HTTPError", "Limits", "Page", "redirect", "shell"):
+        from sprag import web
+
+        found: object = getattr(web, name)
+        globals()[name] = found
+        return found
+    raise AttributeError(f"module 'sprag' has no attribute {name!r}")

@@ -1,17 +1,26 @@
-"""The App: the root of a tree, with providers."""
+"""The App: the root of a tree, with providers and routes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sprag._supervisor import Supervisor
 from sprag_supervisor import StopReport, _supervising
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sprag._service import Service
+    from sprag.web import Limits, Page
+    from sprag.web._listener import Address
+    from sprag.web._wsgi import Wsgi
+
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 8000
+_SERVER: Final = "web"
+"""The name of the web server among the app's children."""
 
 
 class App(Supervisor):
@@ -20,6 +29,11 @@ class App(Supervisor):
     Args:
         providers: Services by name, started in this order; any service of the tree
             finds them with ``self.service(name)``.
+        routes: Module or package whose controllers are mounted, as in ``"app.routes"``;
+            it is imported when the app starts. Needs the extra ``web``.
+        shell: The frame around every page: a function ``(page) -> text``, or
+            ``shell(template=…, css=[…])``. Default: sprag's own.
+        limits: What clients may ask of the web server.
         name: The app's name, by which the command line finds it. Default: "app".
         strategy: Whom it restarts when a provider fails, as for `Service`.
         max_restarts: With more restarts than this …
@@ -27,13 +41,22 @@ class App(Supervisor):
 
     Raises:
         BadPolicy: A policy value is not accepted.
-        BadValue: A provider is no service, or its name is not a plain text.
+        BadValue: A provider is no service, or its name is not a plain text; *routes* is not
+            the name of a module.
     """
+
+    __slots__ = ("_serve_", "_wsgi_")
+    _keeps_slots_ = True  # where to serve, and the WSGI callable others hold, outlive a restart
+    _serve_: Address | None
+    _wsgi_: Wsgi
 
     def __init__(
         self,
         *,
         providers: Mapping[str, Service] | None = None,
+        routes: str | None = None,
+        shell: Callable[[Page], str] | None = None,
+        limits: Limits | None = None,
         name: str | None = None,
         strategy: str = "one_for_one",
         max_restarts: int = 3,
@@ -43,6 +66,14 @@ class App(Supervisor):
         for key in given:
             if not isinstance(key, str) or not key or "/" in key:
                 raise BadValue("provider", key, "a name that is not empty and holds no slash")
+        if routes is not None:
+            if not isinstance(routes, str) or not all(map(str.isidentifier, routes.split("."))):
+                raise BadValue("routes", routes, "the dotted name of a module, as in 'app.routes'")
+            if _SERVER in given:
+                raise BadValue("provider", _SERVER, "another name: this one is the web server's")
+        if shell is not None and not callable(shell):
+            raise BadValue("shell", shell, "a function (page) -> text, or shell(template=…)")
+        self._web_ = routes, shell, limits
         super().__init__(
             [(service, {"name": key}) for key, service in given.items()],
             name=name or "app",
@@ -51,14 +82,61 @@ class App(Supervisor):
             max_seconds=max_seconds,
         )
 
+    @property
+    def wsgi(self) -> Wsgi:
+        """The WSGI callable with all routes, for gunicorn or a test client.
+
+        It starts nothing: start the app in the process that serves it.
+        """
+        found: Wsgi | None = getattr(self, "_wsgi_", None)
+        if found is None:
+            from sprag.web._limits import Limits
+            from sprag.web._wsgi import Wsgi
+
+            routes, shell, limits = self._web_
+            found = self._wsgi_ = Wsgi(self, routes, shell, limits or Limits())
+        return found
+
+    @property
+    def has_routes(self) -> bool:
+        """Whether the app was given routes."""
+        return self._web_[0] is not None
+
+    @property
+    def serve(self) -> Address | None:
+        """Where the app's own web server is to listen; None (default) for no server.
+
+        A host and a port (0: any that is free), or the path of a Unix socket. Taken note
+        of when the app starts: the server, `web`, is then its last child. `run` sets it;
+        an embedded app is served by others, through `wsgi`.
+
+        Raises:
+            BadValue: It is set to something else.
+        """
+        return getattr(self, "_serve_", None)
+
+    @serve.setter
+    def serve(self, address: Address | None) -> None:
+        if address is not None:
+            from sprag.web._listener import checked
+
+            address = checked(address)
+        self._serve_ = address
+
     def _prepare_(self) -> None:
         tree = self._tree_
         assert tree is not None
+        serve = self.serve
+        if self.has_routes or serve is not None:
+            self.wsgi.load()  # before anything is started: it may be the user's code that fails
         tree.providers = {}
         for child, name, policy in self._static_:
             if name is not None and tree.root is self:
                 tree.providers[name] = child
             _supervising.adopt(self, child, name, policy)
+        if serve is not None:
+            server, policy = self.wsgi.server(serve)
+            _supervising.adopt(self, server, _SERVER, policy)
 
     def _run_hook_(self) -> None:
         return None  # `run` is not a body here: it is called by whoever owns the process
@@ -71,12 +149,25 @@ class App(Supervisor):
         """Stop the app, by default within 30 seconds; see `Service.stop`."""
         return super().stop(timeout)
 
-    def run(self, *, shutdown_timeout: float = 30.0) -> int:
+    def run(
+        self,
+        *,
+        shutdown_timeout: float = 30.0,
+        host: str = DEFAULT_HOST,
+        port: int = DEFAULT_PORT,
+        unix_socket: str | None = None,
+    ) -> int:
         """Run the app as the process: start, wait for a signal or its end, stop.
 
         Owns SIGTERM and SIGINT meanwhile: the first one stops the app within
         *shutdown_timeout* seconds, the second ends the process at once. Blocks until
-        the app has ended.
+        the app has ended. With routes, the app serves them meanwhile.
+
+        Args:
+            shutdown_timeout: Seconds for the whole stop.
+            host: Where the web server listens, if there are routes.
+            port: Likewise; 0 for any that is free, which the log names.
+            unix_socket: Path of a Unix socket to listen on instead.
 
         Returns:
             The exit code: 0 stopped as asked, 1 gave up, 3 never came up, 4 stopped
@@ -84,4 +175,10 @@ class App(Supervisor):
         """
         from sprag.host import run
 
-        return run(self, shutdown_timeout=shutdown_timeout)
+        before = self.serve
+        if self.has_routes and before is None:
+            self.serve = unix_socket or (host, port)
+        try:
+            return run(self, shutdown_timeout=shutdown_timeout)
+        finally:
+            self._serve_ = before

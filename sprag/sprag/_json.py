@@ -60,6 +60,21 @@ def encode(root: Snapshot, **extra: object) -> Iterator[str]:
             between = ""
 
 
+def node_to_json(node: Snapshot) -> dict[str, Any]:
+    """Return one node without its children."""
+    return _whole(node)
+
+
+def failure_to_json(failure: Failure) -> dict[str, Any]:
+    """Return a crash without its traceback."""
+    return {
+        "type": failure.type,
+        "message": failure.message,
+        "at": iso(failure.at),
+        "incarnation": failure.incarnation,
+    }
+
+
 def _whole(node: Snapshot) -> dict[str, Any]:
     return {**_flat(node), "policy": _policy(node.policy)}
 

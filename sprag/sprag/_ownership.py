@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gevent import Greenlet, get_hub
 
-from sprag_supervisor._guard import Managed, report
+from sprag_supervisor._guard import Managed
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._node import current
 from sprag_supervisor._states import State
@@ -26,6 +26,7 @@ from sprag_supervisor._states import State
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from sprag._service import Service
     from sprag_supervisor._node import Node
     from sprag_supervisor._tree import Tree
 
@@ -104,5 +105,5 @@ class _Life:
         self._holdings.drop_greenlet(greenlet)
         error = cast("BaseException | None", greenlet.exception)
         if error is not None:
-            node, incarnation = self._node, self._incarnation
-            self._tree.pool.launch(lambda: report(node, incarnation, "greenlet", error))
+            node, incarnation = cast("Service", self._node), self._incarnation
+            self._tree.pool.launch(lambda: node._greenlet_raised_(incarnation, error))

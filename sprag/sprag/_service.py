@@ -26,7 +26,7 @@ from sprag_supervisor import (
 )
 from sprag_supervisor._history import History
 from sprag_supervisor._holdings import Holdings
-from sprag_supervisor._node import current, is_active, is_within, path_of, settled
+from sprag_supervisor._node import current, is_within, path_of, settled
 from sprag_supervisor._pool import Parking
 from sprag_supervisor._readiness import not_ready
 from sprag_supervisor.exceptions import BadValue, UnknownService
@@ -361,7 +361,7 @@ class Service(Node):
         Raises:
             NotRunning: The service is neither starting nor running.
         """
-        if not is_active(self):
+        if not _supervising.may_acquire(self):
             raise _supervising.not_active(self, "finish")
         incarnation = self._incarnation_
         tree = self._tree_
@@ -440,8 +440,12 @@ class Service(Node):
         body: Callable[[], object] | None = getattr(self, "run", None)
         return body
 
+    def _greenlet_raised_(self, incarnation: int, error: BaseException) -> None:
+        """Act on what a bare greenlet raised that was born inside the service."""
+        _guard.report(self, incarnation, "greenlet", error)
+
     def _hold_(self, action: str) -> Holdings:
-        if not is_active(self):
+        if not _supervising.may_acquire(self):
             raise _supervising.not_active(self, action)
         holdings = self._holdings_
         if holdings is None:

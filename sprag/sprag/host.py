@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from gevent import Greenlet
 from gevent.util import format_run_info
@@ -169,8 +169,9 @@ class _Host:
         def done(_greenlet: object) -> None:
             self._parking.poke()
 
-        greenlet = cast("Greenlet[[], Any]", Greenlet.spawn(fn))
+        greenlet = Greenlet(fn)
         greenlet.rawlink(done)
+        greenlet.start()
         return greenlet
 
     def _wait(self, over: Callable[[], bool], until: float | None = None) -> None:

@@ -29,7 +29,7 @@ from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import Failure, remember
 from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, context_of, move, path_of
-from sprag_supervisor._pool import Call, Parking, joiners_served
+from sprag_supervisor._pool import Call, Parking, joiners_served, leave_behind
 from sprag_supervisor._report import Outcome, StopEntry, StopReport
 from sprag_supervisor._settling import cancel_retry, detach, settle
 from sprag_supervisor._states import State
@@ -183,7 +183,10 @@ class Ending:
         limit = self.limit(began)
         # Without a limit there is no timer; beyond it, the body runs until it first blocks.
         node._tree_.pool.enter_and_wait(call, self.parking, _timed(limit))
-        while not call.done and _clock.now() < (limit := self.limit(began)):
+        while not call.done:
+            limit = self.limit(began)
+            if call.has_begun and _clock.now() >= limit:
+                break
             call.wait(_timed(limit))
         if not call.done:
             call.kill()
@@ -261,6 +264,8 @@ class Ending:
 
     def leave_behind(self, step: str, greenlet: Any) -> None:
         """Name what swallowed its kill, with its stack."""
+        if greenlet is not None:
+            leave_behind(greenlet)
         frame = getattr(greenlet, "gr_frame", None)
         stack = "".join(traceback.format_stack(frame)) if frame is not None else "no stack"
         self._straggler(step, stack)

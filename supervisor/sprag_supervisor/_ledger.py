@@ -72,6 +72,10 @@ class Ledger:
         """Write *ruling* down; the oldest goes when there are too many."""
         self._rulings.append(ruling)
 
+    def __iter__(self) -> Iterator[Ruling]:
+        """Go through all rulings as they are now, the oldest first."""
+        return iter(tuple(self._rulings))
+
     def about(self, path: str) -> Iterator[Ruling]:
         """Yield the rulings that concern the service at *path*, the oldest first."""
-        return (ruling for ruling in tuple(self._rulings) if ruling.concerns(path))
+        return (ruling for ruling in self if ruling.concerns(path))

@@ -25,7 +25,7 @@ def listening(level: int) -> bool:
     source: logging.Logger | None = logger
     while source is not None:
         for handler in source.handlers:
-            if type(handler) is not logging.NullHandler:
+            if not isinstance(handler, logging.NullHandler):
                 return True
         source = source.parent if source.propagate else None
     return False

@@ -121,6 +121,11 @@ class Call:
         self.done = False
         self.error: BaseException | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the body runs or has ended, and does not still wait for its first turn."""
+        return self.done or (self._worker is not None and self._worker.call is self)
+
     def wait(self, until: float | None = None) -> None:
         """Wait in the caller's parking until the call is done, poked or at *until*."""
         assert self._parking is not None
@@ -344,6 +349,21 @@ def leave_pool(pool: Pool) -> None:
 def idle_greenlets() -> list[greenlet]:
     """Return the greenlets that wait in a pool for work; leak checks ignore them."""
     return [worker for pool in (*_pools.values(), *_parting) for worker in pool.idle]
+
+
+_left_behind: set[greenlet] = set()
+"""Greenlets of earlier lives that swallowed their kill."""
+
+
+def leave_behind(straggler: greenlet) -> None:
+    """Remember that *straggler* is nobody's any more: it acquires nothing for the next life."""
+    _left_behind.difference_update([one for one in _left_behind if one.dead])
+    _left_behind.add(straggler)
+
+
+def is_left_behind() -> bool:
+    """Whether the calling greenlet is a straggler."""
+    return bool(_left_behind) and getcurrent() in _left_behind
 
 
 def waiting_for(current: greenlet) -> Iterator[greenlet]:

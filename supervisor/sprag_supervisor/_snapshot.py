@@ -101,6 +101,11 @@ def snapshot(root: Node, pause: Callable[[], None] | None = None) -> Snapshot:
     return done[root]
 
 
+def picture(node: Node) -> Snapshot:
+    """Take a picture of *node* alone, without its children."""
+    return _picture(node, path_of(node), (), _clock.now(), _clock.wall())
+
+
 _AT_ONCE: Final = 500
 """Services pictured between two pauses."""
 

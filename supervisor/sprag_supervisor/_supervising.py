@@ -24,7 +24,7 @@ from sprag_supervisor._history import History
 from sprag_supervisor._ledger import Ruling
 from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, is_active, name_of, path_of, wanted_name
-from sprag_supervisor._pool import Parking
+from sprag_supervisor._pool import Parking, is_left_behind
 from sprag_supervisor._settling import cancel_retry, detach
 from sprag_supervisor._starting import Starting, start
 from sprag_supervisor._states import DOWN, State
@@ -82,7 +82,7 @@ def adopt(
     """
     if not isinstance(child, Node):
         raise BadValue("child", child, "an instance of a Service")
-    if not is_active(parent):
+    if not may_acquire(parent):
         raise not_active(parent, "adopt a child")
     if name is not None:
         _check_name(name)
@@ -145,10 +145,17 @@ def _attach(parent: Node, supervision: Supervision, child: Node, name: str | Non
     child._joined_(tree)
 
 
+def may_acquire(node: Node) -> bool:
+    """Whether the caller may acquire something for *node* now."""
+    return is_active(node) and not is_left_behind()
+
+
 def not_active(node: Node, action: str) -> NotRunning:
     """Make the error for something that only a starting or running service may do."""
     state = node._state_
-    if state is State.NEW:
+    if is_left_behind():
+        remedy = "who asks was killed and left behind: let GreenletExit end what it is raised in"
+    elif state is State.NEW:
         remedy = "start it first, with start() or by adopting it"
     elif state is State.RESTARTING:
         remedy = "wait until it is running again"
@@ -405,8 +412,8 @@ def _depends(node: Node, others: Collection[Node]) -> bool:
 def _stop_group(node: Node, group: Sequence[Node], failed: Node) -> None:
     """Stop those who are restarted with *failed*, last first.
 
-    Ends of theirs that the supervisor has not heard of are of the past: they neither count nor
-    shut it down (otp-rules 14, 66).
+    The end of a significant one that the supervisor has not heard of is part of it: it does
+    not shut the supervisor down (otp-rules 14, 66).
     """
     parking = Parking()
     for sibling in reversed(group):
@@ -422,14 +429,15 @@ def _stop_group(node: Node, group: Sequence[Node], failed: Node) -> None:
             cancel_retry(sibling)
         _leave_if_over(node, sibling)
     supervision = node._supervision_
-    if supervision is not None and supervision.inbox:
-        past = frozenset(group) - {failed}
-        supervision.inbox = deque(each for each in supervision.inbox if not _is_past(each, past))
+    significant = {one for one in group if one._policy_.significant and one is not failed}
+    if significant and supervision is not None:
+        inbox = [each for each in supervision.inbox if not _is_past(each, significant)]
+        supervision.inbox = deque(inbox)
 
 
-def _is_past(item: ChildExit | BackoffOver, children: Collection[Node]) -> bool:
+def _is_past(item: ChildExit | BackoffOver, covered_ones: Collection[Node]) -> bool:
     failure = item.failure if isinstance(item, ChildExit) else None
-    return item.child in children and not (failure is not None and _is_escalated(failure))
+    return item.child in covered_ones and not (failure is not None and _is_escalated(failure))
 
 
 def _leave_if_over(node: Node, child: Node) -> bool:
@@ -441,9 +449,7 @@ def _leave_if_over(node: Node, child: Node) -> bool:
     return leaves
 
 
-def _restart(
-    node: Node, supervision: Supervision, group: Sequence[Node], failed: Node
-) -> None:
+def _restart(node: Node, supervision: Supervision, group: Sequence[Node], failed: Node) -> None:
     """Restart *failed* with everyone its parent's strategy covers (otp-rules 35-41)."""
     covering = supervision.covering = set(group)
     try:

@@ -48,7 +48,11 @@ class Supervision:
         self._numbers: dict[str, int] | None = None
 
     def free_name(self, wanted: str, taken: dict[str, Node]) -> str:
-        """Return *wanted* if it is free, else the next of ``wanted-2``, ``wanted-3``, …"""
+        """Return *wanted*, or if it is taken the next of ``wanted-2``, ``wanted-3``, ….
+
+        A number is not used again, but *wanted* is when it is free: a second try to adopt
+        the same service keeps its name.
+        """
         if wanted not in taken:
             return wanted
         numbers = self._numbers

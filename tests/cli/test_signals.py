@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import threading
 import time
 from signal import SIGINT, SIGTERM
 from typing import TYPE_CHECKING
 
 import pytest
 
-from processes import app, run, script
+from processes import PATIENCE, app, run, script
+from sprag._sentinel import Sentinel
 from sprag_cli._exit import RunExit
 
 if TYPE_CHECKING:
@@ -364,6 +367,32 @@ def test_a_forced_end_does_not_wait_for_a_reader_of_stderr(tmp_path: Path) -> No
         os.close(reading)
 
 
+def test_a_keyboard_interrupt_in_a_service_is_a_first_ctrl_c(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        class Interrupts(Service):
+            def on_start(self):
+                self.timeout(self.interrupt, 0.05)
+            def interrupt(self):
+                raise KeyboardInterrupt
+        app = App(providers={"interrupts": Interrupts()})
+        """,
+    )
+    with run(tmp_path) as process:
+        assert process.ends() == RunExit.STOPPED
+        assert process.events("stopping")[0]["signal"] == "SIGINT"
+
+
+def test_every_signal_wakes_the_loop() -> None:
+    """One that comes right before the loop goes to sleep would stay pending otherwise."""
+    woken = threading.Event()
+    sentinel = Sentinel(frozenset(), math.inf, str, woken.set)
+    sentinel.tell(signal.SIGUSR1)
+    assert woken.wait(PATIENCE)
+    sentinel.dismiss()
+
+
 # -- what else ends or does not end the process ---------------------------------------------
 
 
@@ -375,6 +404,24 @@ def test_a_stop_that_takes_long_says_what_it_waits_for(tmp_path: Path) -> None:
         (still,) = process.events("still stopping")
         assert still["waiting_for"] == "shop/slow"
         assert 26 < still["seconds_left"] < 28
+
+
+def test_a_stop_that_never_returns_is_not_waited_for(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        class Broken(App):
+            def stop(self, timeout=None):
+                gevent.sleep(60)
+        app = Broken(name="shop")
+        """,
+    )
+    with up(run(tmp_path, "--shutdown-timeout", "0.2")) as process:
+        process.send(SIGTERM)
+        assert process.ends(within=1.2) == RunExit.STRAGGLERS
+        (late,) = process.events("out of time")
+        assert late["waiting_for"] == "shop"
+        assert "in stop" in late["stack"]
 
 
 def test_a_forked_child_has_its_own_signals(tmp_path: Path) -> None:

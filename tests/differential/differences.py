@@ -44,7 +44,7 @@ class Difference:
     Attributes:
         why: The reason.
         example: A scenario that shows it.
-        switch: The oracle itself is to behave otherwise.
+        otp_switch, sprag_switch: The oracle, or the engine, is to behave otherwise.
         answer_of_otp: Rewrites OTP's answer to a call.
         answer_of_both: Rewrites the answer of either.
         tree_of_otp: Rewrites OTP's tree.
@@ -54,7 +54,8 @@ class Difference:
     name: str
     why: str
     example: Scenario
-    switch: str | None = None
+    otp_switch: str | None = None
+    sprag_switch: str | None = None
     answer_of_otp: Callable[[str, Any], Any] = _same_answer
     answer_of_both: Callable[[str, Any], Any] = _same_answer
     tree_of_otp: Callable[[Any], Any] = _same_tree
@@ -85,7 +86,7 @@ GIVING_UP: Final = Difference(
         _supervisor("root", _supervisor("a", Spec("b"), restart="transient", max_restarts=0)),
         ops=(Op("exits", ("a",), exits=(("b", "boom"),)),),
     ),
-    switch="giving_up_is_abnormal",
+    otp_switch="giving_up_is_abnormal",
 )
 
 # -- order of children -------------------------------------------------------------------------
@@ -156,7 +157,7 @@ def _forgotten(tree: Any) -> Any:
 POOL_FORGETS_IGNORED: Final = Difference(
     "a child of a DynamicSupervisor that ignores its restart is forgotten",
     "As Elixir's; simple_one_for_one keeps an entry without name and process, that nothing can "
-    "address.",
+    "address, and fails over it in its own stop. So no invented scenario has such a start.",
     Scenario(
         _supervisor("root", _pool()),
         {("pool", "x"): (Start(), Start("ignore"))},
@@ -203,7 +204,7 @@ STOPPING_TOGETHER: Final = Difference(
     journal_of_both=_together,
 )
 
-# -- stops -------------------------------------------------------------------------------------
+# -- calls between a failed restart and the next try -------------------------------------------------------------------------------------
 
 STOPS_ARE_FREE: Final = Difference(
     "a stop does not hold the supervisor",
@@ -215,6 +216,20 @@ STOPS_ARE_FREE: Final = Difference(
         {("a",): (Start(), Start("error", Op("terminate_child", child="b")))},
         ops=(Op("exits", exits=(("a", "boom"),)),),
     ),
+    sprag_switch="holds_for_stops",
+)
+
+STALE_RETRIES: Final = Difference(
+    "a retry belongs to one incarnation",
+    "Design 4: stale restarts are dropped. OTP's message for the next try names only the child: "
+    "when a group restart has come between and failed in its turn, the old message does the work "
+    "of the new one, ahead of calls that came before that. The engine lets such calls wait.",
+    Scenario(
+        _supervisor("root", Spec("a"), Spec("b"), strategy="rest_for_one", max_restarts=4),
+        {("b",): (Start(), Start("error"), Start("error", Op("start_child", spec=Spec("c"))))},
+        ops=(Op("exits", exits=(("b", "boom"), ("a", "boom"))),),
+    ),
+    sprag_switch="hears_stale_retries",
 )
 
 DIFFERENCES: Final = (
@@ -226,6 +241,7 @@ DIFFERENCES: Final = (
     POOL_KNOWS_ITS_OWN,
     STOPPING_TOGETHER,
     STOPS_ARE_FREE,
+    STALE_RETRIES,
 )
 
 

@@ -5,6 +5,7 @@ The observations have the shape of the oracle's lines; see oracle.escript.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -15,7 +16,7 @@ from sprag_supervisor import Reason
 from sprag_supervisor._managing import kind_of
 from sprag_supervisor._node import name_of
 from sprag_supervisor._supervising import tree_of
-from sprag_supervisor._supervision import supervision_of
+from sprag_supervisor._supervision import ChildExit, supervision_of
 from sprag_supervisor.exceptions import (
     AlreadyPresent,
     AlreadyStarted,
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
     from differential.scenario import Op, Path, Scenario, Spec
     from sprag.testing import VirtualClock
     from sprag_supervisor import Node
+    from sprag_supervisor._supervision import Item
 
 Step = dict[str, Any]
+Switches = Collection[str]
 
 WINDOW = 3600.0
 """Seconds; nothing of a scenario takes any, so the limits are about numbers alone."""
@@ -62,8 +65,9 @@ class PlannedBase(BaseException):
 class Stage:
     """What all services of a tree share: what is planned, and what has happened."""
 
-    def __init__(self, scenario: Scenario, *, holds_for_stops: bool) -> None:
-        self.holds_for_stops = holds_for_stops
+    def __init__(self, scenario: Scenario, switches: Switches) -> None:
+        self.holds_for_stops = "holds_for_stops" in switches
+        self.hears_stale_retries = "hears_stale_retries" in switches
         self.plans = scenario.plans
         self.starts: dict[Path, int] = {}
         self.leaving: set[Path] = set()
@@ -86,8 +90,9 @@ class Stage:
             self.answers.append(answer)
             supervisor = service._parent_
             assert supervisor is not None
+            line = Line(supervisor, service, hears_stale_retries=self.hears_stale_retries)
             # It runs as soon as the loop is reached, before the supervisor's next try.
-            gevent.spawn(self._ask, start.meanwhile, supervisor, Line(supervisor), answer)
+            gevent.spawn(self._ask, start.meanwhile, supervisor, line, answer)
         if start.outcome == "ignore":
             raise Ignore
         if start.outcome == "exit":
@@ -120,10 +125,18 @@ class Stage:
 class Line:
     """What a supervisor has in its queue: a call that comes now is answered after it, in OTP."""
 
-    def __init__(self, supervisor: Node) -> None:
+    def __init__(self, supervisor: Node, child: Service, *, hears_stale_retries: bool) -> None:
         self.supervisor = supervisor
         self.life = supervisor._incarnation_
-        self.ahead = tuple(supervision_of(supervisor).inbox)
+        inbox = supervision_of(supervisor).inbox
+        # Of the child that is being started, only an older try: its exit counts with the group.
+        self.ahead = [item for item in inbox if item.child is not child or is_retry(item)]
+        """What must be over first: the item itself, and what it sets going for the child."""
+        self.lives = {item.child: item.incarnation for item in self.ahead}
+        if not hears_stale_retries and child in self.lives:
+            del self.lives[child]
+        elif child in self.lives:
+            self.lives[child] = child._incarnation_
 
     def is_alive(self) -> bool:
         supervisor = self.supervisor
@@ -138,10 +151,14 @@ class Line:
             or (
                 item.child._parent_ is self.supervisor
                 and item.child._state_ is State.RESTARTING
-                and item.child._incarnation_ == item.incarnation
+                and item.child._incarnation_ == self.lives.get(item.child)
             )
             for item in self.ahead
         )
+
+
+def is_retry(item: Item) -> bool:
+    return isinstance(item, ChildExit) and item.is_retry
 
 
 class Worker(Service):
@@ -231,23 +248,23 @@ def policy_of(spec: Spec) -> dict[str, Any]:
 # -- playing a scenario --------------------------------------------------------------------------
 
 
-def play(scenario: Scenario, *, holds_for_stops: bool) -> list[Step]:
+def play(scenario: Scenario, switches: Switches = ()) -> list[Step]:
     """Return what could be seen at the start, after each operation, and after the stop.
 
     Args:
         scenario: What to play.
-        holds_for_stops: A call of terminate_child made while a child is restarted holds its
-            supervisor, as in OTP (differences.py).
+        switches: In what a call that comes while a child is restarted behaves as with OTP: see
+            differences.py.
     """
     with virtual_time() as clock:
-        return _Play(scenario, clock, holds_for_stops=holds_for_stops).steps()
+        return _Play(scenario, clock, switches).steps()
 
 
 class _Play:
-    def __init__(self, scenario: Scenario, clock: VirtualClock, *, holds_for_stops: bool) -> None:
+    def __init__(self, scenario: Scenario, clock: VirtualClock, switches: Switches) -> None:
         self.ops = scenario.ops
         self.clock = clock
-        self.stage = Stage(scenario, holds_for_stops=holds_for_stops)
+        self.stage = Stage(scenario, switches)
         self.root = build(self.stage, (), scenario.root)
         tree_of(self.root).observers.append(self.stage.observe)
 

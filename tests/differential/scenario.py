@@ -250,7 +250,7 @@ class _Inventor:
             # What is at a path is of one kind for ever, so that an operation fits it.
             known = [path[-1] for path, each in self.places if path[:-1] == at]
             alike = [name for name in known if self.kinds[*at, name] == spec.kind]
-            if alike and self.chance(50):
+            if alike and spec.kind != "dynamic" and self.chance(50):
                 spec = dataclasses.replace(spec, id=self.one_of(*alike))
             if self.chance(5):
                 spec = dataclasses.replace(spec, significant=not spec.significant)
@@ -266,6 +266,8 @@ class _Inventor:
             starts.append(Start())
         for _ in range(self.random.randrange(1, 4)):
             outcome = self.one_of("ok", "ignore", *failures, *failures, *failures)
+            if outcome == "ignore" and starts and self.kinds[at] == "dynamic":
+                outcome = "raise"  # differences.py: POOL_FORGETS_IGNORED
             meanwhile = None
             if outcome in failures and self.chance(40):
                 parent = next(each for path, each in self.supervisors if path == at)

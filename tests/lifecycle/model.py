@@ -58,6 +58,7 @@ class Node:
     restarts: int = 0
     next_try: float | None = None
     in_a_row: int = 0
+    inside: bool = False  # its start is part of its parent's
     kept: dict[str, Node] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,8 +90,7 @@ class Node:
 
     def is_aborted(self) -> str:
         """Why its start is cut short, or that of the service in whose on_start it starts."""
-        above = self.parent if self.parent and self.parent.state == "starting" else None
-        return self.aborted_by or (above.is_aborted() if above else "")
+        return self.aborted_by or (self.parent.is_aborted() if self.parent and self.inside else "")
 
     def limit(self) -> float:
         return min(self.deadline, self.parent.limit() if self.parent else inf)
@@ -107,7 +107,7 @@ class World:
     def __init__(self) -> None:
         self.now = 0.0
         self.waiting: list[tuple[Activity, Callable[[], bool], Callable[[], float]]] = []
-        self.log: dict[str, list[str]] = {}  # what the children of each parent did, in order
+        self.log: dict[str, list[str]] = {}  # the starts, and the ends, of each one's children
         self.faults: dict[str, list[str]] = {}  # what the next starts of a service do
 
     # -- activities -------------------------------------------------------------------
@@ -120,8 +120,10 @@ class World:
 
     def settle(self) -> None:
         while ready := [each for each in self.waiting if each[1]() or each[2]() <= self.now]:
-            self.waiting.remove(ready[0])
-            self.go(ready[0][0])
+            for each in ready:
+                self.waiting.remove(each)
+            for each in ready:
+                self.go(each[0])
 
     def advance(self, seconds: float) -> None:
         end = self.now + seconds
@@ -148,8 +150,9 @@ class World:
             raise Refused("aborted")
 
     def note(self, node: Node, what: str) -> None:
-        parent = node.parent.spec.name if node.parent else ""
-        self.log.setdefault(parent, []).append(f"{what} {node.spec.name}")
+        kind = "starts" if what in ("on_start", "started", "restarted") else "ends"
+        parent = node.parent.spec.name if node.parent else "nobody"
+        self.log.setdefault(f"{kind} below {parent}", []).append(f"{what} {node.spec.name}")
 
     # -- starting ---------------------------------------------------------------------
 
@@ -168,8 +171,6 @@ class World:
             until = self.now + node.spec.start_takes
             if until > self.now and not node.is_aborted():
                 yield lambda: bool(node.is_aborted()), lambda: until
-            if node.turn:
-                yield lambda: True, lambda: inf  # whoever waited to adopt comes first
         except Refused as refusal:
             why = str(refusal)
         if node.is_aborted():
@@ -189,17 +190,21 @@ class World:
             raise Refused(why)
 
     def adopt(self, parent: Node, child: Node, *, inside: bool = False) -> Activity:
+        if not parent.is_active():
+            raise Refused("NotRunning")
         turn = parent.turn
         yield from self.hold(turn, parent.is_aborted if inside else str)
         try:
             if not parent.accepts(turn):
                 raise Refused("NotRunning")
             child.parent, parent.children[child.spec.name] = parent, child
+            child.inside = inside
             try:
                 yield from self.start(child)
             except Refused:
                 child.leave()  # 55
                 raise
+            child.inside = False
         finally:
             turn.pop(0)
 

@@ -33,7 +33,9 @@ class Stage:
 
     def note(self, path: str, what: str) -> None:
         above, _, name = path.rpartition("/")
-        self.log.setdefault(above.rpartition("/")[2], []).append(f"{what} {name}")
+        parent = above.rpartition("/")[2] or "nobody"
+        kind = "starts" if what in ("on_start", "started", "restarted") else "ends"
+        self.log.setdefault(f"{kind} below {parent}", []).append(f"{what} {name}")
 
     def observe(self, record: Lifecycle) -> None:
         self.events.append(record)
@@ -70,6 +72,7 @@ class Scripted(Service):
         self.interval(self.beat, HEARTBEAT)
         if spec.is_stubborn:
             stage.stubborn.append(self.spawn(self.hang_on))
+            gevent.sleep(0)  # or a kill could come before it has begun to swallow them
         for child in self.kept or (make(each, stage) for each in spec.children):
             self.adopt(child, name=child.spec.name, **policy_of(child.spec))
         if spec.start_takes:

@@ -20,7 +20,7 @@ from sprag.exceptions import (
 from sprag_supervisor import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sprag.testing import VirtualClock
 
@@ -231,11 +231,15 @@ def test_an_app_can_be_started_again_with_the_same_providers() -> None:
 
 def test_two_apps_do_not_meet() -> None:
     heard: list[tuple[str, object]] = []
+
+    def hear(name: str) -> Callable[[object], None]:
+        return lambda data: heard.append((name, data))
+
     one = App(name="one", providers={"a": Plain(), "mine": Plain()})
     two = App(name="two", providers={"a": Plain()})
     with one, two:
-        one.service("a").listen("event", lambda data: heard.append(("one", data)))
-        two.service("a").listen("event", lambda data: heard.append(("two", data)))
+        one.service("a").listen("event", hear("one"))
+        two.service("a").listen("event", hear("two"))
         one.emit("event", 1)
         assert heard == [("one", 1)]
         assert one.service("a") is not two.service("a")

@@ -8,20 +8,17 @@ import signal
 import socket
 import stat
 import subprocess
-import time
 from contextlib import closing
 from http.client import HTTPConnection, HTTPResponse
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import gevent
 import pytest
 
 from processes import app, run, script
-from sprag._control import _joined, runtime_directory
+from sprag._control import runtime_directory
 from sprag_cli._json import loads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from processes import Process
@@ -87,11 +84,11 @@ def test_the_tree_is_served_to_this_user_only(tmp_path: Path) -> None:
 
         missing, body = ask(path, "GET", "/v2/tree")
         assert missing.status == 404
-        assert json.loads(body) == {"error": "no '/v2/tree' here: there is GET /v1/tree"}
+        assert "'/v2/tree'" in json.loads(body)["error"]
 
         refused, body = ask(path, "POST", "/v1/tree")
         assert (refused.status, refused.headers["Allow"]) == (405, "GET, HEAD")
-        assert json.loads(body) == {"error": "POST is not for /v1/tree: use GET"}
+        assert json.loads(body)["error"].startswith("POST is not for /v1/tree")
 
         if (curl := shutil.which("curl")) is not None:
             command = [curl, "-s", "--unix-socket", str(path), "http://app/v1/tree"]
@@ -146,27 +143,6 @@ def test_a_tree_a_thousand_deep_is_served(tmp_path: Path) -> None:
         assert depth == 1000
         assert stop(process) == 0
         assert process.err == ""
-
-
-def test_an_answer_that_takes_long_lets_the_services_work() -> None:
-    turns: list[int] = []
-
-    def work() -> None:
-        while True:
-            turns.append(1)
-            gevent.sleep(0)
-
-    def pieces() -> Iterator[str]:
-        for _ in range(60):
-            until = time.monotonic() + 0.001
-            while time.monotonic() < until:
-                pass
-            yield "x"
-
-    worker = cast("gevent.Greenlet[[], None]", gevent.spawn(work))
-    assert _joined(pieces()) == b"x" * 60
-    worker.kill()
-    assert len(turns) >= 5
 
 
 def test_it_answers_while_the_tree_starts_and_while_it_stops(tmp_path: Path) -> None:

@@ -59,6 +59,11 @@ class Parent(Service):
         self._policy_ = self._policy_.with_({"max_restarts": 1000})
 
 
+def spawn(function: Callable[..., object], *args: object) -> Any:
+    """Start a plain greenlet, of nobody's."""
+    return cast("Any", gevent.spawn(function, *args))
+
+
 def boom(message: str = "boom") -> None:
     raise ValueError(message)
 
@@ -809,7 +814,7 @@ def test_a_stop_during_a_blocking_on_start_aborts_it(clock: VirtualClock) -> Non
 
     cleaned: list[int] = []
     slow = Slow()
-    starting = gevent.spawn(slow.start)
+    starting = spawn(slow.start)
     clock.advance(1)
     report = slow.stop()
     assert isinstance(report, StopReport)
@@ -841,7 +846,7 @@ def test_a_kill_of_the_starter_aborts_the_start(clock: VirtualClock) -> None:
             gevent.sleep(1000)
 
     slow = Slow()
-    starting = gevent.spawn(slow.start)
+    starting = spawn(slow.start)
     clock.advance(1)
     starting.kill()
     assert isinstance(starting.value, GreenletExit)
@@ -910,7 +915,7 @@ def test_a_wrong_stop_timeout_is_an_error(timeout: Any) -> None:
 def test_wait_returns_how_it_ended(clock: VirtualClock) -> None:
     root = started(Parent())
     child = root.adopt(Plain())
-    waiting = [gevent.spawn(child.wait) for _ in range(3)]
+    waiting = [spawn(child.wait) for _ in range(3)]
     clock.settle()
     assert not any(greenlet.ready() for greenlet in waiting)
     assert child.wait(5) is None
@@ -926,7 +931,7 @@ def test_wait_returns_how_it_ended(clock: VirtualClock) -> None:
 def test_wait_goes_on_over_restarts(clock: VirtualClock) -> None:
     root = started(Parent())
     child = root.adopt(Plain())
-    waiting = gevent.spawn(child.wait)
+    waiting = spawn(child.wait)
     for _ in range(3):
         child.spawn(boom)
         clock.advance(1)
@@ -938,7 +943,7 @@ def test_wait_goes_on_over_restarts(clock: VirtualClock) -> None:
 
 def test_a_waiter_may_be_killed(clock: VirtualClock) -> None:
     root = started(Plain())
-    waiting = gevent.spawn(root.wait)
+    waiting = spawn(root.wait)
     clock.settle()
     waiting.kill()
     with pytest.raises(Timeout), Timeout(1):
@@ -989,7 +994,7 @@ LEAVE: dict[str, Callable[[Service, Callable[[], object]], object]] = {
     "greenlet": lambda service, fn: service.spawn(fn),
     "timer": lambda service, fn: service.timeout(fn, 0),
     "interval": lambda service, fn: service.interval(fn, 1, immediate=True),
-    "listener": lambda service, fn: listen_and_emit(service, fn),
+    "listener": listen_and_emit,
 }
 
 
@@ -1209,10 +1214,10 @@ def test_spawn_returns_results_like_a_plain_greenlet(clock: VirtualClock) -> Non
     greenlet = service.spawn(add, 1, right=2)
     assert isinstance(greenlet, gevent.Greenlet)
     assert greenlet.get() == 3
-    plain: Any = gevent.spawn(add, 1, right=2)
+    plain = spawn(lambda: add(1, right=2))
     plain.join()
-    for each in (greenlet, plain):
-        assert (each.value, each.exception, each.exc_info) == (3, None, plain.exc_info)
+    ended = cast("Any", greenlet)
+    assert (ended.value, ended.exception, ended.exc_info) == (3, None, plain.exc_info)
     assert greenlet.successful()
     assert greenlet.ready()
     assert gevent.joinall([service.spawn(add, 1, right=1)], raise_error=True)[0].value == 2
@@ -1228,9 +1233,13 @@ def test_a_crashed_greenlet_raises_like_a_plain_one_and_prints_nothing(
     child = root.adopt(Plain())
     linked: list[tuple[str, object]] = []
     greenlet: Any = child.spawn(boom, "seen")
-    greenlet.link(lambda source: linked.append(("link", source)))
-    greenlet.link_exception(lambda source: linked.append(("exception", source)))
-    greenlet.link_value(lambda source: linked.append(("value", source)))
+
+    def note(kind: str) -> Callable[[object], None]:
+        return lambda source: linked.append((kind, source))
+
+    greenlet.link(note("link"))
+    greenlet.link_exception(note("exception"))
+    greenlet.link_value(note("value"))
     with pytest.raises(ValueError, match="seen") as caught:
         greenlet.get()
     clock.settle()

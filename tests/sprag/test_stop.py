@@ -6,7 +6,7 @@ The sentences of the design's section on stopping, one after another.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import gevent
 import gevent.event
@@ -33,6 +33,11 @@ class Plain(Service):
 
 class Parent(Service, max_restarts=1000):
     """Never gives up."""
+
+
+def spawn(function: Callable[..., object], *args: object) -> Any:
+    """Start a plain greenlet, of nobody's."""
+    return cast("Any", gevent.spawn(function, *args))
 
 
 def boom(message: str = "boom") -> None:
@@ -87,7 +92,8 @@ class Told(Service):
 
     def note(self, step: str) -> None:
         self.journal.append(f"{self.name} {step}")
-        gevent.sleep(self.seconds.get(step, 0))
+        if seconds := self.seconds.get(step):
+            gevent.sleep(seconds)
 
     def on_start(self) -> None:
         for child in self.below:
@@ -382,13 +388,21 @@ def test_a_stop_within_no_time_is_clean_if_nothing_blocks(clock: VirtualClock) -
 # -- stragglers ------------------------------------------------------------------------
 
 
+def tick(service: Service, fn: Callable[..., object]) -> object:
+    return service.interval(fn, 1, immediate=True)
+
+
+def fire(service: Service, fn: Callable[..., object]) -> object:
+    return service.timeout(fn, 0)
+
+
 @pytest.mark.parametrize(
     ("step", "arrange"),
     [
-        ("greenlet", lambda service, fn: service.spawn(fn)),
-        ("timer", lambda service, fn: service.interval(fn, 1, immediate=True)),
-        ("timer", lambda service, fn: service.timeout(fn, 0)),
-        ("clean-up", lambda service, fn: service.add_cleanup(fn)),
+        ("greenlet", Service.spawn),
+        ("timer", tick),
+        ("timer", fire),
+        ("clean-up", Service.add_cleanup),
     ],
 )
 def test_what_swallows_its_kill_is_left_behind_and_named(
@@ -440,7 +454,7 @@ def test_an_on_start_that_swallows_its_kill_is_left_behind_and_named(
             stubborn.hang()
 
     wall = Wall()
-    starting = gevent.spawn(wall.start)
+    starting = spawn(wall.start)
     clock.settle()
     report = wall.stop()
     assert entries_of(report) == [("Wall", "straggler", "on_start")]
@@ -470,7 +484,7 @@ def test_an_on_start_whose_finally_blocks_gets_its_time_and_dies_at_the_limit(
 
     for seconds, outcome in ((1.5, []), (1000, [])):
         slow = Slow(seconds)
-        gevent.spawn(slow.start)
+        spawn(slow.start)
         clock.settle()
         report = slow.stop()
         assert entries_of(report) == outcome
@@ -486,9 +500,9 @@ def test_a_nearer_deadline_reaches_a_child_whose_start_is_being_aborted(
             stubborn.hang()
 
     root = started(Parent())
-    starting = gevent.spawn(root.adopt, Slow())
+    starting = spawn(root.adopt, Slow())
     clock.settle()
-    first: Any = gevent.spawn(root.stop)
+    first = spawn(root.stop)
     clock.advance(10)
     assert not first.ready()
     report = root.stop(timeout)
@@ -542,7 +556,7 @@ def test_one_kill_at_the_beginning_and_one_at_the_limit(
     service = started(Plain())
     service.spawn(stubborn.hang)
     clock.settle()
-    stopping = gevent.spawn(service.stop, 2)
+    stopping = spawn(service.stop, 2)
     clock.advance(1.9)
     assert stubborn.kills == 1
     clock.advance(1)
@@ -568,9 +582,9 @@ def test_a_finally_that_blocks_gets_its_time_and_is_not_cut_in_half(clock: Virtu
     service = started(Plain())
     service.spawn(live)
     clock.settle()
-    stops: list[Any] = [gevent.spawn(service.stop) for _ in range(3)]
+    stops = [spawn(service.stop) for _ in range(3)]
     clock.advance(1)
-    stops += [gevent.spawn(service.stop, 4) for _ in range(3)]
+    stops += [spawn(service.stop, 4) for _ in range(3)]
     gevent.joinall(stops)
     assert journal == [("flushed", 3.0)]
     assert all(stop.get().is_clean for stop in stops)
@@ -589,7 +603,7 @@ def test_a_greenlet_that_was_never_switched_to_is_no_straggler(clock: VirtualClo
     child = root.adopt(Plain())
     spawned: list[Any] = []
     # In the turn of the loop in which the stop begins: it is killed before it has begun.
-    gevent.spawn(lambda: spawned.append(child.spawn(boom)))
+    spawn(lambda: spawned.append(child.spawn(boom)))
     report = root.stop()
     assert report.is_clean
     (greenlet,) = spawned
@@ -774,7 +788,7 @@ def test_several_stops_at_once_join_one(clock: VirtualClock) -> None:
     journal: list[str] = []
     service = started(Told("s", journal, stop=3.0))
     clock.settle()
-    stops = [gevent.spawn(service.stop) for _ in range(5)]
+    stops = [spawn(service.stop) for _ in range(5)]
     gevent.joinall(stops)
     assert journal.count("s stop") == 1
     assert clock.now == 3.0
@@ -793,10 +807,10 @@ def test_a_later_stop_may_bring_the_deadline_nearer_but_not_push_it_away(
 
     service = started(Patient("p", journal, stop=1e6))
     clock.settle()
-    first: Any = gevent.spawn(service.stop)
+    first = spawn(service.stop)
     clock.advance(10)
-    second: Any = gevent.spawn(service.stop, 5)
-    third: Any = gevent.spawn(service.stop, 500)
+    second = spawn(service.stop, 5)
+    third = spawn(service.stop, 500)
     gevent.joinall([first, second, third])
     assert clock.now == pytest.approx(15.0, abs=LATE)
     assert first.get().killed == second.get().killed == third.get().killed == 1
@@ -809,9 +823,9 @@ def test_a_nearer_deadline_reaches_the_child_that_is_stopping(clock: VirtualCloc
     journal: list[str] = []
     root = started(Patient("root", journal, Patient("child", journal, stop=1e6)))
     clock.settle()
-    first: Any = gevent.spawn(root.stop)
+    first = spawn(root.stop)
     clock.advance(10)
-    second: Any = gevent.spawn(root.stop, 5)
+    second = spawn(root.stop, 5)
     gevent.joinall([first, second])
     assert clock.now == pytest.approx(15.0, abs=LATE)
     assert entries_of(first.get()) == [("root/child", "killed", "on_stop")]
@@ -822,7 +836,7 @@ def test_a_parents_stop_joins_its_childs(clock: VirtualClock) -> None:
     root = started(Told("root", journal, Told("child", journal, stop=3.0)))
     child = root.service("child")
     clock.settle()
-    of_child = gevent.spawn(child.stop)
+    of_child = spawn(child.stop)
     clock.advance(1)
     report = root.stop()
     assert clock.now == 3.0
@@ -900,7 +914,11 @@ def test_a_stop_from_inside_is_asked_for_and_not_waited_for(
     elif where == "timer":
         quitter.timeout(quitter.quit, 0)
     elif where == "listener":
-        quitter.listen("event", lambda _data: reports.append(quitter.stop()))
+
+        def stop(_data: object) -> None:
+            reports.append(quitter.stop())
+
+        quitter.listen("event", stop)
         root.emit("event")
     elif where == "child":
         quitter.adopt(Plain()).spawn(quitter.quit)
@@ -957,7 +975,7 @@ def test_the_waiting_for_a_stop_may_be_given_up_but_not_the_stop(clock: VirtualC
     with pytest.raises(Timeout), Timeout(1):
         service.stop()
     assert clock.now == 1.0
-    killed = gevent.spawn(service.stop)
+    killed = spawn(service.stop)
     clock.settle()
     killed.kill()
     clock.advance(2)

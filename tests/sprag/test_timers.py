@@ -7,7 +7,6 @@ import types
 from typing import TYPE_CHECKING, Any
 
 import gevent
-import gevent.event
 import pytest
 
 from sprag import Service, State
@@ -125,8 +124,13 @@ def test_a_timer_counts_from_now_however_stale_the_loop_is(
         def close(self) -> None:
             pass
 
-    loop = types.SimpleNamespace(timer=lambda _seconds, **_options: FakeTimer())
-    monkeypatch.setattr(_clock, "get_hub", lambda: types.SimpleNamespace(loop=loop))
+    class FakeLoop:
+        def timer(self, _seconds: float, *, ref: bool) -> FakeTimer:
+            del ref
+            return FakeTimer()
+
+    hub = types.SimpleNamespace(loop=FakeLoop())
+    monkeypatch.setattr(_clock, "get_hub", lambda: hub)
     service.timeout(boom, 1).cancel()
     service.interval(boom, 1).cancel()
     assert starts == [{"update": True}] * 2

@@ -17,11 +17,12 @@ from sprag.exceptions import (
     StartAborted,
     WouldDeadlock,
 )
-from sprag_supervisor import Reason, _guard
+from sprag_supervisor import Owned, Reason, _clock, _guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sprag import Lifecycle
     from sprag.testing import VirtualClock
 
 ONE_SECOND = Backoff(initial=1.0, jitter=0.0)
@@ -1183,3 +1184,194 @@ def test_a_keyboard_interrupt_in_on_stop_does_not_keep_the_tree_from_stopping(
     report = top.stop()
     assert state_of(top) == "stopped"
     assert report.errors == 1
+
+
+# -- what an earlier life has left behind --------------------------------
+
+
+class Zombie(Service, shutdown=0.5):
+    """Its first on_start swallows every kill, and then goes on as if nothing had happened."""
+
+    lives: list[int]
+
+    def __init__(self, journal: Journal, action: Callable[[Zombie], object]) -> None:
+        self.journal = journal
+        self.action = action
+
+    def on_start(self) -> None:
+        life = self.snapshot().incarnation
+        self.journal.write("start", str(life))
+        if life == 1:
+            until = 10.0
+            while (left := until - _clock.now()) > 0:
+                try:
+                    gevent.sleep(left)
+                except gevent.GreenletExit:
+                    continue
+            try:
+                self.action(self)
+            except NotRunning:
+                self.journal.write("refused", str(life))
+
+
+ACTIONS: dict[str, Callable[[Zombie], object]] = {
+    "spawn": lambda service: service.spawn(gevent.sleep, 1000.0),
+    "adopt": lambda service: service.adopt(Idle("child")),
+    "timeout": lambda service: service.timeout(print, 1000.0),
+    "listen": lambda service: service.listen("event", print),
+    "add_cleanup": lambda service: service.add_cleanup(print),
+    "finish": lambda service: service.finish(),
+}
+
+
+def stop_later(service: Service, seconds: float) -> None:
+    def stop() -> None:
+        gevent.sleep(seconds)
+        service.stop()
+
+    spawn(stop)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_straggler_of_a_service_that_is_down_gets_nothing(
+    clock: VirtualClock, action: str
+) -> None:
+    journal = Journal("start", "refused")
+    service = Zombie(journal, ACTIONS[action])
+    stop_later(service, 1.0)
+    with pytest.raises(StartFailed):
+        service.start()
+    assert clock.now < 2.0
+    clock.advance(10.0)
+    assert journal.take() == ["start 1", "refused 1"]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_straggler_of_an_earlier_life_gets_nothing_of_the_next(
+    clock: VirtualClock, action: str
+) -> None:
+    journal = Journal("start", "refused")
+    service = Zombie(journal, ACTIONS[action])
+    stop_later(service, 1.0)
+    with pytest.raises(StartFailed):
+        service.start()
+    service.start()
+    try:
+        clock.advance(10.0)
+        assert journal.take() == ["start 1", "start 2", "refused 1"]
+        assert state_of(service) == "running"
+        assert service.snapshot().owned == Owned()
+    finally:
+        service.stop()
+
+
+def test_a_greenlet_left_behind_is_told_why_it_gets_nothing(clock: VirtualClock) -> None:
+    said: list[str] = []
+
+    class Deaf(Service, shutdown=0.5):
+        def on_start(self) -> None:
+            if self.snapshot().incarnation == 1:
+                self.spawn(self.hang_on)
+
+        def hang_on(self) -> None:
+            while _clock.now() < 10.0:
+                try:
+                    gevent.sleep(10.0 - _clock.now())
+                except gevent.GreenletExit:
+                    continue
+            with pytest.raises(NotRunning) as caught:
+                self.adopt(Idle("child"))
+            said.append(str(caught.value))
+
+    service = Deaf()
+    with Supervisor(children=[service], name="top"):
+        clock.settle()
+        assert service.stop().stragglers == 1
+        service.start()
+        clock.advance(10.0)
+        assert said == [
+            (
+                "top/Deaf is running: cannot adopt a child; who asks was killed and left behind: "
+                "let GreenletExit end what it is raised in"
+            )
+        ]
+
+
+# -- observers --------------------------------
+
+
+def test_an_observer_that_changes_the_tree_it_watches_would_deadlock(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    caught: list[BaseException] = []
+
+    def observe(record: Lifecycle) -> None:
+        if record.path == "top/b":
+            try:
+                top.adopt(Idle("c"))
+            except WouldDeadlock as error:
+                caught.append(error)
+
+    with Supervisor(children=[Idle("a")], name="top") as top:
+        assert top._tree_ is not None
+        top._tree_.observers.append(observe)
+        top.adopt(Idle("b"))
+        assert len(caught) == 1
+        assert states(top) == {"a": "running", "b": "running"}
+        top.adopt(Idle("d"))
+        top._tree_.observers.clear()
+
+
+def test_an_observer_that_raises_is_removed_and_hurts_nobody(
+    clock: VirtualClock, journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    records: list[Lifecycle] = []
+
+    def observe(record: Lifecycle) -> None:
+        records.append(record)
+        raise Crash("in the observer")
+
+    with Supervisor(children=[Idle("a")]) as top:
+        assert top._tree_ is not None
+        top._tree_.observers.append(observe)
+        top.adopt(Idle("b"))
+        top.adopt(Idle("c"))
+    assert [record.event for record in records] == ["started"]
+    assert errors(caplog) == ["an observer of the tree raised and was removed"]
+
+
+def test_every_start_is_followed_by_exactly_one_end(clock: VirtualClock, journal: Journal) -> None:
+    records: list[tuple[str, int, str]] = []
+
+    def observe(record: Lifecycle) -> None:
+        records.append((record.path, record.incarnation, record.event))
+
+    a, b, c = family("abc", journal)
+    b.script.ignore_starts = 1
+    top = Supervisor(name="top", strategy="one_for_all", max_restarts=10)
+    with top:
+        assert top._tree_ is not None
+        top._tree_.observers.append(observe)
+        for child in (a, b, c):
+            top.adopt(child)
+        crash(a)
+        clock.settle()
+        c.script.fail_starts = 1
+        crash(b)
+        clock.settle()
+        a.finish()
+        clock.settle()
+        c.stop()
+    begins = {"started", "restarted"}
+    lives: dict[tuple[str, int], list[str]] = {}
+    for path, incarnation, event in records:
+        lives.setdefault((path, incarnation), []).append(event)
+    del lives["top", 1]
+    for life, events in lives.items():
+        kinds = ["begin" if event in begins else "end" for event in events]
+        assert kinds in (["begin", "end"], ["end"]), life
+    # A life without a begin is a start that failed or was ignored.
+    assert {life for life, events in lives.items() if events[0] not in begins} == {
+        ("top/b", 1),
+        ("top/c", 3),
+    }

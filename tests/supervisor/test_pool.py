@@ -58,7 +58,7 @@ def test_a_parked_greenlet_goes_on_when_it_is_poked(clock: VirtualClock) -> None
     parking = Parking()
     waiting = spawn(parking.park)
     clock.settle()
-    assert parking.greenlet is waiting
+    assert parking.greenlet == waiting
     parking.poke()
     assert not waiting.ready()  # it goes on in the next turn of the loop
     clock.settle()

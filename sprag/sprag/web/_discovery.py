@@ -46,6 +46,14 @@ def folders(routes: str) -> list[Path]:
     return [folder.resolve() for place in inside for folder in (place, place.parent)]
 
 
+def top_folder(routes: str) -> Path:
+    """Return the folder that holds the top package of *routes*: ``app/shell.html`` is below it."""
+    name = routes.partition(".")[0]
+    module = importlib.import_module(name)
+    places = [*getattr(module, "__path__", ()), module.__file__]
+    return Path(next(filter(None, places))).parent.resolve()
+
+
 def _modules(name: str) -> Iterator[ModuleType]:
     try:
         module = importlib.import_module(name)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _VARIABLE: Final = re.compile(r"<(?:([^<>:]+):)?[^<>:]+>")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Mount:
     """A controller in its place.
 
@@ -105,7 +105,7 @@ def _mount(controller: type[Controller]) -> Mount:
 
 
 def _refuse(controller: type[Controller], problem: str, remedy: str) -> NoReturn:
-    raise BadController(dotted(controller), problem, remedy)
+    raise BadController(dotted(controller), problem, remedy) from None
 
 
 def _add(rules: Map, rule: Rule, controller: type[Controller]) -> None:

@@ -19,7 +19,7 @@ from werkzeug.wrappers import Request, Response
 from sprag._log import bound_logger
 from sprag._service import current_service
 from sprag.web import _health
-from sprag.web._discovery import discover, folders
+from sprag.web._discovery import discover, folders, top_folder
 from sprag.web._encoding import to_json
 from sprag.web._limits import Limits
 from sprag.web._page import Page
@@ -29,6 +29,7 @@ from sprag.web._shell import Shell, shell
 from sprag.web._static import PREFIX, StaticFiles
 from sprag.web._templates import Templates
 from sprag.web.exceptions import HTTPError
+from sprag_supervisor._failure import without_engine
 from sprag_supervisor._node import name_of, path_of
 from sprag_supervisor.exceptions import BadValue, NotRunning
 
@@ -84,10 +85,11 @@ class Site:
         self._limits = limits or Limits()
         controllers = [] if routes is None else discover(routes)
         near = [] if routes is None else folders(routes)
+        around = [] if routes is None else [top_folder(routes)]
         self._router = Router(controllers)
         self._static = StaticFiles(folder / "static" for folder in near)
         beside = [place for folder in near for place in (folder / "templates", folder)]
-        self._templates = Templates([*beside, *_roots(routes, near), Path.cwd()])
+        self._templates = Templates([*beside, *around, Path.cwd()])
         self._plain = shell().mounted(self._templates, self._static)
         self._frame = self._frame_from(frame)
         self._error = self._templates.get("sprag/error.html", wanted_by="sprag")
@@ -242,7 +244,9 @@ class Site:
             for name, value in error.get_headers(asked.request.environ)
             if name.lower() != "content-type"
         ]
-        return self._failed(asked, status, error.description or "", headers)
+        # Werkzeug's own texts are for people who have typed an address.
+        ours = error.description == type(error).description
+        return self._failed(asked, status, "" if ours else error.description or "", headers)
 
     def _moved(self, asked: _Asked, url: str) -> Reply:
         """Redirect to the same path in its canonical form, whatever the Host header says."""
@@ -285,17 +289,8 @@ class Site:
             path=path,
             controller=asked.request.environ.get(CONTROLLER),
             request_id=asked.id,
-            exc_info=error,
+            exc_info=(type(error), error, without_engine(error.__traceback__)),
         )
-
-
-def _roots(routes: str | None, near: list[Path]) -> list[Path]:
-    """Return the folder that holds the top package of *routes*: ``app/shell.html`` is there."""
-    if routes is None or not near:
-        return []
-    up = near[0]
-    depth = routes.count(".")
-    return [up if depth == 0 else up.parents[depth - 1]] if depth <= len(up.parents) else []
 
 
 def _allow(methods: str) -> list[tuple[str, str]]:

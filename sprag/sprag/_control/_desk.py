@@ -1,0 +1,103 @@
+"""What every resource of the control plane works with: the tree, its log, who watches."""
+
+from __future__ import annotations
+
+import os
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from sprag._control._http import Refused
+from sprag._control._log_ring import LogRing
+from sprag._control._sampler import Sampler
+from sprag._json import SCHEMA
+from sprag_supervisor._node import name_of
+from sprag_supervisor.exceptions import UnknownService
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sprag._service import Service
+    from sprag_supervisor import Node, Tree
+
+
+class Desk:
+    """Where the requests about one tree are worked on.
+
+    Attributes:
+        root: The root of the tree.
+        ring: The last log records of its services.
+        sampler: Who uses the CPU, while somebody asks for it.
+        farewells: Called when the app ends; those who stream say goodbye.
+    """
+
+    def __init__(self, root: Service) -> None:
+        self.root = root
+        self.ring = LogRing(root)
+        self.sampler = Sampler()
+        self.farewells: set[Callable[[], None]] = set()
+
+    def open(self) -> None:
+        """Begin to remember what is logged."""
+        self.ring.install()
+
+    def close(self) -> None:
+        """Let go, and tell those who stream."""
+        self.ring.remove()
+        for farewell in tuple(self.farewells):
+            farewell()
+
+    @property
+    def tree(self) -> Tree:
+        """What all services of the tree share."""
+        tree = self.root._tree_
+        assert tree is not None, "the host has made it before it opens the socket"
+        return tree
+
+    def about(self) -> dict[str, Any]:
+        """Return what identifies the app in an answer."""
+        return {"app": name_of(self.root), "pid": os.getpid(), "schema": SCHEMA}
+
+    def find(self, path: str) -> Node:
+        """Return the service at *path*: a full one, or one from the root's children on.
+
+        The full one wins where both are possible. No path is the root.
+
+        Raises:
+            Refused: There is none; 404.
+        """
+        parts = [part for part in path.split("/") if part]
+        candidates = [parts]
+        if parts and parts[0] == name_of(self.root):
+            candidates.insert(0, parts[1:])
+        for way in candidates:
+            found = self._descend(way)
+            if found is not None:
+                return found
+        raise self._unknown(path, candidates[0])
+
+    def _descend(self, parts: list[str]) -> Node | None:
+        node: Node | None = self.root
+        for part in parts:
+            if node is None:
+                return None
+            node = (node._children_ or {}).get(part)
+        return node
+
+    def _unknown(self, path: str, parts: list[str]) -> Refused:
+        node: Node = self.root
+        for part in parts:
+            child = (node._children_ or {}).get(part)
+            if child is None:
+                break
+            node = child
+        names = list(node._children_ or ())[:_COMPARED]
+        error = UnknownService(path, names)
+        return Refused(HTTPStatus.NOT_FOUND, _shortened(str(error)), name="UnknownService")
+
+
+_COMPARED = 200
+_LONGEST = 500
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

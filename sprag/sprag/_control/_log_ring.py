@@ -1,0 +1,135 @@
+"""The last log records of a tree, for ``sprag status``.
+
+Installed by the host alone. It takes what goes to the root logger if the program has
+configured that, else only what sprag and its services log, so that Python's rule "no
+handler: warnings go to stderr" stays as it is. It is a NullHandler by class: sprag's
+engine, which makes no record while only NullHandlers listen, does not work for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from sprag._json import iso
+from sprag_supervisor._node import current, path_of
+from sprag_supervisor._tree import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sprag_supervisor import Node
+
+_KEPT: Final = 2000
+_LONGEST: Final = 2000
+"""Characters of one value: whoever logs a whole document does not fill the memory."""
+_OF_STRUCTLOG: Final = frozenset({"event", "level", "timestamp", "service", "incarnation"})
+
+
+class Line(NamedTuple):
+    """One record, as text."""
+
+    at: float
+    level: str
+    logger: str
+    event: str
+    service: str
+    incarnation: int | None
+    fields: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the control socket tells it."""
+        return {
+            "at": iso(self.at),
+            "level": self.level,
+            "logger": self.logger,
+            "event": self.event,
+            "incarnation": self.incarnation,
+            "fields": dict(self.fields),
+        }
+
+
+class LogRing(logging.NullHandler):
+    """Remembers the last records that services of one tree have caused."""
+
+    def __init__(self, root: Node) -> None:
+        super().__init__()
+        self._root = root
+        self._lines: deque[Line] = deque(maxlen=_KEPT)
+        self._sources: list[logging.Logger] = []
+
+    def install(self) -> None:
+        """Begin to listen."""
+        top = logging.getLogger()
+        self._sources = [top] if top.handlers else [logger]
+        if top.handlers and not logger.propagate:
+            self._sources.append(logger)
+        for source in self._sources:
+            source.addHandler(self)
+
+    def remove(self) -> None:
+        """Stop listening."""
+        for source in self._sources:
+            source.removeHandler(self)
+
+    def lines_of(self, path: str, most: int) -> list[Line]:
+        """Return the last records of the service at *path*, the oldest first."""
+        return list(self._last(path, most))[::-1]
+
+    def _last(self, path: str, most: int) -> Iterator[Line]:
+        left = most
+        for line in reversed(tuple(self._lines)):
+            if not left:
+                return
+            if line.service == path:
+                left -= 1
+                yield line
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Remember *record* if a service has caused it. Takes no lock and never raises."""
+        try:
+            line = self._line(record)
+        except Exception:  # noqa: BLE001 - a record that cannot be shown is not worth a crash
+            return False
+        if line is not None:
+            self._lines.append(line)
+        return line is not None
+
+    def _line(self, record: logging.LogRecord) -> Line | None:
+        message: Any = record.msg
+        given: Mapping[str, Any] = getattr(record, "sprag", None) or {}
+        if isinstance(message, dict):  # structlog's, on its way to its formatter
+            given = cast("Mapping[str, Any]", message)
+            event = str(given.get("event", ""))
+        else:
+            event = record.getMessage()
+        service = given.get("service")
+        incarnation = given.get("incarnation")
+        if not isinstance(service, str):
+            node = current.get()
+            if node is None or node._tree_ is not self._root._tree_:
+                return None
+            service, incarnation = path_of(node), node._incarnation_
+        fields = {
+            str(name): _short(value)
+            for name, value in given.items()
+            if name not in _OF_STRUCTLOG and not name.startswith("_") and name != "exc_info"
+        }
+        if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            fields["exception"] = _short(f"{type(error).__name__}: {error}")
+        return Line(
+            record.created,
+            record.levelname.lower(),
+            record.name,
+            _short(event),
+            service,
+            incarnation if isinstance(incarnation, int) else None,
+            fields,
+        )
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

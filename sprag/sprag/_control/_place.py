@@ -1,0 +1,91 @@
+"""Where the sockets of running apps are, and what may lie about there.
+
+Whoever can write into the directory could pose as an app: it must belong to this user
+and be closed to everybody else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PRIVATE: Final = 0o700
+_SOCKET_NAME: Final = re.compile(r".+\.(?P<pid>\d+)\.sock")
+
+
+def runtime_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the directory in which running apps put their sockets."""
+    if given := environ.get("SPRAG_RUNTIME_DIR"):
+        return Path(given)
+    if given := environ.get("XDG_RUNTIME_DIR"):
+        return Path(given) / "sprag"
+    return Path(f"/tmp/sprag-{os.getuid()}")  # noqa: S108 - its owner and mode are checked
+
+
+def socket_path(name: str) -> Path:
+    """Return where the app called *name* listens, in this process."""
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name) or "app"
+    return runtime_directory() / f"{plain}.{os.getpid()}.sock"
+
+
+def make_private(directory: Path) -> None:
+    """Make the directory, or see to it that nobody else can use the one there is.
+
+    Raises:
+        OSError: It cannot be made, belongs to somebody else, or is open to others.
+    """
+    directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    found = directory.stat(follow_symlinks=False)
+    if found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(
+            f"{directory} must belong to this user and have mode 0700: "
+            f"run 'chmod 700 {directory}', or set SPRAG_RUNTIME_DIR to another directory"
+        )
+
+
+def remove_stale(directory: Path) -> list[Path]:
+    """Remove the sockets whose app is dead, and return them.
+
+    Dead means both: the process is gone, and nobody listens. An app in another container
+    that shares the directory has a pid which means nothing here, but it listens.
+    """
+    removed: list[Path] = []
+    with suppress(OSError):
+        for path in directory.iterdir():
+            match = _SOCKET_NAME.fullmatch(path.name)
+            if match is None or _lives(int(match["pid"])) or not _is_refused(path):
+                continue
+            with suppress(OSError):
+                path.unlink()
+                removed.append(path)
+    return removed
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True
+
+
+def _is_refused(path: Path) -> bool:
+    with suppress(OSError):
+        if not path.is_socket():
+            return False
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                return True
+    return False

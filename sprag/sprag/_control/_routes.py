@@ -1,0 +1,80 @@
+"""What there is to ask for, and which module answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from sprag._control import (
+    _acting,
+    _events,
+    _paths,
+    _ready,
+    _service,
+    _stacks,
+    _top,
+    _tree,
+    _why,
+)
+from sprag._control._http import Answer, Refused, Request, unquoted
+
+if TYPE_CHECKING:
+    from sprag._control._desk import Desk
+
+HungUp: TypeAlias = Callable[[], bool]
+"""Whether the client has left."""
+_Resource: TypeAlias = "Callable[[Desk, Request, str, HungUp], Answer]"
+
+_READING: Final = ("GET", "HEAD")
+_ACTING: Final = ("POST",)
+
+_RESOURCES: Final[dict[str, tuple[tuple[str, ...], bool, _Resource]]] = {
+    "/v1/tree": (_READING, False, lambda desk, request, _path, _gone: _tree.answer(desk, request)),
+    "/v1/service": (_READING, True, lambda desk, _, path, _gone: _service.answer(desk, path)),
+    "/v1/why": (_READING, True, lambda desk, _, path, _gone: _why.answer(desk, path)),
+    "/v1/events": (_READING, False, lambda desk, _, _path, gone: _events.answer(desk, gone)),
+    "/v1/start": (_ACTING, True, _acting.start),
+    "/v1/stop": (_ACTING, True, _acting.stop),
+    "/v1/restart": (_ACTING, True, _acting.restart),
+    "/v1/stacks": (_READING, False, lambda desk, request, _p, _g: _stacks.answer(desk, request)),
+    "/v1/top": (_READING, False, lambda desk, request, _p, _g: _top.answer(desk, request)),
+    "/v1/ready": (_READING, False, lambda desk, request, _, gone: _ready.answer(desk, request, gone)),
+    "/v1/paths": (_READING, False, lambda desk, request, _p, _g: _paths.answer(desk, request)),
+}
+"""By the beginning of the path: the methods, whether a service's path follows, the answer."""
+
+
+def answer(desk: Desk, request: Request, has_hung_up: HungUp) -> Answer:
+    """Answer *request*; may block, and may yield the answer's body bit by bit.
+
+    Raises:
+        Refused: There is nothing of that name, or it is not for this method.
+    """
+    beginning, path = _split(request.path)
+    found = _RESOURCES.get(beginning)
+    if found is None or found[1] != (path is not None):
+        raise Refused(HTTPStatus.NOT_FOUND, f"no {request.path!r} here: {_remedy(beginning)}")
+    methods, _, resource = found
+    if request.method not in methods:
+        message = f"{request.method} is not for {beginning}: use {methods[0]}"
+        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, message, allow=methods)
+    return resource(desk, request, unquoted(path or ""), has_hung_up)
+
+
+def _split(path: str) -> tuple[str, str | None]:
+    """Split ``/v1/service/shop/mail`` into ``/v1/service`` and ``shop/mail``."""
+    parts = path.split("/", 3)
+    rest = parts[3] if len(parts) > 3 and parts[3] else None
+    return "/".join(parts[:3]), rest
+
+
+def _remedy(beginning: str) -> str:
+    near = get_close_matches(beginning[:40], _RESOURCES, n=1)
+    return f"there is {', '.join(_usage(name) for name in near or _RESOURCES)}"
+
+
+def _usage(name: str) -> str:
+    methods, takes_path, _ = _RESOURCES[name]
+    return f"{methods[0]} {name}{'/PATH' if takes_path else ''}"

@@ -1,0 +1,154 @@
+"""Connections to the control socket: who may connect, how many, and for how long."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+from contextlib import suppress
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from gevent import Greenlet, getcurrent, joinall, killall
+from gevent.server import StreamServer
+
+from sprag._control import _http
+from sprag._control._desk import Desk
+from sprag._control._place import make_private, remove_stale, socket_path
+from sprag._control._routes import answer
+from sprag_supervisor._node import name_of
+from sprag_supervisor._tree import logger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gevent.socket import socket as Socket
+
+    from sprag._service import Service
+
+_MAX_CONNECTIONS: Final = 64
+_BACKLOG: Final = 128
+_LAST_SECONDS: Final = 0.2
+"""For the answers under way when the app ends."""
+_UCRED: Final = struct.Struct("3i")  # pid, uid, gid
+
+
+class ControlSocket:
+    """Serves the living tree of one root until it is closed."""
+
+    def __init__(self, root: Service) -> None:
+        self.path: Path = socket_path(name_of(root))
+        self._desk = Desk(root)
+        self._server: StreamServer | None = None
+        # In the order of their arrival; those that have not asked yet are the ones to go.
+        self._asking: dict[Greenlet[..., Any], None] = {}
+        self._served: set[Greenlet[..., Any]] = set()
+
+    def open(self) -> None:
+        """Listen and serve in greenlets of their own.
+
+        Raises:
+            OSError: The directory or the socket cannot be made, or belongs to somebody else.
+        """
+        make_private(self.path.parent)
+        remove_stale(self.path.parent)
+        self.path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listener.bind(str(self.path))
+            self.path.chmod(0o600)
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)
+            self._server = StreamServer(listener, self._take, spawn=self._spawn)
+            self._server.start()
+        except BaseException:
+            listener.close()
+            raise
+        self._desk.open()
+
+    def close(self) -> None:
+        """Stop serving and remove the socket; answers under way get a moment."""
+        server, self._server = self._server, None
+        self.unlink()
+        if server is not None:
+            server.stop(timeout=0)
+            self._desk.close()
+            killall(list(self._asking), block=False)
+            joinall(list(self._served), timeout=_LAST_SECONDS)
+            killall(list(self._served), timeout=_LAST_SECONDS)
+
+    def unlink(self) -> None:
+        """Remove the socket and nothing else: all that may be done in a signal handler."""
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+    # -- connections -----------------------------------------------------------------
+
+    def _spawn(self, *args: Any) -> None:
+        """Serve a new connection in a greenlet; called in the hub.
+
+        Too many, and the one that has kept silent for longest goes: who asks at once is
+        served however many others only sit there.
+        """
+        if len(self._asking) + len(self._served) >= _MAX_CONNECTIONS and self._asking:
+            oldest = next(iter(self._asking))
+            del self._asking[oldest]
+            oldest.kill(block=False)
+        sock: Socket = args[-1][0]
+        greenlet: Greenlet[..., Any] = Greenlet(*args)
+        self._asking[greenlet] = None
+        greenlet.rawlink(lambda done: self._forget(done, sock))
+        greenlet.start()
+
+    def _forget(self, greenlet: Greenlet[..., Any], sock: Socket) -> None:
+        self._asking.pop(greenlet, None)
+        self._served.discard(greenlet)
+        with suppress(OSError):
+            sock.close()  # for one that was killed before it had begun
+
+    def _take(self, sock: Socket, _address: object) -> None:
+        greenlet: Any = getcurrent()
+        try:
+            if _peer(sock) in (os.getuid(), 0):
+                self._serve(sock, greenlet)
+        except (OSError, _http.Gone):
+            return  # the client has gone, or takes nothing any more
+        except Exception:  # noqa: BLE001 - logged; whatever a client sends, the app goes on
+            logger.exception("the control socket failed")
+
+    def _serve(self, sock: Socket, greenlet: Greenlet[..., Any]) -> None:
+        head_only = False
+        try:
+            request = _http.read_request(sock)
+            head_only = request.method == "HEAD"
+            self._asking.pop(greenlet, None)
+            if len(self._served) >= _MAX_CONNECTIONS:
+                message = f"{_MAX_CONNECTIONS} requests are being answered: ask again later"
+                raise _http.Refused(HTTPStatus.SERVICE_UNAVAILABLE, message)
+            self._served.add(greenlet)
+            reply = self._answer(request, sock)
+            _http.send(sock, reply, head_only=head_only)
+        except _http.Refused as refused:
+            _http.send_refusal(sock, refused, head_only=head_only)
+        _http.part(sock)
+
+    def _answer(self, request: _http.Request, sock: Socket) -> _http.Answer:
+        try:
+            return answer(self._desk, request, lambda: _http.has_hung_up(sock))
+        except (_http.Refused, _http.Gone, OSError):
+            raise
+        except Exception:  # noqa: BLE001 - logged, and answered
+            fields = {"path": request.path[:200]}
+            logger.exception("the control socket cannot answer", extra={"sprag": fields})
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            raise _http.Refused(status, "see the app's log") from None
+
+
+def _peer(sock: Socket) -> int:
+    """Return the user at the other end, on Linux; elsewhere the socket's mode must do."""
+    if sys.platform != "linux":
+        return os.getuid()
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    _pid, uid, _gid = _UCRED.unpack(credentials)
+    return int(uid)

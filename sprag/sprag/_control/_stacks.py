@@ -1,0 +1,150 @@
+"""``GET /v1/stacks``: where every greenlet is, by service.
+
+A greenlet belongs to the service in whose context it runs: owned ones, hooks, calls of
+timers and of listeners alike. The others are told apart: sprag's own, and those that
+belong to nobody. Greenlets with one and the same stack are told once, with their number.
+"""
+
+from __future__ import annotations
+
+import gc
+import linecache
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from gevent import Greenlet, get_hub, getcurrent
+from gevent.hub import Hub
+from greenlet import greenlet
+
+from sprag._control._http import Answer
+from sprag._control._pace import Pace
+from sprag_supervisor._guard import Managed
+from sprag_supervisor._node import current, is_within, path_of
+from sprag_supervisor._pool import _Worker, idle_greenlets
+from sprag_supervisor._starting import Starting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import CodeType, FrameType
+
+    from sprag._control._desk import Desk
+    from sprag._control._http import Request
+    from sprag_supervisor import Node
+
+_FRAMES: Final = 60
+_STACKS: Final = 500
+"""Different stacks in one answer."""
+_OURS: Final = ("sprag.", "sprag_supervisor.", "sprag_cli.")
+_HOOKS: Final = ("on_start", "on_drain", "on_stop")
+
+_Frame = tuple["CodeType", int, bool]
+_Key = tuple[str, str, tuple[_Frame, ...]]
+
+
+def answer(desk: Desk, request: Request) -> Answer:
+    """Return the stacks at and below ``?path=``; without it, also those of no service."""
+    wanted = request.query.get("path", "")
+    node = desk.find(wanted)
+    pace = Pace()
+    found: dict[_Key, int] = {}
+    for one in _greenlets(pace):
+        pace()
+        frame: FrameType | None = one.gr_frame
+        if frame is None:
+            continue  # has not begun, has ended, or runs: it is this one
+        owner = _owner(one, desk)
+        if wanted and not is_within(owner, node):
+            continue
+        frames = tuple(_frames(frame))
+        place = _place(one, owner, frames)
+        key = (*place, frames)
+        found[key] = found.get(key, 0) + 1
+    ordered = sorted(found.items(), key=lambda item: (item[0][0], item[0][1], -item[1]))
+    return Answer(
+        {
+            **desk.about(),
+            "path": path_of(node),
+            "greenlets": sum(found.values()),
+            "count": len(ordered),
+            "stacks": [_told(key, number, pace) for key, number in islice(ordered, _STACKS)],
+        }
+    )
+
+
+def _greenlets(pace: Pace) -> Iterator[Any]:
+    idle = {id(worker) for worker in idle_greenlets()}
+    me = getcurrent()
+    for one in gc.get_objects():
+        pace()
+        if isinstance(one, greenlet) and one is not me and not one.dead and id(one) not in idle:
+            yield one
+
+
+def _owner(one: Any, desk: Desk) -> Node | None:
+    if isinstance(one, Managed):
+        return one._node
+    context = one.gr_context
+    node = None if context is None else context.get(current)
+    if node is None or node._tree_ is not desk.root._tree_:
+        return None
+    return node
+
+
+def _place(one: Any, owner: Node | None, frames: tuple[_Frame, ...]) -> tuple[str, str]:
+    """Return the path of the service, "" for none, and what the greenlet is there."""
+    if owner is None:
+        if isinstance(one, Hub):
+            return "", "hub"
+        if isinstance(one, _Worker) or _is_ours(frames):
+            return "", "sprag"
+        return "", "main" if one is get_hub().parent else "nobody's"
+    path = path_of(owner)
+    if isinstance(one, Managed):
+        return path, "run" if one._is_body else "greenlet"
+    operation = owner._op_
+    call = getattr(one, "call", None)
+    if isinstance(operation, Starting) and call is not None and operation._call is call:
+        return path, "on_start"
+    names = [code.co_name for code, _line, ours in frames if not ours]
+    if names and names[0] in _HOOKS:
+        return path, names[0]
+    if call is not None and owner._holdings_ is not None and call in (owner._holdings_.calls or ()):
+        return path, str(call.step)
+    return path, "greenlet" if isinstance(one, Greenlet) else "clean-up"
+
+
+def _is_ours(frames: tuple[_Frame, ...]) -> bool:
+    """Whether nothing but sprag and gevent runs there, and sprag does."""
+    return any(ours for _code, _line, ours in frames) and all(
+        ours or "gevent" in code.co_filename for code, _line, ours in frames
+    )
+
+
+def _frames(innermost: FrameType) -> Iterator[_Frame]:
+    frames: list[_Frame] = []
+    frame: FrameType | None = innermost
+    while frame is not None and len(frames) < _FRAMES:
+        ours = str(frame.f_globals.get("__name__", "")).startswith(_OURS)
+        frames.append((frame.f_code, frame.f_lineno, ours))
+        frame = frame.f_back
+    return reversed(frames)
+
+
+def _told(key: _Key, number: int, pace: Pace) -> dict[str, Any]:
+    path, what, frames = key
+    pace()
+    shown = [each for each in frames if not each[2]] if path else list(frames)
+    return {
+        "service": path or None,
+        "what": what,
+        "count": number,
+        "frames": [
+            {
+                "file": code.co_filename,
+                "line": line,
+                "function": code.co_name,
+                "source": linecache.getline(code.co_filename, line).strip(),
+            }
+            for code, line, _ours in shown or frames
+        ],
+    }

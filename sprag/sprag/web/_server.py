@@ -1,0 +1,150 @@
+"""The HTTP server below the `web` service: pywsgi with bounds, and an orderly end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from gevent import GreenletExit, socket
+from gevent.pool import Pool
+from gevent.pywsgi import WSGIServer
+
+from sprag.web._connection import Connection
+from sprag_supervisor._guard import Managed
+from sprag_supervisor._node import context_of, is_active
+
+if TYPE_CHECKING:
+    from sprag.web._head import BadHead
+    from sprag.web._limits import Limits
+    from sprag_supervisor import Node
+
+LINGER: Final = 0.25
+"""Seconds after an answer in which, while the server stops, the client may still send the
+request it has already begun to send. It is answered, with `Connection: close`."""
+
+
+class HTTPServer(WSGIServer):
+    """Serves connections in greenlets that the service owns, so many at a time.
+
+    Args:
+        listener: A bound, listening, non-blocking socket.
+        application: The WSGI callable.
+        owner: The service.
+        limits: For the clients.
+        journal: What to call about requests: `answered`, `refused`, `crashed`.
+        environ: What every request's WSGI environ begins with.
+    """
+
+    handler_class = Connection
+
+    def __init__(
+        self,
+        listener: Any,
+        application: Callable[..., Any],
+        *,
+        owner: Node,
+        limits: Limits,
+        journal: Any,
+        environ: dict[str, Any],
+    ) -> None:
+        self.limits = limits
+        self.is_draining = False
+        self.connections: dict[Connection, None] = {}
+        self._owner = owner
+        self.answered: Callable[[Connection], None] = journal.answered
+        self.refused: Callable[[Connection, BadHead], None] = journal.refused
+        self.crashed: Callable[[Connection | None, BaseException], None] = journal.crashed
+        pool = _Connections(owner, limits.max_connections)
+        super().__init__(
+            listener, application, spawn=pool, log=None, error_log=journal, environ=environ
+        )
+        # The base class has put the pool's own method there.
+        self.full = self._is_full
+
+    @property
+    def in_progress(self) -> list[Connection]:
+        """The connections whose requests are being answered."""
+        return [each for each in self.connections if not each.is_idle]
+
+    def handle(self, sock: Any, address: Any) -> None:
+        """Serve one connection; what goes wrong there stays there."""
+        if isinstance(address, tuple):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = Connection(sock, address, self)
+        self.connections[connection] = None
+        try:
+            connection.handle()
+        except (GreenletExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a Timeout, say, that has leaked earlier
+            self.crashed(connection, error)
+        finally:
+            del self.connections[connection]
+
+    def do_handle(self, *args: Any) -> None:
+        """Start to serve a connection that was accepted. Called in the hub."""
+        if is_active(self._owner) or self.is_draining:
+            super().do_handle(*args)
+        else:  # the service has crashed, and its clean-ups have not run yet
+            args[0].close()
+
+    def sweep(self) -> None:
+        """Give up on the clients that are late."""
+        now = time.monotonic()
+        for connection in tuple(self.connections):
+            if connection.deadline <= now:
+                connection.give_up()
+
+    # -- room for one more -----------------------------------------------------------------
+
+    def _is_full(self) -> bool:
+        """Whether to leave new connections to the system's queue. Called in the hub."""
+        pool = self.pool
+        if pool is None or not pool.full():
+            return False
+        # The connections are in the order of their arrival; who was idle for the longest goes,
+        # and as soon as it has gone the server accepts again.
+        idle = [each for each in self.connections if each.is_idle]
+        if idle:
+            min(idle, key=lambda each: each.since).give_up()
+        return True
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Take nothing new: serve whoever is connected already, then refuse everybody."""
+        self.is_draining = True
+        self.stop_accepting()
+        # They are connected, by their own account: without this they would be reset.
+        while self.pool is not None and not self.pool.full():
+            accepted: Any = self.do_read()
+            if accepted is None:
+                break
+            self.do_handle(*accepted)
+        self.close()
+
+    def close_idle(self) -> None:
+        """Close the connections that have been idle for a moment."""
+        now = time.monotonic()
+        for connection in tuple(self.connections):
+            if connection.is_idle and now >= connection.since + LINGER:
+                connection.give_up()
+
+
+class _Connections(Pool):
+    """A pool whose greenlets belong to a service."""
+
+    def __init__(self, owner: Node, size: int) -> None:
+        super().__init__(size)
+        self._owner = owner
+
+    def spawn(self, *args: Any, **kwargs: Any) -> Any:
+        handle, *rest = args
+        owner = self._owner
+        greenlet = Managed(owner, context_of(owner), handle, tuple(rest), kwargs)
+        holdings = owner._holdings_
+        assert holdings is not None  # the server's own timer and clean-ups are among them
+        holdings.add_greenlet(greenlet)
+        self.start(greenlet)
+        return greenlet

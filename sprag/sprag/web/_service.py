@@ -1,0 +1,166 @@
+"""`web`: the server as a service of the tree."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from gevent import GreenletExit, socket
+
+from sprag._service import Service
+from sprag.web._health import ALIVE, READY
+from sprag.web._limits import Limits
+from sprag.web._listener import Address, identity, listen, remove, shown
+from sprag.web._server import LINGER, HTTPServer
+from sprag.web._site import CONTROLLER, REQUEST_ID
+from sprag_supervisor._log import listening
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from structlog.stdlib import BoundLogger
+
+    from sprag.web._connection import Connection
+    from sprag.web._head import BadHead
+
+_SWEEP: Final = 0.5
+"""Seconds between two looks for clients that are late, at most."""
+_LOOK: Final = 0.05
+"""Seconds between two looks at the connections while the server stops."""
+
+
+class WebServer(Service):
+    """Serves a WSGI callable over HTTP/1.1 until it is stopped.
+
+    The connections' greenlets are its own. A stop refuses new connections, answers the
+    requests in progress within the service's ``shutdown`` seconds, and closes what is idle.
+
+    Args:
+        application: The WSGI callable.
+        address: A host and a port, or the path of a Unix socket. A restart listens on the
+            port that 0 has led to.
+        limits: For the clients.
+    """
+
+    __slots__ = ("__dict__", "_bound")
+    _keeps_slots_ = True  # which port 0 has led to outlives a restart
+    _bound: Address
+
+    def __init__(
+        self, application: Callable[..., Any], address: Address, limits: Limits | None = None
+    ) -> None:
+        self._application = application
+        self._address: Address = getattr(self, "_bound", address)
+        self._limits = limits or Limits()
+
+    @property
+    def address(self) -> Address:
+        """Where it listens; with the port that 0 has led to, once it has started."""
+        return self._address
+
+    def on_start(self) -> None:
+        listener = listen(self._address)
+        self.add_cleanup(listener.close)
+        if isinstance(self._address, str):
+            self.add_cleanup(remove, self._address, identity(self._address))
+            name, port = "localhost", ""
+        else:
+            name, number = listener.getsockname()[:2]
+            self._bound = self._address = (self._address[0], number)
+            port = str(number)
+        self._is_tcp = bool(port)
+        self._log: BoundLogger = self.log.bind()
+        limits = self._limits
+        self._server = HTTPServer(
+            listener,
+            self._application,
+            owner=self,
+            limits=limits,
+            journal=self,
+            environ={"SERVER_NAME": name, "SERVER_PORT": port},
+        )
+        shortest = min(limits.head_timeout, limits.body_timeout, limits.send_timeout)
+        shortest = min(shortest, limits.keep_alive or shortest)
+        self.interval(self._server.sweep, min(_SWEEP, shortest / 4))
+        self.add_cleanup(self._server.close)
+        self._server.start()
+        self._log.info("serving", url=shown(self._address))
+
+    def on_drain(self) -> None:
+        self._server.drain()
+
+    def on_stop(self) -> None:
+        server = self._server
+        if server.in_progress:
+            self._log.info("answering the last requests", count=len(server.in_progress))
+        try:
+            while server.connections:
+                server.close_idle()
+                assert server.pool is not None
+                server.pool.join(min(_LOOK, LINGER))
+        except GreenletExit:
+            requests = [each.describe() for each in server.in_progress]
+            if requests:
+                self._log.warning("requests cut off", count=len(requests), requests=requests[:10])
+            raise
+
+    def _greenlet_raised_(self, incarnation: int, error: BaseException) -> None:
+        # A request's own greenlet: its crash is the request's, not the server's.
+        if isinstance(error, KeyboardInterrupt):
+            super()._greenlet_raised_(incarnation, error)
+        elif not isinstance(error, GreenletExit):
+            self._log.error("greenlet of a request crashed", exc_info=error)
+
+    # -- the journal -------------------------------------------------------------------
+
+    def answered(self, connection: Connection) -> None:
+        """Write one line into the access log."""
+        environ: dict[str, Any] = connection.environ or {}
+        path = environ.get("PATH_INFO")
+        level = logging.DEBUG if path in (ALIVE, READY) else logging.INFO
+        if not listening(level):
+            return
+        fields = {
+            "method": connection.command,
+            "path": path,
+            "status": connection.code if connection.headers_sent else None,
+            "seconds": round(connection.time_finish - connection.time_start, 4),
+            "bytes": connection.response_length,
+            "client": environ.get("REMOTE_ADDR"),
+            "request_id": environ.get(REQUEST_ID),
+        }
+        if (controller := environ.get(CONTROLLER)) is not None:
+            fields["controller"] = controller
+        self._log.log(level, "request", **fields)
+
+    def refused(self, connection: Connection, error: BadHead) -> None:
+        """Note a client that sent what is no request."""
+        if listening(logging.INFO):
+            client = connection.client_address
+            client = client[0] if isinstance(client, tuple) else None
+            self._log.info("no request", status=error.status, reason=error.reason, client=client)
+
+    def crashed(self, connection: Connection | None, error: BaseException) -> None:
+        """Log what left the application, or a connection."""
+        environ: dict[str, Any] = (connection and connection.environ) or {}
+        self._log.error(
+            "request crashed",
+            method=environ.get("REQUEST_METHOD"),
+            path=environ.get("PATH_INFO"),
+            controller=environ.get(CONTROLLER),
+            request_id=environ.get(REQUEST_ID),
+            exc_info=error,
+        )
+
+    def write(self, text: str) -> None:
+        """Log what an application writes to ``wsgi.errors``."""
+        if text.strip():
+            self._log.error("wsgi.errors", text=text.rstrip("\n"))
+
+    def writelines(self, lines: list[str]) -> None:
+        """Log several lines, likewise."""
+        self.write("".join(lines))
+
+    def flush(self) -> None:
+        """Nothing is held back."""

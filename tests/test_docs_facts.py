@@ -1,0 +1,456 @@
+"""The documentation states facts about the code; these tests compare the two.
+
+`test_documentation.py` runs the examples. Here are the tables: defaults, exit codes, names,
+signatures, states and OTP's rules.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import json
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+import sprag
+import sprag.exceptions
+import sprag.host
+import sprag.testing
+import sprag_supervisor
+from sprag_cli._exit import ClientExit, RunExit
+from sprag_cli._main import commands
+from sprag_supervisor import Reason, State
+from sprag_supervisor._ending import KILL_GRACE
+from sprag_supervisor._history import History
+from sprag_supervisor._policy import DEFAULT, KEYWORDS
+from sprag_supervisor._states import MOVES
+from test_documentation import PAGES, in_a_process, name_of, split_page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+DOCS: Final = ROOT / "docs"
+
+
+def section(page: str, heading: str) -> str:
+    """Return what stands under *heading*, down to the next heading of its rank or above."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    begin = re.search(rf"^(#+) {re.escape(heading)}$", text, re.MULTILINE)
+    assert begin is not None, f"docs/{page} has no heading {heading!r}"
+    rest = text[begin.end() :]
+    end = re.search(rf"^#{{1,{len(begin[1])}}} ", rest, re.MULTILINE)
+    return rest[: end.start()] if end else rest
+
+
+def table(text: str) -> Iterator[list[str]]:
+    """Yield the cells of each row of the tables in *text*, without their heads."""
+    in_body = False
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            in_body = False
+        elif re.fullmatch(r"\|(-+\|)+", line):
+            in_body = True
+        elif in_body:
+            cells = re.split(r"(?<!\\)\|", line)[1:-1]
+            yield [cell.strip().replace("\\|", "|") for cell in cells]
+
+
+def code(cell: str) -> str:
+    """Return the text of a cell that is all code."""
+    found = re.fullmatch(r"`([^`]+)`", cell)
+    assert found is not None, f"not all code: {cell}"
+    return found[1]
+
+
+def literal(cell: str) -> object:
+    return ast.literal_eval(cell.strip("`"))
+
+
+# -- what the examples print --------------------------------------------------------------------
+
+
+def outputs_shown(page: Path) -> dict[int, str]:
+    """Return the text blocks that come right after a python block, by the line of that block."""
+    blocks = split_page(page)[0]
+    return {
+        block.line: after.text
+        for block, after in pairwise(blocks)
+        if (block.language, block.title, after.language) == ("python", "", "text")
+        and after.line == block.line + block.text.count("\n") + 3
+    }
+
+
+def print_blocks() -> None:
+    """Run the blocks of a page and print what each has printed. The process's whole program."""
+    import contextlib
+    import io
+    import json
+    import sys
+    import types
+    from pathlib import Path
+
+    page = sys.modules["page"] = types.ModuleType("page")
+    sys.path.insert(0, "")
+    printed: dict[int, str] = {}
+    job: dict[str, Any] = json.load(sys.stdin)
+    for line, file, text in job["blocks"]:
+        if file:
+            Path(file).write_text(text, encoding="utf-8")
+            continue
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            # Stacks show the lines of the page.
+            code = "\n" * (line - 1) + text
+            exec(compile(code, job["page"], "exec", dont_inherit=True), page.__dict__)
+        printed[line] = said.getvalue()
+    print(json.dumps(printed))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if outputs_shown(page)], ids=name_of)
+def test_the_output_shown_is_what_the_example_prints(page: Path, tmp_path: Path) -> None:
+    blocks = [each for each in split_page(page)[0] if each.language == "python"]
+    job = {"page": str(page), "blocks": [(each.line, each.file, each.text) for each in blocks]}
+    done = in_a_process(print_blocks, job, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    printed = {int(line): text for line, text in json.loads(done.stdout).items()}
+
+    shown = outputs_shown(page)
+    assert {line: printed[line].strip() for line in shown} == {
+        line: text.strip() for line, text in shown.items()
+    }
+
+
+# -- operations.md -------------------------------------------------------------------------------
+
+
+def default_of(fn: Any, parameter: str) -> object:
+    default: object = inspect.signature(fn).parameters[parameter].default
+    return default
+
+
+def option_of(command: str, option: str) -> object:
+    for each in commands.commands[command].params:
+        if option in each.opts:
+            default: object = each.default
+            return default
+    raise AssertionError(f"sprag {command} has no option {option}")
+
+
+def true_defaults() -> dict[str, object]:
+    """Return every default that operations.md has to name, from the code."""
+    defaults: dict[str, object] = {name: getattr(DEFAULT, name) for name in KEYWORDS}
+    for field in dataclasses.fields(sprag.Backoff):
+        defaults[f"Backoff({field.name}=)"] = field.default
+    defaults["Service.stop(timeout=)"] = default_of(sprag.Service.stop, "timeout")
+    defaults["App.stop(timeout=)"] = default_of(sprag.App.stop, "timeout")
+    defaults["App.run(shutdown_timeout=)"] = default_of(sprag.App.run, "shutdown_timeout")
+    for command, option in (
+        ("run", "--shutdown-timeout"),
+        ("tree", "--timeout"),
+        ("tree", "--interval"),
+    ):
+        defaults[f"sprag {command} {option}"] = option_of(command, option)
+    return defaults
+
+
+def test_the_table_of_defaults_is_the_code_s() -> None:
+    rows = table(section("operations.md", "Time limits and defaults"))
+    told = {code(name): literal(default) for name, default, _ in rows}
+
+    assert told == true_defaults()
+
+
+def test_the_table_of_policy_is_the_code_s() -> None:
+    rows = list(table(section("guides/services.md", "Policy")))
+    told = {code(name): literal(default) for name, _, default, _ in rows}
+
+    assert told == {name: getattr(DEFAULT, name) for name in KEYWORDS}
+
+
+@pytest.mark.parametrize(
+    ("heading", "codes"),
+    [
+        ("Exit codes of `sprag run`", RunExit),
+        ("Exit codes of the client commands", ClientExit),
+    ],
+)
+def test_the_exit_codes_are_the_code_s(heading: str, codes: Any) -> None:
+    rows = table(section("operations.md", heading))
+
+    assert {code(name): int(number) for number, name, _ in rows} == {
+        each.name: each.value for each in codes
+    }
+
+
+def test_the_library_ends_with_the_exit_codes_of_the_command_line() -> None:
+    rows = table(section("operations.md", "Exit codes of `sprag run`"))
+    told = {int(number) for number, *_ in rows}
+
+    assert {code.value for code in sprag.host.ExitCode} <= told
+
+
+def test_the_limits_that_cannot_be_changed_are_the_code_s() -> None:
+    said = section("operations.md", "Time limits and defaults")
+
+    assert f"gets {KILL_GRACE:g} seconds to die" in said
+    assert f"last {History().failures.maxlen} failures" in said
+
+
+def test_the_environment_variables_are_those_of_the_options() -> None:
+    told = {code(name) for name, _ in table(section("operations.md", "Environment variables"))}
+    read = {
+        parameter.envvar
+        for command in commands.commands.values()
+        for parameter in command.params
+        if isinstance(parameter.envvar, str)
+    }
+
+    assert {"SPRAG_RUNTIME_DIR", *read} == {name for name in told if name.startswith("SPRAG_")}
+
+
+def test_the_events_of_the_log_are_said_by_the_code() -> None:
+    sources = "".join(
+        path.read_text(encoding="utf-8")
+        for package in (sprag_supervisor, sprag)
+        for path in Path(inspect.getfile(package)).parent.rglob("*.py")
+    )
+    rows = table(section("operations.md", "Logs"))
+    told = [event for _, events, _ in rows for event in re.findall(r"`([^`]+)`", events)]
+
+    assert told
+    assert not [event for event in told if f'"{event}"' not in sources]
+
+
+# -- cli.md --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", sorted(commands.commands))
+def test_every_command_and_option_is_documented(command: str) -> None:
+    text = (DOCS / "cli.md").read_text(encoding="utf-8")
+    assert f"## sprag {command}\n" in text
+    said = section("cli.md", f"sprag {command}")
+
+    options = [
+        name
+        for parameter in commands.commands[command].params
+        for name in (*parameter.opts, *parameter.secondary_opts)
+        if name.startswith("--")
+    ]
+    assert not [name for name in options if f"`{name}" not in said]
+
+
+def test_the_keys_of_the_json_are_documented() -> None:
+    told = {
+        key for name, *_ in table(section("cli.md", "JSON")) for key in re.findall(r"`(\w+)`", name)
+    }
+    node = sprag.to_json(sprag.Service().snapshot())
+
+    assert told == {"app", "pid", "schema", *node}
+
+
+# -- reference.md --------------------------------------------------------------------------------
+
+
+def documented() -> dict[str, str | None]:
+    """Return the names in the first column of the reference, with their arguments if given."""
+    names: dict[str, str | None] = {}
+    for cell, _ in table((DOCS / "reference.md").read_text(encoding="utf-8")):
+        found = re.fullmatch(r"([\w.]+)(\(.*\))?", code(cell))
+        assert found is not None, cell
+        assert found[1] not in names, f"{found[1]} is there twice"
+        names[found[1]] = found[2]
+    return names
+
+
+def resolve(name: str) -> Any:
+    """Return what a name of the reference means."""
+    first, _, rest = name.partition(".")
+    for module in (sprag.testing, sprag):
+        if hasattr(module, first) and first != "sprag":
+            return getattr(getattr(module, first), rest)
+    module = importlib.import_module("sprag" if first == "sprag" else f"sprag.{first}")
+    return getattr(module, rest)
+
+
+def arguments_of(thing: Any, *, is_method: bool) -> str:
+    """Return the signature as the reference writes it: without types, and without self."""
+    signature = inspect.signature(thing)
+    parameters = [
+        each.replace(annotation=inspect.Parameter.empty) for each in signature.parameters.values()
+    ][is_method:]
+    return str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
+
+
+@pytest.mark.parametrize("name", documented())
+def test_the_reference_gives_the_signature(name: str) -> None:
+    told = documented()[name]
+    thing = resolve(name)
+
+    if told is not None:
+        is_method = name.partition(".")[0] in {"Service", *METHODS_OF}
+        assert told == arguments_of(thing, is_method=is_method)
+    else:
+        assert not inspect.isfunction(thing), "give its arguments"
+
+
+METHODS_OF: Final = {
+    "Service": sprag.Service,
+    "Supervisor": sprag.Supervisor,
+    "DynamicSupervisor": sprag.DynamicSupervisor,
+    "App": sprag.App,
+    "RunningTree": sprag.testing.RunningTree,
+    "VirtualClock": sprag.testing.VirtualClock,
+    "LeakCheck": sprag.testing.LeakCheck,
+}
+
+
+def public_names() -> Iterator[str]:
+    for name in sprag.__all__:
+        yield f"sprag.{name}"
+    for name in sprag.exceptions.__all__:
+        if name not in sprag.__all__:
+            yield f"exceptions.{name}"
+    for name in sprag.testing.__all__:
+        yield f"testing.{name}"
+    for owner, cls in METHODS_OF.items():
+        for name, value in vars(cls).items():
+            is_api = inspect.isfunction(value) or isinstance(value, property)
+            if is_api and not name.startswith("_"):
+                yield f"{owner}.{name}"
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    missing = set(public_names()) - set(documented())
+
+    assert not missing, f"write a line for each in docs/reference.md: {sorted(missing)}"
+
+
+def test_the_fields_of_the_records_are_in_the_reference() -> None:
+    rows = {code(name): said for name, said in table(section("reference.md", "Records"))}
+    for record in (
+        sprag.Snapshot,
+        sprag.Exit,
+        sprag.StopReport,
+        sprag.Lifecycle,
+        sprag.ChildInfo,
+        sprag.ChildCounts,
+        sprag.ChildSpec,
+    ):
+        told = set(re.findall(r"`(\w+)`", rows[f"sprag.{record.__name__}"]))
+        fields = set(inspect.signature(record).parameters)
+        assert fields <= told, f"{record.__name__}: {sorted(fields - told)}"
+
+
+def test_the_reasons_of_an_exit_are_in_the_reference() -> None:
+    records = section("reference.md", "Records")
+    said = records.partition("The words of `Exit.reason.value`:")[2]
+
+    assert set(re.findall(r"`(\w+)`", said)) == {reason.value for reason in Reason}
+
+
+# -- states and names ----------------------------------------------------------------------------
+
+
+def test_the_diagram_of_the_states_is_the_table_of_moves() -> None:
+    drawn = re.findall(r"^ +(\w+) --> (\w+)$", section("internals.md", "States"), re.MULTILINE)
+
+    assert sorted(drawn) == sorted(
+        (state.value, to.value) for state, others in MOVES.items() for to in others
+    )
+
+
+def test_the_states_of_the_services_page_are_the_code_s() -> None:
+    from sprag_cli._render import UNICODE
+
+    rows = table(section("guides/services.md", "States"))
+
+    assert {name: symbol for name, symbol, _ in rows} == dict(UNICODE.symbols)
+    assert set(UNICODE.symbols) == {state.value for state in State}
+
+
+def test_the_names_that_are_taken_are_the_methods_of_a_service() -> None:
+    said = set(re.findall(r"`(\w+)`", section("guides/services.md", "Names that are taken")))
+    public = {name for name in vars(sprag.Service) if not name.startswith("_")}
+
+    assert public <= said
+
+
+def test_the_lifecycle_events_are_named() -> None:
+    from sprag._lifecycle import EVENTS
+
+    said = section("guides/timers-and-events.md", "What happens to services")
+
+    assert not [event for event in EVENTS if f"`{event}`" not in said]
+
+
+def test_the_reading_order_names_modules_that_exist() -> None:
+    engine = Path(inspect.getfile(sprag_supervisor)).parent
+    named = re.findall(r"`(_\w+)`", section("internals.md", "Reading order").partition("Then")[0])
+
+    assert named
+    assert not [name for name in named if not (engine / f"{name}.py").exists()]
+
+
+def test_the_tables_of_the_benchmark_are_explained() -> None:
+    told = {
+        name
+        for cell, _ in table(section("performance.md", "How to read the table"))
+        for name in re.findall(r"`([\w-]+)`", cell)
+    }
+    listed = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "bench" / "run.py"), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert told
+    assert "--rows" in listed
+    source = (ROOT / "tests" / "bench" / "run.py").read_text(encoding="utf-8")
+    assert not [name for name in told if f'"{name}"' not in source]
+
+
+# -- otp-rules.md --------------------------------------------------------------------------------
+
+RULES: Final = 72
+
+
+def rules_with_tests() -> set[int]:
+    """Return the rules that some test is named after: ``test_rule_27_28_…`` has two."""
+    text = "\n".join(
+        each.read_text(encoding="utf-8")
+        for each in sorted((ROOT / "tests").rglob("test_*.py"))
+        if each.resolve() != Path(__file__).resolve()
+    )
+    names: Iterable[str] = re.findall(r"^def test_rule((?:_\d\d)+)", text, re.MULTILINE)
+    return {int(number) for name in names for number in re.findall(r"\d\d", name)}
+
+
+def test_the_rules_are_all_there_in_order() -> None:
+    rows = list(table((DOCS / "otp-rules.md").read_text(encoding="utf-8")))
+
+    assert [int(number) for number, *_ in rows] == list(range(1, RULES + 1))
+    unclear = [row for row in rows if not re.match(r"holds|differs|does not apply", row[2])]
+    assert not unclear
+    assert not [row for row in rows if row[2] == "does not apply"], "say why"
+
+
+def test_the_rules_name_the_tests_there_are() -> None:
+    tested = rules_with_tests()
+    wrong: list[str] = []
+    for number, _, _, tests in table((DOCS / "otp-rules.md").read_text(encoding="utf-8")):
+        named = {int(each) for each in re.findall(r"\d\d", tests)}
+        if tests and not named <= tested:
+            wrong.append(f"rule {number} names {tests}, which no test is called")
+        if int(number) in tested and int(number) not in named:
+            wrong.append(f"rule {number} has tests: write `rule_{int(number):02d}` in its row")
+
+    assert not wrong, "\n".join(wrong)
