@@ -15,7 +15,7 @@ from gevent import Greenlet, Timeout
 from greenlet import greenlet
 
 from sprag_supervisor._guard import report
-from sprag_supervisor._node import current
+from sprag_supervisor._node import Seat, seat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,11 +142,16 @@ class EventBus:
         listeners = topic.frozen
         if listeners is None:
             listeners = topic.frozen = tuple(topic.listeners)
+        here = seat.get()
+        if here is None:  # the emitter is outside of any service
+            here = Seat(None)
+            seat.set(here)
+        emitter = here.node
         for listener in listeners:
             node = listener._node
             if node is None:
                 continue  # cancelled by an earlier listener
-            token = current.set(node)
+            here.node = node
             listener.running += 1
             try:
                 listener._fn(data)
@@ -160,6 +165,6 @@ class EventBus:
                 report(node, listener._incarnation, "listener", timeout)
             finally:
                 listener.running -= 1
-                current.reset(token)
+                here.node = emitter
                 if listener._node is None:
                     listener.returned(node)

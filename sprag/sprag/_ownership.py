@@ -20,7 +20,7 @@ from gevent import Greenlet, get_hub
 
 from sprag_supervisor._guard import Managed
 from sprag_supervisor._holdings import Holdings
-from sprag_supervisor._node import current
+from sprag_supervisor._node import context_of, current_node
 from sprag_supervisor._states import State
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _filter(handle_error: Any) -> Any:
 
 def _born(greenlet: Greenlet[..., Any]) -> None:
     """Give a greenlet that is being started to the service whose code starts it."""
-    node = current.get()
+    node = current_node()
     if node is None or isinstance(greenlet, Managed) or hasattr(greenlet, _OWNED):
         return
     tree = node._tree_
@@ -84,7 +84,7 @@ def _born(greenlet: Greenlet[..., Any]) -> None:
         node._holdings_ = Holdings()
     life = _Life(node, node._incarnation_, node._holdings_, tree)
     setattr(greenlet, _OWNED, life)
-    greenlet.gr_context = contextvars.copy_context()
+    greenlet.gr_context = context_of(node, contextvars.copy_context())
     node._holdings_.add_greenlet(greenlet)
     greenlet.rawlink(life.ended)
 

@@ -26,7 +26,7 @@ from sprag_supervisor import (
 )
 from sprag_supervisor._history import History
 from sprag_supervisor._holdings import Holdings
-from sprag_supervisor._node import current, is_within, path_of, settled
+from sprag_supervisor._node import context_of, current_node, is_within, path_of, settled
 from sprag_supervisor._pool import Parking
 from sprag_supervisor._readiness import not_ready
 from sprag_supervisor.exceptions import BadValue, UnknownService
@@ -46,7 +46,7 @@ def current_service() -> Service | None:
     Hooks, timer calls, listeners and owned greenlets see their service; context
     variables carry it into them.
     """
-    return cast("Service | None", current.get())
+    return cast("Service | None", current_node())
 
 
 def _is_number(given: object) -> bool:
@@ -335,7 +335,7 @@ class Service(Node):
         if tree is None:
             return StopReport()
         deadline = math.inf if timeout is None else _clock.now() + timeout
-        if is_within(current.get(), self):
+        if is_within(current_node(), self):
             tree.pool.launch(lambda: _ending.stop(self, deadline))
             return StopReport(is_pending=True)
         ran = self._state_ is State.RUNNING
@@ -366,7 +366,7 @@ class Service(Node):
         incarnation = self._incarnation_
         tree = self._tree_
         assert tree is not None
-        if is_within(current.get(), self):
+        if is_within(current_node(), self):
             tree.pool.launch(lambda: _guard.finish(self, incarnation))
         else:
             _guard.finish(self, incarnation)
@@ -453,7 +453,4 @@ class Service(Node):
         return holdings
 
     def _context_(self) -> contextvars.Context:
-        context = contextvars.copy_context()
-        if current.get() is not self:
-            context.run(current.set, self)
-        return context
+        return context_of(self, contextvars.copy_context())

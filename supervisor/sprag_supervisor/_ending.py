@@ -98,22 +98,8 @@ class Ending:
         self.entries: list[StopEntry] = []
 
     def tighten(self, deadline: float) -> None:
-        """Move the deadline nearer, for what is ending below as well; a later one changes nothing.
-
-        What below does not end yet is given the deadline when its turn comes.
-        """
-        pending: list[Node] = [self.node]
-        while pending:
-            node = pending.pop()
-            operation = node._op_
-            if operation is None or deadline >= operation.deadline:
-                continue
-            if isinstance(operation, Ending):
-                operation.deadline = deadline
-                operation.parking.poke()
-                pending.extend((node._children_ or {}).values())
-            else:
-                operation.tighten(deadline)
+        """Move the deadline nearer; a later one changes nothing."""
+        tighten(self.node, deadline)
 
     def join(self, parking: Parking, until: float | None = None) -> bool:
         """Wait in *parking* until it is over or *until*; return whether it is over."""
@@ -273,6 +259,21 @@ class Ending:
     def _straggler(self, step: str, stack: str) -> None:
         say(logging.ERROR, self.node, "straggler left behind", step=step, stack=stack)
         self.note(Outcome.STRAGGLER, step, stack)
+
+
+def tighten(node: Node, deadline: float) -> None:
+    """Move the deadline nearer of what goes on in *node* and, because of it, below.
+
+    What below does not end yet is given the deadline when its turn comes.
+    """
+    pending = [node]
+    while pending:
+        one = pending.pop()
+        operation = one._op_
+        if operation is not None and deadline < operation.deadline:
+            operation.deadline = deadline
+            operation.parking.poke()
+            pending.extend((one._children_ or {}).values())
 
 
 def _timed(limit: float) -> float | None:

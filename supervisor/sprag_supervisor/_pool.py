@@ -126,6 +126,10 @@ class Call:
         """Whether the body runs or has ended, and does not still wait for its first turn."""
         return self.done or (self._worker is not None and self._worker.call is self)
 
+    def runs_in(self, greenlet: greenlet) -> bool:
+        """Whether *greenlet* is the one that runs the body."""
+        return self._worker is greenlet
+
     def wait(self, until: float | None = None) -> None:
         """Wait in the caller's parking until the call is done, poked or at *until*."""
         assert self._parking is not None

@@ -12,9 +12,10 @@ from __future__ import annotations
 import contextvars
 import logging
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from gevent import GreenletExit
+from gevent import GreenletExit, getcurrent
 
 from sprag_supervisor import _clock, _ending, _guard
 from sprag_supervisor._decide import Reason
@@ -28,6 +29,8 @@ from sprag_supervisor._supervision import attend_soon
 from sprag_supervisor.exceptions import Ignore, StartAborted, StartFailed, StartTimeout
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from greenlet import greenlet
 
     from sprag_supervisor._failure import Failure
@@ -41,7 +44,9 @@ class Starting:
         "_context",
         "_finishes",
         "_interrupt",
+        "_killed_at",
         "aborted",
+        "adopts",
         "deadline",
         "joiners",
         "left_behind",
@@ -57,12 +62,15 @@ class Starting:
         """If it fails it is tried again: the start is a restart."""
         self.parking = Parking()
         self.aborted: BaseException | None = None
+        self.adopts = False
+        """`on_start` waits for a child to come up, or for its start to be undone."""
         self.on_purpose = False
         self.deadline = math.inf
         self.joiners: list[Parking] | None = None
         self.left_behind: greenlet | None = None
         self._context = context
         self._finishes = False
+        self._killed_at = math.inf
         self._interrupt: BaseException | None = None
         self._call = Call(self._body)
 
@@ -76,9 +84,7 @@ class Starting:
 
     def tighten(self, deadline: float) -> None:
         """Move the deadline of an abort nearer; a later one changes nothing."""
-        if deadline < self.deadline:
-            self.deadline = deadline
-            self.parking.poke()
+        _ending.tighten(self.node, deadline)
 
     def crashed(self, step: str, error: BaseException) -> None:
         """Cut the start short: something the service already owns has crashed."""
@@ -118,7 +124,6 @@ class Starting:
         except BaseException as interrupt:  # noqa: BLE001 - raised again when all is undone
             self._interrupted(interrupt)
         kills = 0
-        killed_at = 0.0
         while not call.done:
             now = _clock.now()
             if self.aborted is None and seconds is not None and until is not None and now >= until:
@@ -126,11 +131,13 @@ class Starting:
             if self.aborted is not None:
                 # As for greenlets at a stop: one kill at once, one at the limit.
                 if kills == 0:
-                    kills, killed_at = 1, now
+                    kills, self._killed_at = 1, now
                     call.kill()
-                if kills == 1:
-                    until = min(killed_at + node._policy_.own_seconds, self.deadline)
-                    until = max(until, killed_at + KILL_GRACE)
+                if self.adopts:
+                    until = None  # the child is undone within limits of its own
+                elif kills == 1:
+                    until = min(self._killed_at + node._policy_.own_seconds, self.deadline)
+                    until = max(until, self._killed_at + KILL_GRACE)
                     if now >= until:
                         kills, until = 2, now + KILL_GRACE
                         call.kill()
@@ -141,6 +148,22 @@ class Starting:
                 call.wait(None if until == math.inf else until)
             except BaseException as interrupt:  # noqa: BLE001 - raised again when all is undone
                 self._interrupted(interrupt)
+
+    def runs_in(self, greenlet: greenlet) -> bool:
+        """Whether it is this very start, `on_start` that is, whose code runs in *greenlet*."""
+        return self._call.runs_in(greenlet)
+
+    @contextmanager
+    def adopting(self) -> Generator[None]:
+        """Take note that `on_start` starts a child: that does not count as time of its own."""
+        self.adopts = True
+        try:
+            yield
+        finally:
+            self.adopts = False
+            if self.aborted is not None:
+                self._killed_at = _clock.now()
+                self.parking.poke()
 
     def _interrupted(self, interrupt: BaseException) -> None:
         if self._interrupt is None:
@@ -267,8 +290,14 @@ def start(node: Node, *, restarts: bool = False) -> None:
     context = context_of(node, None if restarts else contextvars.copy_context())
     starting = Starting(node, context, retries=restarts)
     node._op_ = starting
-    starting.carry_out()
-    starting.conclude()
+    above = node._parent_._op_ if node._parent_ is not None else None
+    if isinstance(above, Starting) and above.runs_in(getcurrent()):
+        with above.adopting():
+            starting.carry_out()
+            starting.conclude()
+    else:
+        starting.carry_out()
+        starting.conclude()
 
 
 def come_up(node: Node, *, restarted: bool) -> None:

@@ -120,9 +120,7 @@ def _without_order(call: str, answer: Any) -> Any:
 POOL_HAS_NAMES: Final = Difference(
     "children of a DynamicSupervisor have names and an order",
     "Design 4, Elixir's: which_children of simple_one_for_one knows neither.",
-    Scenario(
-        _supervisor("root", _pool()), ops=(*_grow("x", "y"), Op("which_children", ("pool",)))
-    ),
+    Scenario(_supervisor("root", _pool()), ops=(*_grow("x", "y"), Op("which_children", ("pool",)))),
     answer_of_both=_without_order,
 )
 
@@ -184,7 +182,9 @@ POOL_KNOWS_ITS_OWN: Final = Difference(
 def _together(journal: Journal, pools: frozenset[str]) -> Journal:
     """Sort neighbouring stops below one pool by its children; within each, keep their order."""
     result: Journal = []
-    for (word, pool), lines in groupby(journal, lambda line: (line[0], _pool_above(line[1], pools))):
+    for (word, pool), lines in groupby(
+        journal, lambda line: (line[0], _pool_above(line[1], pools))
+    ):
         if word == "stop" and pool is not None:
             depth = pool.count("/") + 1
             result.extend(sorted(lines, key=lambda line: line[1].split("/")[depth]))

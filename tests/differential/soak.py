@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from differential.compare import Tally, compare_seeds
+from differential.compare import Oracle, Tally, compare_seeds
 
 
 def run(
@@ -36,7 +36,10 @@ def run(
     print(f"differential: the first seed is {seed}", flush=True)
     until = None if minutes is None else time.monotonic() + 60 * minutes
     seeds = count(seed) if scenarios is None else range(seed, seed + scenarios)
-    tally = compare_seeds(seeds, goes_on=lambda: until is None or time.monotonic() < until)
+    with Oracle() as oracle:
+        tally = compare_seeds(
+            oracle, seeds, goes_on=lambda: until is None or time.monotonic() < until
+        )
     for each, verdict in tally.differing:
         print(f"\nScenario {each} differs; made small, for regressions/ if sprag is wrong:")
         print(verdict)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from itertools import chain
+from typing import Any
 
 import pytest
 
-from differential.compare import Oracle, compare, compare_seeds, needs_otp, reduced
+from differential.compare import Oracle, compare, compare_seeds, reduced
 from differential.differences import DIFFERENCES, STOPPING_TOGETHER, Difference
 from differential.scenario import CALLS, RESTARTS, STRATEGIES, Spec, from_json, make, to_json
-from sprag_supervisor import _supervising
+from sprag_supervisor import Reason, _settling, _supervising
+from sprag_supervisor._decide import After, RestartWindow, after_exit, covered, shuts_down
 
 SEEDS = range(500)
 
@@ -24,16 +26,14 @@ def levels(spec: Spec) -> int:
     return 0 if spec.kind == "worker" else 1 + max(map(levels, spec.children), default=0)
 
 
-@needs_otp
-def test_otp_and_sprag_agree() -> None:
-    tally = compare_seeds(SEEDS)
+def test_otp_and_sprag_agree(oracle: Oracle) -> None:
+    tally = compare_seeds(oracle, SEEDS)
     report = "\n\n".join(f"Scenario {seed}, made small: {found}" for seed, found in tally.differing)
     assert not tally.differing, report
     assert tally.scenarios == len(SEEDS)
     assert tally.steps > 5 * len(SEEDS)
 
 
-@needs_otp
 @pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda each: each.name)
 def test_each_difference_is_real(difference: Difference, oracle: Oracle) -> None:
     """Without it its example differs; with it OTP and sprag agree, and it mattered."""
@@ -48,17 +48,48 @@ def test_each_difference_is_real(difference: Difference, oracle: Oracle) -> None
     assert unlisted.differs_at is not None
 
 
-@needs_otp
-def test_what_differs_is_found_and_made_small(
-    oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+def after_exit_of_other_types(*args: Any) -> After:
+    right = after_exit(*args)
+    return After.RESTART if right is After.KEEP and args[1] is Reason.FINISHED else right
+
+
+def covered_short_of_the_last(*args: Any) -> tuple[Any, ...]:
+    return tuple(covered(*args))[:2]
+
+
+def one_more(self: RestartWindow, now: float, max_restarts: int, max_seconds: float) -> bool:
+    return add(self, now, max_restarts + 1, max_seconds)
+
+
+def never_back(child: Any) -> None:
+    child._restarts_ += 1
+
+
+def shuts_down_at_once(auto_shutdown: str, *args: Any) -> bool:
+    return shuts_down("any_significant" if auto_shutdown != "never" else "never", *args)
+
+
+add = RestartWindow.add
+
+MISTAKES: list[tuple[object, str, Any]] = [
+    (_settling, "after_exit", after_exit_of_other_types),
+    (_supervising, "covered", covered_short_of_the_last),
+    (_supervising, "shuts_down", shuts_down_at_once),
+    (_supervising, "cancel_retry", never_back),
+    (RestartWindow, "add", one_more),
+]
+
+
+@pytest.mark.parametrize(("place", "name", "wrong"), MISTAKES, ids=[each[1] for each in MISTAKES])
+def test_a_mistake_is_found_and_made_small(
+    place: object, name: str, wrong: Any, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Let a group restart leave out the last: the report must be short."""
-    whole = _supervising.covered
-    monkeypatch.setattr(_supervising, "covered", lambda *args: tuple(whole(*args))[:2])
-    found = next(each for each in compare(oracle, map(make, SEEDS)) if each.differs_at is not None)
-    small = reduced(oracle, found)
-    assert len(small.scenario.ops) <= 2
-    assert len(below(small.scenario.root)) <= 5
+    monkeypatch.setattr(place, name, wrong)
+    tally = compare_seeds(oracle, SEEDS, at_most=1)
+    assert tally.differing
+    ((_, small),) = tally.differing
+    assert len(small.scenario.ops) <= 3
+    assert len(below(small.scenario.root)) <= 8
     assert "They differ in" in str(small)
     assert from_json(to_json(small.scenario)) == small.scenario
 
@@ -72,9 +103,7 @@ def test_scenarios_have_everything_in_them() -> None:
     scenarios = [make(seed) for seed in SEEDS]
     specs = [spec for scenario in scenarios for spec in below(scenario.root)]
     ops = [op for scenario in scenarios for op in scenario.ops]
-    starts = [
-        start for each in scenarios for plan in each.plans.values() for start in plan
-    ]
+    starts = [start for each in scenarios for plan in each.plans.values() for start in plan]
     exits = [reason for op in ops for _, reason in op.exits]
     supervisors = [spec for spec in specs if spec.kind == "supervisor"]
     assert {spec.strategy for spec in supervisors} == set(STRATEGIES)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from differential.compare import Oracle, compare, needs_otp
+from differential.compare import Oracle, compare
 from differential.scenario import from_json
 
 KEPT = sorted(Path(__file__).with_name("regressions").glob("*.json"))
@@ -16,7 +16,6 @@ def test_there_are_some() -> None:
     assert KEPT
 
 
-@needs_otp
 @pytest.mark.parametrize("file", KEPT, ids=lambda file: file.stem)
 def test_it_does_not_differ_again(file: Path, oracle: Oracle) -> None:
     scenario = from_json(file.read_text())

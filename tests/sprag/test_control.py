@@ -156,10 +156,10 @@ def test_it_answers_while_the_tree_starts_and_while_it_stops(tmp_path: Path) -> 
                     gevent.sleep(0.01)
             def on_stop(self):
                 say("stopping")
-                gevent.sleep(0.6)
+                gevent.sleep(0.4)
         class Go(Service):
             def run(self):
-                gevent.sleep(0.6)
+                gevent.sleep(0.4)
                 sys.modules["go"] = sys
         app = App(name="shop", providers={"go": Go(), "slow": Slow()})
         """,

@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from sprag._json import iso
-from sprag_supervisor._node import current, path_of
+from sprag_supervisor._node import current_node, path_of
 from sprag_supervisor._tree import logger
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class LogRing(logging.NullHandler):
         service = given.get("service")
         incarnation = given.get("incarnation")
         if not isinstance(service, str):
-            node = current.get()
+            node = current_node()
             if node is None or node._tree_ is not self._root._tree_:
                 return None
             service, incarnation = path_of(node), node._incarnation_

@@ -19,7 +19,7 @@ from greenlet import greenlet
 from sprag._control._http import Answer
 from sprag._control._pace import Pace
 from sprag_supervisor._guard import Managed
-from sprag_supervisor._node import current, is_within, path_of
+from sprag_supervisor._node import is_within, path_of, seat
 from sprag_supervisor._pool import _Worker, idle_greenlets
 from sprag_supervisor._starting import Starting
 
@@ -84,7 +84,8 @@ def _owner(one: Any, desk: Desk) -> Node | None:
     if isinstance(one, Managed):
         return one._node
     context = one.gr_context
-    node = None if context is None else context.get(current)
+    place = None if context is None else context.get(seat)
+    node = None if place is None else place.node
     if node is None or node._tree_ is not desk.root._tree_:
         return None
     return node

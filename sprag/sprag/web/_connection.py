@@ -20,17 +20,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from gevent import GreenletExit, sleep
-from gevent.pywsgi import Input, WSGIHandler, _InvalidClientInput
+from gevent import GreenletExit, pywsgi, sleep
+from gevent.pywsgi import Input, WSGIHandler
 
+from sprag.web._encoding import is_one
 from sprag.web._head import BadHead, Head, NoRequest, read_head
 from sprag.web._reply import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
-
     from sprag.web._server import HTTPServer
 
+_InvalidInput: type[Exception] = getattr(pywsgi, "_InvalidClientInput", OSError)
+"""What pywsgi raises when a body's chunks are malformed."""
 _PIECE: Final = 64 * 1024
 """Bytes that are sent at a time, each within the `send_timeout`."""
 _WORTH_READING: Final = 64 * 1024
@@ -50,6 +51,7 @@ class Connection(WSGIHandler):
         is_idle: It waits for a request, or for the rest of one's head: nothing is lost if
             it is closed.
         since: Monotonic time at which it became idle.
+        client: Its IP address; None on a Unix socket.
         deadline: Monotonic time until which it may wait as it does now; infinity while a
             controller works.
     """
@@ -57,8 +59,9 @@ class Connection(WSGIHandler):
     def __init__(self, sock: Any, address: Any, server: HTTPServer) -> None:
         self.socket = sock
         self.client_address = address
+        self.client: str | None = str(address[0]) if address and is_one(address, tuple) else None
         self.server: Any = server
-        self.rfile = io.BufferedReader(_Incoming(self, sock), 8192)  # type: ignore[arg-type,assignment]
+        self.rfile = io.BufferedReader(_Incoming(self, sock), 8192)
         self.is_idle = True
         self.since = time.monotonic()
         self.deadline = math.inf
@@ -114,9 +117,8 @@ class Connection(WSGIHandler):
         except NoRequest:
             return False
         except BadHead as error:
-            if self._late:
-                error = BadHead(408, "the request did not come in time")
-            self._refuse(error)
+            late = BadHead(408, "the request did not come in time")
+            self._refuse(late if self._late else error)
             return False
         self.is_idle = False
         self._head = head
@@ -165,8 +167,8 @@ class Connection(WSGIHandler):
         environ["PATH_INFO"] = unquote(path, "latin-1") if "%" in path else path
         environ["QUERY_STRING"] = query
         environ["SERVER_PROTOCOL"] = head.version
-        if isinstance(self.client_address, tuple):
-            environ["REMOTE_ADDR"] = str(self.client_address[0])
+        if self.client is not None:
+            environ["REMOTE_ADDR"] = self.client
             environ["REMOTE_PORT"] = str(self.client_address[1])
         environ.update(head.fields)
         self.wsgi_input = Input(
@@ -188,7 +190,7 @@ class Connection(WSGIHandler):
             self.run_application()
         except ClientGone:
             self.close_connection = True
-        except _InvalidClientInput:
+        except _InvalidInput:
             self._fail(400)
         except GreenletExit:
             self._fail(503)
@@ -295,7 +297,7 @@ class _Incoming(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         connection = self._connection
         if connection.read_by is None:
             connection.read_by = time.monotonic() + connection._limits.body_timeout

@@ -68,7 +68,7 @@ class Controller:
 
     @property
     def request(self) -> Request:
-        """The Werkzeug request: ``self.request.args``, ``.form``, ``.get_json()``, …"""
+        """The Werkzeug request: ``self.request.args``, ``.form``, ``.get_json()`` and so on."""
         return self._request_
 
     @property

@@ -28,8 +28,9 @@ def discover(routes: str) -> list[type[Controller]]:
     found: dict[type[Controller], None] = {}
     for module in _modules(routes):
         for value in tuple(vars(module).values()):
-            is_one = inspect.isclass(value) and issubclass(value, Controller)
-            if is_one and "route" in vars(value) and vars(value)["route"] is not None:
+            if not inspect.isclass(value) or not issubclass(value, Controller):
+                continue
+            if vars(value).get("route") is not None:
                 found[value] = None
     return list(found)
 
@@ -62,7 +63,7 @@ def _modules(name: str) -> Iterator[ModuleType]:
         if f"{name}.".startswith(f"{missing}.") and _users_part(error.__traceback__) is None:
             raise RoutesMissing(name, missing) from None
         raise error.with_traceback(_users_part(error.__traceback__)) from error.__cause__
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - raised again, without our part of it
         raise error.with_traceback(_users_part(error.__traceback__)) from error.__cause__
     yield module
     for below in pkgutil.iter_modules(getattr(module, "__path__", ()), f"{name}."):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import json
@@ -11,7 +10,9 @@ import math
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
-from typing import Any, cast
+from typing import Any, Final
+
+_FIELDS: Final = "__dataclass_fields__"
 
 
 def to_json(data: object) -> bytes:
@@ -32,32 +33,26 @@ def to_json(data: object) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def plain(value: object) -> Any:
+def plain(value: Any) -> Any:
     """Return *value* in a form that JSON has.
 
     Raises:
         TypeError: There is none.
     """
-    match value:
-        case enum.Enum():
-            return value.value
-        case datetime.datetime() | datetime.date() | datetime.time():
-            return value.isoformat()
-        case datetime.timedelta():
-            return value.total_seconds()
-        case decimal.Decimal() | uuid.UUID() | PurePath():
-            return str(value)
-        case Mapping():
-            return dict(cast("Mapping[Any, Any]", value))
-        case bytes() | bytearray() | memoryview():
-            pass
-        case Iterable():
-            return list(cast("Iterable[Any]", value))
-        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            names = [field.name for field in dataclasses.fields(value)]
-            return {name: getattr(value, name) for name in names}
-        case _:
-            pass
+    if is_one(value, enum.Enum):
+        return value.value
+    if is_one(value, dt.datetime, dt.date, dt.time):
+        return value.isoformat()
+    if is_one(value, dt.timedelta):
+        return value.total_seconds()
+    if is_one(value, decimal.Decimal, uuid.UUID, PurePath):
+        return str(value)
+    if is_one(value, Mapping):
+        return dict(value)
+    if not is_one(value, type) and (names := getattr(value, _FIELDS, None)) is not None:
+        return {name: getattr(value, name) for name in names}
+    if is_one(value, Iterable) and not is_one(value, bytes, bytearray, memoryview, type):
+        return list(value)
     kind = type(value)
     raise TypeError(
         f"{kind.__module__}.{kind.__qualname__} has no form in JSON: "
@@ -65,13 +60,18 @@ def plain(value: object) -> Any:
     )
 
 
+def is_one(value: object, *kinds: type) -> bool:
+    """Do what isinstance does, and leave a user's data what they are to a type checker: Any."""
+    return isinstance(value, kinds)
+
+
 def _without_nan(value: Any) -> Any:
-    if isinstance(value, float):
+    if is_one(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _without_nan(each) for key, each in cast("Mapping[Any, Any]", value).items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in cast("list[Any]", value)]
-    if value is None or isinstance(value, str | int):
+    if is_one(value, Mapping):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if is_one(value, list, tuple):
+        return [_without_nan(each) for each in value]
+    if value is None or is_one(value, str, int):
         return value
     return _without_nan(plain(value))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
 import stat
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from gevent import socket
@@ -96,7 +96,7 @@ def _unix(path: str) -> Any:
 def _remove_stale(path: str) -> None:
     """Remove the socket of a program that has ended without doing so."""
     try:
-        found = os.stat(path, follow_symlinks=False)
+        found = Path(path).lstat()
     except OSError:
         return  # nothing there, or bind will say what is wrong
     if not stat.S_ISSOCK(found.st_mode):
@@ -106,7 +106,7 @@ def _remove_stale(path: str) -> None:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            os.unlink(path)
+            Path(path).unlink()
         else:
             remedy = "stop the other program, or choose another path with --unix-socket"
             raise CannotListen(shown(path), "another program listens there", remedy)
@@ -115,7 +115,7 @@ def _remove_stale(path: str) -> None:
 def identity(path: str) -> tuple[int, int] | None:
     """Return what tells the file at *path* from one that is put there later."""
     with suppress(OSError):
-        found = os.stat(path, follow_symlinks=False)
+        found = Path(path).lstat()
         return found.st_dev, found.st_ino
     return None
 
@@ -124,4 +124,4 @@ def remove(path: str, made: tuple[int, int] | None) -> None:
     """Remove the Unix socket at *path*, if it still is the one that was *made*."""
     if made is not None and identity(path) == made:
         with suppress(OSError):
-            os.unlink(path)
+            Path(path).unlink()

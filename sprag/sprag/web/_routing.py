@@ -117,7 +117,8 @@ def _add(rules: Map, rule: Rule, controller: type[Controller]) -> None:
 
 def _check_parameters(mount: Mount, rule: Rule) -> None:
     """Find out now, not with the first request, that a method lacks a route's variable."""
-    names = dict.fromkeys(rule.arguments)
+    bare: Any = rule  # Werkzeug's own types leave open what it holds
+    names: dict[str, None] = dict.fromkeys(bare.arguments)
     for handler in dict.fromkeys(mount.handlers.values()):
         try:
             inspect.signature(handler).bind(None, **names)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from gevent import GreenletExit, socket
@@ -15,6 +14,8 @@ from sprag_supervisor._guard import Managed
 from sprag_supervisor._node import context_of, is_active
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sprag.web._head import BadHead
     from sprag.web._limits import Limits
     from sprag_supervisor import Node
@@ -60,7 +61,7 @@ class HTTPServer(WSGIServer):
             listener, application, spawn=pool, log=None, error_log=journal, environ=environ
         )
         # The base class has put the pool's own method there.
-        self.full = self._is_full
+        self.full = self._is_full  # type: ignore[method-assign]
 
     @property
     def in_progress(self) -> list[Connection]:

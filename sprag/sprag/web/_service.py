@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING, Any, Final
 
-from gevent import GreenletExit, socket
+from gevent import GreenletExit
 
 from sprag._service import Service
 from sprag.web._health import ALIVE, READY
@@ -127,7 +126,7 @@ class WebServer(Service):
             "status": connection.code if connection.headers_sent else None,
             "seconds": round(connection.time_finish - connection.time_start, 4),
             "bytes": connection.response_length,
-            "client": environ.get("REMOTE_ADDR"),
+            "client": connection.client,
             "request_id": environ.get(REQUEST_ID),
         }
         if (controller := environ.get(CONTROLLER)) is not None:
@@ -137,9 +136,9 @@ class WebServer(Service):
     def refused(self, connection: Connection, error: BadHead) -> None:
         """Note a client that sent what is no request."""
         if listening(logging.INFO):
-            client = connection.client_address
-            client = client[0] if isinstance(client, tuple) else None
-            self._log.info("no request", status=error.status, reason=error.reason, client=client)
+            self._log.info(
+                "no request", status=error.status, reason=error.reason, client=connection.client
+            )
 
     def crashed(self, connection: Connection | None, error: BaseException) -> None:
         """Log what left the application, or a connection."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -11,7 +10,7 @@ from sprag.web.exceptions import FileMissing
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sprag.web._page import Page
     from sprag.web._static import StaticFiles

@@ -20,7 +20,7 @@ from sprag._log import bound_logger
 from sprag._service import current_service
 from sprag.web import _health
 from sprag.web._discovery import discover, folders, top_folder
-from sprag.web._encoding import to_json
+from sprag.web._encoding import is_one, to_json
 from sprag.web._limits import Limits
 from sprag.web._page import Page
 from sprag.web._reply import HTML, Reply, phrase, wants_html
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = "Callable[..., Any]"
+_Data: TypeAlias = Mapping[str, Any] | list[Any]
 
 REQUEST_ID: Final = "sprag.request_id"
 CONTROLLER: Final = "sprag.controller"
@@ -113,9 +114,9 @@ class Site:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request; never raises but for a kill or Ctrl-C."""
-        given = environ.get("HTTP_X_REQUEST_ID")
-        known = given is not None and _ACCEPTED_ID.fullmatch(given)
-        request_id: str = given if known else secrets.token_hex(8)
+        request_id: str = environ.get("HTTP_X_REQUEST_ID") or ""
+        if not _ACCEPTED_ID.fullmatch(request_id):
+            request_id = secrets.token_hex(8)
         environ[REQUEST_ID] = request_id
         path = environ.get("PATH_INFO") or "/"
         if path in self._own:
@@ -193,25 +194,9 @@ class Site:
     def _made(self, asked: _Asked, mount: Mount, result: object) -> Reply | Response:
         if isinstance(result, Response):
             return result
-        status, headers = 200, list[tuple[str, str]]()
-        match result:
-            case None:
-                return Reply(204)
-            case (data, int(status)):
-                result = data
-            case (data, int(status), Mapping() as given):
-                result = data
-                headers = [(str(name), str(value)) for name, value in given.items()]
-            case _:
-                pass
-        if isinstance(result, tuple) or not isinstance(result, Mapping | list):
-            raise TypeError(
-                f"{mount.name} returned {_described(result)}: return a dict, a list, None, "
-                "(data, status), (data, status, headers) or a Werkzeug response"
-            )
-        if not 200 <= status <= 599:
-            raise ValueError(f"{mount.name} returned the status {status}: use 200 to 599")
-        data = cast("Mapping[str, Any] | list[Any]", result)
+        if result is None:
+            return Reply(204)
+        data, status, headers = _parts(result, mount.name)
         headers.append(("Vary", "Accept"))
         if status == 204:
             return Reply(204, headers=headers)
@@ -220,12 +205,12 @@ class Site:
         page = self._page(asked, self._body(asked, mount, data), _title(mount), data)
         return Reply(status, HTML, _encoded(self._frame(page)), headers)
 
-    def _body(self, asked: _Asked, mount: Mount, data: Mapping[str, Any] | list[Any]) -> Markup:
+    def _body(self, asked: _Asked, mount: Mount, data: _Data) -> Markup:
         template = self._views.get(mount.controller)
         if template is None:
             return self._templates.show(data)
         names = {"data": data, "request": asked.request, "app": name_of(self._root)}
-        fields = data if isinstance(data, Mapping) else {}
+        fields: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
         return Markup(template.render({**names, **fields}))  # noqa: S704 - autoescape
 
     def _page(self, asked: _Asked, body: Markup, title: str, data: object) -> Page:
@@ -237,7 +222,8 @@ class Site:
         if isinstance(error, RequestRedirect):
             return self._moved(asked, error.new_url)
         if error.response is not None:  # werkzeug.exceptions.abort(response)
-            return cast("Response", error.get_response(asked.request.environ))
+            response: Any = error.get_response(asked.request.environ)
+            return cast("Response", response)
         status = error.code or 500
         headers = [
             (name, value)
@@ -293,17 +279,28 @@ class Site:
         )
 
 
+def _parts(result: Any, name: str) -> tuple[_Data, int, list[tuple[str, str]]]:
+    """Take apart what a controller has returned: the data, a status, headers."""
+    data: Any = result
+    status: Any = 200
+    headers: Any = {}
+    if is_one(result, tuple) and 2 <= len(result) <= 3:
+        data, status, headers = (*result, headers)[:3]
+    is_status = is_one(status, int) and 200 <= status <= 599
+    if not is_one(data, Mapping, list) or not is_status or not is_one(headers, Mapping):
+        raise TypeError(
+            f"{name} returned {result!r:.200}: return a dict, a list, None, a Werkzeug response, "
+            "(data, status) or (data, status, headers), with a status from 200 to 599"
+        )
+    return data, status, [(str(key), str(value)) for key, value in headers.items()]
+
+
 def _allow(methods: str) -> list[tuple[str, str]]:
     return [("Allow", methods)]
 
 
 def _encoded(html: str) -> bytes:
     return html.encode("utf-8", "replace")
-
-
-def _described(result: object) -> str:
-    kind = type(result).__name__
-    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
 
 def _title(mount: Mount) -> str:

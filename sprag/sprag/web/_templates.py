@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from jinja2 import (
     ChoiceLoader,
@@ -15,11 +14,12 @@ from jinja2 import (
 )
 from markupsafe import Markup
 
-from sprag.web._encoding import plain
+from sprag.web._encoding import is_one, plain
 from sprag.web.exceptions import FileMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+    from pathlib import Path
 
 _OURS: Final = "sprag/"
 _MAX_DEPTH: Final = 12
@@ -39,7 +39,6 @@ class Templates:
             loader=ChoiceLoader([FileSystemLoader([str(each) for each in self._folders]), ours]),
         )
         self._environment.filters["view"] = view
-        self._environment.globals["max_items"] = _MAX_ITEMS
         self._data = self._environment.get_template(f"{_OURS}data.html")
 
     def get(self, name: str, *, wanted_by: str) -> Template:
@@ -70,31 +69,31 @@ def view(value: Any, depth: int = 0) -> tuple[str, Any]:
     """Say how the default page shows *value*: a word for the form, and what is in it."""
     if value is None:
         return "nothing", None
-    if isinstance(value, bool):
+    if is_one(value, bool):
         return "flag", value
-    if isinstance(value, int | float):
+    if is_one(value, int, float):
         return "number", value
-    if not isinstance(value, str):
+    if not is_one(value, str, dict, list, tuple):
         try:
-            value = value if isinstance(value, dict | list | tuple) else plain(value)
+            value = plain(value)
         except TypeError:
             return "text", str(value)
-    if depth >= _MAX_DEPTH or not isinstance(value, dict | list | tuple):
+    if depth >= _MAX_DEPTH or not is_one(value, dict, list, tuple):
         return "text", value
-    if isinstance(value, dict):
-        return "fields", cast("dict[Any, Any]", value)
-    rows = list(cast("list[Any]", value))
-    records = [_record(row) for row in rows[:_MAX_ITEMS]]
-    if rows and all(record is not None for record in records):
+    if is_one(value, dict):
+        return "fields", value
+    records = [_record(row) for row in value[:_MAX_ITEMS]]
+    if records and None not in records:
         columns = list(dict.fromkeys(key for record in records for key in record or ()))
-        return "table", (columns, records, len(rows))
-    return "list", (rows[:_MAX_ITEMS], len(rows))
+        return "table", (columns, records, len(value))
+    return "list", (value[:_MAX_ITEMS], len(value))
 
 
-def _record(row: object) -> Mapping[Any, Any] | None:
-    if not isinstance(row, dict | str | int | float | list | tuple) and row is not None:
+def _record(row: Any) -> dict[Any, Any] | None:
+    """Return what one row of a table holds; None if it would be no table."""
+    if not is_one(row, dict, str, int, float, list, tuple) and row is not None:
         try:
             row = plain(row)
         except TypeError:
             return None
-    return cast("dict[Any, Any]", row) if isinstance(row, dict) and row else None
+    return row if row and is_one(row, dict) else None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sprag.web._limits import Limits
-from sprag.web._listener import Address
 from sprag.web.exceptions import MissingExtra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sprag._service import Service
+    from sprag.web._limits import Limits
+    from sprag.web._listener import Address
     from sprag.web._page import Page
     from sprag.web._service import WebServer
     from sprag.web._site import Site
