@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import struct
 import time
-from http.client import HTTPConnection, HTTPException
-from typing import TYPE_CHECKING, Final, cast
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import TYPE_CHECKING, Final, NoReturn, cast
+from urllib.parse import quote, urlencode
 
 from sprag_cli import _json
 from sprag_cli._exit import ClientExit, CommandError
+from sprag_cli._node import text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Generator, Mapping
     from pathlib import Path
 
     from _typeshed import WriteableBuffer
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
 _SHORTEST_WAIT: Final = 0.001
 _OK: Final = 200
+_NOT_FOUND: Final = 404
+_EXITS: Final = {400: ClientExit.USAGE, _NOT_FOUND: ClientExit.NOT_FOUND}
 
 
 class AppGone(CommandError):
@@ -40,13 +46,32 @@ class BadAnswer(CommandError):
 
     exit_code = ClientExit.NOT_FOUND
 
-    def __init__(self, app: RunningApp, target: str, reason: str) -> None:
+    def __init__(
+        self, app: RunningApp, target: str, reason: str, wanted: str = "a node of the tree in JSON"
+    ) -> None:
         """Say what was asked and what came back."""
         self.app = app
         super().__init__(
-            f"{app} answered GET {target} with {reason} — a node of the tree in JSON was expected "
+            f"{app} answered GET {target} with {reason} — {wanted} was expected "
             "— do the app and this command have the same version of sprag?"
         )
+
+
+class Refusal(CommandError):
+    """Raised when the app understands what is asked of it, and says no.
+
+    Attributes:
+        status: The HTTP status.
+        name: The class of sprag's exception behind it, or ``""``.
+    """
+
+    def __init__(self, app: RunningApp, status: int, name: str, reason: str) -> None:
+        """Pass on what the app says."""
+        self.app = app
+        self.status = status
+        self.name = name
+        self.exit_code = _EXITS.get(status, ClientExit.FAILED)
+        super().__init__(f"{reason} — 'sprag tree' shows all" if status == _NOT_FOUND else reason)
 
 
 class TimedOut(CommandError):
@@ -76,9 +101,14 @@ class _PromptSocket(socket.socket):
         limit = struct.pack("ll", *divmod(microseconds, 1_000_000))
         self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
+    def lift_deadline(self) -> None:
+        """Wait for as long as it takes from now on: the answer is a stream."""
+        self._deadline = math.inf
+
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         """Read what there is; a timeout counts from when the socket was made."""
-        self.settimeout(max(self._deadline - time.monotonic(), _SHORTEST_WAIT))
+        left = self._deadline - time.monotonic()
+        self.settimeout(None if left == math.inf else max(left, _SHORTEST_WAIT))
         return super().recv_into(buffer, nbytes, flags)
 
 
@@ -121,12 +151,73 @@ class Client:
             raise BadAnswer(self.app, target, "something else")
         return cast("Node", answer)
 
-    def _get(self, target: str) -> object:
+    def ask(
+        self,
+        resource: str,
+        path: str = "",
+        query: Mapping[str, object] | None = None,
+        *,
+        method: str = "GET",
+        accepted: Container[int] = (_OK,),
+    ) -> Node:
+        """Ask for something that the app answers with one JSON object.
+
+        Args:
+            resource: What to ask for, as in ``/v1/service``.
+            path: The path of a service, put behind it.
+            query: Put behind that; without what is ``None``.
+            method: The HTTP method.
+            accepted: The HTTP statuses that are answers and not refusals.
+
+        Raises:
+            AppGone: Nobody listens any more.
+            BadAnswer: The app answered with something else.
+            Refusal: The app says no, and why.
+            TimedOut: The answer was not there in time.
+        """
+        target = target_of(resource, path, query)
+        answer = self._get(target, method, accepted, resource)
+        if not isinstance(answer, dict):
+            raise BadAnswer(self.app, target, "something else", "a JSON object")
+        return cast("Node", answer)
+
+    def stream(self, resource: str) -> Generator[Node]:
+        """Yield the JSON objects of an answer that goes on until the app ends.
+
+        Raises:
+            AppGone, BadAnswer, Refusal: As for `ask`.
+            TimedOut: The first line was not there in time.
+        """
         connection = _UnixConnection(self.app.socket, self._timeout)
         try:
-            headers = {"Accept": "application/json", "Connection": "close"}
-            connection.request("GET", target, headers=headers)
-            response = connection.getresponse()
+            response = self._begin(connection, resource, "GET")
+            if response.status != _OK:
+                self._refuse(resource, resource, response, response.read())
+            while line := response.readline():
+                if isinstance(connection.sock, _PromptSocket):
+                    connection.sock.lift_deadline()
+                told = _json.loads(line.decode())
+                if isinstance(told, dict):
+                    yield cast("Node", told)
+        except (TimeoutError, BlockingIOError):
+            raise TimedOut(self.app, self._timeout) from None
+        except ValueError:
+            raise BadAnswer(self.app, resource, "text that is not JSON", "an event") from None
+        except (HTTPException, OSError) as error:
+            raise AppGone(self.app, _reason(error)) from None
+        finally:
+            connection.close()
+
+    def _get(
+        self,
+        target: str,
+        method: str = "GET",
+        accepted: Container[int] = (_OK,),
+        resource: str = "/v1/tree",
+    ) -> object:
+        connection = _UnixConnection(self.app.socket, self._timeout)
+        try:
+            response = self._begin(connection, target, method)
             body = response.read()
         except (TimeoutError, BlockingIOError):
             raise TimedOut(self.app, self._timeout) from None
@@ -134,12 +225,38 @@ class Client:
             raise AppGone(self.app, _reason(error)) from None
         finally:
             connection.close()
-        if response.status != _OK:
-            raise BadAnswer(self.app, target, f"{response.status} {response.reason}")
+        if response.status not in accepted:
+            self._refuse(target, resource, response, body)
         try:
             return _json.loads(body.decode())
         except ValueError:
             raise BadAnswer(self.app, target, "text that is not JSON") from None
+
+    def _begin(self, connection: HTTPConnection, target: str, method: str) -> HTTPResponse:
+        headers = {"Accept": "application/json", "Connection": "close"}
+        connection.request(method, target, headers=headers)
+        return connection.getresponse()
+
+    def _refuse(self, target: str, resource: str, response: HTTPResponse, body: bytes) -> NoReturn:
+        try:
+            said = _json.loads(body.decode())
+        except ValueError:
+            said = None
+        if isinstance(said, dict):
+            told = cast("Node", said)
+            name, reason = text_of(told, "name"), text_of(told, "error")
+            # An older app does not know the resource; then what it says helps nobody.
+            if reason and (name or response.status != _NOT_FOUND):
+                raise Refusal(self.app, response.status, name, reason)
+        wanted = f"an answer to {resource}" if resource != "/v1/tree" else "a node of the tree in JSON"
+        raise BadAnswer(self.app, target, f"{response.status} {response.reason}", wanted)
+
+
+def target_of(resource: str, path: str = "", query: Mapping[str, object] | None = None) -> str:
+    """Return the target of a request: everything percent-encoded that has to be."""
+    target = f"{resource}/{quote(path.strip('/'))}" if path else resource
+    given = {key: value for key, value in (query or {}).items() if value is not None}
+    return f"{target}?{urlencode(given)}" if given else target
 
 
 def _reason(error: HTTPException | OSError) -> str:

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
-
-import click
 
 from sprag_cli import _json
 from sprag_cli._client import Client, TimedOut
-from sprag_cli._discover import (
-    Found,
-    RunningApp,
-    SeveralApps,
-    choose,
-    find_apps,
-    runtime_directory,
-)
-from sprag_cli._exit import ClientExit, CommandError
-from sprag_cli._node import Node, below, cut, find, is_failed, number_of, only_failed, text_of
-from sprag_cli._render import duration, render
+from sprag_cli._exit import ClientExit
+from sprag_cli._node import Node, below, cut, find, is_failed, only_failed, text_of
+from sprag_cli._output import discard, write
+from sprag_cli._reach import find_app
+from sprag_cli._render import render
 from sprag_cli._screen import Screen, screen_of
 from sprag_cli._watch import Frame, facts_of, on_pipe, on_terminal
 
@@ -31,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _ROOT_KEYS = ("app", "pid", "schema")
-_QUICK_LOOK = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,41 +70,8 @@ def show(options: TreeOptions, *, sleep: Callable[[float], None] = time.sleep) -
     node = _selected(root, options)
     shown = only_failed(node) if options.failed else node
     screen = screen_of(sys.stdout, ascii_only=options.ascii)
-    _write(sys.stdout, _text(root, node, shown, options, screen))
+    write(sys.stdout, _text(root, node, shown, options, screen))
     return ClientExit.FAILED if is_failed(node) or below(node).failed else ClientExit.WELL
-
-
-def find_app(asked: str | None) -> RunningApp:
-    """Return the app to talk to, and mention stale sockets on stderr.
-
-    Args:
-        asked: Name, pid or socket. ``None`` means the only one that runs.
-
-    Raises:
-        CommandError: There is none, or more than one.
-    """
-    if asked is not None and "/" in asked:
-        return choose(Found(Path()), asked)
-    found = find_apps(runtime_directory(os.environ, os.getuid()))
-    try:
-        app = choose(found, asked)
-    except SeveralApps as several:
-        raise SeveralApps(several.apps, asked, _uptimes(several.apps)) from None
-    if note := found.stale_note():
-        click.echo(f"sprag: {note}", err=True)
-    return app
-
-
-def _uptimes(apps: tuple[RunningApp, ...]) -> dict[Path, str]:
-    uptimes: dict[Path, str] = {}
-    for app in apps:
-        try:
-            uptime = number_of(Client(app, timeout=_QUICK_LOOK).tree(), "uptime")
-        except CommandError:
-            continue
-        if uptime is not None:
-            uptimes[app.socket] = f"up {duration(uptime)}"
-    return uptimes
 
 
 def _selected(root: Node, options: TreeOptions) -> Node:
@@ -144,20 +100,6 @@ def _as_json(root: Node, node: Node, shown: Node | None, options: TreeOptions) -
     return _json.dumps(shown, indent=None if options.watch else 2) + "\n"
 
 
-def _write(stream: TextIO, text: str) -> None:
-    """Write all of *text*; a reader that has gone away (``| head``) is no error."""
-    try:
-        stream.write(text)
-        stream.flush()
-    except BrokenPipeError:
-        _discard(stream)
-
-
-def _discard(stream: TextIO) -> None:
-    # What is left in the buffer would raise again when Python ends.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
 def _watch(client: Client, options: TreeOptions, sleep: Callable[[float], None]) -> int:
     stream = sys.stdout
     frames = _frames(client, options, stream, sleep)
@@ -169,7 +111,7 @@ def _watch(client: Client, options: TreeOptions, sleep: Callable[[float], None])
     except KeyboardInterrupt:
         pass
     except BrokenPipeError:
-        _discard(stream)
+        discard(stream)
     return ClientExit.WELL
 
 

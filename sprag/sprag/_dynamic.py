@@ -89,7 +89,7 @@ class DynamicSupervisor(Service):
         if service._parent_ is not self:
             raise UnknownChild(path_of(self), repr(child), ())
         assert isinstance(service, Service)
-        return service.stop()
+        return Service.stop(service)
 
     def which_children(self) -> list[ChildInfo]:
         """Return name, state, service, restart type and kind of each child, in start order."""

@@ -26,7 +26,7 @@ from sprag_supervisor import (
 )
 from sprag_supervisor._history import History
 from sprag_supervisor._holdings import Holdings
-from sprag_supervisor._node import context_of, current_node, is_within, path_of, settled
+from sprag_supervisor._node import context_of, current_node, is_within, name_of, path_of, settled
 from sprag_supervisor._pool import Parking
 from sprag_supervisor._readiness import not_ready
 from sprag_supervisor.exceptions import BadValue, UnknownService
@@ -51,6 +51,22 @@ def current_service() -> Service | None:
 
 def _is_number(given: object) -> bool:
     return isinstance(given, int | float) and not isinstance(given, bool)
+
+
+def _below(root: Node, path: str) -> Node | None:
+    found: Node | None = root
+    for name in path.split("/"):
+        found = (found._children_ or {}).get(name) if found is not None else None
+    return found
+
+
+class _Log:
+    """`Service.log`, made when asked for; a user's own attribute of that name wins."""
+
+    def __get__(self, service: Service | None, _owner: type) -> BoundLogger:
+        if service is None:
+            return cast("BoundLogger", self)  # for documentation tools
+        return bound_logger(path_of(service), service._incarnation_)
 
 
 class Service(Node):
@@ -271,7 +287,8 @@ class Service(Node):
 
         Args:
             name: A key of the app's providers, or names from the root's children
-                downwards, joined by slashes: ``"fleet/courier"``.
+                downwards, joined by slashes: ``"fleet/courier"``; with the root's own name
+                in front as well, as in logs.
 
         Raises:
             NotRunning: The service has never been part of a tree.
@@ -283,11 +300,13 @@ class Service(Node):
         provider = tree.providers.get(name)
         if provider is not None:
             return provider
-        found: Node | None = tree.root
-        for part in name.split("/"):
-            found = (found._children_ or {}).get(part) if found is not None else None
+        found = _below(tree.root, name)
+        root_name, _, rest = name.partition("/")
+        if found is None and root_name == name_of(tree.root):
+            found = _below(tree.root, rest) if rest else tree.root
         if found is None:
-            raise UnknownService(name, [*tree.providers, *(tree.root._children_ or {})])
+            known = dict.fromkeys([*tree.providers, *(tree.root._children_ or {})])
+            raise UnknownService(name, known)
         return found
 
     # -- life ------------------------------------------------------------------------
@@ -416,14 +435,12 @@ class Service(Node):
         """
         return dict(not_ready(self))
 
-    @property
-    def log(self) -> BoundLogger:
-        """A structlog logger bound to the service's path and incarnation.
+    log = _Log()
+    """A structlog logger bound to the service's path and incarnation.
 
-        It writes to stdlib logging under ``sprag.service`` and is silent until that is
-        configured, as `sprag run` does.
-        """
-        return bound_logger(path_of(self), self._incarnation_)
+    It writes to stdlib logging under ``sprag.service`` and is silent until that is
+    configured, as `sprag run` does.
+    """
 
     def __repr__(self) -> str:
         state = self._state_.value

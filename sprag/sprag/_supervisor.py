@@ -102,7 +102,7 @@ class Supervisor(Service):
         Raises:
             UnknownChild: There is no such child.
         """
-        return cast("Service", _managing.child_of(self, name)).stop()
+        return Service.stop(cast("Service", _managing.child_of(self, name)))
 
     def restart_child(self, name: str) -> Service:
         """Start a child that is kept but down, and return it (otp-rules 56).
@@ -156,7 +156,9 @@ def _checked(given: object) -> tuple[Service, str | None, dict[str, Any]]:
             service._policy_.with_(policy)
             return service, name, policy
         case _:
-            raise BadValue("child", given, "a service, or a pair (service, {policy})")
+            hint = f": write {given.__name__}(...)" if isinstance(given, type) else ""
+            accepted = f"a service, or a pair (service, {{policy}}){hint}"
+            raise BadValue("child", given, accepted)
 
 
 def _check_distinct(

@@ -371,7 +371,7 @@ def _steps(ending: Ending) -> Generator[Ending]:
     node = ending.node
     cls = type(node)
     says_goodbye = ending.had_started and node._policy_.shutdown != "brutal_kill"
-    if says_goodbye and cls.on_drain is not Node.on_drain:
+    if says_goodbye and ending.reason.is_clean and cls.on_drain is not Node.on_drain:
         ending.perform("on_drain", node.on_drain)
     if node._children_:
         if cls._stops_together_:

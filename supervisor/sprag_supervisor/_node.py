@@ -19,12 +19,14 @@ Who may write what:
 from __future__ import annotations
 
 import contextvars
+import inspect
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from sprag_supervisor import _clock
 from sprag_supervisor._policy import DEFAULT, Policy
 from sprag_supervisor._states import ACTIVE, MOVES, SETTLED, State
+from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,6 +118,8 @@ class Node:
     def __init_subclass__(cls, **policy: object) -> None:
         """Check the policy keywords of the class: ``class Feed(Service, restart="transient")``."""
         super().__init_subclass__()
+        for hook in _HOOKS:
+            _check_hook(cls, hook)
         if policy:
             cls._class_policy_ = cls._class_policy_.with_(policy)
 
@@ -170,6 +174,21 @@ class Node:
     def _joined_(self, tree: Tree) -> None:
         """Take note of the tree: called whenever the node gets its place in one."""
         self._tree_ = tree
+
+
+_HOOKS: Final = ("on_start", "on_drain", "on_stop", "run")
+_NEVER_RUNS: Final = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+
+
+def _check_hook(cls: type[Node], hook: str) -> None:
+    """Refuse a hook whose body would silently never run: `async def`, or one with a yield."""
+    code = getattr(cls.__dict__.get(hook), "__code__", None)
+    if code is not None and code.co_flags & _NEVER_RUNS:
+        raise BadValue(
+            f"{cls.__name__}.{hook}",
+            cls.__dict__[hook],
+            "a plain function: under gevent it may block, and needs neither async nor yield",
+        )
 
 
 def move(node: Node, to: State) -> None:

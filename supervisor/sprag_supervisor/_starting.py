@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import math
+from dataclasses import replace
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ class Starting:
     __slots__ = (
         "_call",
         "_context",
+        "_failure",
         "_finishes",
         "_interrupt",
         "_killed_at",
@@ -72,6 +74,7 @@ class Starting:
         self._finishes = False
         self._killed_at = math.inf
         self._interrupt: BaseException | None = None
+        self._failure: Failure | None = None
         self._call = Call(self._body)
 
     # -- what others may ask for meanwhile ------------------------------------------
@@ -200,7 +203,9 @@ class Starting:
             raise error
         if isinstance(error, StartFailed) and error.path.startswith(f"{path}/"):
             raise error  # the innermost failure, unchanged through the levels
-        raise _failure_for(path, error) from error
+        failed = _failure_for(path, error)
+        failed.failure = self._failure
+        raise failed from error
 
     def _undo(self, error: BaseException) -> None:
         """Release what the start has acquired; what is thrown at us meanwhile must wait."""
@@ -236,10 +241,16 @@ class Starting:
             return Reason.STOPPED, None
         # Of a child's failure the service judges what the child raised.
         judged = (isinstance(error, StartFailed) and error.__cause__) or error
-        failure = remember(error, node._incarnation_, action=node._policy_.action_for(judged))
-        if not isinstance(error, StartFailed | SystemExit):
-            # The innermost service logs it; on the way up it is the same failure.
-            say(logging.ERROR, node, "service failed to start", error)
+        action = node._policy_.action_for(judged)
+        if isinstance(error, StartFailed) and error.failure is not None:
+            # On the way up it is the same failure: not logged again, nor its ever longer
+            # traceback walked at each of a thousand levels.
+            failure = replace(error.failure, incarnation=node._incarnation_, action=action)
+        else:
+            failure = remember(error, node._incarnation_, action=action)
+            if not isinstance(error, SystemExit):
+                say(logging.ERROR, node, "service failed to start", error)
+        self._failure = failure
         return Reason.START_FAILED, failure
 
     def _leave(self) -> None:

@@ -156,7 +156,7 @@ def not_active(node: Node, action: str) -> NotRunning:
     if is_left_behind():
         remedy = "who asks was killed and left behind: let GreenletExit end what it is raised in"
     elif state is State.NEW:
-        remedy = "start it first, with start() or by adopting it"
+        remedy = "start it first, with start() or by adopting it (in __init__: do it in on_start)"
     elif state is State.RESTARTING:
         remedy = "wait until it is running again"
     elif state is State.STOPPING:
@@ -435,9 +435,10 @@ def _stop_group(node: Node, group: Sequence[Node], failed: Node) -> None:
         supervision.inbox = deque(inbox)
 
 
-def _is_past(item: ChildExit | BackoffOver, covered_ones: Collection[Node]) -> bool:
-    failure = item.failure if isinstance(item, ChildExit) else None
-    return item.child in covered_ones and not (failure is not None and _is_escalated(failure))
+def _is_past(item: ChildExit | BackoffOver, significant: Collection[Node]) -> bool:
+    if not isinstance(item, ChildExit) or item.is_retry or item.child not in significant:
+        return False
+    return item.failure is None or not _is_escalated(item.failure)
 
 
 def _leave_if_over(node: Node, child: Node) -> bool:

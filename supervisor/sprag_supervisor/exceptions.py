@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sprag_supervisor._failure import Failure
+
 __all__ = [
     "AlreadyAdopted",
     "AlreadyPresent",
@@ -123,6 +125,8 @@ class StartFailed(SpragFieldsError):
 
     path: str
     reason: str
+    failure: Failure | None = None
+    """What is remembered of it, where the engine has raised it; not part of a pickle."""
     _template = "{path} failed to start: {reason}"
 
     def __init__(self, path: str, reason: str) -> None:

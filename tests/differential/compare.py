@@ -68,7 +68,7 @@ class Oracle:
             self._process.communicate()
 
 
-# -- comparing -----------------------------------------------------------------------------------
+# -- comparing -------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Verdict:
     differs_at: int | None = None
     otp: Step | None = None
     sprag: Step | None = None
-    touched: set[str] = field(default_factory=set)
+    touched: set[str] = field(default_factory=set[str])
     steps: int = 0
 
     def __str__(self) -> str:
@@ -154,7 +154,7 @@ def compare(
         oracle.tell(scenario, differences)
         try:
             sprag = engine.play(scenario, switches(differences, "sprag_switch"))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a difference like any other
             sprag = [_broken(error)]
         yield _verdict(scenario, oracle.listen(), sprag, differences)
 
@@ -166,8 +166,9 @@ def switches(differences: Iterable[Difference], side: str) -> tuple[str, ...]:
 
 
 def _broken(error: Exception) -> Step:
-    blank = {"answers": [], "journal": [], "gave_up": [], "bent": 0, "tree": None}
-    return {"result": f"raised {error!r}", "ended": "broken", **blank}
+    step: Step = dict.fromkeys(("answers", "journal", "gave_up"), ())
+    step.update(result=f"raised {error!r}", ended="broken", tree=None, bent=0, is_overtaken=False)
+    return step
 
 
 def _verdict(
@@ -178,6 +179,10 @@ def _verdict(
 ) -> Verdict:
     verdict = Verdict(scenario, steps=len(otp))
     for number in range(max(len(otp), len(sprag))):
+        ended_by = _ends_comparison(sprag[number:][:1], differences)
+        if ended_by:
+            verdict.touched |= ended_by
+            break
         seen: list[Step | None] = []
         for steps in (otp, sprag):
             if number >= len(steps):
@@ -193,6 +198,10 @@ def _verdict(
             verdict.otp, verdict.sprag = seen
             break
     return verdict
+
+
+def _ends_comparison(steps: list[Step], differences: tuple[Difference, ...]) -> set[str]:
+    return {each.name for each in differences for step in steps if each.ends_comparison(step)}
 
 
 # -- making it small -------------------------------------------------------------------------------
@@ -233,8 +242,8 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
         for other in _smaller_ops(op):
             yield having(ops=(*ops[:index], other, *ops[index + 1 :]))
     for path, plan in scenario.plans.items():
-        for other in _smaller_plans(plan):
-            yield having(plans={**scenario.plans, path: other})
+        for shorter in _smaller_plans(plan):
+            yield having(plans={**scenario.plans, path: shorter})
 
 
 def _smaller_specs(spec: Spec) -> Iterator[Spec]:
@@ -279,7 +288,7 @@ def _smaller_plans(plan: tuple[Start, ...]) -> Iterator[tuple[Start, ...]]:
             yield (*plan[:index], Start(start.outcome), *plan[index + 1 :])
 
 
-# -- many of them ------------------------------------------------------------------------------------
+# -- many of them ----------------------------------------------------------------------------------
 
 
 @dataclass

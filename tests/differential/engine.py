@@ -59,7 +59,7 @@ class PlannedBase(BaseException):
     """The same, past every `except Exception`."""
 
 
-# -- the services ------------------------------------------------------------------------------
+# -- the services ----------------------------------------------------------------------------------
 
 
 class Stage:
@@ -67,7 +67,8 @@ class Stage:
 
     def __init__(self, scenario: Scenario, switches: Switches) -> None:
         self.holds_for_stops = "holds_for_stops" in switches
-        self.hears_stale_retries = "hears_stale_retries" in switches
+        self.is_overtaken = False
+        """A child was started again while its supervisor had an older try of it in its queue."""
         self.plans = scenario.plans
         self.starts: dict[Path, int] = {}
         self.leaving: set[Path] = set()
@@ -81,6 +82,11 @@ class Stage:
         self.journal.append(["start", "/".join(path)])
         number = self.starts.get(path, 0)
         self.starts[path] = number + 1
+        supervisor = service._parent_
+        if supervisor is not None and any(
+            is_retry(item) and item.child is service for item in supervision_of(supervisor).inbox
+        ):
+            self.is_overtaken = True
         plan = self.plans.get(path, ())
         if number >= len(plan):
             return
@@ -88,9 +94,8 @@ class Stage:
         if start.meanwhile is not None:
             answer = [start.meanwhile.call, "gone"]
             self.answers.append(answer)
-            supervisor = service._parent_
             assert supervisor is not None
-            line = Line(supervisor, service, hears_stale_retries=self.hears_stale_retries)
+            line = Line(supervisor, service)
             # It runs as soon as the loop is reached, before the supervisor's next try.
             gevent.spawn(self._ask, start.meanwhile, supervisor, line, answer)
         if start.outcome == "ignore":
@@ -105,12 +110,13 @@ class Stage:
             gevent.sleep(0)
         turn = supervision_of(supervisor).turn
         assert turn.take()
-        holds = self.holds_for_stops and op.call == "terminate_child"
-        if not holds:
+        if op.call != "terminate_child":
+            turn.holder = None  # the call takes it again at once, ahead of all who wait
+        elif not self.holds_for_stops:
             turn.give()
         if line.is_alive():
             answer[1] = call(self, op, supervisor)
-        if holds:
+        if turn.holder in (None, gevent.getcurrent()):
             turn.give()
 
     def stopped(self, path: Path) -> None:
@@ -125,18 +131,12 @@ class Stage:
 class Line:
     """What a supervisor has in its queue: a call that comes now is answered after it, in OTP."""
 
-    def __init__(self, supervisor: Node, child: Service, *, hears_stale_retries: bool) -> None:
+    def __init__(self, supervisor: Node, child: Service) -> None:
         self.supervisor = supervisor
         self.life = supervisor._incarnation_
         inbox = supervision_of(supervisor).inbox
-        # Of the child that is being started, only an older try: its exit counts with the group.
-        self.ahead = [item for item in inbox if item.child is not child or is_retry(item)]
-        """What must be over first: the item itself, and what it sets going for the child."""
-        self.lives = {item.child: item.incarnation for item in self.ahead}
-        if not hears_stale_retries and child in self.lives:
-            del self.lives[child]
-        elif child in self.lives:
-            self.lives[child] = child._incarnation_
+        # The exit of the child that is being started counts with its group.
+        self.ahead = [item for item in inbox if item.child is not child]
 
     def is_alive(self) -> bool:
         supervisor = self.supervisor
@@ -151,7 +151,7 @@ class Line:
             or (
                 item.child._parent_ is self.supervisor
                 and item.child._state_ is State.RESTARTING
-                and item.child._incarnation_ == self.lives.get(item.child)
+                and item.child._incarnation_ == item.incarnation
             )
             for item in self.ahead
         )
@@ -245,7 +245,7 @@ def policy_of(spec: Spec) -> dict[str, Any]:
     }
 
 
-# -- playing a scenario --------------------------------------------------------------------------
+# -- playing a scenario ----------------------------------------------------------------------------
 
 
 def play(scenario: Scenario, switches: Switches = ()) -> list[Step]:
@@ -296,10 +296,11 @@ class _Play:
             "journal": stage.journal,
             "gave_up": stage.gave_up,
             "bent": 0,
+            "is_overtaken": stage.is_overtaken,
             "tree": None if ended else picture(self.root),
             "ended": ended,
         }
-        stage.answers, stage.journal, stage.gave_up = [], [], []
+        stage.answers, stage.journal, stage.gave_up, stage.is_overtaken = [], [], [], False
         return step
 
     def how_it_ended(self) -> str | None:
@@ -427,6 +428,10 @@ def _call(stage: Stage, op: Op, supervisor: Any) -> Any:
             ]
         case "count_children":
             counts = supervisor.count_children()
+            if isinstance(supervisor, Pool):  # OTP's are otherwise: differences.py
+                states = [each.state for each in supervisor.which_children()]
+                assert counts.active == states.count(State.RUNNING)
+                assert counts.specs == counts.workers + counts.supervisors == len(states)
             return [counts.specs, counts.active, counts.supervisors, counts.workers]
         case _:
             raise AssertionError(op.call)

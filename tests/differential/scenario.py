@@ -11,8 +11,9 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, TypeVar, cast
 
+T = TypeVar("T")
 Path = tuple[str, ...]
 
 STRATEGIES = ("one_for_one", "one_for_all", "rest_for_one")
@@ -102,12 +103,12 @@ class Scenario:
     """
 
     root: Spec
-    plans: dict[Path, tuple[Start, ...]] = field(default_factory=dict)
+    plans: dict[Path, tuple[Start, ...]] = field(default_factory=dict[Path, tuple[Start, ...]])
     ops: tuple[Op, ...] = ()
     why: str = ""
 
 
-# -- inventing -----------------------------------------------------------------------------
+# -- inventing -------------------------------------------------------------------------------------
 
 
 class _Inventor:
@@ -119,7 +120,7 @@ class _Inventor:
         self.places: list[tuple[Path, Spec]] = []
         """Where something is or may come to be: all services but the root."""
 
-    def one_of(self, *choices: Any) -> Any:
+    def one_of(self, *choices: T) -> T:
         return self.random.choice(choices)
 
     def chance(self, of_a_hundred: int) -> bool:
@@ -224,10 +225,10 @@ class _Inventor:
     def call(self, at: Path, spec: Spec) -> Op:
         names = [path[-1] for path, _ in self.places if path[:-1] == at]
         if spec.kind == "dynamic":
-            calls = ("start_child",) * 4 + ("terminate_child", "which_children", "count_children")
+            calls = ["start_child"] * 4 + ["terminate_child", "which_children", "count_children"]
         else:
-            calls = ("start_child",) * 2 + ("terminate_child",) * 4 + ("restart_child",) * 3
-            calls += ("delete_child",) * 2 + CALLS
+            calls = ["start_child"] * 2 + ["terminate_child"] * 4 + ["restart_child"] * 3
+            calls += ["delete_child"] * 2 + [*CALLS]
         call = self.one_of(*calls)
         if call == "start_child":
             return Op(call, at, spec=self.new_child(at, spec))
@@ -248,7 +249,7 @@ class _Inventor:
             spec = self.child(f"n{self.added + 1}", max(0, 2 - len(at)), parent.auto_shutdown)
             self.added += 1
             # What is at a path is of one kind for ever, so that an operation fits it.
-            known = [path[-1] for path, each in self.places if path[:-1] == at]
+            known = [path[-1] for path, _ in self.places if path[:-1] == at]
             alike = [name for name in known if self.kinds[*at, name] == spec.kind]
             if alike and spec.kind != "dynamic" and self.chance(50):
                 spec = dataclasses.replace(spec, id=self.one_of(*alike))
@@ -281,7 +282,7 @@ def make(seed: int) -> Scenario:
     return _Inventor(Random(seed)).scenario()
 
 
-# -- as Erlang --------------------------------------------------------------------------------
+# -- as Erlang -------------------------------------------------------------------------------------
 
 
 def to_erlang(scenario: Scenario, switches: tuple[str, ...] = ()) -> str:
@@ -320,7 +321,7 @@ def _start(start: Start) -> str:
     return f"{{{start.outcome},{_op(start.meanwhile)}}}"
 
 
-# -- as JSON ------------------------------------------------------------------------------------
+# -- as JSON ---------------------------------------------------------------------------------------
 
 
 def to_json(scenario: Scenario) -> str:
@@ -332,7 +333,7 @@ def to_json(scenario: Scenario) -> str:
 
 def _lean(value: Any) -> Any:
     if isinstance(value, tuple):
-        return [_lean(each) for each in value]
+        return [_lean(each) for each in cast("tuple[Any, ...]", value)]
     if dataclasses.is_dataclass(value):
         return {
             each.name: _lean(getattr(value, each.name))
@@ -346,23 +347,25 @@ def from_json(text: str) -> Scenario:
     """Read what `to_json` has written."""
     record = json.loads(text)
     plans = {
-        tuple(path.split("/")) if path else (): tuple(
-            Start(each.get("outcome", "ok"), _op_from(each.get("meanwhile"))) for each in plan
-        )
+        tuple(path.split("/")) if path else (): tuple(map(_start_from, plan))
         for path, plan in record.get("plans", {}).items()
     }
-    ops = tuple(_op_from(each) for each in record.get("ops", []))
+    ops = tuple(map(_op_from, record.get("ops", [])))
     return Scenario(_spec_from(record["root"]), plans, ops, record.get("why", ""))
 
 
 def _spec_from(record: dict[str, Any]) -> Spec:
-    children = tuple(_spec_from(each) for each in record.get("children", []))
-    return Spec(**{**record, "children": children})
+    fields = dict(record)
+    fields["children"] = tuple(map(_spec_from, record.get("children", [])))
+    return Spec(**fields)
 
 
-def _op_from(record: dict[str, Any] | None) -> Any:
-    if record is None:
-        return None
+def _start_from(record: dict[str, Any]) -> Start:
+    meanwhile = record.get("meanwhile")
+    return Start(record.get("outcome", "ok"), None if meanwhile is None else _op_from(meanwhile))
+
+
+def _op_from(record: dict[str, Any]) -> Op:
     spec = record.get("spec")
     return Op(
         record["call"],

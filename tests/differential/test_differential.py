@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from differential.compare import Oracle, compare, compare_seeds, reduced
+from differential.compare import Oracle, compare, compare_seeds
 from differential.differences import DIFFERENCES, STOPPING_TOGETHER, Difference
 from differential.scenario import CALLS, RESTARTS, STRATEGIES, Spec, from_json, make, to_json
 from sprag_supervisor import Reason, _settling, _supervising

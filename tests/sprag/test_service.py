@@ -436,7 +436,7 @@ ACQUIRE: dict[str, Callable[[Service], object]] = {
 }
 
 REMEDIES = {
-    State.NEW: "start it first, with start() or by adopting it",
+    State.NEW: "start it first, with start() or by adopting it (in __init__: do it in on_start)",
     State.STOPPING: "do it before the stop begins, for instance in on_start",
     State.RESTARTING: "wait until it is running again",
     State.STOPPED: "start it again first",

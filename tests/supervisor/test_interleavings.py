@@ -849,10 +849,25 @@ def test_a_child_may_stop_its_tree_from_each_hook(
         top.stop()
 
     setattr(a.script, hook, stop)
-    crash(a)
+    if hook == "in_on_drain":  # the first step of a stop, not of a crash
+        a.finish()
+    else:
+        crash(a)
     clock.settle()
     assert state_of(top) == "stopped"
     assert clock.now == 0.0
+
+
+def test_a_crash_runs_on_stop_and_not_on_drain(clock: VirtualClock, journal: Journal) -> None:
+    hooks: list[str] = []
+    a = Scripted("a", journal)
+    a.script.in_on_drain = lambda _service: hooks.append("on_drain")
+    a.script.in_on_stop = lambda _service: hooks.append("on_stop")
+    with Supervisor(children=[a]):
+        crash(a)
+        clock.settle()
+        assert hooks == ["on_stop"]
+    assert hooks == ["on_stop", "on_drain", "on_stop"]
 
 
 def test_a_greenlet_of_the_service_may_stop_it_and_is_ended_with_it(
@@ -1106,7 +1121,7 @@ def test_a_system_exit_in_any_hook_stops_the_tree_with_its_code(
     top = Supervisor(children=[a, b])
     top.start()
     setattr(a.script, hook, fail_with(SystemExit(7)))
-    crash(a)
+    a.finish()
     ended = top.wait(timeout=10.0)
     assert ended is not None
     assert ended.code == 7

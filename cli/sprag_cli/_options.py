@@ -1,0 +1,71 @@
+"""Options and arguments that several commands share, so that they mean the same everywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from sprag_cli._complete import ServicePath
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+SELECTORS: Final = (
+    "PATH is a service, as in shop/fleet/courier or fleet/courier, or a glob: 'fleet/*' for one "
+    "level, 'fleet/**' for all below."
+)
+
+
+def exits(well: str, failed: str, late: str = "no answer in time") -> str:
+    """Return the table of exit codes for a command's help."""
+    return f"""\b
+Exit codes:
+  0  {well}
+  1  {failed}
+  2  wrong usage, or several apps run and --app does not say which
+  3  no such app or service
+  4  {late}"""
+
+
+def path_argument(*, required: bool = False) -> Callable[[F], F]:
+    """Take one PATH."""
+    return click.argument("path", required=required, type=ServicePath())
+
+
+def paths_argument(*, required: bool = False) -> Callable[[F], F]:
+    """Take any number of PATHs."""
+    return click.argument(
+        "paths", metavar="PATH..." if required else "[PATH]...", nargs=-1, type=ServicePath()
+    )
+
+
+app_option: Callable[[F], F] = click.option(
+    "--app",
+    metavar="NAME|PID|SOCKET",
+    envvar="SPRAG_APP",
+    show_envvar=True,
+    help="Which app.  [default: the only one that runs]",
+)
+
+
+def timeout_option(default: float = 5.0, text: str = "How long to wait for the app's answer.") -> (
+    Callable[[F], F]
+):
+    """Take the seconds after which the command gives up."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=default,
+        metavar="SECONDS",
+        help=text,
+    )
+
+
+json_option: Callable[[F], F] = click.option("--json", is_flag=True, help="Print JSON.")
+ascii_option: Callable[[F], F] = click.option("--ascii", is_flag=True, help="Draw in ASCII.")
+failed_option: Callable[[F], F] = click.option(
+    "--failed", is_flag=True, help="Of these, and of all below them, those that have failed."
+)

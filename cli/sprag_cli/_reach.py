@@ -1,0 +1,56 @@
+"""Which app a command talks to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from sprag_cli._client import Client
+from sprag_cli._discover import (
+    Found,
+    RunningApp,
+    SeveralApps,
+    choose,
+    find_apps,
+    runtime_directory,
+)
+from sprag_cli._exit import CommandError
+from sprag_cli._node import number_of
+from sprag_cli._render import duration
+
+_QUICK_LOOK = 0.5
+
+
+def find_app(asked: str | None) -> RunningApp:
+    """Return the app to talk to, and mention stale sockets on stderr.
+
+    Args:
+        asked: Name, pid or socket. ``None`` means the only one that runs.
+
+    Raises:
+        CommandError: There is none, or more than one.
+    """
+    if asked is not None and "/" in asked:
+        return choose(Found(Path()), asked)
+    found = find_apps(runtime_directory(os.environ, os.getuid()))
+    try:
+        app = choose(found, asked)
+    except SeveralApps as several:
+        raise SeveralApps(several.apps, asked, _uptimes(several.apps)) from None
+    if note := found.stale_note():
+        click.echo(f"sprag: {note}", err=True)
+    return app
+
+
+def _uptimes(apps: tuple[RunningApp, ...]) -> dict[Path, str]:
+    uptimes: dict[Path, str] = {}
+    for app in apps:
+        try:
+            uptime = number_of(Client(app, timeout=_QUICK_LOOK).tree(), "uptime")
+        except CommandError:
+            continue
+        if uptime is not None:
+            uptimes[app.socket] = f"up {duration(uptime)}"
+    return uptimes

@@ -1,0 +1,138 @@
+"""Which services a command is about: the same selectors for all of them.
+
+- a path, full (``shop/fleet/courier``) or from the root's children on (``fleet/courier``);
+- a glob: ``fleet/*`` for one level, ``fleet/**`` for all below, ``*/cour?er``;
+- ``--failed``: of those, and of all below them, the ones that have failed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from sprag_cli._exit import ClientExit, CommandError
+from sprag_cli._node import NoSuchService, children_of, find, is_failed, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sprag_cli._node import Node
+
+_SPECIAL: Final = frozenset("*?[")
+
+
+class NoMatch(CommandError):
+    """Raised when a glob matches no service."""
+
+    exit_code = ClientExit.NOT_FOUND
+
+    def __init__(self, pattern: str) -> None:
+        """Say which, and how globs work."""
+        self.pattern = pattern
+        super().__init__(
+            f"no service matches {pattern!r} — '*' stands for one level, '**' for all below "
+            "— 'sprag tree' shows all"
+        )
+
+
+def is_glob(pattern: str) -> bool:
+    """Tell whether *pattern* can stand for several services."""
+    return not _SPECIAL.isdisjoint(pattern)
+
+
+def located(root: Node) -> Iterator[tuple[str, Node]]:
+    """Go through a tree, parents before children, each with its full path."""
+    pending = [(text_of(root, "name"), root)]
+    while pending:
+        path, node = pending.pop()
+        yield path, node
+        pending.extend(
+            (f"{path}/{text_of(child, 'name')}", child) for child in reversed(children_of(node))
+        )
+
+
+def select(root: Node, patterns: Sequence[str], *, failed: bool = False) -> list[tuple[str, Node]]:
+    """Return the services that *patterns* stand for, with their full paths, each once.
+
+    Args:
+        root: The tree.
+        patterns: Paths and globs. None at all stands for the root.
+        failed: Take the failed ones at and below them instead.
+
+    Raises:
+        NoSuchService: A path leads nowhere.
+        NoMatch: A glob matches nothing.
+    """
+    places = list(located(root))
+    chosen: dict[int, tuple[str, Node]] = {}
+    for pattern in patterns or [text_of(root, "name")]:
+        for path, node in _matching(root, pattern, places):
+            if not failed:
+                chosen[id(node)] = path, node
+                continue
+            below = f"{path}/"
+            for other, each in places:
+                if is_failed(each) and (other == path or other.startswith(below)):
+                    chosen[id(each)] = other, each
+    return list(chosen.values())
+
+
+def _matching(root: Node, pattern: str, places: list[tuple[str, Node]]) -> list[tuple[str, Node]]:
+    try:
+        node = find(root, pattern)
+    except NoSuchService:
+        if not is_glob(pattern):
+            raise
+    else:
+        return [(path, each) for path, each in places if each is node]
+    matches = matcher(pattern)
+    found = [(path, node) for path, node in places if matches(path)]
+    if not found:
+        raise NoMatch(pattern)
+    return found
+
+
+class matcher:  # noqa: N801 - used as a function
+    """Tells whether a full path is meant by a path or glob, given in full or from the root on."""
+
+    def __init__(self, pattern: str) -> None:
+        """Compile *pattern*."""
+        self._regex = re.compile(_translated(pattern.strip("/")))
+
+    def __call__(self, path: str) -> bool:
+        """Tell whether *path* is meant."""
+        return any(self._regex.fullmatch(each) for each in _ways(path))
+
+    def covers(self, path: str) -> bool:
+        """Tell whether *path* is meant, or lies below one that is."""
+        parts = path.split("/")
+        return any(self("/".join(parts[:length])) for length in range(1, len(parts) + 1))
+
+
+def _ways(path: str) -> tuple[str, ...]:
+    _, slash, relative = path.partition("/")
+    return (path, relative) if slash else (path,)
+
+
+def _translated(pattern: str) -> str:
+    """Return a regular expression for a glob; a slash is matched by ``**`` alone."""
+    out: list[str] = []
+    place = 0
+    while place < len(pattern):
+        letter = pattern[place]
+        place += 1
+        if letter == "*":
+            if pattern[place : place + 1] == "*":
+                place += 1
+                out.append(".*")
+            else:
+                out.append("[^/]*")
+        elif letter == "?":
+            out.append("[^/]")
+        elif letter == "[" and (end := pattern.find("]", place + 1)) > 0:
+            inside = pattern[place:end].replace("\\", "\\\\").replace("[", "\\[")
+            out.append(f"[{'^' + inside[1:] if inside[0] == '!' else inside}]")
+            place = end + 1
+        else:
+            out.append(re.escape(letter))
+    return "".join(out)
