@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from sprag._service import Service
@@ -47,18 +48,22 @@ class Supervisor(Service):
         if name is not None:
             self.name = name
         self._policy_ = self._policy_.with_(policy)
-        given, children = children, tuple(children)
-        # A restart runs __init__ again with the same arguments: an iterator would be empty. They
-        # may be those of a subclass's own __init__, so it is looked for by identity
-        # (test_a_supervisor_with_arguments_of_its_own_is_restarted_with_them).
-        self._args_ = tuple(children if each is given else each for each in self._args_)
-        if self._kwargs_:
-            self._kwargs_ = {
-                keyword: children if each is given else each
-                for keyword, each in self._kwargs_.items()
-            }
+        if isinstance(children, Iterator):
+            # A restart runs __init__ again with the same arguments: it would be empty then.
+            children = self._instead_of_(children, tuple(children))
         self._static_ = tuple(map(_checked, children))
         _check_distinct(self, self._static_)
+
+    def _instead_of_(
+        self, given: Iterator[Child], children: tuple[Child, ...]
+    ) -> tuple[Child, ...]:
+        """Put *children* into the arguments; those of a subclass's own __init__ may be others."""
+        self._args_ = tuple(children if each is given else each for each in self._args_)
+        kwargs = self._kwargs_ or {}
+        self._kwargs_ = {
+            keyword: children if each is given else each for keyword, each in kwargs.items()
+        } or None
+        return children
 
     def _prepare_(self) -> None:
         for child, name, policy in self._static_:

@@ -101,8 +101,9 @@ GIVING_UP: Final = Difference(
 
 
 def _reversed(call: str, answer: Any) -> Any:
-    is_list = call == "which_children" and isinstance(answer, list)
-    return list(reversed(cast("list[Any]", answer))) if is_list else answer
+    if call == "which_children" and isinstance(answer, list):
+        return cast("list[Any]", answer)[::-1]
+    return answer
 
 
 WHICH_CHILDREN: Final = Difference(
@@ -288,9 +289,8 @@ def pools_of(scenario: Scenario) -> frozenset[str]:
     pools: set[str] = set()
     stack: list[tuple[Path, Spec]] = [((), scenario.root)]
     starts = (start for plan in scenario.plans.values() for start in plan)
-    for op in (*scenario.ops, *(start.meanwhile for start in starts)):
-        if op is not None and op.spec is not None:
-            stack.append(((*op.at, op.spec.id), op.spec))
+    ops = (*scenario.ops, *(start.meanwhile for start in starts))
+    stack += [((*op.at, op.spec.id), op.spec) for op in ops if op is not None and op.spec]
     while stack:
         path, spec = stack.pop()
         if spec.kind == "dynamic":

@@ -375,7 +375,7 @@ def picture(parent: Node) -> list[list[Any]]:
 def word(state: State) -> str:
     """Return what OTP would call a state."""
     if state in (State.RUNNING, State.RESTARTING):
-        return state.value
+        return str(state.value)
     if state in (State.STARTING, State.STOPPING):
         return f"still {state.value}"
     return "undefined"

@@ -11,7 +11,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 Path = tuple[str, ...]
@@ -171,7 +171,8 @@ class _Inventor:
         return self.worker(name, **policy)
 
     def worker(self, name: str, **policy: Any) -> Spec:
-        shutdown = self.one_of(5000, 5000, 5000, "brutal_kill", "infinity")
+        usual: int | str = 5000
+        shutdown = self.one_of(usual, usual, usual, "brutal_kill", "infinity")
         return Spec(name, shutdown=shutdown, is_busy=self.chance(40), **policy)
 
     def dynamic(self, name: str, depth: int, **policy: Any) -> Spec:
@@ -326,14 +327,14 @@ def _start(start: Start) -> str:
 
 def to_json(scenario: Scenario) -> str:
     """Write a scenario as a file, without what is as usual."""
-    record = _lean(scenario)
+    record: dict[str, Any] = _lean(scenario)
     record["plans"] = {"/".join(path): _lean(plan) for path, plan in scenario.plans.items()}
     return json.dumps(record, indent=1) + "\n"
 
 
-def _lean(value: Any) -> Any:
+def _lean(value: object) -> Any:
     if isinstance(value, tuple):
-        return [_lean(each) for each in cast("tuple[Any, ...]", value)]
+        return [_lean(each) for each in value]
     if dataclasses.is_dataclass(value):
         return {
             each.name: _lean(getattr(value, each.name))

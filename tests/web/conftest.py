@@ -54,7 +54,7 @@ class Shop:
     def ask(self, path: str, method: str = "GET", accept: str = "*/*", **options: Any) -> Any:
         """Send a request and return Werkzeug's test response."""
         headers = {"Accept": accept, **options.pop("headers", {})}
-        return self.client.open(path, method=method, headers=headers, **options)
+        return self.client.open(path, method=method, headers=headers, buffered=True, **options)
 
     def page(self, path: str, **options: Any) -> str:
         """Return what a browser gets."""

@@ -15,7 +15,7 @@ JSON: Final = "application/json"
 HTML: Final = "text/html; charset=utf-8"
 
 _NAMES_HTML: Final = re.compile(r"text/html|application/xhtml\+xml|text/\*", re.IGNORECASE)
-_BODILESS: Final = frozenset({204, 304})
+BODILESS: Final = frozenset({204, 304})
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class Reply:
 
     def head(self) -> tuple[str, list[tuple[str, str]]]:
         """Return the status line and all headers."""
-        if self.status in _BODILESS:
+        if self.status in BODILESS:
             return status_line(self.status), self.headers
         named = {name.lower() for name, _ in self.headers}
         standard = [

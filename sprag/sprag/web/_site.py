@@ -23,10 +23,10 @@ from sprag.web._discovery import discover, folders, top_folder
 from sprag.web._encoding import is_one, to_json
 from sprag.web._limits import Limits
 from sprag.web._page import Page
-from sprag.web._reply import HTML, Reply, phrase, wants_html
+from sprag.web._reply import BODILESS, HTML, Reply, phrase, wants_html
 from sprag.web._routing import Mount, Router, dotted
 from sprag.web._shell import Shell, shell
-from sprag.web._static import PREFIX, StaticFiles
+from sprag.web._static import PREFIX, StaticFiles, send
 from sprag.web._templates import Templates
 from sprag.web.exceptions import HTTPError
 from sprag_supervisor._failure import without_engine
@@ -130,7 +130,10 @@ class Site:
                 structlog.contextvars.reset_contextvars(**bound)
         if isinstance(reply, Response):
             reply.headers.setdefault("X-Request-ID", request_id)
-            return reply(environ, start_response)
+            body = reply(environ, start_response)
+            if environ["REQUEST_METHOD"] == "HEAD" or reply.status_code in BODILESS:
+                reply.close()  # Werkzeug would leave the file open that it does not send
+            return body
         status, headers = reply.head()
         headers.append(("X-Request-ID", request_id))
         start_response(status, headers)
@@ -161,12 +164,11 @@ class Site:
         request = asked.request
         method = request.method
         if path.startswith(PREFIX):
-            found = self._static.answer(request.environ, path)
-            if found is not None:
-                if method in _PLAIN_METHODS:
-                    found.headers["X-Content-Type-Options"] = "nosniff"
-                    return found
+            found = self._static.find(path.removeprefix(PREFIX))
+            if found is not None and method not in _PLAIN_METHODS:
                 return self._other_method(asked, "GET, HEAD, OPTIONS")
+            if found is not None and (answer := send(found, request.environ)) is not None:
+                return answer
         mount, variables = self._router.match(request.path)
         request.environ[CONTROLLER] = mount.name
         structlog.contextvars.bind_contextvars(controller=mount.name)

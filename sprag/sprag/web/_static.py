@@ -44,15 +44,15 @@ class StaticFiles:
         name = name.removeprefix("static/")
         return None if self.find(name) is None else PREFIX + quote(name)
 
-    def answer(self, environ: dict[str, Any], path: str) -> Response | None:
-        """Return the answer for a GET of *path*; None if it is no file."""
-        from werkzeug.utils import send_file
 
-        found = self.find(path.removeprefix(PREFIX))
-        if found is None:
-            return None
-        try:
-            # Conditional and range requests are Werkzeug's; a browser asks each time.
-            return send_file(found, environ)
-        except OSError:  # not readable, or gone meanwhile
-            return None
+def send(path: Path, environ: dict[str, Any]) -> Response | None:
+    """Return the answer for a GET of the file; None if it cannot be read."""
+    from werkzeug.utils import send_file
+
+    try:
+        # Conditional and range requests are Werkzeug's; a browser asks each time.
+        answer = send_file(path, environ)
+    except OSError:  # not ours to read, or gone meanwhile
+        return None
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    return answer

@@ -1,0 +1,184 @@
+"""``sprag start``, ``stop`` and ``restart``: management of the services of a running app."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
+
+import click
+
+from sprag_cli import _json
+from sprag_cli._client import AppGone, Client, Refusal
+from sprag_cli._each import chosen
+from sprag_cli._exit import ClientExit, CommandError
+from sprag_cli._node import Node, count_of, mapping_of, number_of, text_of
+from sprag_cli._output import painted, write
+from sprag_cli._reach import find_app
+from sprag_cli._render import TONES, Tone
+from sprag_cli._screen import screen_of
+from sprag_cli._words import counted
+
+if TYPE_CHECKING:
+    from sprag_cli._render import Line
+    from sprag_cli._screen import Screen
+
+Verb: TypeAlias = Literal["start", "stop", "restart"]
+
+_MARGIN: Final = 2.0
+"""Seconds that the answer may take beyond what the app was given for the work."""
+_OK: Final = 200
+_ACCEPTED: Final = 202
+_LATE: Final = 504
+_DONE: Final = {"start": "started", "stop": "stopped", "restart": "restarted"}
+
+
+@dataclass(frozen=True, slots=True)
+class ActOptions:
+    """What the user asked of ``sprag start``, ``stop`` or ``restart``.
+
+    Attributes:
+        verb: Which of the three.
+        paths: The services.
+        failed: Of these, and of all below them, those that have failed.
+        json: Print JSON.
+        wait: Whether to wait until it is done.
+        ascii: Draw in ASCII.
+        app: Name, pid or socket of the app. ``None`` means the only one that runs.
+        timeout: Seconds for each service: a stop kills what is left then, a start is no longer
+            waited for.
+    """
+
+    verb: Verb
+    paths: tuple[str, ...] = ()
+    failed: bool = False
+    json: bool = False
+    wait: bool = True
+    ascii: bool = False
+    app: str | None = None
+    timeout: float = 30.0
+
+
+class NothingChosen(CommandError):
+    """Raised when neither a path nor ``--failed`` says which service is meant."""
+
+    exit_code = ClientExit.USAGE
+
+    def __init__(self, verb: Verb) -> None:
+        """Say how to choose."""
+        super().__init__(
+            f"which service? — give paths or globs, or --failed — as in 'sprag {verb} fleet/courier'"
+        )
+
+
+def act(options: ActOptions) -> int:
+    """Carry out one of the three, one service after another, and return the worst exit code.
+
+    Raises:
+        CommandError: There is no such app or service.
+    """
+    if not options.paths and not options.failed:
+        raise NothingChosen(options.verb)
+    client = Client(find_app(options.app), timeout=options.timeout + _MARGIN)
+    paths = chosen(client, options.paths, failed=options.failed)
+    screen = screen_of(sys.stdout, ascii_only=options.ascii)
+    told: list[Node] = []
+    code = ClientExit.WELL
+    if not paths and not options.json:
+        write(sys.stdout, "nothing is failed\n")
+    for path in paths:
+        try:
+            answer = _ask(client, options, path)
+        except Refusal as refusal:
+            if options.verb == "start" and refusal.name == "ChildRunning":
+                told.append({"path": path, "done": True, "before": "running", "state": "running"})
+                _say(f"{path} runs already", "running", options, screen)
+                continue
+            told.append({"path": path, "done": False, "error": str(refusal), "name": refusal.name})
+            code = max(code, ClientExit(refusal.exit_code))
+            if not options.json:
+                click.echo(f"sprag: {path}: {refusal}", err=True)
+            continue
+        told.append(answer)
+        code = max(code, _outcome(answer, options, screen))
+    if options.json:
+        write(sys.stdout, _json.dumps(told, indent=2) + "\n")
+    return code
+
+
+def _ask(client: Client, options: ActOptions, path: str) -> Node:
+    query = {"timeout": options.timeout, "wait": None if options.wait else 0}
+    try:
+        return client.ask(
+            f"/v1/{options.verb}", path, query, method="POST", accepted=(_OK, _ACCEPTED, _LATE)
+        )
+    except AppGone:
+        if options.verb != "stop":
+            raise
+        if "/" in path.strip("/"):
+            raise
+        # It was the root: the process ends with it, and may do so before it has answered.
+        return {"path": path, "done": True, "before": "running", "state": "stopped"}
+
+
+def _outcome(answer: Node, options: ActOptions, screen: Screen) -> ClientExit:
+    path, state, before = (text_of(answer, key) for key in ("path", "state", "before"))
+    report = mapping_of(answer, "report")
+    if not answer.get("done"):
+        doing = {"start": "starting", "stop": "stopping", "restart": "restarting"}[options.verb]
+        if options.wait:
+            if not options.json:
+                click.echo(
+                    f"sprag: {path} is still {state} after {options.timeout:g} s — it goes on "
+                    f"{doing} — see 'sprag status {path}' or 'sprag stacks {path}'",
+                    err=True,
+                )
+            return ClientExit.TIMED_OUT
+        _say(f"{path} is asked to {options.verb}", state, options, screen)
+        return ClientExit.WELL
+    said = f"{path} {_DONE[options.verb]}"
+    if options.verb == "stop" and before in _DOWN:
+        said = f"{path} was not running ({before})"
+    elif options.verb != "stop" and state not in _UP:
+        said = f"{path} was started, and is {state}"
+    elif (took := number_of(report, "seconds")) is not None and took >= 0.05:
+        said += f" in {took:.1f} s"
+    _say(said, state, options, screen)
+    _complain(report, options, screen)
+    return ClientExit.FAILED if state == "failed" or count_of(report, "stragglers") else (
+        ClientExit.WELL
+    )
+
+
+_UP: Final = ("running", "starting")
+_DOWN: Final = ("new", "stopped", "finished", "failed")
+
+
+def _say(text: str, state: str, options: ActOptions, screen: Screen) -> None:
+    if not options.json:
+        symbol = screen.charset.symbols.get(state, screen.charset.unknown)
+        line: Line = [(f"{symbol} ", TONES.get(state, Tone.PLAIN)), (text, Tone.PLAIN)]
+        write(sys.stdout, painted([line], screen))
+
+
+def _complain(report: Node, options: ActOptions, screen: Screen) -> None:
+    """Say what was not clean about a stop."""
+    given = report.get("entries")
+    entries = cast("list[Node]", given) if isinstance(given, list) else []
+    if options.json or not entries:
+        return
+    parts = [
+        counted(count_of(report, key), noun, nouns)
+        for key, noun, nouns in (
+            ("errors", "error", "errors"),
+            ("killed", "killed", "killed"),
+            ("stragglers", "straggler", "stragglers"),
+        )
+        if count_of(report, key)
+    ]
+    lines: list[Line] = [[(f"  not clean: {', '.join(parts)}", Tone.BAD)]]
+    for entry in entries:
+        detail = (text_of(entry, "detail").strip().splitlines() or [""])[-1].strip()
+        said = f"{text_of(entry, 'path')}: {text_of(entry, 'outcome')} in {text_of(entry, 'step')}"
+        lines.append([(f"  {said}: {detail}", Tone.PLAIN)])
+    write(sys.stdout, painted(lines, screen))

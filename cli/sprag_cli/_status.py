@@ -1,0 +1,251 @@
+"""``sprag status``: one service in full."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from sprag_cli._cells import cut, printable
+from sprag_cli._client import Client
+from sprag_cli._each import as_json, chosen, is_one
+from sprag_cli._exit import ClientExit
+from sprag_cli._node import Node, count_of, is_failed, mapping_of, number_of, text_of
+from sprag_cli._output import painted, write
+from sprag_cli._reach import find_app
+from sprag_cli._render import TONES, Charset, Line, Tone, duration
+from sprag_cli._screen import screen_of
+from sprag_cli._words import ago, clock, counted, failure_text, limit_text, seconds, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LABEL: Final = 10
+_OWNED: Final = (
+    ("greenlets", "greenlet"),
+    ("timers", "timer"),
+    ("listeners", "listener"),
+    ("cleanups", "clean-up"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusOptions:
+    """What the user asked of ``sprag status``.
+
+    Attributes:
+        paths: The services; none at all means the root.
+        failed: Of these, and of all below them, those that have failed.
+        json: Print JSON.
+        lines: How many log lines to show of each.
+        tracebacks: How many failures to show with their traceback; the others get a line.
+        ascii: Draw in ASCII.
+        app: Name, pid or socket of the app. ``None`` means the only one that runs.
+        timeout: Seconds in which an answer must be there.
+    """
+
+    paths: tuple[str, ...] = ()
+    failed: bool = False
+    json: bool = False
+    lines: int = 10
+    tracebacks: int = 1
+    ascii: bool = False
+    app: str | None = None
+    timeout: float = 5.0
+
+
+def show(options: StatusOptions) -> int:
+    """Carry out ``sprag status`` and return the exit code.
+
+    Raises:
+        CommandError: There is nothing to show; the error says why.
+    """
+    client = Client(find_app(options.app), timeout=options.timeout)
+    if options.paths or options.failed:
+        paths = chosen(client, options.paths, failed=options.failed)
+    else:
+        paths = [""]
+    if not paths:
+        write(sys.stdout, "[]\n" if options.json else "nothing is failed\n")
+        return ClientExit.WELL
+    answers = [client.ask("/v1/service", path or "/") if path else _root(client) for path in paths]
+    if options.json:
+        one = is_one(options.paths or ("",), failed=options.failed)
+        write(sys.stdout, as_json(answers, one=one))
+    else:
+        screen = screen_of(sys.stdout, ascii_only=options.ascii)
+        texts = [
+            painted(
+                render(
+                    answer,
+                    width=screen.width,
+                    now=time.time(),
+                    charset=screen.charset,
+                    lines=options.lines,
+                    tracebacks=options.tracebacks,
+                ),
+                screen,
+            )
+            for answer in answers
+        ]
+        write(sys.stdout, "\n".join(texts))
+    return ClientExit.FAILED if any(map(is_failed, answers)) else ClientExit.WELL
+
+
+def _root(client: Client) -> Node:
+    told = client.ask("/v1/paths", query={"prefix": ""})
+    paths = cast("list[Node]", told.get("paths") or [])
+    return client.ask("/v1/service", text_of(paths[0], "path"))
+
+
+def render(
+    node: Node, *, width: int, now: float, charset: Charset, lines: int = 10, tracebacks: int = 1
+) -> list[Line]:
+    """Draw what the app tells of one service.
+
+    Args:
+        node: The answer of ``/v1/service``.
+        width: Cells per line; longer ones are broken or cut.
+        now: The time, in seconds since 1970, that ages are counted from.
+        charset: The characters to draw with.
+        lines: How many log lines to show.
+        tracebacks: How many failures to show with their traceback.
+    """
+    state = text_of(node, "state")
+    symbol = charset.symbols.get(state, charset.unknown)
+    out: list[Line] = [
+        [(symbol, TONES.get(state, Tone.PLAIN)), (f" {printable(text_of(node, 'path'))}", Tone.NAME)]
+    ]
+    for label, text in _facts(node, now, charset):
+        first, *rest = wrapped(printable(text), width - _LABEL - 2, "")
+        tone = TONES.get(state, Tone.PLAIN) if label == "State" else Tone.PLAIN
+        out.append([(f"{label:>{_LABEL}}: ", Tone.DIM), (first, tone)])
+        out += [[(" " * (_LABEL + 2) + more, tone)] for more in rest]
+    out += _failures(node, width, now, charset, tracebacks)
+    out += _log(node, width, now, charset, lines)
+    if not charset.ascii_only:
+        return out
+    return [[(_ascii(text), tone) for text, tone in line] for line in out]
+
+
+def _ascii(text: str) -> str:
+    return text if text.isascii() else text.encode("ascii", "replace").decode("ascii")
+
+
+def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]]:
+    between = charset.between
+    counters, policy = mapping_of(node, "counters"), mapping_of(node, "policy")
+    yield "State", _state(node, now)
+    module, name = text_of(node, "module"), text_of(node, "class")
+    yield "Class", f"{module}.{name}, a {text_of(node, 'kind')}" if module else name
+    starts = count_of(counters, "starts")
+    restarts = counted(count_of(node, "restarts"), "restart")
+    yield "Lives", f"{counted(starts, 'start')}, of these {restarts} by its supervisor"
+    owned = mapping_of(node, "owned")
+    held = [counted(count_of(owned, key), noun) for key, noun in _OWNED if count_of(owned, key)]
+    yield "Owns", between.join(held) or "nothing"
+    if ticks := count_of(counters, "ticks"):
+        missed = count_of(counters, "missed_ticks")
+        yield "Timers", f"{counted(ticks, 'call')}, {missed} missed"
+    yield "Policy", between.join(_policy(policy))
+    counts = mapping_of(node, "children_counts")
+    if count_of(counts, "specs"):
+        used = count_of(counters, "child_restarts_within_window")
+        yield "Children", between.join(
+            [
+                f"{count_of(counts, 'specs')}, {count_of(counts, 'active')} of them up",
+                text_of(policy, "strategy"),
+                f"gives up after {limit_text(policy)}; {used} of them used",
+            ]
+        )
+
+
+def _state(node: Node, now: float) -> str:
+    state = text_of(node, "state")
+    since, ended = text_of(node, "started_at"), text_of(node, "ended_at")
+    if since:
+        uptime = number_of(node, "uptime") or 0.0
+        return f"{state} since {clock(since, now)} ({duration(uptime)})"
+    reason = text_of(mapping_of(node, "last_exit"), "reason").replace("_", " ")
+    said = f"{state} since {clock(ended, now)} ({ago(ended, now)})" if ended else state
+    if reason and reason != state:
+        said += f": {reason}"
+    wait = number_of(node, "next_try")
+    return said if wait is None else f"{said}, next try in {wait:.1f} s"
+
+
+def _policy(policy: Node) -> Iterator[str]:
+    yield f"restart {text_of(policy, 'restart')}"
+    shutdown = policy.get("shutdown")
+    yield f"shutdown {shutdown}" if isinstance(shutdown, str) else (
+        f"shutdown {seconds(number_of(policy, 'shutdown'))}"
+    )
+    if (limit := number_of(policy, "start_timeout")) is not None:
+        yield f"start within {seconds(limit)}"
+    backoff = mapping_of(policy, "backoff")
+    if backoff:
+        first, most = number_of(backoff, "initial"), number_of(backoff, "maximum")
+        yield f"backoff {seconds(first)} to {seconds(most)}"
+    if policy.get("significant"):
+        yield "significant"
+    if (ends := text_of(policy, "auto_shutdown")) not in {"", "never"}:
+        yield f"auto_shutdown {ends}"
+    for kind, action in mapping_of(policy, "on_failure").items():
+        yield f"on {kind}: {action}"
+    needs = policy.get("needs")
+    if isinstance(needs, list):
+        yield f"needs {', '.join(map(str, cast('list[object]', needs))) or 'nobody'}"
+
+
+def _listed(node: Node, key: str) -> list[Node]:
+    value = node.get(key)
+    return cast("list[Node]", value) if isinstance(value, list) else []
+
+
+def _failures(
+    node: Node, width: int, now: float, charset: Charset, tracebacks: int
+) -> Iterator[Line]:
+    failures = _listed(node, "failures")
+    if not failures:
+        return
+    yield []
+    yield [("Failures", Tone.NAME), (", the latest last:", Tone.DIM)]
+    whole_from = len(failures) - tracebacks
+    for index, failure in enumerate(failures):
+        age = f"  ({ago(text_of(failure, 'at'), now)}, life {count_of(failure, 'incarnation')})"
+        text = cut(failure_text(failure), max(width - 2 - len(age), 20), charset.ellipsis)
+        yield [(f"  {text}", Tone.BAD), (age, Tone.DIM)]
+        if index >= whole_from:
+            for line in text_of(failure, "traceback").splitlines():
+                yield [(f"    {cut(_plain(line), width - 4, charset.ellipsis)}", Tone.PLAIN)]
+
+
+def _plain(line: str) -> str:
+    """Return a line without anything that could move a cursor, its indentation kept."""
+    body = line.lstrip(" ")
+    return line[: len(line) - len(body)] + printable(body)
+
+
+_LEVELS: Final = {"error": Tone.BAD, "critical": Tone.BAD, "warning": Tone.BUSY}
+
+
+def _log(node: Node, width: int, now: float, charset: Charset, most: int) -> Iterator[Line]:
+    records = _listed(node, "log")
+    records = records[len(records) - most :] if most < len(records) else records
+    if not records:
+        return
+    yield []
+    yield [("Log", Tone.NAME), (", the latest last:", Tone.DIM)]
+    for record in records:
+        level = text_of(record, "level")
+        fields = mapping_of(record, "fields")
+        said = "  ".join([text_of(record, "event"), *(f"{k}={v}" for k, v in fields.items())])
+        when = f"  {clock(text_of(record, 'at'), now)} "
+        label = f"{level:<8} "
+        room = max(width - len(when) - len(label), 10)
+        yield [
+            (when, Tone.DIM),
+            (label, _LEVELS.get(level, Tone.DIM)),
+            (cut(printable(said), room, charset.ellipsis), Tone.PLAIN),
+        ]

@@ -1,0 +1,194 @@
+"""``sprag why``: which crash led to which decision, and how near the limit was."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from sprag_cli._cells import printable
+from sprag_cli._client import Client
+from sprag_cli._each import as_json, chosen, is_one
+from sprag_cli._exit import ClientExit
+from sprag_cli._node import Node, count_of, mapping_of, number_of, text_of
+from sprag_cli._output import painted, write
+from sprag_cli._reach import find_app
+from sprag_cli._render import TONES, Charset, Line, Tone
+from sprag_cli._screen import screen_of
+from sprag_cli._words import clock, failure_text, limit_text, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NAMED: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class WhyOptions:
+    """What the user asked of ``sprag why``.
+
+    Attributes:
+        paths: The services.
+        failed: Of these, and of all below them, those that have failed.
+        json: Print JSON.
+        lines: How many decisions to show of each, the latest.
+        ascii: Draw in ASCII.
+        app: Name, pid or socket of the app. ``None`` means the only one that runs.
+        timeout: Seconds in which an answer must be there.
+    """
+
+    paths: tuple[str, ...] = ()
+    failed: bool = False
+    json: bool = False
+    lines: int = 10
+    ascii: bool = False
+    app: str | None = None
+    timeout: float = 5.0
+
+
+def show(options: WhyOptions) -> int:
+    """Carry out ``sprag why`` and return the exit code.
+
+    Raises:
+        CommandError: There is nothing to explain; the error says why.
+    """
+    client = Client(find_app(options.app), timeout=options.timeout)
+    paths = chosen(client, options.paths, failed=options.failed)
+    if not paths:
+        write(sys.stdout, "[]\n" if options.json else "nothing is failed\n")
+        return ClientExit.WELL
+    answers = [client.ask("/v1/why", path) for path in paths]
+    if options.json:
+        write(sys.stdout, as_json(answers, one=is_one(options.paths, failed=options.failed)))
+    else:
+        screen = screen_of(sys.stdout, ascii_only=options.ascii)
+        texts = [
+            painted(
+                render(
+                    answer,
+                    width=screen.width,
+                    now=time.time(),
+                    charset=screen.charset,
+                    most=options.lines,
+                ),
+                screen,
+            )
+            for answer in answers
+        ]
+        write(sys.stdout, "\n".join(texts))
+    failed = any(text_of(answer, "state") == "failed" for answer in answers)
+    return ClientExit.FAILED if failed else ClientExit.WELL
+
+
+def render(
+    answer: Node, *, width: int, now: float, charset: Charset, most: int = 10
+) -> list[Line]:
+    """Tell the story of one service, the latest decision last.
+
+    Args:
+        answer: The answer of ``/v1/why``.
+        width: Cells per line; longer ones are broken.
+        now: The time, in seconds since 1970; what was not today gets its date.
+        charset: The characters to draw with.
+        most: How many decisions to tell.
+    """
+    path, state = text_of(answer, "path"), text_of(answer, "state")
+    symbol = charset.symbols.get(state, charset.unknown)
+    known = state or "no longer in the tree"
+    out: list[Line] = [
+        [
+            (f"{symbol} ", TONES.get(state, Tone.PLAIN)),
+            (printable(path), Tone.NAME),
+            (f" is {known}", Tone.PLAIN),
+        ]
+    ]
+    given = answer.get("rulings")
+    rulings = cast("list[Node]", given) if isinstance(given, list) else []
+    if not rulings:
+        for line in wrapped(_nothing(state), width - 2, ""):
+            out.append([(f"  {line}", Tone.PLAIN)])
+    shown = rulings[max(len(rulings) - most, 0) :]
+    if (left_out := count_of(answer, "count") - len(shown)) > 0:
+        out.append([(f"  {left_out} earlier decisions are not shown: --lines, --json", Tone.DIM)])
+    for ruling in shown:
+        when = clock(text_of(ruling, "at"), now)
+        indent = " " * (len(when) + 4)
+        first = True
+        for text, tone in _story(ruling, path):
+            for line in wrapped(printable(text), width - len(indent), ""):
+                out.append([(f"  {when}  " if first else indent, Tone.DIM), (line, tone)])
+                first = False
+    if not charset.ascii_only:
+        return out
+    return [
+        [(text.encode("ascii", "replace").decode("ascii"), tone) for text, tone in line]
+        for line in out
+    ]
+
+
+def _nothing(state: str) -> str:
+    said = "No supervisor has had to decide about it: it has neither crashed nor been restarted"
+    if state == "stopped":
+        return f"{said}. It was stopped on purpose, or its on_start raised Ignore."
+    if state == "failed":
+        return f"{said}. Its start was asked for by hand and failed: see 'sprag status'."
+    if state == "finished":
+        return f"{said}. It ended by itself, cleanly."
+    return f"{said}."
+
+
+def _story(ruling: Node, path: str) -> Iterator[tuple[str, Tone]]:
+    child, supervisor = text_of(ruling, "child"), text_of(ruling, "supervisor")
+    who = "it" if child == path else child
+    failure = mapping_of(ruling, "failure")
+    reason = _REASONS.get(text_of(ruling, "reason"), text_of(ruling, "reason"))
+    life = f"{who} {reason} (life {count_of(ruling, 'incarnation')})"
+    said = f": {failure_text(failure)}" if failure else ""
+    yield f"{life}{said}", Tone.BAD if failure else Tone.PLAIN
+    judge = "it" if supervisor == path else supervisor
+    decision = text_of(ruling, "decision")
+    if decision in {"restart", "back_off"}:
+        delay = number_of(ruling, "delay") or 0.0
+        after = f"after {delay:.1f} s (backoff)" if decision == "back_off" else "at once"
+        yield f"{judge} restarted {who} {after}{_along(ruling, path)}", Tone.PLAIN
+        used = count_of(ruling, "restarts")
+        yield f"restart {used} of at most {limit_text(ruling)}{_left(ruling)}", Tone.DIM
+    elif decision == "give_up":
+        used, most = count_of(ruling, "restarts"), limit_text(ruling)
+        yield f"{judge} gave up: restart {used}, and at most {most} are allowed", Tone.BAD
+    elif decision == "escalate":
+        yield f"{judge} gave up at once: on_failure says that this is to be escalated", Tone.BAD
+    elif decision == "shut_down":
+        yield f"{judge} shut down: its significant children have ended (auto_shutdown)", Tone.PLAIN
+    else:
+        yield f"{judge} decided: {decision.replace('_', ' ')}", Tone.PLAIN
+
+
+_REASONS: Final = {
+    "crashed": "crashed",
+    "finished": "finished",
+    "start_failed": "failed to start",
+    "gave_up": "gave up",
+    "shutdown": "shut down",
+    "stopped": "was stopped",
+    "ignored": "was ignored",
+}
+
+
+def _along(ruling: Node, path: str) -> str:
+    """Name who was restarted too."""
+    given = ruling.get("covered")
+    covered = [str(each) for each in cast("list[object]", given)] if isinstance(given, list) else []
+    others = [each for each in covered if each != text_of(ruling, "child")]
+    count = max(count_of(ruling, "covered_count") - 1, len(others))
+    if not count:
+        return ""
+    named = ["it" if each == path else each for each in others[:_NAMED]]
+    more = f" and {count - len(named)} more" if count > len(named) else ""
+    return f", and with it {', '.join(named)}{more} ({text_of(ruling, 'strategy')})"
+
+
+def _left(ruling: Node) -> str:
+    left = count_of(ruling, "max_restarts") - count_of(ruling, "restarts")
+    return ", the next one is one too many" if left <= 0 else ""
