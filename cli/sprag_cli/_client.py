@@ -120,7 +120,8 @@ class _UnixConnection(HTTPConnection):
 
     def connect(self) -> None:
         """Connect to the socket instead of to a host."""
-        self.sock = _PromptSocket(self._seconds)
+        # Kept: http.client lets go of a socket whose answer ends with the connection.
+        self.sock = self.prompt = _PromptSocket(self._seconds)
         self.sock.connect(os.fspath(self._path))
 
 
@@ -194,8 +195,7 @@ class Client:
             if response.status != _OK:
                 self._refuse(resource, resource, response, response.read())
             while line := response.readline():
-                if isinstance(connection.sock, _PromptSocket):
-                    connection.sock.lift_deadline()
+                connection.prompt.lift_deadline()
                 told = _json.loads(line.decode())
                 if isinstance(told, dict):
                     yield cast("Node", told)

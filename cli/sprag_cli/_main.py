@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from sprag_cli._commands import COMMANDS
+from sprag_cli._complete import ServicePath
 from sprag_cli._exit import CommandError
 
 _TREE_EXITS = """\b
@@ -112,7 +114,7 @@ def run(**options: Any) -> None:
 
 
 @commands.command(epilog=_TREE_EXITS)
-@click.argument("path", required=False)
+@click.argument("path", required=False, type=ServicePath())
 @click.option("--json", is_flag=True, help="Print JSON; with --watch one object per change.")
 @click.option("--watch", is_flag=True, help="Show it live until Ctrl-C; changes only, on a pipe.")
 @click.option(
@@ -152,3 +154,7 @@ def tree(**options: Any) -> None:
     from sprag_cli._tree import TreeOptions, show
 
     sys.exit(show(TreeOptions(**options)))
+
+
+for _command in COMMANDS:
+    commands.add_command(_command)

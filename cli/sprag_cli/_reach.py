@@ -23,11 +23,12 @@ from sprag_cli._render import duration
 _QUICK_LOOK = 0.5
 
 
-def find_app(asked: str | None) -> RunningApp:
+def find_app(asked: str | None, *, quiet: bool = False) -> RunningApp:
     """Return the app to talk to, and mention stale sockets on stderr.
 
     Args:
         asked: Name, pid or socket. ``None`` means the only one that runs.
+        quiet: Do not mention stale sockets.
 
     Raises:
         CommandError: There is none, or more than one.
@@ -39,7 +40,7 @@ def find_app(asked: str | None) -> RunningApp:
         app = choose(found, asked)
     except SeveralApps as several:
         raise SeveralApps(several.apps, asked, _uptimes(several.apps)) from None
-    if note := found.stale_note():
+    if not quiet and (note := found.stale_note()):
         click.echo(f"sprag: {note}", err=True)
     return app
 

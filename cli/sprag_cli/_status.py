@@ -65,11 +65,11 @@ def show(options: StatusOptions) -> int:
     if options.paths or options.failed:
         paths = chosen(client, options.paths, failed=options.failed)
     else:
-        paths = [""]
+        paths = [""]  # the root, whatever its name
     if not paths:
         write(sys.stdout, "[]\n" if options.json else "nothing is failed\n")
         return ClientExit.WELL
-    answers = [client.ask("/v1/service", path or "/") if path else _root(client) for path in paths]
+    answers = [client.ask("/v1/service", path) for path in paths]
     if options.json:
         one = is_one(options.paths or ("",), failed=options.failed)
         write(sys.stdout, as_json(answers, one=one))
@@ -91,12 +91,6 @@ def show(options: StatusOptions) -> int:
         ]
         write(sys.stdout, "\n".join(texts))
     return ClientExit.FAILED if any(map(is_failed, answers)) else ClientExit.WELL
-
-
-def _root(client: Client) -> Node:
-    told = client.ask("/v1/paths", query={"prefix": ""})
-    paths = cast("list[Node]", told.get("paths") or [])
-    return client.ask("/v1/service", text_of(paths[0], "path"))
 
 
 def render(
@@ -138,10 +132,12 @@ def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]
     counters, policy = mapping_of(node, "counters"), mapping_of(node, "policy")
     yield "State", _state(node, now)
     module, name = text_of(node, "module"), text_of(node, "class")
+    if module.startswith("sprag._"):
+        module = "sprag"
     yield "Class", f"{module}.{name}, a {text_of(node, 'kind')}" if module else name
     starts = count_of(counters, "starts")
     restarts = counted(count_of(node, "restarts"), "restart")
-    yield "Lives", f"{counted(starts, 'start')}, of these {restarts} by its supervisor"
+    yield "Lives", f"{starts}, with {restarts} by its supervisor"
     owned = mapping_of(node, "owned")
     held = [counted(count_of(owned, key), noun) for key, noun in _OWNED if count_of(owned, key)]
     yield "Owns", between.join(held) or "nothing"

@@ -16,7 +16,7 @@ from sprag_cli._output import painted, write
 from sprag_cli._reach import find_app
 from sprag_cli._render import TONES, Charset, Line, Tone
 from sprag_cli._screen import screen_of
-from sprag_cli._words import clock, failure_text, limit_text, wrapped
+from sprag_cli._words import clock, failure_text, seconds, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,12 +151,11 @@ def _story(ruling: Node, path: str) -> Iterator[tuple[str, Tone]]:
     if decision in {"restart", "back_off"}:
         delay = number_of(ruling, "delay") or 0.0
         after = f"after {delay:.1f} s (backoff)" if decision == "back_off" else "at once"
-        yield f"{judge} restarted {who} {after}{_along(ruling, path)}", Tone.PLAIN
-        used = count_of(ruling, "restarts")
-        yield f"restart {used} of at most {limit_text(ruling)}{_left(ruling)}", Tone.DIM
+        yield f"{judge} decided to restart {who} {after}{_along(ruling, path)}", Tone.PLAIN
+        yield f"restart {count_of(ruling, 'restarts')} of at most {_limit(ruling)}", Tone.DIM
     elif decision == "give_up":
-        used, most = count_of(ruling, "restarts"), limit_text(ruling)
-        yield f"{judge} gave up: restart {used}, and at most {most} are allowed", Tone.BAD
+        used = count_of(ruling, "restarts")
+        yield f"{judge} gave up: restart {used} of at most {_limit(ruling)}", Tone.BAD
     elif decision == "escalate":
         yield f"{judge} gave up at once: on_failure says that this is to be escalated", Tone.BAD
     elif decision == "shut_down":
@@ -184,11 +183,10 @@ def _along(ruling: Node, path: str) -> str:
     count = max(count_of(ruling, "covered_count") - 1, len(others))
     if not count:
         return ""
-    named = ["it" if each == path else each for each in others[:_NAMED]]
+    named = ["this one" if each == path else each for each in others[:_NAMED]]
     more = f" and {count - len(named)} more" if count > len(named) else ""
     return f", and with it {', '.join(named)}{more} ({text_of(ruling, 'strategy')})"
 
 
-def _left(ruling: Node) -> str:
-    left = count_of(ruling, "max_restarts") - count_of(ruling, "restarts")
-    return ", the next one is one too many" if left <= 0 else ""
+def _limit(ruling: Node) -> str:
+    return f"{count_of(ruling, 'max_restarts')} within {seconds(number_of(ruling, 'max_seconds'))}"

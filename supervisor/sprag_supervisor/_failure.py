@@ -109,6 +109,14 @@ def remember(
     return record if action is None else replace(record, action=action)
 
 
+def passed_on(
+    exception: BaseException, cause: Failure, incarnation: int, action: OnFailure | None
+) -> Failure:
+    """Make the record of *exception*, which only reports *cause* to the next level."""
+    name = type(exception).__qualname__
+    return Failure(name, _text(exception), _clock.wall(), incarnation, (), cause, action=action)
+
+
 def _text(exception: BaseException) -> str:
     try:
         return str(exception)

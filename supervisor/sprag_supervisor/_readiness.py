@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 _AS_IT_SHOULD_BE: Final = (State.RUNNING, State.STOPPED, State.FINISHED)
 
 
-def not_ready(
-    root: Node, pause: Callable[[], None] | None = None
-) -> Iterator[tuple[str, State]]:
+def not_ready(root: Node, pause: Callable[[], None] | None = None) -> Iterator[tuple[str, State]]:
     """Yield path and state of every service at or below *root* that does not run but should.
 
     The root itself has to run. A tree is ready when this yields nothing.

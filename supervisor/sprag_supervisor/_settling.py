@@ -107,9 +107,7 @@ def _destination(
 
 def _may_shut_down(parent: Node, node: Node) -> bool:
     return (
-        node._policy_.significant
-        and parent._policy_.auto_shutdown != "never"
-        and is_active(parent)
+        node._policy_.significant and parent._policy_.auto_shutdown != "never" and is_active(parent)
     )
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextvars
 import logging
 import math
-from dataclasses import replace
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from gevent import GreenletExit, getcurrent
 from sprag_supervisor import _clock, _ending, _guard
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._ending import KILL_GRACE
-from sprag_supervisor._failure import remember
+from sprag_supervisor._failure import passed_on, remember
 from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, context_of, lineage, move, path_of, reset
 from sprag_supervisor._pool import Call, Parking
@@ -245,12 +244,12 @@ class Starting:
         if isinstance(error, StartFailed) and error.failure is not None:
             # On the way up it is the same failure: not logged again, nor its ever longer
             # traceback walked at each of a thousand levels.
-            failure = replace(error.failure, incarnation=node._incarnation_, action=action)
+            failure = passed_on(error, error.failure, node._incarnation_, action)
         else:
             failure = remember(error, node._incarnation_, action=action)
             if not isinstance(error, SystemExit):
                 say(logging.ERROR, node, "service failed to start", error)
-        self._failure = failure
+            self._failure = failure
         return Reason.START_FAILED, failure
 
     def _leave(self) -> None:

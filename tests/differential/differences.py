@@ -102,7 +102,8 @@ GIVING_UP: Final = Difference(
 
 def _reversed(call: str, answer: Any) -> Any:
     if call == "which_children" and isinstance(answer, list):
-        return cast("list[Any]", answer)[::-1]
+        rows: list[Any] = answer
+        return rows[::-1]
     return answer
 
 

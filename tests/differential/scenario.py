@@ -334,7 +334,8 @@ def to_json(scenario: Scenario) -> str:
 
 def _lean(value: object) -> Any:
     if isinstance(value, tuple):
-        return [_lean(each) for each in value]
+        items: tuple[object, ...] = value
+        return [_lean(each) for each in items]
     if dataclasses.is_dataclass(value):
         return {
             each.name: _lean(getattr(value, each.name))

@@ -92,8 +92,12 @@ class Node:
         """Why its start is cut short, or that of the service in whose on_start it starts."""
         return self.aborted_by or (self.parent.is_aborted() if self.parent and self.inside else "")
 
-    def limit(self) -> float:
-        return min(self.deadline, self.parent.limit() if self.parent else inf)
+    def tighten(self, deadline: float) -> None:
+        """Hand a deadline down to what is busy already; the others get it when their turn comes."""
+        if self.is_busy() and deadline < self.deadline:
+            self.deadline = deadline
+            for child in self.children.values():
+                child.tighten(deadline)
 
     def leave(self) -> None:
         if self.parent is not None:
@@ -107,7 +111,7 @@ class World:
     def __init__(self) -> None:
         self.now = 0.0
         self.waiting: list[tuple[Activity, Callable[[], bool], Callable[[], float]]] = []
-        self.log: dict[str, list[str]] = {}  # the starts, and the ends, of each one's children
+        self.log: dict[str, list[tuple[float, str, str]]] = {}  # the starts, and the ends, of each one's children
         self.faults: dict[str, list[str]] = {}  # what the next starts of a service do
 
     # -- activities -------------------------------------------------------------------
@@ -119,18 +123,18 @@ class World:
             pass
 
     def settle(self) -> None:
-        while ready := [each for each in self.waiting if each[1]() or each[2]() <= self.now]:
+        while ready := [e for e in self.waiting if e[1]() or round(e[2](), 9) <= self.now]:
             for each in ready:
                 self.waiting.remove(each)
             for each in ready:
                 self.go(each[0])
 
     def advance(self, seconds: float) -> None:
-        end = self.now + seconds
-        while (moment := min((each[2]() for each in self.waiting), default=inf)) <= end:
-            self.now = max(self.now, round(moment, 9))
+        end = round(self.now + seconds, 9)
+        while (moment := min((round(e[2](), 9) for e in self.waiting), default=inf)) <= end:
+            self.now = max(self.now, moment)
             self.settle()
-        self.now = round(end, 9)
+        self.now = end
 
     def wait_for(self, condition: Callable[[], bool]) -> Activity:
         if not condition():
@@ -152,7 +156,7 @@ class World:
     def note(self, node: Node, what: str) -> None:
         kind = "starts" if what in ("on_start", "started", "restarted") else "ends"
         parent = node.parent.spec.name if node.parent else "nobody"
-        self.log.setdefault(f"{kind} below {parent}", []).append(f"{what} {node.spec.name}")
+        self.log.setdefault(f"{kind} below {parent}", []).append((self.now, what, node.spec.name))
 
     # -- starting ---------------------------------------------------------------------
 
@@ -238,21 +242,21 @@ class World:
         node.state = "stopping"
         while node.children:
             child = list(node.children.values())[-1]
-            yield from self.down(child)
+            yield from self.down(child, node)
             child.leave()  # 24
         if started and not spec.is_brutal and spec.stop_takes is not None:  # 45
             self.note(node, "on_stop")
             left -= yield from self.step(node, spec.stop_takes, left)
         if spec.is_stubborn:
             yield from self.step(node, inf, left)
-            until = max(self.now, min(self.now + GRACE, node.limit() + LATE))
+            until = max(self.now, min(self.now + GRACE, node.deadline + LATE))
             yield from self.wait_until(lambda: until)
         self.settle_fate(node, reason, again=again)
 
     def step(self, node: Node, takes: float, left: float) -> Activity:
         """Wait for something of the node's own that takes so long, at most until its limit."""
         began = self.now
-        yield from self.wait_until(lambda: min(began + min(takes, left), node.limit()))
+        yield from self.wait_until(lambda: min(began + min(takes, left), node.deadline))
         return self.now - began
 
     def settle_fate(self, node: Node, reason: str, *, again: bool) -> None:
@@ -281,12 +285,14 @@ class World:
         if spec.restart == "temporary":  # 27, 29, 58
             node.leave()
 
-    def down(self, node: Node) -> Activity:
+    def down(self, node: Node, stopping: Node | None = None) -> Activity:
         """See to it that *node* is down and stays so: with its parent, or with its group."""
         if node.state == "running":
+            node.deadline = stopping.deadline if stopping else inf
             yield from self.end(node, "stopped")
         while node.is_busy():
             node.on_purpose = True  # 14
+            node.tighten(stopping.deadline if stopping else inf)
             node.abort("stopped")
             yield from self.wait_for(lambda: not node.is_busy())
         if node.state == "restarting":
@@ -301,11 +307,12 @@ class World:
         if node.state == "restarting":  # 43
             node.state, node.next_try = "stopped", None
         elif node.is_active() or node.is_busy():
-            node.deadline = min(node.deadline, self.now + seconds)
             node.on_purpose = True
             node.abort("stopped")
             if node.state == "running":
+                node.deadline = self.now + seconds
                 self.go(self.end(node, "stopped"))
+            node.tighten(self.now + seconds)
             yield from self.wait_for(lambda: node.incarnation != life or not node.is_busy())
 
     def crash(self, node: Node) -> None:

@@ -10,6 +10,7 @@ import gevent
 from gevent import GreenletExit
 
 from sprag import Backoff, Ignore, Lifecycle, Service, State
+from sprag_supervisor import _clock
 from sprag_supervisor._node import path_of
 from sprag_supervisor._states import DOWN
 
@@ -23,7 +24,7 @@ class Stage:
     """What all services of one tree share: the diary, and what is to go wrong next."""
 
     def __init__(self) -> None:
-        self.log: dict[str, list[str]] = {}  # as in the model
+        self.log: dict[str, list[tuple[float, str, str]]] = {}  # as in the model
         self.alive: set[str] = set()
         self.events: list[Lifecycle] = []
         self.faults: dict[str, list[str]] = {}
@@ -35,7 +36,7 @@ class Stage:
         above, _, name = path.rpartition("/")
         parent = above.rpartition("/")[2] or "nobody"
         kind = "starts" if what in ("on_start", "started", "restarted") else "ends"
-        self.log.setdefault(f"{kind} below {parent}", []).append(f"{what} {name}")
+        self.log.setdefault(f"{kind} below {parent}", []).append((_clock.now(), what, name))
 
     def observe(self, record: Lifecycle) -> None:
         self.events.append(record)

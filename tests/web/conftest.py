@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import sys
+from contextlib import ExitStack
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from processes import run
+from serving import Served
 from werkzeug.test import Client
 
 from sprag import App
@@ -83,3 +86,23 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
         one.app.stop()
         for name in [each for each in sys.modules if each.split(".")[0] == one.name]:
             del sys.modules[name]
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Run an app from the text of its routes, with ``sprag run``."""
+    with ExitStack() as stack:
+
+        def serve(
+            routes: str, limits: str = "", *arguments: str, app: str = "", **options: Any
+        ) -> Served:
+            head = "from sprag import Controller, HTTPError, redirect\nimport gevent\n"
+            (tmp_path / "routes.py").write_text(head + dedent(routes))
+            (tmp_path / "app.py").write_text(
+                "from sprag import App, Limits, Service\nimport gevent\n"
+                + dedent(app or f"app = App(routes='routes', name='shop', limits=Limits({limits}))")
+            )
+            process = run(tmp_path, "--port", "0", *arguments, python=["-W", "error"], **options)
+            return Served(stack.enter_context(process))
+
+        yield serve

@@ -29,19 +29,21 @@ _Resource: TypeAlias = "Callable[[Desk, Request, str, HungUp], Answer]"
 
 _READING: Final = ("GET", "HEAD")
 _ACTING: Final = ("POST",)
+_NO, _MAY, _MUST = "", "[/PATH]", "/PATH"
+"""Whether the path of a service follows."""
 
-_RESOURCES: Final[dict[str, tuple[tuple[str, ...], bool, _Resource]]] = {
-    "/v1/tree": (_READING, False, lambda desk, request, _path, _gone: _tree.answer(desk, request)),
-    "/v1/service": (_READING, True, lambda desk, _, path, _gone: _service.answer(desk, path)),
-    "/v1/why": (_READING, True, lambda desk, _, path, _gone: _why.answer(desk, path)),
-    "/v1/events": (_READING, False, lambda desk, _, _path, gone: _events.answer(desk, gone)),
-    "/v1/start": (_ACTING, True, _acting.start),
-    "/v1/stop": (_ACTING, True, _acting.stop),
-    "/v1/restart": (_ACTING, True, _acting.restart),
-    "/v1/stacks": (_READING, False, lambda desk, request, _p, _g: _stacks.answer(desk, request)),
-    "/v1/top": (_READING, False, lambda desk, request, _p, _g: _top.answer(desk, request)),
-    "/v1/ready": (_READING, False, lambda desk, request, _, gone: _ready.answer(desk, request, gone)),
-    "/v1/paths": (_READING, False, lambda desk, request, _p, _g: _paths.answer(desk, request)),
+_RESOURCES: Final[dict[str, tuple[tuple[str, ...], str, _Resource]]] = {
+    "/v1/tree": (_READING, _NO, lambda desk, request, _path, _gone: _tree.answer(desk, request)),
+    "/v1/service": (_READING, _MAY, lambda desk, _request, path, _gone: _service.answer(desk, path)),
+    "/v1/why": (_READING, _MAY, lambda desk, _request, path, _gone: _why.answer(desk, path)),
+    "/v1/events": (_READING, _NO, lambda desk, _request, _path, gone: _events.answer(desk, gone)),
+    "/v1/start": (_ACTING, _MUST, _acting.start),
+    "/v1/stop": (_ACTING, _MUST, _acting.stop),
+    "/v1/restart": (_ACTING, _MUST, _acting.restart),
+    "/v1/stacks": (_READING, _NO, lambda desk, request, _p, _gone: _stacks.answer(desk, request)),
+    "/v1/top": (_READING, _NO, lambda desk, request, _path, _gone: _top.answer(desk, request)),
+    "/v1/ready": (_READING, _NO, lambda desk, request, _p, gone: _ready.answer(desk, request, gone)),
+    "/v1/paths": (_READING, _NO, lambda desk, request, _path, _gone: _paths.answer(desk, request)),
 }
 """By the beginning of the path: the methods, whether a service's path follows, the answer."""
 
@@ -54,7 +56,7 @@ def answer(desk: Desk, request: Request, has_hung_up: HungUp) -> Answer:
     """
     beginning, path = _split(request.path)
     found = _RESOURCES.get(beginning)
-    if found is None or found[1] != (path is not None):
+    if found is None or found[1] == (_NO if path is not None else _MUST):
         raise Refused(HTTPStatus.NOT_FOUND, f"no {request.path!r} here: {_remedy(beginning)}")
     methods, _, resource = found
     if request.method not in methods:
@@ -76,5 +78,5 @@ def _remedy(beginning: str) -> str:
 
 
 def _usage(name: str) -> str:
-    methods, takes_path, _ = _RESOURCES[name]
-    return f"{methods[0]} {name}{'/PATH' if takes_path else ''}"
+    methods, more, _ = _RESOURCES[name]
+    return f"{methods[0]} {name}{more}"

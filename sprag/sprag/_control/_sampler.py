@@ -7,9 +7,7 @@ takes a microsecond, and code that never yields, both count for their service. A
 thread's look at the main thread's frames would see only what runs when the interpreter's
 lock happens to be free, which is mostly the idle loop.
 
-A question to a thread that sleeps is answered when it wakes, by whoever wakes first. The
-clock of the CPU time that the thread has used meanwhile tells this from code in C that
-has kept it busy.
+While the main thread waits in its loop it is not asked: whoever woke it would answer.
 
 Nothing of this exists while nobody watches: the thread ends with the last watcher.
 """
@@ -25,6 +23,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from gevent import monkey
+from gevent.hub import Hub
 
 from sprag_supervisor._node import current_node
 
@@ -35,10 +34,6 @@ if TYPE_CHECKING:
 
 PERIOD: Final = 0.01
 """Seconds between two questions, on average."""
-_PROMPT: Final = 0.0005
-"""An answer within this many seconds came from a thread that was busy."""
-_BUSY: Final = 0.3
-"""So did one that used more than this part of its time on the CPU."""
 _SWITCH: Final = 0.0001
 """Seconds after which the main thread lets the asking thread have the interpreter.
 
@@ -47,6 +42,8 @@ With the usual 5 ms, bursts of work that are shorter would never be seen.
 
 _random = random.Random()  # noqa: S311 - no secret
 _start_thread: Final = monkey.get_original("_thread", "start_new_thread")
+_WAITING: Final = Hub.run.__code__
+"""What the main thread executes while its loop waits."""
 _get_ident: Final = monkey.get_original("_thread", "get_ident")
 _sleep: Final = monkey.get_original("time", "sleep")
 
@@ -66,8 +63,7 @@ class Sampler:
         self._round = 0
         self._asked_at = 0.0
         self._is_asked = False
-        self._asked_at_cpu = 0.0
-        self._cpu_clock: int | None = None
+        self._thread = 0
         self._call = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(self._answer)
 
     @contextmanager
@@ -80,8 +76,7 @@ class Sampler:
             self.seen.clear()
             self.idle = 0
             self._round += 1
-            if hasattr(time, "pthread_getcpuclockid"):
-                self._cpu_clock = time.pthread_getcpuclockid(_get_ident())
+            self._thread = _get_ident()
             _start_thread(self._ask, (self._round,))
         try:
             yield
@@ -94,26 +89,23 @@ class Sampler:
         # In the native thread.
         while self._watchers and self._round == round_:
             _sleep(PERIOD * (0.5 + _random.random()))  # in step with no timer of the app's
-            if not self._is_asked:
-                self._is_asked = True
-                self._asked_at_cpu = self._cpu_time()
-                self._asked_at = time.monotonic()
-                if ctypes.pythonapi.Py_AddPendingCall(self._call, None) != 0:
-                    self._is_asked = False  # the interpreter's queue is full
+            if self._is_asked:
+                continue
+            frame = sys._current_frames().get(self._thread)
+            if frame is None or frame.f_code is _WAITING:
+                self.idle += 1
+                continue
+            del frame
+            self._is_asked = True
+            self._asked_at = time.monotonic()
+            if ctypes.pythonapi.Py_AddPendingCall(self._call, None) != 0:
+                self._is_asked = False  # the interpreter's queue is full
 
     def _answer(self, _nothing: object) -> int:
         # In the main thread, anywhere: it may neither switch nor raise.
         try:
-            waited = time.monotonic() - self._asked_at
-            used = self._cpu_time() - self._asked_at_cpu
-            weight = 1 + int(waited / PERIOD)
-            if waited < _PROMPT or used > _BUSY * waited:
-                self.seen[current_node()] += weight
-            else:
-                self.idle += weight
+            missed = int((time.monotonic() - self._asked_at) / PERIOD)
+            self.seen[current_node()] += 1 + missed  # those missed while it was in C
         finally:
             self._is_asked = False
         return 0
-
-    def _cpu_time(self) -> float:
-        return 0.0 if self._cpu_clock is None else time.clock_gettime(self._cpu_clock)

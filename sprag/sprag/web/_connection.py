@@ -67,6 +67,8 @@ class Connection(WSGIHandler):
         self.deadline = math.inf
         self.read_by: float | None = None
         """Until when what is read now must have come; None: a body's time begins with the read."""
+        self.has_ended = False
+        """The client sends nothing any more, or was given up."""
         self._limits = server.limits
         self._is_sending = False
         self._late = False
@@ -245,7 +247,7 @@ class Connection(WSGIHandler):
         if self._unread() > _WORTH_READING:
             self.close_connection = True
             self._closes = True
-        elif self.server.is_draining:
+        elif self.server.is_draining or self.has_ended:
             self.close_connection = True
         if self.close_connection and not self.connection_upgraded:
             headers: list[Any] = self.response_headers or []
@@ -306,6 +308,8 @@ class _Incoming(io.RawIOBase):
             count: int = self._receive_into(buffer)
         finally:
             connection.deadline = math.inf
+        if not count:
+            connection.has_ended = True
         return count
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from werkzeug.wrappers import Response
 
@@ -31,11 +32,11 @@ class StaticFiles:
         if any(not part or part[0] == "." or "\\" in part or "\0" in part for part in parts):
             return None
         for folder in self._folders:
+            path = Path(os.path.realpath(folder.joinpath(*parts)))
             try:
-                path = folder.joinpath(*parts).resolve()
                 if path.is_relative_to(folder) and path.is_file():
                     return path
-            except OSError:  # a name that is too long, a link to itself
+            except OSError:  # the name is too long, say
                 continue
         return None
 

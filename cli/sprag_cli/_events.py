@@ -1,0 +1,205 @@
+"""``sprag events``: what happens to the services, as it happens."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sprag_cli import _json
+from sprag_cli._cells import cell_len, cut, printable
+from sprag_cli._client import Client
+from sprag_cli._exit import ClientExit, CommandError
+from sprag_cli._node import Node, count_of, text_of
+from sprag_cli._output import discard, painted
+from sprag_cli._reach import find_app
+from sprag_cli._render import TONES, Charset, Line, Tone
+from sprag_cli._screen import screen_of
+from sprag_cli._select import matcher
+from sprag_cli._words import clock, counted, failure_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_STATES: Final = {
+    "started": "running",
+    "restarted": "running",
+    "crashed": "failed",
+    "gave_up": "failed",
+    "stopped": "stopped",
+    "finished": "finished",
+}
+_FAILURES: Final = ("crashed", "gave_up")
+_WELL: Final = ("running", "stopped", "finished")
+_WORD: Final = 9
+
+
+@dataclass(frozen=True, slots=True)
+class EventOptions:
+    """What the user asked of ``sprag events``.
+
+    Attributes:
+        paths: The services, and what is below them; none at all means all.
+        failed: Only failures.
+        json: Print one object a line.
+        limit: How many changes to show, then end. ``None`` means no end.
+        ascii: Draw in ASCII.
+        app: Name, pid or socket of the app. ``None`` means the only one that runs.
+        timeout: Seconds in which the first line must be there.
+    """
+
+    paths: tuple[str, ...] = ()
+    failed: bool = False
+    json: bool = False
+    limit: int | None = None
+    ascii: bool = False
+    app: str | None = None
+    timeout: float = 5.0
+
+
+class CutOff(CommandError):
+    """Raised when the app has ended the stream, and did not say that it ends itself."""
+
+    exit_code = ClientExit.FAILED
+
+    def __init__(self) -> None:
+        """Say what is likely."""
+        super().__init__(
+            "the app has hung up: more happened than was read in time, or it was killed "
+            "— narrow it down, or read it faster; 'sprag tree' shows what is now"
+        )
+
+
+def follow(options: EventOptions) -> int:
+    """Carry out ``sprag events``: until Ctrl-C, the limit, or the end of the app.
+
+    Raises:
+        CommandError: There is no such app, or it hung up.
+    """
+    app = find_app(options.app)
+    events = Client(app, timeout=options.timeout).stream("/v1/events")
+    screen = screen_of(sys.stdout, ascii_only=options.ascii)
+    wanted = _filter(options)
+    lines = _as_json(events, wanted) if options.json else _for_people(events, wanted, screen.charset)
+    left = options.limit
+    is_over = False
+    try:
+        for is_change, text_or_line in lines:
+            is_over = text_or_line is None
+            if text_or_line is None:
+                continue
+            if isinstance(text_or_line, str):
+                sys.stdout.write(text_or_line)
+            else:
+                sys.stdout.write(painted([_fitted(text_or_line, screen.width, screen.charset)], screen))
+            sys.stdout.flush()
+            if is_change and left is not None:
+                left -= 1
+                if left <= 0:
+                    return ClientExit.WELL
+    except KeyboardInterrupt:
+        return ClientExit.WELL
+    except BrokenPipeError:
+        discard(sys.stdout)
+        return ClientExit.WELL
+    if not is_over:
+        raise CutOff
+    return ClientExit.WELL
+
+
+_Wanted = "Callable[[Node], bool]"
+
+
+def _filter(options: EventOptions) -> Callable[[Node], bool]:
+    matchers = [matcher(pattern) for pattern in options.paths]
+
+    def wanted(event: Node) -> bool:
+        kind, path = text_of(event, "event"), text_of(event, "path")
+        if kind in {"live", "end"}:
+            return True
+        if options.failed:
+            is_failure = kind in _FAILURES or text_of(event, "state") == "failed"
+            if not is_failure:
+                return False
+        return not matchers or any(each.covers(path) for each in matchers)
+
+    return wanted
+
+
+def _as_json(
+    events: Iterator[Node], wanted: Callable[[Node], bool]
+) -> Iterator[tuple[bool, str | Line | None]]:
+    for event in events:
+        kind = text_of(event, "event")
+        if wanted(event):
+            yield kind not in {"snapshot", "live", "end"}, _json.dumps(event) + "\n"
+        if kind == "end":
+            yield False, None
+
+
+def _for_people(
+    events: Iterator[Node], wanted: Callable[[Node], bool], charset: Charset
+) -> Iterator[tuple[bool, str | Line | None]]:
+    """Turn events into lines; of the snapshot, what does not run, and how many do."""
+    services = 0
+    for event in events:
+        kind = text_of(event, "event")
+        if kind == "end":
+            yield False, [("the app has ended", Tone.DIM)]
+            yield False, None
+        elif not wanted(event):
+            continue
+        elif kind == "snapshot":
+            services += 1
+            if text_of(event, "state") not in _WELL:
+                yield False, _state_line(event, charset)
+        elif kind == "live":
+            yield False, [(f"{counted(services, 'service')}; now come the changes", Tone.DIM)]
+        else:
+            yield True, _change_line(event, charset)
+
+
+def _state_line(event: Node, charset: Charset) -> Line:
+    state = text_of(event, "state")
+    failure = event.get("last_failure")
+    said = failure_text(failure) if isinstance(failure, dict) else ""
+    return _line("is now   ", state, state, text_of(event, "path"), said, charset)
+
+
+def _change_line(event: Node, charset: Charset) -> Line:
+    kind = text_of(event, "event")
+    when = clock(text_of(event, "at"), time.time())
+    named = {"type": text_of(event, "exception"), "message": text_of(event, "message")}
+    said = failure_text(named) if named["type"] else ""
+    if text_of(event, "context") == "start_error":
+        said = f"failed to start: {said}"
+    elif kind == "restarted":
+        said = f"restart {count_of(event, 'restarts')}"
+    state = _STATES.get(kind, "")
+    word = kind.replace("_", " ")
+    return _line(f"{when} ", state, word, text_of(event, "path"), said, charset)
+
+
+def _line(when: str, state: str, word: str, path: str, said: str, charset: Charset) -> Line:
+    tone = TONES.get(state, Tone.PLAIN)
+    line: Line = [
+        (when, Tone.DIM),
+        (f"{charset.symbols.get(state, charset.unknown)} {word:<{_WORD}} ", tone),
+        (printable(path), Tone.NAME),
+    ]
+    return [*line, (f"  {said}", Tone.BAD if state == "failed" else Tone.DIM)] if said else line
+
+
+def _fitted(line: Line, width: int, charset: Charset) -> Line:
+    """Cut a line to *width*, from its end."""
+    out: Line = []
+    left = width
+    for text, tone in line:
+        plain = text.encode("ascii", "replace").decode() if charset.ascii_only else text
+        fitted = cut(plain, left, charset.ellipsis)
+        out.append((fitted, tone))
+        left -= cell_len(fitted)
+        if fitted != plain:
+            break
+    return out

@@ -1,0 +1,138 @@
+"""``sprag stacks``: where every greenlet is, by service."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from sprag_cli import _json
+from sprag_cli._cells import cut, printable
+from sprag_cli._client import Client
+from sprag_cli._each import chosen
+from sprag_cli._exit import ClientExit
+from sprag_cli._node import Node, count_of, text_of
+from sprag_cli._output import painted, write
+from sprag_cli._reach import find_app
+from sprag_cli._render import Charset, Line, Tone
+from sprag_cli._screen import screen_of
+from sprag_cli._words import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NOBODY = "of no service"
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """What the user asked of ``sprag stacks``.
+
+    Attributes:
+        paths: The services, and what is below them; none at all means everything.
+        failed: Of these, and of all below them, those that have failed.
+        json: Print JSON.
+        all: Show sprag's own greenlets too.
+        ascii: Draw in ASCII.
+        app: Name, pid or socket of the app. ``None`` means the only one that runs.
+        timeout: Seconds in which an answer must be there.
+    """
+
+    paths: tuple[str, ...] = ()
+    failed: bool = False
+    json: bool = False
+    all: bool = False
+    ascii: bool = False
+    app: str | None = None
+    timeout: float = 5.0
+
+
+def show(options: StackOptions) -> int:
+    """Carry out ``sprag stacks`` and return the exit code.
+
+    Raises:
+        CommandError: There is no such app or service.
+    """
+    client = Client(find_app(options.app), timeout=options.timeout)
+    if options.paths or options.failed:
+        paths = chosen(client, options.paths, failed=options.failed)
+        answers = [client.ask("/v1/stacks", query={"path": path}) for path in paths]
+    else:
+        answers = [client.ask("/v1/stacks")]
+    stacks = [each for answer in answers for each in _stacks_of(answer)]
+    if options.json:
+        value = {**(answers[0] if answers else {}), "stacks": stacks}
+        write(sys.stdout, _json.dumps(value, indent=2) + "\n")
+        return ClientExit.WELL
+    screen = screen_of(sys.stdout, ascii_only=options.ascii)
+    lines = render(stacks, width=screen.width, charset=screen.charset, everything=options.all)
+    write(sys.stdout, painted(lines, screen))
+    return ClientExit.WELL
+
+
+def _stacks_of(answer: Node) -> list[Node]:
+    given = answer.get("stacks")
+    return cast("list[Node]", given) if isinstance(given, list) else []
+
+
+def render(
+    stacks: list[Node], *, width: int, charset: Charset, everything: bool = False
+) -> list[Line]:
+    """Draw stacks, the innermost call last, services first.
+
+    Args:
+        stacks: What the app tells.
+        width: Cells per line; longer ones are cut.
+        charset: The characters to draw with.
+        everything: Draw sprag's own greenlets too.
+    """
+    owned = [each for each in stacks if text_of(each, "service")]
+    nobodys = [each for each in stacks if not text_of(each, "service")]
+    ours = [each for each in nobodys if text_of(each, "what") != "nobody's"]
+    strangers = [each for each in nobodys if text_of(each, "what") == "nobody's"]
+    lines: list[Line] = []
+    above = ""
+    for each in [*owned, *strangers, *(ours if everything else [])]:
+        name = text_of(each, "service") or _NOBODY
+        if name != above:
+            lines += [[], [(name, Tone.NAME)]] if lines else [[(name, Tone.NAME)]]
+            above = name
+        lines += _drawn(each, width, charset)
+    if not lines:
+        lines.append([("no greenlet is there: nothing runs, hooks and timers wait", Tone.PLAIN)])
+    if ours and not everything:
+        count = sum(count_of(each, "count") for each in ours)
+        said = f"{counted(count, 'greenlet')} of sprag and gevent not shown: --all"
+        lines += [[], [(said, Tone.DIM)]]
+    return lines
+
+
+def _drawn(stack: Node, width: int, charset: Charset) -> Iterator[Line]:
+    count = count_of(stack, "count")
+    times = f" ({counted(count, 'greenlet')})" if count != 1 else ""
+    what = text_of(stack, "what")
+    yield [(f"  {what}{times}", Tone.BUSY)]
+    given = stack.get("frames")
+    frames = cast("list[Node]", given) if isinstance(given, list) else []
+    for frame in frames:
+        place = f"{_short(text_of(frame, 'file'))}:{count_of(frame, 'line')}"
+        source = printable(text_of(frame, "source"))
+        said = f"    {place} {text_of(frame, 'function')}"
+        line: Line = [(cut(_safe(said, charset), width, charset.ellipsis), Tone.DIM)]
+        yield line
+        if source:
+            yield [(cut(_safe(f"      {source}", charset), width, charset.ellipsis), Tone.PLAIN)]
+
+
+def _safe(text: str, charset: Charset) -> str:
+    return text.encode("ascii", "replace").decode() if charset.ascii_only else text
+
+
+def _short(file: str) -> str:
+    """Say where a file is, from the current directory or the installed packages on."""
+    _, found, rest = file.rpartition("site-packages/")
+    if found:
+        return rest
+    here = os.getcwd() + os.sep  # noqa: PTH109 - only compared
+    return file.removeprefix(here)

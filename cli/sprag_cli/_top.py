@@ -1,0 +1,374 @@
+"""``sprag top``: what each service uses, live."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
+
+from sprag_cli import _json
+from sprag_cli._cells import cell_len, cut, pad, printable
+from sprag_cli._client import Client
+from sprag_cli._each import chosen
+from sprag_cli._exit import ClientExit
+from sprag_cli._node import Node, count_of, mapping_of, number_of, text_of
+from sprag_cli._output import discard, painted, write
+from sprag_cli._reach import find_app
+from sprag_cli._render import TONES, Charset, Line, Tone
+from sprag_cli._screen import Screen, screen_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+_GAP: Final = 2
+_PATH_LEAST: Final = 14
+_FETCHED: Final = 200
+
+KEYS: Final = {
+    "c": "cpu",
+    "e": "events",
+    "k": "ticks",
+    "g": "greenlets",
+    "t": "timers",
+    "r": "restarts",
+    "p": "path",
+}
+"""What a key sorts by."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopOptions:
+    """What the user asked of ``sprag top``.
+
+    Attributes:
+        path: Where to begin. ``None`` means the root.
+        json: Print JSON, one object a measurement.
+        once: Measure once, print, end.
+        interval: Seconds that one measurement takes.
+        sort: What the first rows have most of.
+        limit: Rows to print with ``--once`` and with ``--json``.
+        ascii: Draw in ASCII.
+        app: Name, pid or socket of the app. ``None`` means the only one that runs.
+        timeout: Seconds in which an answer must be there, beyond the interval.
+    """
+
+    path: str | None = None
+    json: bool = False
+    once: bool = False
+    interval: float = 1.0
+    sort: str = "cpu"
+    limit: int = 30
+    ascii: bool = False
+    app: str | None = None
+    timeout: float = 5.0
+
+
+def show(options: TopOptions) -> int:
+    """Carry out ``sprag top`` and return the exit code.
+
+    Raises:
+        CommandError: There is no such app or service.
+    """
+    app = find_app(options.app)
+    client = Client(app, timeout=options.interval + options.timeout)
+    if options.path is not None:
+        (path, *_) = chosen(client, [options.path])
+        options = replace(options, path=path)
+    try:
+        if sys.stdout.isatty() and not options.once and not options.json:
+            _live(client, options, sys.stdout)
+        else:
+            _printed(client, options)
+    except KeyboardInterrupt:
+        pass
+    except BrokenPipeError:
+        discard(sys.stdout)
+    return ClientExit.WELL
+
+
+def measure(client: Client, options: TopOptions, sort: str, limit: int) -> Node:
+    """Have the app measure for one interval."""
+    query = {"path": options.path, "seconds": options.interval, "sort": sort, "limit": limit}
+    return client.ask("/v1/top", query=query)
+
+
+def _printed(client: Client, options: TopOptions) -> None:
+    screen = screen_of(sys.stdout, ascii_only=options.ascii)
+    while True:
+        answer = measure(client, options, options.sort, options.limit)
+        if options.json:
+            write(sys.stdout, _json.dumps(answer, indent=2 if options.once else None) + "\n")
+        else:
+            lines = render(answer, width=screen.width, charset=screen.charset, sort=options.sort)
+            write(sys.stdout, painted(lines, screen))
+        if options.once:
+            return
+        if not options.json:
+            write(sys.stdout, "\n")
+
+
+# -- live ----------------------------------------------------------------------------
+
+
+def _live(client: Client, options: TopOptions, stream: TextIO) -> None:
+    """Draw in place until q or Ctrl-C, and leave the last picture on the screen."""
+    sort = options.sort
+    answer: Node | None = None
+    text = ""
+    with _in_place(stream) as keys:
+        while True:
+            screen = screen_of(stream, ascii_only=options.ascii)
+            if answer is None:
+                lines = [[("measuring …", Tone.DIM)]]
+            else:
+                lines = render(
+                    answer,
+                    width=screen.width,
+                    charset=screen.charset,
+                    sort=sort,
+                    height=screen.height,
+                    keys=True,
+                )
+                text = painted(lines, screen)
+            _draw(stream, lines, screen)
+            pending = _Pending(client, options, sort)
+            try:
+                key = pending.wait(keys)
+                if key in {"q", "Q", "\x03", "\x1b"}:
+                    break
+                if key is None:
+                    answer = pending.answer()
+                elif key.lower() in KEYS:
+                    sort = KEYS[key.lower()]
+                    if answer is not None:
+                        answer = resorted(answer, sort)
+            finally:
+                pending.close()
+    stream.write(text)
+    stream.flush()
+
+
+class _Pending:
+    """A measurement under way, in a thread: it must not keep a key from being heard."""
+
+    def __init__(self, client: Client, options: TopOptions, sort: str) -> None:
+        import threading
+
+        self._reading, self._writing = os.pipe()
+        self._result: Node | BaseException | None = None
+        arguments = (client, options, sort)
+        self._thread = threading.Thread(target=self._measure, args=arguments, daemon=True)
+        self._thread.start()
+
+    def _measure(self, client: Client, options: TopOptions, sort: str) -> None:
+        try:
+            self._result = measure(client, options, sort, _FETCHED)
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            self._result = error
+        os.close(self._writing)  # the other end becomes readable
+
+    def wait(self, keys: int | None) -> str | None:
+        """Return the key that was pressed, or ``None`` when the measurement is there."""
+        sources = [self._reading] if keys is None else [self._reading, keys]
+        ready, _, _ = select.select(sources, [], [])
+        if self._reading in ready or keys is None:
+            return None
+        return os.read(keys, 8).decode(errors="replace")[:1] or "q"
+
+    def answer(self) -> Node:
+        """Return what was measured."""
+        self._thread.join()
+        if isinstance(self._result, BaseException):
+            raise self._result
+        assert self._result is not None
+        return self._result
+
+    def close(self) -> None:
+        """Forget it."""
+        os.close(self._reading)
+
+
+@contextmanager
+def _in_place(stream: TextIO) -> Generator[int | None]:
+    """Use the terminal's other screen, and hear keys at once; give both back."""
+    import termios
+    import tty
+
+    keys: int | None = None
+    before: Any = None
+    if sys.stdin is not None and sys.stdin.isatty():
+        keys = sys.stdin.fileno()
+        before = termios.tcgetattr(keys)
+        tty.setcbreak(keys)
+    stream.write("\x1b[?1049h\x1b[?25l")
+    try:
+        yield keys
+    finally:
+        stream.write("\x1b[?25h\x1b[?1049l")
+        stream.flush()
+        if keys is not None:
+            termios.tcsetattr(keys, termios.TCSADRAIN, before)
+
+
+def _draw(stream: TextIO, lines: list[Line], screen: Screen) -> None:
+    shown = [screen.painted(line) + "\x1b[K" for line in lines[: screen.height]]
+    stream.write("\x1b[H" + "\r\n".join(shown) + "\x1b[J")
+    stream.flush()
+
+
+def resorted(answer: Node, sort: str) -> Node:
+    """Return the same measurement in another order."""
+    rows = _rows(answer)
+    if sort == "path":
+        rows.sort(key=lambda row: text_of(row, "path"))
+    else:
+        rows.sort(key=lambda row: (-(number_of(row, sort) or 0.0), text_of(row, "path")))
+    return {**answer, "services": rows, "sort": sort}
+
+
+def _rows(answer: Node) -> list[Node]:
+    given = answer.get("services")
+    return list(cast("list[Node]", given)) if isinstance(given, list) else []
+
+
+# -- the picture ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    title: str
+    key: str
+    letter: str
+    text: Callable[[Node], str]
+    falls: int
+    """In which order it falls away as the window narrows; 0 stays."""
+
+
+def _whole(key: str) -> Callable[[Node], str]:
+    def text(row: Node) -> str:
+        return str(count_of(row, key)) if count_of(row, key) else "-"
+
+    return text
+
+
+def _rate(key: str) -> Callable[[Node], str]:
+    def text(row: Node) -> str:
+        rate = number_of(row, key) or 0.0
+        return "-" if not rate else f"{rate:.1f}" if rate < 100 else f"{rate:.0f}"
+
+    return text
+
+
+def _percent(part: float) -> str:
+    return f"{part * 100:.1f}"
+
+
+_COLUMNS: Final = (
+    _Column("CPU%", "cpu", "c", lambda row: _percent(number_of(row, "cpu") or 0.0), 0),
+    _Column("GREENLETS", "greenlets", "g", _whole("greenlets"), 4),
+    _Column("TIMERS", "timers", "t", _whole("timers"), 2),
+    _Column("TICKS/S", "ticks", "k", _rate("ticks"), 1),
+    _Column("EVENTS/S", "events", "e", _rate("events"), 3),
+    _Column("RESTARTS", "restarts", "r", _whole("restarts"), 5),
+)
+
+
+def render(
+    answer: Node,
+    *,
+    width: int,
+    charset: Charset,
+    sort: str,
+    height: int | None = None,
+    keys: bool = False,
+) -> list[Line]:
+    """Draw a measurement as a table.
+
+    Args:
+        answer: The answer of ``/v1/top``.
+        width: Cells per line; columns fall away, paths are cut.
+        charset: The characters to draw with.
+        sort: What it is sorted by; its title is marked.
+        height: Lines at most. ``None`` means all.
+        keys: Show which key sorts by which column.
+    """
+    rows = _rows(answer)
+    cpu = mapping_of(answer, "cpu")
+    said = [
+        f"{text_of(answer, 'app')} (pid {count_of(answer, 'pid')})",
+        f"{count_of(answer, 'count')} services",
+        f"CPU {_percent(number_of(cpu, 'services') or 0.0)}% services",
+        f"{_percent(number_of(cpu, 'others') or 0.0)}% others",
+        f"{_percent(number_of(cpu, 'idle') or 0.0)}% idle",
+    ]
+    lines: list[Line] = [[(_cut(charset.between.join(said), width, charset), Tone.PLAIN)]]
+    if keys:
+        lines.append([(_cut(_help(charset), width, charset), Tone.DIM)])
+    if height is not None:
+        rows = rows[: max(height - len(lines) - 2, 1)]
+    paths = [f"{_symbol(row, charset)} {_safe(text_of(row, 'path'), charset)}" for row in rows]
+    columns = _fitting(rows, paths, width)
+    sizes = {column.key: _size(column, rows) for column in columns}
+    room = width - sum(size + _GAP for size in sizes.values())
+    widest = max([cell_len(path) for path in paths] + [len("  SERVICE")])
+    tree = max(min(room, widest), 1)
+    mark = "v" if charset.ascii_only else "↓"
+    title = pad(_cut("  SERVICE" + (mark if sort == "path" else ""), tree, charset), tree)
+    header: Line = [(title, Tone.DIM)]
+    for column in columns:
+        marked = column.title + (mark if column.key == sort else "")
+        tone = Tone.NAME if column.key == sort else Tone.DIM
+        header.append((f"{marked:>{sizes[column.key] + _GAP}}", tone))
+    lines.append(header)
+    for row, path in zip(rows, paths, strict=True):
+        state = text_of(row, "state")
+        shown = pad(cut(path, tree, charset.ellipsis), tree)
+        line: Line = [(shown[:1], TONES.get(state, Tone.PLAIN)), (shown[1:], Tone.PLAIN)]
+        line += [(f"{c.text(row):>{sizes[c.key] + _GAP}}", Tone.PLAIN) for c in columns]
+        lines.append(line)
+    return lines
+
+
+def _help(charset: Charset) -> str:
+    sorts = [f"{key} {sort}" for key, sort in KEYS.items()]
+    return charset.between.join([f"sort: {', '.join(sorts)}", "q ends"])
+
+
+def _symbol(row: Node, charset: Charset) -> str:
+    return charset.symbols.get(text_of(row, "state"), charset.unknown)
+
+
+def _safe(text: str, charset: Charset) -> str:
+    text = printable(text)
+    return text.encode("ascii", "replace").decode() if charset.ascii_only else text
+
+
+def _cut(text: str, width: int, charset: Charset) -> str:
+    return cut(text, width, charset.ellipsis)
+
+
+def _size(column: _Column, rows: list[Node]) -> int:
+    return max([len(column.title) + 1, *(len(column.text(row)) for row in rows)])
+
+
+def _fitting(rows: list[Node], paths: list[str], width: int) -> list[_Column]:
+    """Return the columns there is room for beside the paths, or beside half of the width."""
+    widest = max([cell_len(path) for path in paths] + [_PATH_LEAST])
+    least = min(widest, max(width // 2, _PATH_LEAST))
+    columns = list(_COLUMNS)
+
+    def taken() -> int:
+        return least + sum(_size(column, rows) + _GAP for column in columns)
+
+    for column in _falling():
+        if taken() <= width:
+            break
+        columns.remove(column)
+    return columns
+
+
+def _falling() -> Iterator[_Column]:
+    yield from sorted((c for c in _COLUMNS if c.falls), key=lambda c: c.falls)
