@@ -67,7 +67,8 @@ class NothingChosen(CommandError):
     def __init__(self, verb: Verb) -> None:
         """Say how to choose."""
         super().__init__(
-            f"which service? — give paths or globs, or --failed — as in 'sprag {verb} fleet/courier'"
+            "which service? — give paths or globs, or --failed "
+            f"— as in 'sprag {verb} fleet/courier'"
         )
 
 
@@ -145,8 +146,10 @@ def _outcome(answer: Node, options: ActOptions, screen: Screen) -> ClientExit:
         said += f" in {took:.1f} s"
     _say(said, state, options, screen)
     _complain(report, options, screen)
-    return ClientExit.FAILED if state == "failed" or count_of(report, "stragglers") else (
-        ClientExit.WELL
+    return (
+        ClientExit.FAILED
+        if state == "failed" or count_of(report, "stragglers")
+        else (ClientExit.WELL)
     )
 
 

@@ -248,7 +248,9 @@ class Client:
             # An older app does not know the resource; then what it says helps nobody.
             if reason and (name or response.status != _NOT_FOUND):
                 raise Refusal(self.app, response.status, name, reason)
-        wanted = f"an answer to {resource}" if resource != "/v1/tree" else "a node of the tree in JSON"
+        wanted = (
+            f"an answer to {resource}" if resource != "/v1/tree" else "a node of the tree in JSON"
+        )
         raise BadAnswer(self.app, target, f"{response.status} {response.reason}", wanted)
 
 

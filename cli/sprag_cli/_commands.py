@@ -183,9 +183,7 @@ def wait(**options: Any) -> None:
 
 # -- acting --------------------------------------------------------------------------
 
-_NO_WAIT = click.option(
-    "--wait/--no-wait", default=True, help="Whether to wait until it is done."
-)
+_NO_WAIT = click.option("--wait/--no-wait", default=True, help="Whether to wait until it is done.")
 _ACT_EXITS = exits("done", "refused, or failed while it was done", "not done in time; it goes on")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 from click.shell_completion import CompletionItem
@@ -14,7 +14,7 @@ _PATIENCE: Final = 0.3
 """Seconds that a press of the tab key may take."""
 
 
-class ServicePath(click.ParamType):
+class ServicePath(click.ParamType[str]):
     """The path of a service of a running app."""
 
     name = "path"
@@ -55,4 +55,4 @@ def _paths(params: dict[str, Any], prefix: str) -> list[Node]:
         app = choose(find_apps(runtime_directory(os.environ, os.getuid())), asked)
     told = Client(app, timeout=_PATIENCE).ask("/v1/paths", query={"prefix": prefix})
     paths = told.get("paths")
-    return [each for each in paths if isinstance(each, dict)] if isinstance(paths, list) else []
+    return cast("list[Node]", paths) if isinstance(paths, list) else []

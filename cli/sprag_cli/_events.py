@@ -11,7 +11,7 @@ from sprag_cli import _json
 from sprag_cli._cells import cell_len, cut, printable
 from sprag_cli._client import Client
 from sprag_cli._exit import ClientExit, CommandError
-from sprag_cli._node import Node, count_of, text_of
+from sprag_cli._node import Node, count_of, mapping_of, text_of
 from sprag_cli._output import discard, painted
 from sprag_cli._reach import find_app
 from sprag_cli._render import TONES, Charset, Line, Tone
@@ -81,7 +81,9 @@ def follow(options: EventOptions) -> int:
     events = Client(app, timeout=options.timeout).stream("/v1/events")
     screen = screen_of(sys.stdout, ascii_only=options.ascii)
     wanted = _filter(options)
-    lines = _as_json(events, wanted) if options.json else _for_people(events, wanted, screen.charset)
+    lines = (
+        _as_json(events, wanted) if options.json else _for_people(events, wanted, screen.charset)
+    )
     left = options.limit
     is_over = False
     try:
@@ -92,7 +94,9 @@ def follow(options: EventOptions) -> int:
             if isinstance(text_or_line, str):
                 sys.stdout.write(text_or_line)
             else:
-                sys.stdout.write(painted([_fitted(text_or_line, screen.width, screen.charset)], screen))
+                sys.stdout.write(
+                    painted([_fitted(text_or_line, screen.width, screen.charset)], screen)
+                )
             sys.stdout.flush()
             if is_change and left is not None:
                 left -= 1
@@ -106,9 +110,6 @@ def follow(options: EventOptions) -> int:
     if not is_over:
         raise CutOff
     return ClientExit.WELL
-
-
-_Wanted = "Callable[[Node], bool]"
 
 
 def _filter(options: EventOptions) -> Callable[[Node], bool]:
@@ -162,9 +163,10 @@ def _for_people(
 
 def _state_line(event: Node, charset: Charset) -> Line:
     state = text_of(event, "state")
-    failure = event.get("last_failure")
-    said = failure_text(failure) if isinstance(failure, dict) else ""
-    return _line("is now   ", state, state, text_of(event, "path"), said, charset)
+    said = failure_text(mapping_of(event, "last_failure"))
+    return _line(
+        "is now   ", state, word=state, path=text_of(event, "path"), said=said, charset=charset
+    )
 
 
 def _change_line(event: Node, charset: Charset) -> Line:
@@ -177,11 +179,11 @@ def _change_line(event: Node, charset: Charset) -> Line:
     elif kind == "restarted":
         said = f"restart {count_of(event, 'restarts')}"
     state = _STATES.get(kind, "")
-    word = kind.replace("_", " ")
-    return _line(f"{when} ", state, word, text_of(event, "path"), said, charset)
+    word, path = kind.replace("_", " "), text_of(event, "path")
+    return _line(f"{when} ", state, word=word, path=path, said=said, charset=charset)
 
 
-def _line(when: str, state: str, word: str, path: str, said: str, charset: Charset) -> Line:
+def _line(when: str, state: str, *, word: str, path: str, said: str, charset: Charset) -> Line:
     tone = TONES.get(state, Tone.PLAIN)
     line: Line = [
         (when, Tone.DIM),

@@ -29,6 +29,14 @@ Exit codes:
   130  ended at once by a second SIGINT (143: SIGTERM)"""
 
 
+_CHECK_EXITS = """\b
+Exit codes:
+  0  nothing found
+  1  something is likely wrong
+  2  wrong usage
+  3  the module could not be imported"""
+
+
 class _Commands(click.Group):
     """A group that shows a `CommandError` as one line and ends with its exit code."""
 
@@ -111,6 +119,32 @@ def run(**options: Any) -> None:
     from sprag_cli._run import run as run_app
 
     sys.exit(run_app(RunOptions(**options)))
+
+
+@commands.command(epilog=_CHECK_EXITS)
+@click.argument("target", metavar="MODULE:ATTRIBUTE")
+@click.option(
+    "--shutdown-timeout",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    metavar="SECONDS",
+    envvar="SPRAG_SHUTDOWN_TIMEOUT",
+    show_envvar=True,
+    help="How long the whole tree may take to stop, as given to 'sprag run'.",
+)
+@click.option("--ignore", multiple=True, metavar="RULE", help="Do not apply this rule.")
+@click.option("--json", is_flag=True, help="Print JSON.")
+@click.option("--ascii", is_flag=True, help="Draw in ASCII.")
+def check(**options: Any) -> None:
+    """Look for what is likely wrong with an app, without starting it.
+
+    The app is imported as 'sprag run' does. Children that are adopted only when a service runs
+    cannot be seen.
+    """
+    from sprag_cli._check import CheckOptions
+    from sprag_cli._check import check as check_app
+
+    sys.exit(check_app(CheckOptions(**options)))
 
 
 @commands.command(epilog=_TREE_EXITS)

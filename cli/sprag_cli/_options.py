@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
@@ -11,7 +11,7 @@ from sprag_cli._complete import ServicePath
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-F = TypeVar("F", bound="Callable[..., Any]")
+Decorator: TypeAlias = "Callable[[Callable[..., Any]], Callable[..., Any]]"
 
 SELECTORS: Final = (
     "PATH is a service, as in shop/fleet/courier or fleet/courier, or a glob: 'fleet/*' for one "
@@ -30,19 +30,19 @@ Exit codes:
   4  {late}"""
 
 
-def path_argument(*, required: bool = False) -> Callable[[F], F]:
+def path_argument(*, required: bool = False) -> Decorator:
     """Take one PATH."""
     return click.argument("path", required=required, type=ServicePath())
 
 
-def paths_argument(*, required: bool = False) -> Callable[[F], F]:
+def paths_argument(*, required: bool = False) -> Decorator:
     """Take any number of PATHs."""
     return click.argument(
         "paths", metavar="PATH..." if required else "[PATH]...", nargs=-1, type=ServicePath()
     )
 
 
-app_option: Callable[[F], F] = click.option(
+app_option: Decorator = click.option(
     "--app",
     metavar="NAME|PID|SOCKET",
     envvar="SPRAG_APP",
@@ -51,9 +51,9 @@ app_option: Callable[[F], F] = click.option(
 )
 
 
-def timeout_option(default: float = 5.0, text: str = "How long to wait for the app's answer.") -> (
-    Callable[[F], F]
-):
+def timeout_option(
+    default: float = 5.0, text: str = "How long to wait for the app's answer."
+) -> Decorator:
     """Take the seconds after which the command gives up."""
     return click.option(
         "--timeout",
@@ -64,8 +64,8 @@ def timeout_option(default: float = 5.0, text: str = "How long to wait for the a
     )
 
 
-json_option: Callable[[F], F] = click.option("--json", is_flag=True, help="Print JSON.")
-ascii_option: Callable[[F], F] = click.option("--ascii", is_flag=True, help="Draw in ASCII.")
-failed_option: Callable[[F], F] = click.option(
+json_option: Decorator = click.option("--json", is_flag=True, help="Print JSON.")
+ascii_option: Decorator = click.option("--ascii", is_flag=True, help="Draw in ASCII.")
+failed_option: Decorator = click.option(
     "--failed", is_flag=True, help="Of these, and of all below them, those that have failed."
 )

@@ -109,7 +109,10 @@ def render(
     state = text_of(node, "state")
     symbol = charset.symbols.get(state, charset.unknown)
     out: list[Line] = [
-        [(symbol, TONES.get(state, Tone.PLAIN)), (f" {printable(text_of(node, 'path'))}", Tone.NAME)]
+        [
+            (symbol, TONES.get(state, Tone.PLAIN)),
+            (f" {printable(text_of(node, 'path'))}", Tone.NAME),
+        ]
     ]
     for label, text in _facts(node, now, charset):
         first, *rest = wrapped(printable(text), width - _LABEL - 2, "")
@@ -148,12 +151,15 @@ def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]
     counts = mapping_of(node, "children_counts")
     if count_of(counts, "specs"):
         used = count_of(counters, "child_restarts_within_window")
-        yield "Children", between.join(
-            [
-                f"{count_of(counts, 'specs')}, {count_of(counts, 'active')} of them up",
-                text_of(policy, "strategy"),
-                f"gives up after {limit_text(policy)}; {used} of them used",
-            ]
+        yield (
+            "Children",
+            between.join(
+                [
+                    f"{count_of(counts, 'specs')}, {count_of(counts, 'active')} of them up",
+                    text_of(policy, "strategy"),
+                    f"gives up after {limit_text(policy)}; {used} of them used",
+                ]
+            ),
         )
 
 
@@ -174,8 +180,10 @@ def _state(node: Node, now: float) -> str:
 def _policy(policy: Node) -> Iterator[str]:
     yield f"restart {text_of(policy, 'restart')}"
     shutdown = policy.get("shutdown")
-    yield f"shutdown {shutdown}" if isinstance(shutdown, str) else (
-        f"shutdown {seconds(number_of(policy, 'shutdown'))}"
+    yield (
+        f"shutdown {shutdown}"
+        if isinstance(shutdown, str)
+        else (f"shutdown {seconds(number_of(policy, 'shutdown'))}")
     )
     if (limit := number_of(policy, "start_timeout")) is not None:
         yield f"start within {seconds(limit)}"

@@ -200,9 +200,9 @@ def _in_place(stream: TextIO) -> Generator[int | None]:
     keys: int | None = None
     before: Any = None
     if sys.stdin is not None and sys.stdin.isatty():
-        keys = sys.stdin.fileno()
-        before = termios.tcgetattr(keys)
-        tty.setcbreak(keys)
+        terminal = keys = sys.stdin.fileno()
+        before = termios.tcgetattr(terminal)
+        tty.setcbreak(terminal)
     stream.write("\x1b[?1049h\x1b[?25l")
     try:
         yield keys

@@ -96,7 +96,9 @@ def wait(options: WaitOptions, *, sleep: Callable[[float], None] = time.sleep) -
     if options.json:
         write(sys.stdout, _json.dumps(answer, indent=2) + "\n")
     else:
-        write(sys.stdout, f"{text_of(answer, 'path')} is ready ({time.monotonic() - began:.1f} s)\n")
+        write(
+            sys.stdout, f"{text_of(answer, 'path')} is ready ({time.monotonic() - began:.1f} s)\n"
+        )
     return ClientExit.WELL
 
 

@@ -81,9 +81,7 @@ def show(options: WhyOptions) -> int:
     return ClientExit.FAILED if failed else ClientExit.WELL
 
 
-def render(
-    answer: Node, *, width: int, now: float, charset: Charset, most: int = 10
-) -> list[Line]:
+def render(answer: Node, *, width: int, now: float, charset: Charset, most: int = 10) -> list[Line]:
     """Tell the story of one service, the latest decision last.
 
     Args:
@@ -106,8 +104,8 @@ def render(
     given = answer.get("rulings")
     rulings = cast("list[Node]", given) if isinstance(given, list) else []
     if not rulings:
-        for line in wrapped(_nothing(state), width - 2, ""):
-            out.append([(f"  {line}", Tone.PLAIN)])
+        told = wrapped(_nothing(state), width - 2, "")
+        out += [[(f"  {line}", Tone.PLAIN)] for line in told]
     shown = rulings[max(len(rulings) - most, 0) :]
     if (left_out := count_of(answer, "count") - len(shown)) > 0:
         out.append([(f"  {left_out} earlier decisions are not shown: --lines, --json", Tone.DIM)])

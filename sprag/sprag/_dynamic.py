@@ -110,4 +110,5 @@ class DynamicSupervisor(Service):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.stop()
+        if self._tree_ is None or not self._tree_.is_copy:  # else a forked child leaves the block
+            self.stop()

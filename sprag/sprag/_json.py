@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sprag_supervisor import Failure, Policy, Snapshot
 
@@ -37,27 +37,33 @@ def to_json(root: Snapshot) -> dict[str, Any]:
 
 def encode(root: Snapshot, **extra: object) -> Iterator[str]:
     """Yield the JSON text of the tree of *root* piece by piece, *extra* keys added to the root."""
-    policies: dict[int, str] = {}  # few objects, in a tree of any size, and kept by it
+    return encode_each(_walk(root), **extra)
 
-    def opened(node: Snapshot, **more: object) -> str:
+
+def encode_each(nodes: Iterable[tuple[int, Snapshot]], **extra: object) -> Iterator[str]:
+    """Do the same for the nodes of a tree and their depths, parents before children."""
+    policies: dict[int, str] = {}  # few objects, in a tree of any size, and kept by it
+    last = -1
+    for depth, node in nodes:
         policy = policies.get(id(node.policy))
         if policy is None:
             policy = policies[id(node.policy)] = json.dumps(_policy(node.policy))
-        return f'{json.dumps({**more, **_flat(node)})[:-1]}, "policy": {policy}, "children": ['
+        before = "" if depth > last else f"{']}' * (last - depth + 1)}, "
+        flat = json.dumps({**extra, **_flat(node)} if last < 0 else _flat(node))
+        yield f'{before}{flat[:-1]}, "policy": {policy}, "children": ['
+        last = depth
+    yield "]}" * (last + 1)
 
-    yield opened(root, **extra)
-    stack = [iter(root.children)]
-    between = ""
-    while stack:
-        child = next(stack[-1], None)
-        if child is None:
-            stack.pop()
-            yield "]}"
-            between = ", "
+
+def _walk(root: Snapshot) -> Iterator[tuple[int, Snapshot]]:
+    way = [iter((root,))]
+    while way:
+        node = next(way[-1], None)
+        if node is None:
+            way.pop()
         else:
-            yield between + opened(child)
-            stack.append(iter(child.children))
-            between = ""
+            yield len(way) - 1, node
+            way.append(iter(node.children))
 
 
 def node_to_json(node: Snapshot) -> dict[str, Any]:

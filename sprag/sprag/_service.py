@@ -6,7 +6,7 @@ import contextvars
 import math
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from sprag import _lifecycle
+from sprag import _lifecycle, _threads
 from sprag._bus import EventBus, Listener
 from sprag._log import bound_logger
 from sprag._timers import TimerHandle
@@ -24,6 +24,7 @@ from sprag_supervisor import (
     _supervising,
     snapshot,
 )
+from sprag_supervisor._belonging import get_ident, must_be_at_home, refuse
 from sprag_supervisor._history import History
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._node import context_of, current_node, is_within, name_of, path_of, settled
@@ -239,8 +240,11 @@ class Service(Node):
         Raises:
             NotRunning: The service has never been part of a tree.
         """
-        if self._tree_ is None:
+        tree = self._tree_
+        if tree is None:
             raise _supervising.not_active(self, "emit")
+        if tree.thread != get_ident():
+            refuse(self, tree)
         self._bus_.publish(event, data)
 
     def adopt(self, child: ServiceT, *, name: str | None = None, **policy: Any) -> ServiceT:
@@ -297,6 +301,7 @@ class Service(Node):
         tree = self._tree_
         if tree is None:
             raise _supervising.not_active(self, "look up a service")
+        must_be_at_home(self)
         provider = tree.providers.get(name)
         if provider is not None:
             return provider
@@ -308,6 +313,24 @@ class Service(Node):
             known = dict.fromkeys([*tree.providers, *(tree.root._children_ or {})])
             raise UnknownService(name, known)
         return found
+
+    def call_from_thread(self, fn: Callable[..., object], *args: Any) -> None:
+        """Run ``fn(*args)`` in a greenlet of the service; callable from any native thread.
+
+        The way in for callbacks that come in a thread of somebody else's: every other method
+        raises `WrongThread` there. Does not wait, and returns nothing; *fn* may use the
+        service as its own code does, and an exception in it is the service's crash. Calls of
+        one thread begin in their order. If the service does not run when its turn comes,
+        the call is dropped, with a warning in the log.
+
+        Raises:
+            NotRunning: The service has never been part of a tree.
+            AfterFork: The service runs in the process that this one was forked from.
+            BadValue: *fn* is not callable.
+        """
+        if not callable(fn):
+            raise BadValue("fn", fn, "something callable")
+        _threads.call(self, fn, args)
 
     # -- life ------------------------------------------------------------------------
 
@@ -324,6 +347,7 @@ class Service(Node):
             NotRunning: Its parent does not run.
             WouldDeadlock: Its parent waits for the very hook that makes this call.
         """
+        must_be_at_home(self)
         if self._parent_ is None:
             _supervising.start_root(self)
         else:
@@ -353,6 +377,7 @@ class Service(Node):
         tree = self._tree_
         if tree is None:
             return StopReport()
+        must_be_at_home(self)
         deadline = math.inf if timeout is None else _clock.now() + timeout
         if is_within(current_node(), self):
             tree.pool.launch(lambda: _ending.stop(self, deadline))
@@ -380,6 +405,7 @@ class Service(Node):
         Raises:
             NotRunning: The service is neither starting nor running.
         """
+        must_be_at_home(self)
         if not _supervising.may_acquire(self):
             raise _supervising.not_active(self, "finish")
         incarnation = self._incarnation_
@@ -404,6 +430,7 @@ class Service(Node):
         """
         if self._state_ is State.NEW:
             raise _supervising.not_active(self, "wait for its end")
+        must_be_at_home(self)
         until = None if timeout is None else _clock.now() + timeout
         history = self._history_
         if history is None:
@@ -425,6 +452,7 @@ class Service(Node):
 
     def snapshot(self) -> Snapshot:
         """Return a frozen picture of this service and everything below it, at any time."""
+        must_be_at_home(self)
         return snapshot(self)
 
     def not_ready(self) -> dict[str, State]:
@@ -433,6 +461,7 @@ class Service(Node):
         Empty when all is well. Stopped on purpose, ignored and finished are well; new,
         starting, restarting, stopping and failed are not.
         """
+        must_be_at_home(self)
         return dict(not_ready(self))
 
     log = _Log()
@@ -462,6 +491,9 @@ class Service(Node):
         _guard.report(self, incarnation, "greenlet", error)
 
     def _hold_(self, action: str) -> Holdings:
+        tree = self._tree_
+        if tree is not None and tree.thread != get_ident():
+            refuse(self, tree)
         if not _supervising.may_acquire(self):
             raise _supervising.not_active(self, action)
         holdings = self._holdings_

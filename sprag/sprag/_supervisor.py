@@ -80,7 +80,8 @@ class Supervisor(Service):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.stop()
+        if self._tree_ is None or not self._tree_.is_copy:  # else a forked child leaves the block
+            self.stop()
 
     # -- OTP's management calls; results as in otp-rules appendix A ----------------------
 

@@ -11,6 +11,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from sprag_supervisor import _clock
+from sprag_supervisor._belonging import must_be_at_home
 from sprag_supervisor._guard import report
 from sprag_supervisor._pool import Call
 
@@ -85,6 +86,7 @@ class TimerHandle:
 
     def cancel(self) -> None:
         """Never fire again. A call that is under way goes on; harmless a second time."""
+        must_be_at_home(self._node)
         if self._timer is not None:
             self._timer.close()
             self._timer = None

@@ -12,7 +12,7 @@ from sprag_supervisor._managing import ChildCounts, ChildInfo, ChildSpec
 from sprag_supervisor._node import Node
 from sprag_supervisor._policy import Backoff, Policy
 from sprag_supervisor._report import Outcome, StopEntry, StopReport
-from sprag_supervisor._snapshot import Owned, Snapshot, picture, snapshot
+from sprag_supervisor._snapshot import Owned, Snapshot, picture, pictures, snapshot
 from sprag_supervisor._states import State
 from sprag_supervisor._tree import Lifecycle, Tree
 
@@ -35,5 +35,6 @@ __all__ = [
     "StopReport",
     "Tree",
     "picture",
+    "pictures",
     "snapshot",
 ]

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
 def report(node: Node, incarnation: int, step: str, error: BaseException) -> None:
     """Act on what left a managed callable of *node*. Does not block, never raises."""
-    if isinstance(error, GreenletExit):
-        return
+    tree = node._tree_
+    if isinstance(error, GreenletExit) or (tree is not None and tree.is_copy):
+        return  # in a forked child it is the child's end, and the parent's tree is not told
     if isinstance(error, SystemExit):
         _ending.request_exit(node, error)
     elif isinstance(error, KeyboardInterrupt):
@@ -69,7 +70,8 @@ def crash(node: Node, incarnation: int, step: str, error: BaseException) -> None
 
 def finish(node: Node, incarnation: int) -> None:
     """End the incarnation cleanly: its `run` has returned, or it said that it is done."""
-    if node._incarnation_ != incarnation:
+    tree = node._tree_
+    if node._incarnation_ != incarnation or tree is None or tree.is_copy:
         return
     operation = node._op_
     if operation is not None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from sprag_supervisor import _supervising
-from sprag_supervisor._node import Node, name_of, path_of
+from sprag_supervisor._belonging import must_be_at_home
+from sprag_supervisor._node import Node, is_active, name_of, path_of
 from sprag_supervisor._settling import detach
 from sprag_supervisor._states import ACTIVE, DOWN, State
 from sprag_supervisor._supervision import supervision_of
@@ -20,6 +21,7 @@ from sprag_supervisor.exceptions import (
     AlreadyStarted,
     ChildRestarting,
     ChildRunning,
+    NotRunning,
     UnknownChild,
     WouldDeadlock,
 )
@@ -93,6 +95,7 @@ def child_of(parent: Node, name: str) -> Node:
     Raises:
         UnknownChild: There is none; names that look alike are listed.
     """
+    must_be_at_home(parent)
     children = parent._children_ or {}
     child = children.get(name)
     if child is None:
@@ -102,6 +105,7 @@ def child_of(parent: Node, name: str) -> Node:
 
 def start_child(parent: Node, child: Node, name: str | None, policy: Mapping[str, object]) -> None:
     """Adopt *child*; a child that is there already is refused in OTP's words (otp-rules 54)."""
+    must_be_at_home(parent)
     if child._parent_ is parent:
         if child._state_ in ACTIVE:
             raise AlreadyStarted(path_of(child))
@@ -113,10 +117,16 @@ def restart_child(child: Node) -> None:
     """Start a child that is kept but down (otp-rules 56)."""
     if child._state_ is State.RESTARTING:
         raise ChildRestarting(path_of(child))
+    parent, name = child._parent_, name_of(child)
     try:
         _supervising.start_again(child)
     except AlreadyStarted as error:
         raise ChildRunning(error.path) from None
+    except NotRunning:
+        if parent is not None and is_active(parent) and child._parent_ is not parent:
+            # It has left while this waited for its turn.
+            raise UnknownChild(path_of(parent), name, parent._children_ or {}) from None
+        raise
 
 
 def delete_child(parent: Node, child: Node) -> None:
@@ -138,6 +148,7 @@ def delete_child(parent: Node, child: Node) -> None:
 
 def which_children(parent: Node) -> list[ChildInfo]:
     """List the children in start order."""
+    must_be_at_home(parent)
     return [
         ChildInfo(name_of(child), child._state_, child, child._policy_.restart, kind_of(child))
         for child in (parent._children_ or {}).values()
@@ -146,6 +157,7 @@ def which_children(parent: Node) -> list[ChildInfo]:
 
 def count_children(parent: Node) -> ChildCounts:
     """Count the children (otp-rules 60)."""
+    must_be_at_home(parent)
     children = (parent._children_ or {}).values()
     supervisors = sum(child._is_supervisor_ for child in children)
     active = sum(child._state_ in ACTIVE for child in children)

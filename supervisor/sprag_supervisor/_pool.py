@@ -350,6 +350,15 @@ def leave_pool(pool: Pool) -> None:
         pool.drain()
 
 
+def forget_all() -> tuple[Any, ...]:
+    """Let go of every pool, in a forked child; return whose they were."""
+    hubs = tuple(_pools)
+    _pools.clear()
+    _parting.clear()
+    _left_behind.clear()
+    return hubs
+
+
 def idle_greenlets() -> list[greenlet]:
     """Return the greenlets that wait in a pool for work; leak checks ignore them."""
     return [worker for pool in (*_pools.values(), *_parting) for worker in pool.idle]
@@ -385,6 +394,19 @@ def waiting_for(current: greenlet) -> Iterator[greenlet]:
         if isinstance(one, _Worker):
             pending.extend(one.waited_on_by)
             pending.extend(joiner.greenlet for joiners in one.serves for joiner in joiners)
+
+
+def waits_for_caller(joiners: list[Parking]) -> bool:
+    """Whether the end that *joiners* wait for cannot be over before the calling greenlet goes on.
+
+    To join them would be to wait for oneself.
+    """
+    return any(
+        each is joiners
+        for one in waiting_for(getcurrent())
+        if isinstance(one, _Worker)
+        for each in one.serves
+    )
 
 
 def queued() -> dict[Parking, Turn]:

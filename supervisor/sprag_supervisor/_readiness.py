@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sprag_supervisor._node import name_of, path_of
+from sprag_supervisor._snapshot import walk
 from sprag_supervisor._states import State
 
 if TYPE_CHECKING:
@@ -27,17 +27,11 @@ def not_ready(root: Node, pause: Callable[[], None] | None = None) -> Iterator[t
 
     Args:
         root: Where to begin.
-        pause: Called after every service whose children were looked at, to let others run.
+        pause: Called after every service, to let others run.
     """
-    if root._state_ is not State.RUNNING:
-        yield path_of(root), root._state_
-    stack = [(root, path_of(root))]
-    while stack:
-        node, path = stack.pop()
+    for depth, path, node in walk(root):
+        state = node._state_
+        if state not in _AS_IT_SHOULD_BE or (not depth and state is not State.RUNNING):
+            yield path, state
         if pause is not None:
             pause()
-        for child in tuple((node._children_ or {}).values()):
-            below = f"{path}/{name_of(child)}"
-            if child._state_ not in _AS_IT_SHOULD_BE:
-                yield below, child._state_
-            stack.append((child, below))

@@ -8,7 +8,6 @@ from sprag_supervisor import _clock
 from sprag_supervisor._decide import After, Reason, after_exit
 from sprag_supervisor._history import Exit, History
 from sprag_supervisor._node import is_active, move
-from sprag_supervisor._pool import leave_pool
 from sprag_supervisor._states import State
 from sprag_supervisor._supervision import ChildExit, post
 
@@ -74,7 +73,7 @@ def settle(
         event, context = _EVENTS[reason]
         tree.announce(node, event, context, reason.value, failure)
     if parent is None:
-        leave_pool(tree.pool)
+        tree.leave()
     elif to is State.RESTARTING:
         post(parent, ChildExit(node, node._incarnation_, reason, failure, retries))
     elif not on_purpose:

@@ -8,7 +8,7 @@ from sprag_supervisor import _clock
 from sprag_supervisor._node import name_of, path_of, uptime_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sprag_supervisor._failure import Failure
     from sprag_supervisor._node import Node
@@ -99,6 +99,36 @@ def snapshot(root: Node, pause: Callable[[], None] | None = None) -> Snapshot:
             left = _AT_ONCE
             now, wall = _clock.now(), _clock.wall()
     return done[root]
+
+
+def walk(root: Node) -> Iterator[tuple[int, str, Node]]:
+    """Yield depth, path and node of everything at and below *root*, parents before children.
+
+    The tree may change meanwhile: it is looked at step by step. Nothing is kept but the way
+    down, so that a walk over 100,000 services gives the garbage collector no reason to look
+    at all of them.
+    """
+    yield 0, path_of(root), root
+    way = [(path_of(root), iter(tuple((root._children_ or {}).values())))]
+    while way:
+        above, rest = way[-1]
+        node = next(rest, None)
+        if node is None:
+            way.pop()
+            continue
+        path = f"{above}/{name_of(node)}"
+        yield len(way), path, node
+        if node._children_:
+            way.append((path, iter(tuple(node._children_.values()))))
+
+
+def pictures(root: Node) -> Iterator[tuple[int, Snapshot]]:
+    """Yield depth and picture of everything at and below *root*, each without its children.
+
+    As `walk` goes: each service is pictured when its turn comes.
+    """
+    for depth, path, node in walk(root):
+        yield depth, _picture(node, path, (), _clock.now(), _clock.wall())
 
 
 def picture(node: Node) -> Snapshot:

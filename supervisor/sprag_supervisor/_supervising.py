@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Final
 from gevent import sleep
 
 from sprag_supervisor import _clock, _ending, _guard
+from sprag_supervisor._belonging import must_be_at_home
 from sprag_supervisor._decide import Reason, RestartWindow, covered, shuts_down
 from sprag_supervisor._failure import remember
 from sprag_supervisor._history import History
 from sprag_supervisor._ledger import Ruling
 from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, is_active, name_of, path_of, wanted_name
-from sprag_supervisor._pool import Parking, is_left_behind
+from sprag_supervisor._pool import Parking, is_left_behind, waits_for_caller
 from sprag_supervisor._settling import cancel_retry, detach
 from sprag_supervisor._starting import Starting, start
 from sprag_supervisor._states import DOWN, State
@@ -77,11 +78,13 @@ def adopt(
         AlreadyPresent: *name* belongs to a child that does not run.
         BadPolicy: A keyword of *policy* is unknown or wrong.
         BadValue: *name* is empty or holds a slash.
+        WrongThread, AfterFork: The parent lives elsewhere.
         WouldDeadlock: The parent waits for the hook that makes this call.
         StartFailed: The child could not be started; it has left the tree again.
     """
     if not isinstance(child, Node):
         raise BadValue("child", child, "an instance of a Service")
+    must_be_at_home(parent)
     if not may_acquire(parent):
         raise not_active(parent, "adopt a child")
     if name is not None:
@@ -202,9 +205,12 @@ def start_again(node: Node) -> None:
         while True:
             if not _accepts(parent, supervision) or node._parent_ is not parent:
                 raise not_active(parent, f"start {name_of(node)}")
-            if node._op_ is None:
+            operation = node._op_
+            if operation is None:
                 break
-            node._op_.join(Parking())
+            if operation.joiners is not None and waits_for_caller(operation.joiners):
+                raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")
+            operation.join(Parking())
         if node._state_ is State.RESTARTING:
             raise ChildRestarting(path_of(node))
         if node._state_ not in DOWN:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from gevent import get_hub
 
-from sprag_supervisor import _clock
+from sprag_supervisor import _belonging, _clock, _forking
 from sprag_supervisor._ledger import Ledger
 from sprag_supervisor._node import path_of
-from sprag_supervisor._pool import join_pool
+from sprag_supervisor._pool import join_pool, leave_pool
 from sprag_supervisor._report import StopReport
 
 if TYPE_CHECKING:
@@ -66,6 +66,12 @@ class Tree:
 
     def __init__(self, root: Node) -> None:
         self.root = root
+        self.thread = 0
+        """The native thread it lives in; 0 while it does not live here."""
+        self.process = 0
+        """The process it was started in last."""
+        self.is_copy = False
+        """It was forked while it lived, and this is the child."""
         self.hub: Hub
         self.pool: Pool
         self.attend: Callable[[Node], None]
@@ -87,8 +93,15 @@ class Tree:
         """Begin a life of the root, in the hub of the calling thread."""
         self.hub = get_hub()
         self.pool = join_pool(self.hub)
+        _belonging.settle_here(self)
+        _forking.prepare()
         self.attend = attend
         self.exit_code = None
+
+    def leave(self) -> None:
+        """End a life of the root: nothing runs any more."""
+        leave_pool(self.pool)
+        _belonging.leave(self)
 
     def announce(
         self,

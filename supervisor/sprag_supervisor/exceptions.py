@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sprag_supervisor._failure import Failure
 
 __all__ = [
+    "AfterFork",
     "AlreadyAdopted",
     "AlreadyPresent",
     "AlreadyStarted",
@@ -35,6 +36,7 @@ __all__ = [
     "UnknownChild",
     "UnknownService",
     "WouldDeadlock",
+    "WrongThread",
 ]
 
 
@@ -305,3 +307,30 @@ class WouldDeadlock(SpragFieldsError):
 
     def __init__(self, path: str, action: str) -> None:
         super().__init__(path=path, action=action)
+
+
+class WrongThread(SpragFieldsError):
+    """The call came from another native thread than the one in which the tree was started."""
+
+    path: str
+    _template = (
+        "{path} belongs to the thread that started its tree: "
+        "hand the work over to it with call_from_thread(fn, *args)"
+    )
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path=path)
+
+
+class AfterFork(SpragFieldsError):
+    """The call came from a forked child: the tree runs in the parent, here is only a copy."""
+
+    path: str
+    process: int
+    _template = (
+        "{path} runs in process {process}, of which this one is a forked copy: "
+        "no service runs here; make new ones, or fork before the tree is started"
+    )
+
+    def __init__(self, path: str, process: int) -> None:
+        super().__init__(path=path, process=process)

@@ -24,8 +24,8 @@ def invoke(*arguments: str) -> Result:
 def test_help_lists_the_commands(flag: str) -> None:
     result = invoke(flag)
     assert result.exit_code == 0
-    assert "run   Run an app until it is asked to stop." in result.output
-    assert "tree  Show the living tree of a running app." in result.output
+    assert "run      Run an app until it is asked to stop." in result.output
+    assert "tree     Show the living tree of a running app." in result.output
 
 
 @pytest.mark.parametrize("command", ["run", "tree"])

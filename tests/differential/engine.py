@@ -67,6 +67,8 @@ class Stage:
 
     def __init__(self, scenario: Scenario, switches: Switches) -> None:
         self.holds_for_stops = "holds_for_stops" in switches
+        self.bent = 0
+        """How often sprag was made to behave as OTP."""
         self.is_overtaken = False
         """A child was started again while its supervisor had an older try of it in its queue."""
         self.plans = scenario.plans
@@ -112,7 +114,9 @@ class Stage:
         assert turn.take()
         if op.call != "terminate_child":
             turn.holder = None  # the call takes it again at once, ahead of all who wait
-        elif not self.holds_for_stops:
+        elif self.holds_for_stops:
+            self.bent += 1
+        else:
             turn.give()
         if line.is_alive():
             answer[1] = call(self, op, supervisor)
@@ -295,12 +299,13 @@ class _Play:
             "answers": stage.answers,
             "journal": stage.journal,
             "gave_up": stage.gave_up,
-            "bent": 0,
+            "bent": stage.bent,
             "is_overtaken": stage.is_overtaken,
             "tree": None if ended else picture(self.root),
             "ended": ended,
         }
-        stage.answers, stage.journal, stage.gave_up, stage.is_overtaken = [], [], [], False
+        stage.answers, stage.journal, stage.gave_up = [], [], []
+        stage.bent, stage.is_overtaken = 0, False
         return step
 
     def how_it_ended(self) -> str | None:

@@ -333,8 +333,8 @@ def to_json(scenario: Scenario) -> str:
 
 
 def _lean(value: object) -> Any:
+    items: Any = value
     if isinstance(value, tuple):
-        items: tuple[object, ...] = value
         return [_lean(each) for each in items]
     if dataclasses.is_dataclass(value):
         return {

@@ -39,8 +39,7 @@ def test_each_difference_is_real(difference: Difference, oracle: Oracle) -> None
     """Without it its example differs; with it OTP and sprag agree, and it mattered."""
     (listed,) = compare(oracle, [difference.example])
     assert listed.differs_at is None, str(listed)
-    if difference.otp_switch or not difference.sprag_switch:
-        assert difference.name in listed.touched
+    assert difference.name in listed.touched
     if difference is STOPPING_TOGETHER:
         return  # OTP's order is no promise, and may happen to be ours
     others = tuple(each for each in DIFFERENCES if each is not difference)

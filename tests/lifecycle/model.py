@@ -1,24 +1,21 @@
 """What a supervision tree does: the design and OTP's rules, with nothing of how it is done.
 
-A reader checks the engine by this model, so it is small and has no gevent. An activity
-is a generator that yields `(condition, moment)` and goes on when the condition holds or
-the moment has come; `World` lets one after another go on, and jumps from moment to
-moment. Numbers in comments are those of otp-rules.
+A reader checks the engine by this model, so it is small and knows no greenlets. Each method of
+`Model` that returns an `Activity` is a story told in order, which may wait in between.
+Numbers in comments are those of otp-rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, fields
 from math import inf
-from typing import Any
 
-Activity = Generator[tuple[Callable[[], bool], Callable[[], float]], None, Any]
+from lifecycle.activities import Activities, Activity
 
-GRACE, LATE = 0.1, 0.5  # what is killed has this long to die; no longer than LATE past a deadline
+GRACE, LATE = 0.125, 0.5  # what is killed has so long to die; past a deadline, no longer than LATE
 
 
-class Refused(Exception):  # noqa: N818 - OTP says no
+class Refused(Exception):
     """A call had no success; the text says why."""
 
 
@@ -30,6 +27,7 @@ class Spec:
     restart: str = "permanent"
     shutdown: float = 5.0  # inf for "infinity", 0 for "brutal_kill"
     is_brutal: bool = False
+    start_timeout: float = inf
     backoff: tuple[float, float, float] | None = None  # initial, maximum, reset_after
     strategy: str = "one_for_one"
     max_restarts: int = 3
@@ -37,14 +35,17 @@ class Spec:
     children: tuple[Spec, ...] = ()  # adopted in on_start
     keeps_children: bool = False  # the same objects in each life
     start_takes: float = 0.0
-    stop_takes: float | None = None  # None: it has no on_stop
+    drain_takes: float | None = None  # None: no on_drain
+    stop_takes: float | None = None  # None: no on_stop
     stop_raises: bool = False
+    has_run: bool = False
     is_stubborn: bool = False  # owns a greenlet that swallows its kill
 
     def __repr__(self) -> str:
-        given = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self)
-                 if getattr(self, f.name) != f.default]
-        return f"Spec({', '.join(given)})"
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        told = [f"{each.name}={given[each.name]!r}" for each in fields(self)
+                if given[each.name] != each.default]  # fmt: skip
+        return f"Spec({', '.join(told)})"
 
 
 @dataclass(eq=False)
@@ -58,7 +59,7 @@ class Node:
     restarts: int = 0
     next_try: float | None = None
     in_a_row: int = 0
-    inside: bool = False  # its start is part of its parent's
+    starts_inside: bool = False  # its start is part of its parent's on_start
     kept: dict[str, Node] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,10 +67,10 @@ class Node:
 
     def end_life(self) -> None:
         self.children: dict[str, Node] = {}
-        self.turn: list[object] = []  # who may change the children, and who waits for it
-        self.inbox: list[tuple[Node, int, bool]] = []
+        self.turn: list[object] = []  # who may change the children, then who waits for it
+        self.inbox: list[tuple[Node, int, bool]] = []  # who has ended or waited, in which life
         self.window: list[float] = []
-        self.covering: list[Node] = []
+        self.covering: list[Node] = []  # who the group restart in progress is still to start
         self.aborted_by = ""
         self.finishes = self.on_purpose = self.is_attended = False
         self.deadline = self.since = inf
@@ -77,23 +78,24 @@ class Node:
     def is_active(self) -> bool:
         return self.state in ("starting", "running")
 
-    def accepts(self, turn: list[object]) -> bool:
-        """Whether who holds *turn* may start children."""
-        return self.is_active() and self.turn is turn and not self.is_aborted()
-
     def is_busy(self) -> bool:
         return self.state in ("starting", "stopping")
+
+    def is_aborted(self) -> str:
+        """Why its start is cut short, or that of the service in whose on_start it starts."""
+        above = self.parent if self.starts_inside else None
+        return self.aborted_by or (above.is_aborted() if above else "")
 
     def abort(self, cause: str) -> None:
         if self.state == "starting" and self.aborted_by != "stopped":
             self.aborted_by = cause
 
-    def is_aborted(self) -> str:
-        """Why its start is cut short, or that of the service in whose on_start it starts."""
-        return self.aborted_by or (self.parent.is_aborted() if self.parent and self.inside else "")
+    def accepts(self, turn: list[object]) -> bool:
+        """Whether who holds *turn* may start children: not if it ends or is about to."""
+        return self.is_active() and self.turn is turn and not self.is_aborted()
 
     def tighten(self, deadline: float) -> None:
-        """Hand a deadline down to what is busy already; the others get it when their turn comes."""
+        """Hand a deadline down to what ends already; the others get it when their turn comes."""
         if self.is_busy() and deadline < self.deadline:
             self.deadline = deadline
             for child in self.children.values():
@@ -104,83 +106,57 @@ class Node:
             self.parent.children.pop(self.spec.name, None)
         self.parent = None
 
+    def cancel_retry(self) -> None:
+        self.state, self.next_try = "stopped", None
 
-class World:
-    """Time, the activities in progress, and the rules."""
+
+class Model(Activities):
+    """The rules."""
 
     def __init__(self) -> None:
-        self.now = 0.0
-        self.waiting: list[tuple[Activity, Callable[[], bool], Callable[[], float]]] = []
-        self.log: dict[str, list[tuple[float, str, str]]] = {}  # the starts, and the ends, of each one's children
+        super().__init__()
+        self.log: dict[str, list[tuple[float, str, str]]] = {}  # by parent: starts, and ends
         self.faults: dict[str, list[str]] = {}  # what the next starts of a service do
-
-    # -- activities -------------------------------------------------------------------
-
-    def go(self, activity: Activity) -> None:
-        try:
-            self.waiting.append((activity, *next(activity)))
-        except StopIteration:
-            pass
-
-    def settle(self) -> None:
-        while ready := [e for e in self.waiting if e[1]() or round(e[2](), 9) <= self.now]:
-            for each in ready:
-                self.waiting.remove(each)
-            for each in ready:
-                self.go(each[0])
-
-    def advance(self, seconds: float) -> None:
-        end = round(self.now + seconds, 9)
-        while (moment := min((round(e[2](), 9) for e in self.waiting), default=inf)) <= end:
-            self.now = max(self.now, moment)
-            self.settle()
-        self.now = end
-
-    def wait_for(self, condition: Callable[[], bool]) -> Activity:
-        if not condition():
-            yield condition, lambda: inf
-
-    def wait_until(self, moment: Callable[[], float]) -> Activity:
-        if moment() > self.now:
-            yield lambda: False, moment
-
-    def hold(self, turn: list[object], aborted: Callable[[], str] = str) -> Activity:
-        """Wait for *turn*, in order of asking."""
-        me = object()
-        turn.append(me)
-        yield from self.wait_for(lambda: turn[0] is me or bool(aborted()))
-        if aborted():
-            turn.remove(me)
-            raise Refused("aborted")
 
     def note(self, node: Node, what: str) -> None:
         kind = "starts" if what in ("on_start", "started", "restarted") else "ends"
         parent = node.parent.spec.name if node.parent else "nobody"
         self.log.setdefault(f"{kind} below {parent}", []).append((self.now, what, node.spec.name))
 
-    # -- starting ---------------------------------------------------------------------
+    def hold(self, turn: list[object], parent: Node | None = None) -> Activity:
+        """Wait for *turn*, in order of asking, unless *parent*'s start is cut short."""
+        me = object()
+        turn.append(me)
+        yield from self.wait_for(lambda: turn[0] is me or (parent and parent.is_aborted()))
+        if turn[0] is not me:
+            turn.remove(me)
+            raise Refused("aborted")
+
+    # -- starting -----------------------------------------------------------------------------
 
     def start(self, node: Node, *, again: bool = False) -> Activity:
         """Bring *node* up. *again*: its supervisor restarts it."""
-        name, why = node.spec.name, ""
+        spec, why = node.spec, ""
         node.end_life()
         node.state, node.incarnation = "starting", node.incarnation + 1
         self.note(node, "on_start")
+        self.go(self.time_out(node, node.incarnation))
         try:
-            for spec in node.spec.children:  # 1
-                child = node.kept.get(spec.name) or Node(spec)
-                if node.spec.keeps_children:
-                    node.kept[spec.name] = child
+            for each in spec.children:  # 1
+                child = node.kept.get(each.name) or Node(each)
+                if spec.keeps_children:
+                    node.kept[each.name] = child
                 yield from self.adopt(node, child, inside=True)
-            until = self.now + node.spec.start_takes
-            if until > self.now and not node.is_aborted():
-                yield lambda: bool(node.is_aborted()), lambda: until
+            until = self.now + spec.start_takes
+            yield from self.wait_until(lambda: until, node.is_aborted)
         except Refused as refusal:
             why = str(refusal)
-        if node.is_aborted():
-            why = f"start_failed {name}"
-        elif not why and self.faults.get(name):
-            why = {"ignore": "ignored"}.get(self.faults[name].pop(0), f"start_failed {name}")
+        cause = node.is_aborted()
+        if cause:
+            why = f"start_failed {spec.name}"
+        elif not why and self.faults.get(spec.name):
+            fault = self.faults[spec.name].pop(0)
+            why = "ignored" if fault == "ignore" else f"start_failed {spec.name}"
         if not why:
             node.state, node.since = "running", self.now
             self.note(node, "restarted" if again else "started")
@@ -188,63 +164,83 @@ class World:
                 self.go(self.end(node, "finished"))
             self.attend(node)
             return
-        reason = "stopped" if node.is_aborted() == "stopped" else why.partition(" ")[0]
+        reason = "stopped" if cause == "stopped" else why.partition(" ")[0]
         yield from self.end(node, reason, again=again, started=False)
         if reason != "ignored":  # 4
             raise Refused(why)
 
+    def time_out(self, node: Node, life: int) -> Activity:
+        until = self.now + node.spec.start_timeout
+        yield from self.wait_until(
+            lambda: until, lambda: node.state != "starting" or node.incarnation != life
+        )
+        if node.incarnation == life:
+            node.abort("timed_out")
+
     def adopt(self, parent: Node, child: Node, *, inside: bool = False) -> Activity:
         if not parent.is_active():
-            raise Refused("NotRunning")
+            raise Refused("not_running")
         turn = parent.turn
-        yield from self.hold(turn, parent.is_aborted if inside else str)
+        yield from self.hold(turn, parent if inside else None)
         try:
             if not parent.accepts(turn):
-                raise Refused("NotRunning")
-            child.parent, parent.children[child.spec.name] = parent, child
-            child.inside = inside
+                raise Refused("not_running")
+            child.parent, child.starts_inside = parent, inside
+            parent.children[child.spec.name] = child  # 37
             try:
                 yield from self.start(child)
             except Refused:
                 child.leave()  # 55
                 raise
-            child.inside = False
+            child.starts_inside = False
         finally:
             turn.pop(0)
 
     def start_by_hand(self, node: Node) -> Activity:
-        parent = node.parent
-        turn = parent.turn if parent else []
+        parent, turn = node.parent, node.parent.turn if node.parent else []
         yield from self.hold(turn)
         try:
-            while True:
-                if node.parent is not parent or (parent and not parent.accepts(turn)):
-                    raise Refused("NotRunning")
-                if not parent or not node.is_busy():
+            while parent:
+                if node.parent is not parent or not parent.accepts(turn):
+                    raise Refused("not_running")
+                if not node.is_busy():
                     break
                 yield from self.wait_for(lambda: not node.is_busy())
-            if node.state == "restarting":
-                raise Refused("ChildRestarting")
-            if node.is_active() or node.is_busy():
-                raise Refused("AlreadyStarted")
+            if node.state == "restarting" or node.is_active() or node.is_busy():  # 56
+                raise Refused("not_down")
             yield from self.start(node)  # never counts: 17
         finally:
             turn.pop(0)
 
-    # -- ending -----------------------------------------------------------------------
+    def delete(self, node: Node) -> Activity:
+        parent, turn = node.parent, node.parent.turn if node.parent else []
+        yield from self.hold(turn)
+        if node.parent is not parent or node.state == "restarting":
+            turn.pop(0)
+            raise Refused("unknown or restarting")
+        turn.pop(0)
+        if node.is_active() or node.is_busy():  # 57
+            raise Refused("running")
+        node.leave()
+
+    # -- ending -------------------------------------------------------------------------------
 
     def end(
         self, node: Node, reason: str, *, again: bool = False, started: bool = True
     ) -> Activity:
-        """Take *node* down: children in reverse, on_stop, resources; then settle its fate."""
+        """Take *node* down: on_drain, children in reverse, on_stop, resources."""
         spec, left = node.spec, node.spec.shutdown
-        node.on_purpose |= reason == "stopped"
-        node.state = "stopping"
+        node.state, node.on_purpose = "stopping", node.on_purpose or reason == "stopped"
+        says_goodbye = started and not spec.is_brutal  # 45
+        is_clean = reason in ("stopped", "finished")
+        if says_goodbye and is_clean and spec.drain_takes is not None:
+            self.note(node, "on_drain")
+            left -= yield from self.step(node, spec.drain_takes, left)
         while node.children:
             child = list(node.children.values())[-1]
             yield from self.down(child, node)
             child.leave()  # 24
-        if started and not spec.is_brutal and spec.stop_takes is not None:  # 45
+        if says_goodbye and spec.stop_takes is not None:
             self.note(node, "on_stop")
             left -= yield from self.step(node, spec.stop_takes, left)
         if spec.is_stubborn:
@@ -254,28 +250,25 @@ class World:
         self.settle_fate(node, reason, again=again)
 
     def step(self, node: Node, takes: float, left: float) -> Activity:
-        """Wait for something of the node's own that takes so long, at most until its limit."""
+        """Wait for something of the node's own, at most until its limit; return how long."""
         began = self.now
         yield from self.wait_until(lambda: min(began + min(takes, left), node.deadline))
         return self.now - began
 
     def settle_fate(self, node: Node, reason: str, *, again: bool) -> None:
         spec, parent = node.spec, node.parent
+        self.note(node, reason)
         if spec.backoff and self.now - node.since >= spec.backoff[2]:
             node.in_a_row = 0
-        self.note(node, reason)
         if node.on_purpose:  # whatever it died of
             reason = "stopped"
         node.end_life()
-        by_itself = reason not in ("stopped", "ignored")
-        wanted = {  # 27
-            "permanent": by_itself,
-            "transient": reason in ("crashed", "gave_up", "start_failed"),
+        comes_back = {  # 27, 32
+            "permanent": reason not in ("stopped", "ignored", "start_failed"),
+            "transient": reason in ("crashed", "gave_up"),
             "temporary": False,
-        }[spec.restart]
-        if reason == "start_failed":
-            wanted = again
-        if wanted and parent and parent.is_active():
+        }[spec.restart] or (reason == "start_failed" and again)
+        if comes_back and parent and parent.is_active():
             node.state = "restarting"
             parent.inbox.append((node, node.incarnation, False))
             self.attend(parent)
@@ -286,26 +279,27 @@ class World:
             node.leave()
 
     def down(self, node: Node, stopping: Node | None = None) -> Activity:
-        """See to it that *node* is down and stays so: with its parent, or with its group."""
+        """See to it that *node* is down, with its group or with its *stopping* parent."""
+        deadline = stopping.deadline if stopping else inf
         if node.state == "running":
-            node.deadline = stopping.deadline if stopping else inf
+            node.deadline = deadline
             yield from self.end(node, "stopped")
         while node.is_busy():
             node.on_purpose = True  # 14
-            node.tighten(stopping.deadline if stopping else inf)
+            node.tighten(deadline)
             node.abort("stopped")
             yield from self.wait_for(lambda: not node.is_busy())
         if node.state == "restarting":
-            node.state, node.next_try = "stopped", None
+            node.cancel_retry()
 
-    # -- what anybody may ask for ---------------------------------------------------------
+    # -- what anybody may ask for ---------------------------------------------------------------
 
     def stop(self, node: Node, seconds: float = inf) -> Activity:
         life = node.incarnation
         if node.parent and node in node.parent.covering:
             node.parent.covering.remove(node)
         if node.state == "restarting":  # 43
-            node.state, node.next_try = "stopped", None
+            node.cancel_retry()
         elif node.is_active() or node.is_busy():
             node.on_purpose = True
             node.abort("stopped")
@@ -325,7 +319,7 @@ class World:
         if node.state == "running":
             self.go(self.end(node, "finished"))
 
-    # -- supervising ------------------------------------------------------------------------
+    # -- supervising ------------------------------------------------------------------------------
 
     def attend(self, node: Node) -> None:
         if node.inbox and node.state == "running" and not node.is_attended:
@@ -341,20 +335,23 @@ class World:
                 if child.state == "restarting" and child.incarnation == incarnation:  # 42, 43
                     yield from self.act(node, child, has_waited=has_waited)
             turn.pop(0)
-        node.is_attended = node.is_attended and node.turn is not turn
+        if node.turn is turn:
+            node.is_attended = False
 
     def act(self, node: Node, child: Node, *, has_waited: bool) -> Activity:
         spec = node.spec
         if not has_waited:
-            node.window = [each for each in node.window if each >= self.now - spec.max_seconds]
+            node.window = [then for then in node.window if then >= self.now - spec.max_seconds]
             node.window.append(self.now)  # 11 to 19
             if len(node.window) > spec.max_restarts:
-                child.state = "stopped"  # 21
-                self.go(self.end(node, "gave_up"))
+                child.cancel_retry()
+                self.go(self.end(node, "gave_up"))  # 21
                 return
-        group = list(node.children.values())
-        if spec.strategy != "one_for_all":  # 35 to 37
-            group = group[group.index(child) :][: 1 if spec.strategy == "one_for_one" else None]
+        group = list(node.children.values())  # 35
+        if spec.strategy != "one_for_all":
+            group = group[group.index(child) :]  # 36, 37
+        if spec.strategy == "one_for_one":
+            group = [child]
         backs_off = child.spec.backoff is not None and not has_waited
         node.covering = [] if backs_off else list(group)
         for sibling in reversed(group):
@@ -362,10 +359,11 @@ class World:
                 yield from self.down(sibling)
         if backs_off:
             self.back_off(node, child)
-        for each in [] if backs_off else group:
+            return
+        for each in group:
             if node.state != "running":
                 break
-            if each in node.covering and each.parent is node and not each.is_active():  # 29 to 31
+            if each in node.covering and each.parent is node:  # 29 to 31
                 node.covering.remove(each)
                 each.restarts += 1
                 try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import types
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import GreenletExit
+from gevent.event import AsyncResult
 
 from sprag import Backoff, Ignore, Lifecycle, Service, State
 from sprag_supervisor import _clock
@@ -21,16 +23,23 @@ HEARTBEAT = 0.75
 
 
 class Stage:
-    """What all services of one tree share: the diary, and what is to go wrong next."""
+    """What all services of one tree share: the diary, and what is to go wrong next.
+
+    Attributes:
+        log: As `Model.log`.
+        faults: As `Model.faults`.
+        violations: What should never have happened.
+        stubborn: Greenlets that swallow their kill until the play `is_over`.
+    """
 
     def __init__(self) -> None:
-        self.log: dict[str, list[tuple[float, str, str]]] = {}  # as in the model
-        self.alive: set[str] = set()
-        self.events: list[Lifecycle] = []
+        self.log: dict[str, list[tuple[float, str, str]]] = {}
         self.faults: dict[str, list[str]] = {}
         self.violations: list[str] = []
         self.stubborn: list[gevent.Greenlet[..., Any]] = []
         self.is_over = False
+        self._alive: set[str] = set()
+        self.root: Service
 
     def note(self, path: str, what: str) -> None:
         above, _, name = path.rpartition("/")
@@ -38,54 +47,66 @@ class Stage:
         kind = "starts" if what in ("on_start", "started", "restarted") else "ends"
         self.log.setdefault(f"{kind} below {parent}", []).append((_clock.now(), what, name))
 
-    def observe(self, record: Lifecycle) -> None:
-        self.events.append(record)
-        path = record.path
-        self.note(path, record.event if record.reason is None else record.reason)
-        if record.reason is None:
-            self.check(path not in self.alive, f"{path} was started twice")
-            self.alive.add(path)
-        else:
-            never_came_up = record.reason in ("stopped", "ignored", "start_failed")
-            self.check(path in self.alive or never_came_up, f"{path} ended twice")
-            self.alive.discard(path)
-            left = [each for each in self.alive if each.startswith(f"{path}/")]
-            self.check(not left, f"{path} ended before {left}")
-
     def check(self, holds: bool, what: str) -> None:
         if not holds:
             self.violations.append(what)
 
+    def observe(self, record: Lifecycle) -> None:
+        """Check that every start has one end, and that ends come in reverse post-order."""
+        path, reason = record.path, record.reason
+        self.note(path, reason or record.event)
+        if reason is None:
+            self.check(path not in self._alive, f"{path} was started twice")
+            self._alive.add(path)
+            return
+        came_up = reason not in ("stopped", "ignored", "start_failed")
+        self.check(path in self._alive or not came_up, f"{path} ended twice")
+        self._alive.discard(path)
+        below = [each for each in self._alive if each.startswith(f"{path}/")]
+        self.check(not below, f"{path} ended before {below}")
+        if reason == "stopped" and "/" in path:
+            self._check_later_siblings(path)
+
+    def _check_later_siblings(self, path: str) -> None:
+        """Whom its parent stops, it stops after all that were adopted later."""
+        above, _, name = path.rpartition("/")
+        parent = self.root.service(above) if "/" in above else self.root
+        if parent._state_ is State.STOPPING:
+            siblings = list(parent._children_ or ())
+            later = siblings[siblings.index(name) + 1 :]
+            left = [each for each in later if f"{above}/{each}" in self._alive]
+            self.check(not left, f"{path} was stopped before {left}")
+
 
 class Scripted(Service):
-    """No on_stop: such a service can end on the spot."""
-
     def __init__(self, spec: Spec, stage: Stage, kept: tuple[Scripted, ...] = ()) -> None:
         self.spec = spec
         self.stage = stage
         self.kept = kept
         self.name = spec.name
+        # As a child it is given its policy by adopt().
+        self._policy_ = self._policy_.with_(policy_of(spec))
 
     def on_start(self) -> None:
         spec, stage = self.spec, self.stage
         stage.note(path_of(self), "on_start")
+        self.order: AsyncResult[str] = AsyncResult()
         self.listen(f"crash {spec.name}", self.fail)
         self.interval(self.beat, HEARTBEAT)
         if spec.is_stubborn:
             stage.stubborn.append(self.spawn(self.hang_on))
             gevent.sleep(0)  # or a kill could come before it has begun to swallow them
-        for child in self.kept or (make(each, stage) for each in spec.children):
+        for child in self.kept or [make(each, stage) for each in spec.children]:
             self.adopt(child, name=child.spec.name, **policy_of(child.spec))
         if spec.start_takes:
             gevent.sleep(spec.start_takes)
         faults = stage.faults.get(spec.name)
         if faults:
-            fault = faults.pop(0)
-            raise Ignore if fault == "ignore" else RuntimeError("on_start was told to fail")
+            raise Ignore if faults.pop(0) == "ignore" else RuntimeError("was told not to start")
 
     def beat(self) -> None:
-        if self._state_ in DOWN:
-            self.stage.violations.append(f"{self!r}: its timer runs")
+        """Check that nothing of the service runs while it is down."""
+        self.stage.check(self._state_ not in DOWN, f"{self!r}: something of it runs")
 
     def fail(self, data: object = None) -> None:
         self.beat()
@@ -99,28 +120,50 @@ class Scripted(Service):
                 pass
 
 
-class WithStop(Scripted):
+class Draining(Scripted):
+    def on_drain(self) -> None:
+        self.stage.note(path_of(self), "on_drain")
+        self.beat()
+        if self.spec.drain_takes:
+            gevent.sleep(self.spec.drain_takes)
+
+
+class Stopping(Scripted):
     def on_stop(self) -> None:
         self.stage.note(path_of(self), "on_stop")
         self.beat()
-        gevent.sleep(self.spec.stop_takes or 0)
+        if self.spec.stop_takes:
+            gevent.sleep(self.spec.stop_takes)
         if self.spec.stop_raises:
-            raise RuntimeError("on_stop was told to fail")
+            raise RuntimeError("was told to fail in on_stop")
 
 
-class WithRun(WithStop):
-    """Its end is the end of its `run`."""
+class Running(Scripted):
+    def run(self) -> None:
+        if self.order.get() == "crash":
+            self.fail()
 
 
-def make(spec: Spec, stage: Stage, **policy: Any) -> Scripted:
-    cls = Scripted if spec.stop_takes is None else WithStop
-    if policy:
-        cls = types.new_class("Root", (cls,), policy)
+@cache
+def _class_of(*bases: type[Scripted]) -> type[Scripted]:
+    return types.new_class("".join([base.__name__ for base in bases]), bases)
+
+
+def make(spec: Spec, stage: Stage) -> Scripted:
+    """Return a service that does what *spec* says, with just the hooks it needs."""
+    bases: list[type[Scripted]] = []
+    if spec.has_run:
+        bases.append(Running)
+    if spec.drain_takes is not None:
+        bases.append(Draining)
+    if spec.stop_takes is not None:
+        bases.append(Stopping)
     kept = [make(child, stage) for child in spec.children] if spec.keeps_children else []
-    return cls(spec, stage, tuple(kept))
+    return _class_of(*(bases or [Scripted]))(spec, stage, tuple(kept))
 
 
 def policy_of(spec: Spec) -> dict[str, Any]:
+    """Return the policy keywords of *spec*."""
     shutdown: float | str = "infinity" if spec.shutdown == math.inf else spec.shutdown
     backoff = None
     if spec.backoff:
@@ -129,6 +172,7 @@ def policy_of(spec: Spec) -> dict[str, Any]:
     return {
         "restart": spec.restart,
         "shutdown": "brutal_kill" if spec.is_brutal else shutdown,
+        "start_timeout": None if spec.start_timeout == math.inf else spec.start_timeout,
         "backoff": backoff,
         "strategy": spec.strategy,
         "max_restarts": spec.max_restarts,

@@ -16,13 +16,15 @@ from sprag.web.exceptions import RoutesMissing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Shop
+    from serving import Shop
 
 HEAD = "from sprag import Controller\n"
 
 
 def controller(name: str, base: str = "Controller") -> str:
-    return f'class {name}({base}):\n    route = "/{name.lower()}"\n    def load(self): return {{}}\n'
+    return (
+        f'class {name}({base}):\n    route = "/{name.lower()}"\n    def load(self): return {{}}\n'
+    )
 
 
 def test_a_package_is_searched_to_its_depth_and_each_class_counts_once(
@@ -33,7 +35,8 @@ def test_a_package_is_searched_to_its_depth_and_each_class_counts_once(
             "routes/__init__.py": HEAD + controller("Top"),
             "routes/orders.py": HEAD + "from . import Top\n" + controller("Orders"),
             "routes/admin/__init__.py": "",
-            "routes/admin/users.py": "from ..orders import Orders\n" + controller("Users", "Orders"),
+            "routes/admin/users.py": "from ..orders import Orders\n"
+            + controller("Users", "Orders"),
             "routes/__main__.py": "raise SystemExit('not a module of routes')\n",
             "other.py": HEAD + controller("Other"),
         }
@@ -71,7 +74,9 @@ def test_what_a_module_raises_is_shown_as_the_users(shop: Callable[..., Shop]) -
         files={"routes/__init__.py": "", "routes/broken.py": "\n\nimport no_such_module\n"},
         providers={"first": First()},
     )
-    with pytest.raises(StartFailed, match="ModuleNotFoundError: No module named 'no_such_module'") as caught:
+    with pytest.raises(
+        StartFailed, match="ModuleNotFoundError: No module named 'no_such_module'"
+    ) as caught:
         one.app.start()
     cause = caught.value.__cause__
     assert isinstance(cause, ModuleNotFoundError)
@@ -112,16 +117,18 @@ def test_importing_sprag_loads_no_web_and_the_names_are_there() -> None:
         [
             sys.executable,
             "-c",
-            "import sys, sprag\n"
-            "heavy = {'werkzeug', 'jinja2', 'structlog', 'ssl', 'sprag.web'}\n"
-            "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-            "from sprag import Controller, HTTPError, Limits, Page, redirect, shell\n"
-            "app = sprag.App(routes='a.b', shell=shell(template='a.html', css=['b.css']))\n"
-            "app.wsgi\n"
-            "assert not (heavy - {'sprag.web'}) & set(sys.modules)\n"
-            "try: sprag.Contoller\n"
-            "except AttributeError as e: assert 'Contoller' in str(e)\n"
-            "assert set(sprag.__all__) <= {*dir(sprag)}, set(sprag.__all__) - {*dir(sprag)}\n",
+            (
+                "import sys, sprag\n"
+                "heavy = {'werkzeug', 'jinja2', 'structlog', 'ssl', 'sprag.web'}\n"
+                "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+                "from sprag import Controller, HTTPError, Limits, Page, redirect, shell\n"
+                "app = sprag.App(routes='a.b', shell=shell(template='a.html', css=['b.css']))\n"
+                "app.wsgi\n"
+                "assert not (heavy - {'sprag.web'}) & set(sys.modules)\n"
+                "try: sprag.Contoller\n"
+                "except AttributeError as e: assert 'Contoller' in str(e)\n"
+                "assert set(sprag.__all__) <= {*dir(sprag)}, set(sprag.__all__) - {*dir(sprag)}\n"
+            ),
         ],
         capture_output=True,
         text=True,
@@ -136,11 +143,13 @@ def test_without_the_extra_the_error_says_what_to_install(shop: Callable[..., Sh
         [
             sys.executable,
             "-c",
-            "import sys\n"
-            f"sys.path.insert(0, {str(one.folder.parent)!r})\n"
-            "sys.modules['werkzeug'] = None\n"
-            "from sprag import App\n"
-            f"App(routes='{one.name}.routes').start()",
+            (
+                "import sys\n"
+                f"sys.path.insert(0, {str(one.folder.parent)!r})\n"
+                "sys.modules['werkzeug'] = None\n"
+                "from sprag import App\n"
+                f"App(routes='{one.name}.routes').start()"
+            ),
         ],
         capture_output=True,
         text=True,

@@ -14,7 +14,7 @@ from sprag.web.exceptions import BadController, SameRoute
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Shop
+    from serving import Shop
 
 HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 DASHBOARD = """
@@ -390,13 +390,7 @@ def test_bad_json_is_the_clients_fault(
 
 
 def test_readiness_names_what_does_not_run(shop: Callable[..., Shop]) -> None:
-    class Once(Service, restart="temporary"):
-        pass
-
-    class Broken(Service, restart="transient"):
-        pass
-
-    one = shop("x = 1", providers={"a": Broken(), "b": Broken()})
+    one = shop("x = 1", providers={"a": Service(), "b": Service()})
     assert one.ask("/healthz").json == {"alive": True}
     assert one.ask("/readyz").json == {"ready": True}
     one.app.service("a").stop()  # on purpose: it should not run

@@ -23,7 +23,9 @@ def get(*fields: str, line: str = "GET / HTTP/1.1", host: bool = True) -> bytes:
 
 
 def test_a_plain_head_is_read() -> None:
-    head = read(get("User-Agent: \t x y \t", "Cookie: a=1", "Cookie: b=2", "Accept: a", "accept: b"))
+    head = read(
+        get("User-Agent: \t x y \t", "Cookie: a=1", "Cookie: b=2", "Accept: a", "accept: b")
+    )
     assert (head.method, head.target, head.version) == ("GET", "/", "HTTP/1.1")
     assert head.fields == {
         "HTTP_HOST": "a",
@@ -158,8 +160,8 @@ def test_the_limit_is_for_all_of_it() -> None:
 
 @given(st.binary(max_size=400))
 def test_no_bytes_do_more_than_to_be_refused(text: bytes) -> None:
-    for given in (text, b"GET / HTTP/1.1\r\nHost: a\r\n" + text + b"\r\n\r\n"):
-        stream = io.BytesIO(given)
+    for sent in (text, b"GET / HTTP/1.1\r\nHost: a\r\n" + text + b"\r\n\r\n"):
+        stream = io.BytesIO(sent)
         try:
             head = read_head(stream, 300)
         except (BadHead, NoRequest):

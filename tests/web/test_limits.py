@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +12,9 @@ from sprag import App, Limits
 from sprag.exceptions import BadValue
 from sprag.web._listener import identity, listen, remove, shown
 from sprag.web.exceptions import CannotListen
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
+
 from processes import run
 from serving import Served, read_answer, read_to_end
 
@@ -151,11 +152,15 @@ def test_malformed_requests_are_refused_and_close(served: Callable[..., Served])
         found = re.findall(rb"HTTP/1.1 (\d+)", received)
         assert len(found) == 1, (text[:80], received)
         assert status is None or found == [b"%d" % status], (text[:80], received)
-        assert b"Connection: close" in received, (text[:80], received)
-    chunks = b"".join(b"400\r\n" + b"x" * 1024 + b"\r\n" for _ in range(20))
-    with one.connect() as connection:
-        connection.sendall(post + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
-        assert read_answer(connection)[0] == 413
+        # A small body is read and thrown away; the connection may go on.
+        closes = b"Connection: close" in received
+        assert closes or text.endswith(b"x" * 5001), (text[:80], received)
+    chunk = b"400\r\n" + b"x" * 1024 + b"\r\n"
+    for count, end, status in [(4, b"0\r\n\r\n", 200), (5, b"0\r\n\r\n", 413), (20, b"", 413)]:
+        with one.connect() as connection:
+            chunks = chunk * count + end
+            connection.sendall(post + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+            assert read_answer(connection)[0] == status
     assert one.get("/echo")[0] == 200
     assert one.process.events("request crashed", "service crashed") == []
     assert {record["level"] for record in one.process.records()} == {"info"}
@@ -209,8 +214,6 @@ def test_slow_clients_are_cut_off_and_stall_nobody(served: Callable[..., Served]
     assert time.monotonic() - began < 10
     # Who only waits for us may wait as long as we take.
     assert read_answer(working)[0] == 200
-    for each in (*silent, *dripping, body, deaf, kept, working):
-        each.close()
     one.process.says('"path": "/big"')
     (given_up,) = [each for each in one.access_log() if each["path"] == "/big"]
     assert given_up["bytes"] < 30_000_000
@@ -221,25 +224,31 @@ def test_slow_clients_are_cut_off_and_stall_nobody(served: Callable[..., Served]
 def test_when_all_places_are_taken_idle_clients_make_room(served: Callable[..., Served]) -> None:
     one = served(ROUTES, "max_connections=5")
     busy = one.connect()
-    busy.sendall(b"GET /slow/1.5 HTTP/1.1\r\nHost: a\r\n\r\n")
+    busy.sendall(b"GET /slow/4.0 HTTP/1.1\r\nHost: a\r\n\r\n")
     idle = [one.connect() for _ in range(20)]
     for each in idle:
         each.sendall(b"GET /echo HTTP/1.1\r\nHost: ")
     began = time.monotonic()
     assert one.get("/echo")[0] == 200
-    assert time.monotonic() - began < 1.0
-    assert read_answer(busy)[0] == 200
+    assert time.monotonic() - began < 3.0
     # With every place at work, the others wait for their turn.
     workers = [one.connect() for _ in range(12)]
     for each in workers:
         each.sendall(b"GET /slow/0.2 HTTP/1.1\r\nHost: a\r\n\r\n")
     assert [read_answer(each)[0] for each in workers] == [200] * 12
-    for each in (busy, *idle, *workers):
-        each.close()
+    assert read_answer(busy)[0] == 200
 
 
 def test_no_crash_of_a_request_touches_the_server(served: Callable[..., Served]) -> None:
-    one = served(ROUTES)
+    one = served(
+        ROUTES,
+        app="""
+            from sprag import own_greenlets
+            owning = own_greenlets()
+            owning.__enter__()  # what a controller's code spawns belongs to the server
+            app = App(routes="routes", name="shop")
+        """,
+    )
     assert one.get("/crash/exit")[0] == 500
     assert one.get("/crash/greenlet")[0] == 200
     with one.connect() as connection:
@@ -294,8 +303,6 @@ def test_a_stop_answers_what_is_in_progress_and_closes_the_rest(
     assert read_to_end(busy) == b""
     assert one.process.ends() == 0
     assert time.monotonic() - began < 2.0
-    for each in (idle, fresh, busy):
-        each.close()
 
 
 def test_a_stop_does_not_wait_longer_than_it_may(served: Callable[..., Served]) -> None:
@@ -347,7 +354,7 @@ class Load(threading.Thread):
 
 
 def test_under_load_a_stop_loses_no_request(served: Callable[..., Served]) -> None:
-    one = served(ROUTES, "", "--log-level", "warning", app="")
+    one = served(ROUTES)
     clients = [Load(one.port) for _ in range(24)]
     for each in clients:
         each.start()

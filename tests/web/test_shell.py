@@ -14,7 +14,7 @@ from sprag.web.exceptions import FileMissing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Shop
+    from serving import Shop
 
 EVIL = "<script>alert(1)</script>{{ 7*7 }}{% for x in ().__class__.__bases__ %}x{% endfor %}"
 ROUTES = f"""
@@ -67,7 +67,13 @@ def test_a_shell_from_a_template_with_css(shop: Callable[..., Shop]) -> None:
         },
         shell=shell(
             template="shell.html",
-            css=["app.css", "static/app.css", "/other.css", "https://x.example/a.css?a&b", "print.css"],
+            css=[
+                "app.css",
+                "static/app.css",
+                "/other.css",
+                "https://x.example/a.css?a&b",
+                "print.css",
+            ],
         ),
     )
     page = one.page("/evil")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Shop
+    from serving import Shop
 
 ROUTES = """
     class All(Controller):
@@ -31,9 +30,9 @@ def files(shop: Callable[..., Shop]) -> Shop:
             "secret.txt": "SECRET",
         },
     )
-    os.symlink(one.folder / "secret.txt", one.folder / "static" / "link.txt")
-    os.symlink("loop", one.folder / "static" / "loop")
-    os.symlink(one.folder / "static" / "app.css", one.folder / "static" / "inside.css")
+    (one.folder / "static" / "link.txt").symlink_to(one.folder / "secret.txt")
+    (one.folder / "static" / "loop").symlink_to("loop")
+    (one.folder / "static" / "inside.css").symlink_to(one.folder / "static" / "app.css")
     return one
 
 

@@ -14,7 +14,6 @@ from gevent import Greenlet
 
 from sprag._control._http import Answer, Refused
 from sprag._json import node_to_json
-from sprag._service import Service
 from sprag_supervisor import StopReport, _clock, _managing, _supervising, picture
 from sprag_supervisor._node import Node, name_of, path_of
 from sprag_supervisor._states import ACTIVE, State
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from sprag._control._desk import Desk
     from sprag._control._http import Request
+    from sprag._service import Service
 
 _MOST: Final = 32
 _ENTRIES: Final = 20
@@ -92,14 +92,14 @@ class _Action(Greenlet):  # type: ignore[type-arg]
         super().__init__()
         self._body = body
         self.report: StopReport | None = None
-        self.error: Exception | None = None
+        self.failure: Exception | None = None
 
     def _run(self) -> None:
         _under_way.add(self)
         try:
             self.report = self._body()
         except Exception as error:  # noqa: BLE001 - told to the client
-            self.error = error
+            self.failure = error
         finally:
             _under_way.discard(self)
 
@@ -123,8 +123,8 @@ def _carry_out(
     if waits:
         action.join(None if seconds is None else seconds + _GRACE)
     done = action.ready()
-    if action.error is not None:
-        raise _refused(action.error) from action.error
+    if action.failure is not None:
+        raise _refused(action.failure) from action.failure
     told: dict[str, Any] = {
         "path": path,
         "done": done,

@@ -16,13 +16,13 @@ from gevent.event import Event
 from sprag._control._http import Answer
 from sprag._control._pace import Pace
 from sprag._json import iso, node_to_json
-from sprag_supervisor import snapshot
+from sprag_supervisor import pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sprag._control._desk import Desk
-    from sprag_supervisor import Lifecycle, Snapshot
+    from sprag_supervisor import Lifecycle
 
 QUEUE: Final = 10_000
 """Changes that may wait for one client."""
@@ -68,7 +68,7 @@ def _lines(desk: Desk, has_hung_up: Callable[[], bool]) -> Iterator[bytes]:
     try:
         pace = Pace()
         count = 0
-        for node in _walk(snapshot(desk.root, pause=pace)):
+        for _depth, node in pictures(desk.root):
             count += 1
             yield _line({"event": "snapshot", **node_to_json(node)})
             pace()
@@ -92,15 +92,6 @@ def _changes(feed: Feed, has_hung_up: Callable[[], bool]) -> Iterator[bytes]:
             feed.news.clear()
             if not feed.news.wait(_LOOK) and has_hung_up():
                 return
-
-
-def _walk(root: Snapshot) -> Iterator[Snapshot]:
-    """Go through a picture, parents before children, in start order."""
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        yield node
-        stack.extend(reversed(node.children))
 
 
 def _told(record: Lifecycle) -> dict[str, Any]:

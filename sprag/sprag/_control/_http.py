@@ -25,16 +25,17 @@ from sprag_supervisor import _clock
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from gevent.socket import socket as Socket
+    from gevent import socket as gevent_socket
 
 READ_SECONDS: Final = 5.0
 """For the whole of a request, from the connection on."""
-STALL_SECONDS: Final = 10.0
+STALL_SECONDS: Final = 5.0
 """For a client to take the next part of its answer."""
 MAX_LINE: Final = 8192
 MAX_HEAD: Final = 16384
 MAX_BODY: Final = 65536
 _MAX_HEADERS: Final = 100
+_MAX_FIELDS: Final = 20
 _IN_MEMORY: Final = 1 << 20
 """Bytes of an answer that are made before the first is sent, so that its length is known."""
 
@@ -44,7 +45,7 @@ _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*?
 _make_poll: Final = monkey.get_original("select", "poll")
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a fault of ours
+class Refused(Exception):
     """Ends the handling of a request with an error status.
 
     Attributes:
@@ -62,7 +63,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault of ours
         self.allow = allow
 
 
-class Gone(Exception):  # noqa: N818 - as above
+class Gone(Exception):
     """The client has hung up: there is nobody to answer to."""
 
 
@@ -136,7 +137,7 @@ def unquoted(text: str) -> str:
 # -- reading -------------------------------------------------------------------------
 
 
-def read_request(sock: Socket) -> Request:
+def read_request(sock: gevent_socket.socket) -> Request:
     """Read the request of a new connection, within `READ_SECONDS`.
 
     Raises:
@@ -154,7 +155,7 @@ def read_request(sock: Socket) -> Request:
     return Request(match[1], path, _query(query))
 
 
-def _read_head(sock: Socket, deadline: float) -> tuple[bytes, bytes]:
+def _read_head(sock: gevent_socket.socket, deadline: float) -> tuple[bytes, bytes]:
     data = b""
     while True:
         for end in (b"\r\n\r\n", b"\n\n"):
@@ -197,7 +198,9 @@ def _headers(lines: list[str]) -> dict[str, str]:
     return headers
 
 
-def _read_body(sock: Socket, headers: Mapping[str, str], read: int, deadline: float) -> None:
+def _read_body(
+    sock: gevent_socket.socket, headers: Mapping[str, str], read: int, deadline: float
+) -> None:
     """Take a body and forget it: nothing here needs one, but some clients send one."""
     if "transfer-encoding" in headers:
         raise Refused(HTTPStatus.NOT_IMPLEMENTED, "send no body, or one with a Content-Length")
@@ -214,7 +217,7 @@ def _read_body(sock: Socket, headers: Mapping[str, str], read: int, deadline: fl
         read += len(piece)
 
 
-def _receive(sock: Socket, deadline: float) -> bytes:
+def _receive(sock: gevent_socket.socket, deadline: float) -> bytes:
     left = deadline - _clock.now()
     if left > 0:
         sock.settimeout(left)
@@ -231,7 +234,11 @@ def _receive(sock: Socket, deadline: float) -> bytes:
 def _query(text: str) -> dict[str, str]:
     try:
         pairs = parse_qsl(
-            text, keep_blank_values=True, strict_parsing=bool(text), errors="strict", max_num_fields=20
+            text,
+            keep_blank_values=True,
+            strict_parsing=bool(text),
+            errors="strict",
+            max_num_fields=_MAX_FIELDS,
         )
     except ValueError:
         message = f"{text[:80]!r} is no query: use 'key=value&key=value', percent-encoded"
@@ -242,7 +249,7 @@ def _query(text: str) -> dict[str, str]:
 # -- writing -------------------------------------------------------------------------
 
 
-def send(sock: Socket, answer: Answer, *, head_only: bool = False) -> None:
+def send(sock: gevent_socket.socket, answer: Answer, *, head_only: bool = False) -> None:
     """Write *answer*; the client must take its parts within `STALL_SECONDS` each.
 
     Raises:
@@ -279,7 +286,7 @@ def _begin(pieces: Iterator[bytes]) -> tuple[list[bytes], int | None]:
     return begun, size
 
 
-def send_refusal(sock: Socket, refused: Refused, *, head_only: bool = False) -> None:
+def send_refusal(sock: gevent_socket.socket, refused: Refused, *, head_only: bool = False) -> None:
     """Write an error status with its sentence.
 
     Raises:
@@ -294,9 +301,7 @@ def send_refusal(sock: Socket, refused: Refused, *, head_only: bool = False) -> 
     sock.sendall(head if head_only else head + body)
 
 
-def _head(
-    status: HTTPStatus, kind: str, length: int | None, allow: tuple[str, ...] = ()
-) -> bytes:
+def _head(status: HTTPStatus, kind: str, length: int | None, allow: tuple[str, ...] = ()) -> bytes:
     lines = [
         f"HTTP/1.1 {status.value} {status.phrase}",
         f"Content-Type: {kind}",
@@ -310,14 +315,14 @@ def _head(
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def has_hung_up(sock: Socket) -> bool:
+def has_hung_up(sock: gevent_socket.socket) -> bool:
     """Whether the client has closed both directions; one that has only said all still reads."""
     poll = _make_poll()
     poll.register(sock.fileno(), 0)  # asks for nothing, so only a hang-up or an error is told
     return any(seen & (select.POLLHUP | select.POLLERR) for _, seen in poll.poll(0))
 
 
-def part(sock: Socket) -> None:
+def part(sock: gevent_socket.socket) -> None:
     """Close the connection so that the client gets what was sent, though it may still send."""
     with suppress(OSError):
         sock.shutdown(socket.SHUT_WR)

@@ -36,9 +36,10 @@ def answer(desk: Desk, request: Request) -> Answer:
 
 def _children(node: Node, before: str, begun: str) -> Iterator[dict[str, object]]:
     pace = Pace()
-    for name, child in tuple((node._children_ or {}).items()):
+    children = node._children_ or {}
+    for name in tuple(children):
         pace()
-        if name.startswith(begun):
+        if name.startswith(begun) and (child := children.get(name)) is not None:
             yield _told(before + name, child)
 
 

@@ -32,18 +32,29 @@ _ACTING: Final = ("POST",)
 _NO, _MAY, _MUST = "", "[/PATH]", "/PATH"
 """Whether the path of a service follows."""
 
+
+def _asked(answer: Callable[[Desk, Request], Answer]) -> _Resource:
+    """Adapt what needs only the request."""
+    return lambda desk, request, _path, _has_hung_up: answer(desk, request)
+
+
+def _named(answer: Callable[[Desk, str], Answer]) -> _Resource:
+    """Adapt what needs only the path of a service."""
+    return lambda desk, _request, path, _has_hung_up: answer(desk, path)
+
+
 _RESOURCES: Final[dict[str, tuple[tuple[str, ...], str, _Resource]]] = {
-    "/v1/tree": (_READING, _NO, lambda desk, request, _path, _gone: _tree.answer(desk, request)),
-    "/v1/service": (_READING, _MAY, lambda desk, _request, path, _gone: _service.answer(desk, path)),
-    "/v1/why": (_READING, _MAY, lambda desk, _request, path, _gone: _why.answer(desk, path)),
+    "/v1/tree": (_READING, _NO, _asked(_tree.answer)),
+    "/v1/service": (_READING, _MAY, _named(_service.answer)),
+    "/v1/why": (_READING, _MAY, _named(_why.answer)),
     "/v1/events": (_READING, _NO, lambda desk, _request, _path, gone: _events.answer(desk, gone)),
     "/v1/start": (_ACTING, _MUST, _acting.start),
     "/v1/stop": (_ACTING, _MUST, _acting.stop),
     "/v1/restart": (_ACTING, _MUST, _acting.restart),
-    "/v1/stacks": (_READING, _NO, lambda desk, request, _p, _gone: _stacks.answer(desk, request)),
-    "/v1/top": (_READING, _NO, lambda desk, request, _path, _gone: _top.answer(desk, request)),
-    "/v1/ready": (_READING, _NO, lambda desk, request, _p, gone: _ready.answer(desk, request, gone)),
-    "/v1/paths": (_READING, _NO, lambda desk, request, _path, _gone: _paths.answer(desk, request)),
+    "/v1/stacks": (_READING, _NO, _asked(_stacks.answer)),
+    "/v1/top": (_READING, _NO, _asked(_top.answer)),
+    "/v1/ready": (_READING, _NO, lambda desk, request, _, gone: _ready.answer(desk, request, gone)),
+    "/v1/paths": (_READING, _NO, _asked(_paths.answer)),
 }
 """By the beginning of the path: the methods, whether a service's path follows, the answer."""
 

@@ -23,7 +23,7 @@ from sprag_supervisor._tree import logger
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gevent.socket import socket as Socket
+    from gevent import socket as gevent_socket
 
     from sprag._service import Service
 
@@ -60,7 +60,8 @@ class ControlSocket:
             self.path.chmod(0o600)
             listener.listen(_BACKLOG)
             listener.setblocking(False)
-            self._server = StreamServer(listener, self._take, spawn=self._spawn)
+            spawn: Any = self._spawn
+            self._server = StreamServer(listener, self._take, spawn=spawn)
             self._server.start()
         except BaseException:
             listener.close()
@@ -95,19 +96,19 @@ class ControlSocket:
             oldest = next(iter(self._asking))
             del self._asking[oldest]
             oldest.kill(block=False)
-        sock: Socket = args[-1][0]
+        sock: gevent_socket.socket = args[-1][0]
         greenlet: Greenlet[..., Any] = Greenlet(*args)
         self._asking[greenlet] = None
         greenlet.rawlink(lambda done: self._forget(done, sock))
         greenlet.start()
 
-    def _forget(self, greenlet: Greenlet[..., Any], sock: Socket) -> None:
+    def _forget(self, greenlet: Greenlet[..., Any], sock: gevent_socket.socket) -> None:
         self._asking.pop(greenlet, None)
         self._served.discard(greenlet)
         with suppress(OSError):
             sock.close()  # for one that was killed before it had begun
 
-    def _take(self, sock: Socket, _address: object) -> None:
+    def _take(self, sock: gevent_socket.socket, _address: object) -> None:
         greenlet: Any = getcurrent()
         try:
             if _peer(sock) in (os.getuid(), 0):
@@ -117,23 +118,26 @@ class ControlSocket:
         except Exception:  # noqa: BLE001 - logged; whatever a client sends, the app goes on
             logger.exception("the control socket failed")
 
-    def _serve(self, sock: Socket, greenlet: Greenlet[..., Any]) -> None:
+    def _serve(self, sock: gevent_socket.socket, greenlet: Greenlet[..., Any]) -> None:
         head_only = False
         try:
             request = _http.read_request(sock)
             head_only = request.method == "HEAD"
-            self._asking.pop(greenlet, None)
-            if len(self._served) >= _MAX_CONNECTIONS:
-                message = f"{_MAX_CONNECTIONS} requests are being answered: ask again later"
-                raise _http.Refused(HTTPStatus.SERVICE_UNAVAILABLE, message)
-            self._served.add(greenlet)
+            self._admit(greenlet)
             reply = self._answer(request, sock)
             _http.send(sock, reply, head_only=head_only)
         except _http.Refused as refused:
             _http.send_refusal(sock, refused, head_only=head_only)
         _http.part(sock)
 
-    def _answer(self, request: _http.Request, sock: Socket) -> _http.Answer:
+    def _admit(self, greenlet: Greenlet[..., Any]) -> None:
+        self._asking.pop(greenlet, None)
+        if len(self._served) >= _MAX_CONNECTIONS:
+            message = f"{_MAX_CONNECTIONS} requests are being answered: ask again later"
+            raise _http.Refused(HTTPStatus.SERVICE_UNAVAILABLE, message)
+        self._served.add(greenlet)
+
+    def _answer(self, request: _http.Request, sock: gevent_socket.socket) -> _http.Answer:
         try:
             return answer(self._desk, request, lambda: _http.has_hung_up(sock))
         except (_http.Refused, _http.Gone, OSError):
@@ -145,7 +149,7 @@ class ControlSocket:
             raise _http.Refused(status, "see the app's log") from None
 
 
-def _peer(sock: Socket) -> int:
+def _peer(sock: gevent_socket.socket) -> int:
     """Return the user at the other end, on Linux; elsewhere the socket's mode must do."""
     if sys.platform != "linux":
         return os.getuid()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import linecache
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from gevent import Greenlet, get_hub, getcurrent
 from gevent.hub import Hub
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sprag._control._desk import Desk
     from sprag._control._http import Request
     from sprag_supervisor import Node
+    from sprag_supervisor._node import Seat
 
 _FRAMES: Final = 60
 _STACKS: Final = 500
@@ -82,7 +83,8 @@ def _greenlets(pace: Pace) -> Iterator[Any]:
 
 def _owner(one: Any, desk: Desk) -> Node | None:
     if isinstance(one, Managed):
-        return one._node
+        managed: Node = one._node
+        return managed
     context = one.gr_context
     place = None if context is None else context.get(seat)
     node = None if place is None else place.node

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections import Counter
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from gevent import sleep
 
@@ -16,10 +18,10 @@ from sprag._control._sampler import PERIOD
 from sprag._timers import TimerHandle
 from sprag_supervisor import _clock
 from sprag_supervisor._node import name_of, path_of, uptime_of
-from sprag_supervisor._snapshot import owned_by
+from sprag_supervisor._snapshot import owned_by, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from sprag._control._desk import Desk
     from sprag._control._http import Request
@@ -88,30 +90,9 @@ def answer(desk: Desk, request: Request) -> Answer:
         delivered = Counter(_delivered) - delivered
     total = max(seen.total() + idle, 1)
     node = desk.find(request.query.get("path", ""))
-    rows: list[dict[str, Any]] = []
-    pace = Pace()
-    for each, path in _walk(node):
-        pace()
-        owned = owned_by(each)
-        fired = _ticks_of(each) - ticks.get(each, 0)
-        rows.append(
-            {
-                "path": path,
-                "name": name_of(each),
-                "class": type(each).__name__,
-                "state": each._state_.value,
-                "uptime": _rounded(uptime_of(each)),
-                "cpu": round(seen[each] / total, 4),
-                "greenlets": owned.greenlets,
-                "timers": owned.timers,
-                "listeners": owned.listeners,
-                "events": round(delivered[each] / passed, 2),
-                "ticks": round(max(fired, 0) / passed, 2),
-                "restarts": each._restarts_,
-            }
-        )
-    count = len(rows)
-    rows.sort(key=_key(sort))
+    counted = itertools.count()
+    rows = _rows(node, _Measured(passed, total, seen, delivered, ticks), counted)
+    chosen = heapq.nsmallest(limit, rows, key=_key(sort)) if limit else list(rows)[:0]
     return Answer(
         {
             **desk.about(),
@@ -124,30 +105,59 @@ def answer(desk: Desk, request: Request) -> Answer:
                 "idle": round(idle / total, 4),
             },
             "sort": sort,
-            "count": count,
-            "services": rows[:limit],
+            "count": next(counted),
+            "services": chosen,
         }
     )
 
 
-def _key(sort: str) -> Any:
-    if sort == "path":
-        return lambda row: row["path"]
-    return lambda row: (-row[sort], -row["cpu"], -row["greenlets"], row["path"])
+class _Measured(NamedTuple):
+    """What happened while the client waited."""
+
+    seconds: float
+    samples: int
+    seen: Counter[Node | None]
+    delivered: Counter[Node]
+    ticks_before: dict[Node, int]
 
 
-def _walk(root: Node) -> Iterator[tuple[Node, str]]:
-    stack = [(root, path_of(root))]
-    while stack:
-        node, path = stack.pop()
-        yield node, path
-        children = tuple((node._children_ or {}).items())
-        stack.extend((child, f"{path}/{name}") for name, child in reversed(children))
+def _rows(root: Node, measured: _Measured, counted: Iterator[int]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each service; only those that are chosen are kept."""
+    pace = Pace()
+    for _depth, path, node in walk(root):
+        pace()
+        next(counted)
+        owned = owned_by(node)
+        fired = _ticks_of(node) - measured.ticks_before.get(node, 0)
+        yield {
+            "path": path,
+            "name": name_of(node),
+            "class": type(node).__name__,
+            "state": node._state_.value,
+            "uptime": _rounded(uptime_of(node)),
+            "cpu": round(measured.seen[node] / measured.samples, 4),
+            "greenlets": owned.greenlets,
+            "timers": owned.timers,
+            "listeners": owned.listeners,
+            "events": round(measured.delivered[node] / measured.seconds, 2),
+            "ticks": round(max(fired, 0) / measured.seconds, 2),
+            "restarts": node._restarts_,
+        }
+
+
+def _key(sort: str) -> Callable[[dict[str, Any]], Any]:
+    def by_number(row: dict[str, Any]) -> Any:
+        return -row[sort], -row["cpu"], -row["greenlets"], row["path"]
+
+    def by_path(row: dict[str, Any]) -> Any:
+        return row["path"]
+
+    return by_path if sort == "path" else by_number
 
 
 def _ticks_below(root: Service) -> Iterator[tuple[Node, int]]:
     pace = Pace()
-    for node, _path in _walk(root):
+    for _depth, _path, node in walk(root):
         pace()
         if node._holdings_ is not None:
             yield node, _ticks_of(node)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from sprag._control._http import Answer
 from sprag._control._pace import Pace, chunks
-from sprag._json import encode
-from sprag_supervisor import snapshot
+from sprag._json import encode_each
+from sprag_supervisor import pictures
 
 if TYPE_CHECKING:
     from sprag._control._desk import Desk
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 
 def answer(desk: Desk, request: Request) -> Answer:
-    """Return the tree below ``?path=``, the root without it, as nested nodes."""
+    """Return the tree below ``?path=``, the root without it, as nested nodes.
+
+    The services are looked at one after another while the answer is sent; one that changes
+    meanwhile is told as it was when its turn came.
+    """
     node = desk.find(request.query.get("path", ""))
     pace = Pace()
-    picture = snapshot(node, pause=pace)
-    return Answer(chunks(encode(picture, **desk.about()), pace))
+    return Answer(chunks(encode_each(pictures(node), **desk.about()), pace))

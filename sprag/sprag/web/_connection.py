@@ -52,6 +52,7 @@ class Connection(WSGIHandler):
             it is closed.
         since: Monotonic time at which it became idle.
         client: Its IP address; None on a Unix socket.
+        is_given_up: Its wait was ended from outside; it is about to close.
         deadline: Monotonic time until which it may wait as it does now; infinity while a
             controller works.
     """
@@ -71,7 +72,7 @@ class Connection(WSGIHandler):
         """The client sends nothing any more, or was given up."""
         self._limits = server.limits
         self._is_sending = False
-        self._late = False
+        self.is_given_up = False
         self._closes = False
         self._head: Head | None = None
 
@@ -79,7 +80,7 @@ class Connection(WSGIHandler):
 
     def give_up(self) -> None:
         """End its wait as if the client had gone. Callable from the hub."""
-        self._late = True
+        self.is_given_up = True
         self.deadline = math.inf
         how = socket.SHUT_RDWR if self._is_sending else socket.SHUT_RD
         with suppress(OSError):
@@ -100,7 +101,7 @@ class Connection(WSGIHandler):
                 within = self._limits.keep_alive
                 # A client that is faster than we are would never let the others have a turn.
                 sleep(0)
-            if self._closes and not self._late:
+            if self._closes and not self.is_given_up:
                 self._linger()
         except (ClientGone, OSError):
             pass  # of no interest: clients come and go
@@ -120,7 +121,7 @@ class Connection(WSGIHandler):
             return False
         except BadHead as error:
             late = BadHead(408, "the request did not come in time")
-            self._refuse(late if self._late else error)
+            self._refuse(late if self.is_given_up else error)
             return False
         self.is_idle = False
         self._head = head

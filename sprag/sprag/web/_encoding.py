@@ -53,11 +53,14 @@ def plain(value: Any) -> Any:
         return {name: getattr(value, name) for name in names}
     if is_one(value, Iterable) and not is_one(value, bytes, bytearray, memoryview, type):
         return list(value)
-    kind = type(value)
     raise TypeError(
-        f"{kind.__module__}.{kind.__qualname__} has no form in JSON: "
+        f"{_kind(value)} has no form in JSON: "
         "return dicts, lists, texts, numbers, dates, dataclasses"
     )
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def is_one(value: object, *kinds: type) -> bool:

@@ -24,6 +24,9 @@ LINGER: Final = 0.25
 """Seconds after an answer in which, while the server stops, the client may still send the
 request it has already begun to send. It is answered, with `Connection: close`."""
 
+_LEAVING: Final = 16
+"""So many connections that were given up may still be there while others take their places."""
+
 
 class HTTPServer(WSGIServer):
     """Serves connections in greenlets that the service owns, so many at a time.
@@ -56,7 +59,7 @@ class HTTPServer(WSGIServer):
         self.answered: Callable[[Connection], None] = journal.answered
         self.refused: Callable[[Connection, BadHead], None] = journal.refused
         self.crashed: Callable[[Connection | None, BaseException], None] = journal.crashed
-        pool = _Connections(owner, limits.max_connections)
+        pool = _Connections(owner, limits.max_connections + _LEAVING)
         super().__init__(
             listener, application, spawn=pool, log=None, error_log=journal, environ=environ
         )
@@ -85,31 +88,41 @@ class HTTPServer(WSGIServer):
 
     def do_handle(self, *args: Any) -> None:
         """Start to serve a connection that was accepted. Called in the hub."""
-        if is_active(self._owner) or self.is_draining:
-            super().do_handle(*args)
-        else:  # the service has crashed, and its clean-ups have not run yet
-            args[0].close()
+        if not is_active(self._owner) and not self.is_draining:
+            args[0].close()  # the service has crashed, and its clean-ups have not run yet
+            return
+        if self._count() >= self.limits.max_connections and (oldest := self._oldest_idle()):
+            oldest.give_up()
+        super().do_handle(*args)
 
     def sweep(self) -> None:
-        """Give up on the clients that are late."""
+        """Give up on the clients that are late, and see whether there is room again."""
         now = time.monotonic()
         for connection in tuple(self.connections):
             if connection.deadline <= now:
                 connection.give_up()
+        if self.started:
+            self.start_accepting()
 
     # -- room for one more -----------------------------------------------------------------
 
     def _is_full(self) -> bool:
         """Whether to leave new connections to the system's queue. Called in the hub."""
-        pool = self.pool
-        if pool is None or not pool.full():
-            return False
-        # The connections are in the order of their arrival; who was idle for the longest goes,
-        # and as soon as it has gone the server accepts again.
-        idle = [each for each in self.connections if each.is_idle]
-        if idle:
-            min(idle, key=lambda each: each.since).give_up()
-        return True
+        if self.pool is not None and self.pool.full():
+            return True
+        return self._count() >= self.limits.max_connections and self._oldest_idle() is None
+
+    def _count(self) -> int:
+        # Not the connections: one that was just accepted becomes one when its greenlet begins.
+        there = 0 if self.pool is None else len(self.pool)
+        return there - sum(each.is_given_up for each in self.connections)
+
+    def _oldest_idle(self) -> Connection | None:
+        """Return who is idle for the longest, if it is not about to send its next request."""
+        idle = [each for each in self.connections if each.is_idle and not each.is_given_up]
+        oldest = min(idle, key=lambda each: each.since, default=None)
+        is_settled = oldest is not None and time.monotonic() >= oldest.since + LINGER
+        return oldest if is_settled else None
 
     # -- the end ---------------------------------------------------------------------------
 

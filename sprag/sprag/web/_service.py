@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sprag.web._connection import Connection
     from sprag.web._head import BadHead
 
-_SWEEP: Final = 0.5
+_SWEEP: Final = 0.25
 """Seconds between two looks for clients that are late, at most."""
 _LOOK: Final = 0.05
 """Seconds between two looks at the connections while the server stops."""

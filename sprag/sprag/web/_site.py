@@ -19,6 +19,7 @@ from werkzeug.wrappers import Request, Response
 from sprag._log import bound_logger
 from sprag._service import current_service
 from sprag.web import _health
+from sprag.web._bounded import BoundedBody
 from sprag.web._discovery import discover, folders, top_folder
 from sprag.web._encoding import is_one, to_json
 from sprag.web._limits import Limits
@@ -179,6 +180,10 @@ class Site:
         if (request.content_length or 0) > most:
             return self._failed(asked, 413, f"a body may have {most} bytes")
         request.max_content_length = most
+        if request.content_length is None:
+            request.max_content_length = most + 1  # Werkzeug's must not be the first
+            environ = request.environ
+            environ["wsgi.input"] = BoundedBody(environ["wsgi.input"], most)
         controller = mount.controller.__new__(mount.controller)
         controller._request_ = request
         controller._root_ = self._root

@@ -1,0 +1,170 @@
+"""``sprag check``: what is likely wrong with an app, without starting it.
+
+Like `_run` this module loads sprag and the user's app; `_entry` has patched the standard
+library by then.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import sprag
+from sprag._supervisor import Supervisor
+from sprag_cli import _json
+from sprag_cli._cells import printable
+from sprag_cli._exit import ClientExit
+from sprag_cli._lint import Finding, Plan, lint
+from sprag_cli._load import load
+from sprag_cli._output import painted, write
+from sprag_cli._render import Charset, Line, Tone
+from sprag_cli._screen import screen_of
+from sprag_cli._words import counted, wrapped
+from sprag_supervisor import Node
+from sprag_supervisor._node import wanted_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ADOPTING = frozenset({"adopt", "start_child"})
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """What the user asked of ``sprag check``.
+
+    Attributes:
+        target: ``module:attribute`` of the app.
+        shutdown_timeout: Seconds the whole tree may take to stop, as for ``sprag run``.
+        ignore: Rules that are not applied.
+        json: Print JSON.
+        ascii: Draw in ASCII.
+    """
+
+    target: str
+    shutdown_timeout: float = 30.0
+    ignore: tuple[str, ...] = ()
+    json: bool = False
+    ascii: bool = False
+
+
+def check(options: CheckOptions) -> int:
+    """Carry out ``sprag check``: 1 if anything was found.
+
+    Raises:
+        CommandError: The target cannot be loaded; the error says why.
+    """
+    service = load(options.target, is_service=lambda found: isinstance(found, sprag.Service))
+    root = plan_of(cast("Node", service))
+    findings = lint(root, options.shutdown_timeout, frozenset(options.ignore))
+    unseen = [plan.path for plan in root.walk() if plan.may_adopt]
+    count = sum(1 for _ in root.walk())
+    if options.json:
+        told: dict[str, Any] = {
+            "target": options.target,
+            "services": count,
+            "findings": [asdict(finding) for finding in findings],
+            "unseen_below": unseen,
+        }
+        write(sys.stdout, _json.dumps(told, indent=2) + "\n")
+    else:
+        screen = screen_of(sys.stdout, ascii_only=options.ascii)
+        lines = render(
+            root.path, count, findings, unseen, width=screen.width, charset=screen.charset
+        )
+        write(sys.stdout, painted(lines, screen))
+    return ClientExit.FAILED if findings else ClientExit.WELL
+
+
+def plan_of(root: Node) -> Plan:
+    """Return the static picture of a tree that has not been started."""
+    top = _planned(root, wanted_name(root), None, {})
+    pending = [(root, top)]
+    while pending:
+        service, plan = pending.pop()
+        taken: set[str] = set()
+        for child, given, policy in _static_children(service):
+            name = given or _free(wanted_name(child), taken)
+            taken.add(name)
+            below = _planned(child, f"{plan.path}/{name}", plan, policy)
+            plan.children.append(below)
+            pending.append((child, below))
+    return top
+
+
+def _static_children(service: Node) -> tuple[tuple[Node, str | None, dict[str, Any]], ...]:
+    return service._static_ if isinstance(service, Supervisor) else ()
+
+
+def _planned(service: Node, path: str, parent: Plan | None, policy: dict[str, Any]) -> Plan:
+    cls = type(service)
+    return Plan(
+        path,
+        service._policy_.with_(policy),
+        is_supervisor=cls._is_supervisor_,
+        stops_together=cls._stops_together_,
+        has_stop_hooks=cls.on_stop is not Node.on_stop or cls.on_drain is not Node.on_drain,
+        may_adopt=cls._forgets_ended_ or _adopts(cls),
+        parent=parent,
+    )
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
+
+
+def _adopts(cls: type) -> bool:
+    """Whether any method of the user's own mentions `adopt` or `start_child`."""
+    for base in cls.__mro__:
+        if base.__module__.startswith(("sprag.", "sprag_supervisor.")):
+            continue
+        for value in vars(base).values():
+            code = getattr(getattr(value, "__func__", value), "__code__", None)
+            if code is not None and not _ADOPTING.isdisjoint(code.co_names):
+                return True
+    return False
+
+
+def render(
+    name: str,
+    count: int,
+    findings: list[Finding],
+    unseen: list[str],
+    *,
+    width: int,
+    charset: Charset,
+) -> list[Line]:
+    """Draw the findings.
+
+    Args:
+        name: The app's.
+        count: Services that were looked at.
+        findings: What was found.
+        unseen: Services that adopt more when they run.
+        width: Cells per line; longer ones are broken.
+        charset: The characters to draw with.
+    """
+    found = counted(len(findings), "finding") if findings else "nothing found"
+    lines: list[Line] = [[(f"{name}: {counted(count, 'service')}, {found}", Tone.PLAIN)]]
+    arrow = "-> " if charset.ascii_only else "→ "
+    for finding in findings:
+        lines += [[], [(printable(finding.path), Tone.NAME), (f"  {finding.rule}", Tone.BAD)]]
+        lines += _indented(finding.message, width, "  ", "  ")
+        lines += _indented(finding.remedy, width, f"  {arrow}", "  " + " " * len(arrow))
+    if unseen:
+        named = ", ".join(unseen[:_NAMED])
+        more = f" and {len(unseen) - _NAMED} more" if len(unseen) > _NAMED else ""
+        said = f"not seen: children that are adopted at run time, below {named}{more}"
+        lines += [[], *_indented(said, width, "", "")]
+    return lines
+
+
+def _indented(text: str, width: int, first: str, rest: str) -> Iterator[Line]:
+    for number, line in enumerate(wrapped(text, width - len(rest), "")):
+        yield [((rest if number else first) + line, Tone.PLAIN)]

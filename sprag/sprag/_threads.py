@@ -1,0 +1,45 @@
+"""The way into a tree from a native thread that is not its own."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from sprag_supervisor import _guard, _supervising
+from sprag_supervisor._belonging import refuse
+from sprag_supervisor._holdings import Holdings
+from sprag_supervisor._log import say
+from sprag_supervisor._node import context_of, is_active
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sprag_supervisor import Node
+
+
+def call(node: Node, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
+    """Have ``fn(*args)`` run in a greenlet of *node*, in the thread its tree lives in."""
+    tree = node._tree_
+    if tree is None:
+        raise _supervising.not_active(node, "call from a thread")
+    if not tree.thread:
+        refuse(node, tree)
+        _drop(node, fn)
+        return
+
+    def arrived() -> None:
+        # In the hub: no logging here (gevent-traps 18).
+        if not is_active(node):
+            tree.pool.launch(lambda: _drop(node, fn))
+            return
+        if node._holdings_ is None:
+            node._holdings_ = Holdings()
+        _guard.spawn_managed(node, context_of(node), fn, args, {})
+
+    tree.hub.loop.run_callback_threadsafe(arrived)
+
+
+def _drop(node: Node, fn: Callable[..., object]) -> None:
+    called = getattr(fn, "__qualname__", None) or repr(fn)
+    state = node._state_.value
+    say(logging.WARNING, node, "call from a thread dropped", function=called, state=state)

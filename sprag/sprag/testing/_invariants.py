@@ -1,0 +1,155 @@
+"""What is true of every tree whenever its loop is quiet, whatever has happened to it.
+
+Each rule is a generator that yields a line for whatever breaks it. None of them needs to
+know the history, so they hold for any program; sprag's own tests check them after every
+step of random stories (tests/lifecycle).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sprag_supervisor import Node, State, _clock
+from sprag_supervisor._ending import Ending
+from sprag_supervisor._node import is_active, path_of
+from sprag_supervisor._starting import Starting
+from sprag_supervisor._states import DOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def check_invariants(tree_root: Node) -> None:
+    """Check that a tree is in order: its places, its states, and who owns what.
+
+    For any moment at which the loop is quiet: in virtual time after `VirtualClock.settle` or
+    ``advance``. While something that is ready still waits to run, a half-done step may look
+    like a fault. Hooks that block do not matter. Does not block.
+
+    Args:
+        tree_root: The root of the tree; started or not.
+
+    Raises:
+        AssertionError: Something is wrong; the path and the broken rule are named.
+    """
+    faults = [f"{path_of(tree_root)}: the root has a parent"] if tree_root._parent_ else []
+    nodes: list[Node] = [tree_root]
+    for node in nodes:
+        nodes.extend((node._children_ or {}).values())
+        faults.extend(f"{path_of(node)}: {fault}" for rule in _RULES for fault in rule(node))
+    faults.extend(_strangers_on_the_bus(tree_root, set(nodes)))
+    if faults:
+        raise AssertionError("\n".join(faults))
+
+
+def _children_know_their_place(node: Node) -> Iterator[str]:
+    for name, child in (node._children_ or {}).items():
+        if child._parent_ is not node:
+            yield f"its child {name!r} has another parent"
+        if child._name_ != name:
+            yield f"its child {name!r} thinks its name is {child._name_!r}"
+        if child._tree_ is not node._tree_:
+            yield f"its child {name!r} belongs to another tree"
+
+
+def _state_and_operation_agree(node: Node) -> Iterator[str]:
+    state, operation = node._state_, node._op_
+    expected = {State.STARTING: Starting, State.STOPPING: Ending}.get(state, type(None))
+    if not isinstance(operation, expected):
+        yield f"{state.value}, but in progress is {type(operation).__name__}"
+    elif operation is not None and operation.node is not node:
+        yield "what is in progress belongs to another service"
+    if isinstance(operation, Ending) and operation.done:
+        yield "its end is over, but it is still stopping"
+
+
+def _nothing_is_left_of_what_is_down(node: Node) -> Iterator[str]:
+    if node._state_ not in DOWN:
+        return
+    if node._children_:
+        yield f"{node._state_.value}, but has children: {', '.join(node._children_)}"
+    if node._holdings_ is not None:
+        yield f"{node._state_.value}, but still holds things"
+
+
+def _holds_only_what_lives(node: Node) -> Iterator[str]:
+    holdings = node._holdings_
+    if holdings is None:
+        return
+    if any(greenlet.dead for greenlet in holdings.greenlets or ()):
+        yield "holds a greenlet that has ended"
+    if any(call.done for call in holdings.calls or ()):
+        yield "holds a timer's call that has returned"
+    things: list[Any] = [*(holdings.timers or ()), *(holdings.subscriptions or ())]
+    if not all(getattr(thing, "active", True) for thing in things):
+        yield "holds a timer or a listener that was cancelled"
+
+
+def _only_who_waits_for_a_restart_has_a_next_try(node: Node) -> Iterator[str]:
+    history = node._history_
+    if history is None:
+        return
+    if (history.next_try is None) != (history.retry_timer is None):
+        yield "the time of the next try and its timer do not agree"
+    if history.next_try is None:
+        return
+    if node._state_ is not State.RESTARTING:
+        yield f"{node._state_.value}, but has a next try"
+    if history.next_try < _clock.now():
+        yield "the time of its next try has passed"
+
+
+def _counters_agree(node: Node) -> Iterator[str]:
+    if (node._state_ is State.NEW) != (node._incarnation_ == 0):
+        yield f"{node._state_.value} in incarnation {node._incarnation_}"
+    if node._restarts_ > node._incarnation_:
+        yield f"restarted {node._restarts_} times in {node._incarnation_} incarnations"
+
+
+def _restarts_keep_within_the_limit(node: Node) -> Iterator[str]:
+    supervision = node._supervision_
+    if supervision is None or supervision.window is None or node._state_ is not State.RUNNING:
+        return
+    if len(supervision.window) > node._policy_.max_restarts:
+        yield "runs, but its children were restarted too often"
+
+
+def _every_end_is_attended_to(node: Node) -> Iterator[str]:
+    """A turn is held while something of a child's is in progress, and an inbox is emptied."""
+    supervision = node._supervision_
+    children = (node._children_ or {}).values()
+    is_held = supervision is not None and supervision.turn.holder is not None
+    if is_held and is_active(node) and all(child._op_ is None for child in children):
+        yield "its turn is held, but nothing of its children is in progress"
+    if node._state_ is not State.RUNNING or is_held:
+        return
+    if supervision is not None and (supervision.inbox or supervision.attended):
+        yield "nobody works through its inbox"
+    for child in children:
+        waits = child._history_ is not None and child._history_.retry_timer is not None
+        if child._state_ is State.RESTARTING and not waits:
+            yield f"{child._name_} waits for a restart that nobody will make"
+
+
+_RULES: Final[tuple[Callable[[Node], Iterator[str]], ...]] = (
+    _children_know_their_place,
+    _state_and_operation_agree,
+    _nothing_is_left_of_what_is_down,
+    _holds_only_what_lives,
+    _only_who_waits_for_a_restart_has_a_next_try,
+    _counters_agree,
+    _restarts_keep_within_the_limit,
+    _every_end_is_attended_to,
+)
+
+
+def _strangers_on_the_bus(root: Node, nodes: set[Node]) -> Iterator[str]:
+    """Name those who listen to the tree's events and are not, or no longer, part of it."""
+    bus = getattr(root, "_bus_", None)
+    if bus is None:
+        return
+    for event in tuple(bus._topics):
+        for listener in bus.listeners(event):
+            node = listener._node
+            if node is not None and (node not in nodes or node._state_ in DOWN):
+                yield f"{path_of(node)}: listens to {event!r}, but is down or has left the tree"

@@ -1,0 +1,75 @@
+"""A running app asked over its control socket, and the schema that its answers keep to."""
+
+from __future__ import annotations
+
+import json
+import socket
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, Final, cast
+
+from jsonschema import Draft202012Validator
+
+SCHEMA_FILE: Final = Path(__file__).resolve().parent.parent / "docs" / "control.schema.json"
+
+
+class Connection(HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("app", timeout=20)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(20)
+        self.sock.connect(str(self._path))
+
+
+def ask(path: Path, method: str, target: str) -> tuple[int, Any]:
+    """Return the status and the JSON of an answer."""
+    with closing(Connection(path)) as connection:
+        connection.request(method, target)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+
+def raw(path: Path, sent: bytes, *, seconds: float = 20.0) -> bytes:
+    """Send bytes, whatever they are, and return all that comes back."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(seconds)
+        client.connect(str(path))
+        try:
+            client.sendall(sent)
+            client.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        got = b""
+        while True:
+            try:
+                piece = client.recv(1 << 16)
+            except OSError:
+                return got
+            if not piece:
+                return got
+            got += piece
+
+
+def _strict(part: Any) -> Any:
+    """Refuse keys that the schema does not name: what is answered must be documented."""
+    if isinstance(part, dict):
+        given = cast("dict[str, Any]", part)
+        closed = {key: _strict(value) for key, value in given.items()}
+        if "properties" in closed and "additionalProperties" not in closed:
+            closed["additionalProperties"] = False
+        return closed
+    if isinstance(part, list):
+        return [_strict(each) for each in cast("list[Any]", part)]
+    return part
+
+
+def check(name: str, answer: object) -> None:
+    """Hold *answer* against one definition of the schema."""
+    whole = _strict(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
+    Draft202012Validator({**whole, "$ref": f"#/$defs/{name}"}).validate(answer)  # pyright: ignore[reportUnknownMemberType]

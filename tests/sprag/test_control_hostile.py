@@ -1,0 +1,283 @@
+"""What a control socket is sent by those who mean no good, or know no better."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import struct
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from controlled import ask, raw
+from processes import Process, app, run
+from sprag._control import _http
+from sprag._control._place import remove_stale
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+HEAD = b"GET /v1/tree HTTP/1.1\r\n"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    directory = tmp_path_factory.mktemp("shop")
+    app(
+        directory,
+        """
+        class Ticks(Service):
+            def on_start(self):
+                self.last = time.monotonic()
+                self.longest = 0.0
+                self.interval(self.tick, 0.01)
+            def tick(self):
+                now = time.monotonic()
+                self.longest, self.last = max(self.longest, now - self.last), now
+            def on_stop(self):
+                say(f"longest={self.longest}")
+        app = App(name="shop", providers={"ticks": Ticks()})
+        """,
+    )
+    with run(directory) as process:
+        process.says('"event": "up"')
+        yield process
+        process.send(signal.SIGTERM)
+        assert process.ends() == 0
+        assert [each for each in process.records() if each["level"] not in {"info"}] == []
+
+
+def status_of(answer: bytes) -> int:
+    assert answer.startswith(b"HTTP/1.1 "), answer[:100]
+    return int(answer[9:12])
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"hello\r\n\r\n", 400),
+        (b"GET\r\n\r\n", 400),
+        (b"GET /v1/tree\r\n\r\n", 400),
+        (b"GET  /v1/tree HTTP/1.1\r\n\r\n", 400),
+        (b"GET v1/tree HTTP/1.1\r\n\r\n", 400),
+        (b"GET /v1/tr\xffee HTTP/1.1\r\n\r\n", 400),
+        (b"GET /v1/tree HTTP/2\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\n\r\n", 414),
+        (HEAD + b"X: " + b"y" * 20_000 + b"\r\n\r\n", 431),
+        (HEAD + b"X: y\r\n" * 200 + b"\r\n", 431),
+        (HEAD + b"no header\r\n\r\n", 400),
+        (HEAD + b"X : y\r\n\r\n", 400),
+        (HEAD + b"X: a\r\n folded: b\r\n\r\n", 400),
+        (HEAD + b"X: a\0b\r\n\r\n", 400),
+        (HEAD + b"Content-Length: -1\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 9\r\n\r\nshort", 400),
+        (HEAD + b"Content-Length: 999999999999\r\n\r\n", 413),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501),
+        (b"GET /v1/service/%ff HTTP/1.1\r\n\r\n", 400),
+        (b"GET /v1/service/%zz HTTP/1.1\r\n\r\n", 404),
+        (b"GET /v1/service/../../etc HTTP/1.1\r\n\r\n", 404),
+        (b"GET /v1/top?seconds HTTP/1.1\r\n\r\n", 400),
+        (b"GET /v1/top?seconds=%ff HTTP/1.1\r\n\r\n", 400),
+        (b"GET /v1/top?" + b"&".join([b"a=1"] * 50) + b" HTTP/1.1\r\n\r\n", 400),
+        (b"GET /v1/top?limit=99999999999999999999 HTTP/1.1\r\n\r\n", 400),
+        (b"BREW /v1/tree HTTP/1.1\r\n\r\n", 405),
+        (b"DELETE /v1/stop/ticks HTTP/1.1\r\n\r\n", 405),
+        (b"GET", 400),
+        (HEAD, 400),
+    ],
+    ids=lambda given: str(given)[:40],
+)
+def test_what_is_no_good_request_is_refused(shop: Process, sent: bytes, status: int) -> None:
+    assert status_of(raw(shop.socket(), sent)) == status
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /v1/tree HTTP/1.0\r\n\r\n",
+        b"GET /v1/tree HTTP/1.1\n\n",
+        b"\r\nGET /v1/tree HTTP/1.1\r\n\r\n",
+        b"GET http://app/v1/tree HTTP/1.1\r\n\r\n",
+        HEAD + b"Content-Length: 5\r\n\r\nhello",
+        HEAD + b"\r\n" + HEAD + b"\r\n",
+        HEAD + b"\r\n" + b"x" * 100_000,
+    ],
+    ids=lambda given: str(given)[:40],
+)
+def test_what_other_clients_may_send_is_answered(shop: Process, sent: bytes) -> None:
+    answer = raw(shop.socket(), sent)
+    assert status_of(answer) == 200
+    assert answer.count(b"HTTP/1.1 200") == 1  # one request for each connection
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n\r\n"])
+def test_a_connection_without_a_request_is_closed(shop: Process, sent: bytes) -> None:
+    assert raw(shop.socket(), sent) == b""
+
+
+def test_who_keeps_silent_is_told_so_and_left(shop: Process) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(str(shop.socket()))
+        client.sendall(b"GET /v1/")
+        began = time.monotonic()
+        assert status_of(client.recv(1000)) == 408
+        assert time.monotonic() - began == pytest.approx(_http.READ_SECONDS, abs=2)
+
+
+def test_many_silent_connections_do_not_keep_others_out(shop: Process) -> None:
+    with ExitStack() as stack:
+        for _ in range(300):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(str(shop.socket()))
+        for _ in range(5):
+            began = time.monotonic()
+            assert ask(shop.socket(), "GET", "/v1/tree")[0] == 200
+            assert time.monotonic() - began < 2
+
+
+def _noise(chance: random.Random) -> bytes:
+    """Return something that is nearly, or not at all, a request."""
+    good = bytearray(
+        chance.choice(
+            [
+                b"GET /v1/tree HTTP/1.1\r\nHost: app\r\nAccept: */*\r\n\r\n",
+                b"GET /v1/service/shop/ticks HTTP/1.1\r\nHost: app\r\n\r\n",
+                b"GET /v1/why/ticks?a=b HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+                b"GET /v1/paths?prefix=sh HTTP/1.1\r\n\r\n",
+            ]
+        )
+    )
+    match chance.randrange(6):
+        case 0:
+            return chance.randbytes(chance.randrange(200))
+        case 1:
+            return bytes(good[: chance.randrange(len(good))])
+        case 2:
+            for _ in range(chance.randrange(1, 6)):
+                good[chance.randrange(len(good))] = chance.randrange(256)
+        case 3:
+            place = chance.randrange(len(good))
+            good[place:place] = chance.randbytes(chance.randrange(1, 50))
+        case 4:
+            place = chance.randrange(len(good))
+            good[place:place] = bytes([chance.randrange(256)]) * chance.randrange(1, 30_000)
+        case _:
+            place = chance.randrange(len(good))
+            del good[place : place + chance.randrange(1, 20)]
+    return bytes(good)
+
+
+def test_ten_thousand_malformed_requests_and_the_next_good_one(shop: Process) -> None:
+    chance = random.Random(17)  # noqa: S311 - the same noise each time
+    path = str(shop.socket())
+    for number in range(10_000):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            client.connect(path)
+            try:
+                client.sendall(_noise(chance))
+                match number % 3:
+                    case 0:
+                        client.shutdown(socket.SHUT_WR)
+                        client.recv(1000)
+                    case 1:
+                        # A reset instead of a farewell.
+                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    case _:
+                        client.shutdown(socket.SHUT_WR)
+            except OSError:
+                continue  # refused before all of it was sent
+    times: list[float] = []
+    for _ in range(5):
+        began = time.monotonic()
+        assert ask(shop.socket(), "GET", "/v1/tree")[0] == 200
+        times.append(time.monotonic() - began)
+    assert min(times) < 0.05
+    descriptors = len(os.listdir(f"/proc/{shop.popen.pid}/fd"))
+    assert descriptors < 100
+    assert ask(shop.socket(), "GET", "/v1/service/ticks")[1]["state"] == "running"
+
+
+def test_a_client_that_does_not_read_its_answer_holds_nobody(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        class Many(Service):
+            def on_start(self):
+                for number in range(5000):
+                    self.adopt(Service(), name=str(number))
+        app = App(name="shop", providers={"many": Many()})
+        """,
+    )
+    with run(tmp_path, "--log-level", "error") as process:
+        while ask(process.socket(), "GET", "/v1/ready")[0] != 200:
+            pass
+        with ExitStack() as stack:
+            for _ in range(20):
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.connect(str(process.socket()))
+                client.sendall(HEAD + b"\r\n")
+            assert ask(process.socket(), "GET", "/v1/ready")[0] == 200
+            process.send(signal.SIGTERM)
+            assert process.ends(within=5) == 0
+
+
+# -- sockets of the dead -----------------------------------------------------------------
+
+
+def _dead_pid() -> int:
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return pid
+
+
+def _left_behind(path: Path) -> Path:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+    return path
+
+
+def test_the_socket_of_a_dead_app_is_removed_and_no_other(tmp_path: Path) -> None:
+    dead = _dead_pid()
+    stale = _left_behind(tmp_path / f"old.{dead}.sock")
+    of_a_living = _left_behind(tmp_path / f"new.{os.getpid()}.sock")
+    no_socket = tmp_path / f"file.{dead}.sock"
+    no_socket.touch()
+    unrelated = _left_behind(tmp_path / "other.sock")
+    listening = tmp_path / f"elsewhere.{dead}.sock"  # the pid of another container
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(listening))
+        listener.listen()
+        assert remove_stale(tmp_path) == [stale]
+    assert all(path.exists() for path in (of_a_living, no_socket, unrelated, listening))
+
+
+def test_an_app_that_starts_cleans_up_after_the_dead(tmp_path: Path) -> None:
+    app(tmp_path, 'app = App(name="shop")')
+    with run(tmp_path) as killed:
+        killed.says('"event": "up"')
+        left = killed.socket()
+        killed.send(signal.SIGKILL)
+        killed.ends()
+        assert left.exists()
+    with run(tmp_path) as process, run(tmp_path, "--name", "other") as second:
+        process.says('"event": "up"')
+        second.says('"event": "up"')
+        assert not left.exists()
+        names = sorted(path.name for path in process.runtime.iterdir())
+        assert names == [f"other.{second.popen.pid}.sock", f"shop.{process.popen.pid}.sock"]
+        for each in (process, second):
+            each.send(signal.SIGTERM)
+            assert each.ends() == 0
