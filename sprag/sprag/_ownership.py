@@ -35,7 +35,9 @@ _OWNED = "_sprag_owned_"
 
 @contextmanager
 def own_greenlets() -> Generator[None]:
-    """Let every greenlet that a service's code starts belong to that service. ::
+    """Let every greenlet that a service's code starts belong to that service.
+
+    For instance::
 
         with own_greenlets(), Supervisor(children=[...]) as sup:
             ...
@@ -103,7 +105,7 @@ class _Life:
     def ended(self, greenlet: Greenlet[..., Any]) -> None:
         # In the hub: only hand over.
         self._holdings.drop_greenlet(greenlet)
-        error = cast("BaseException | None", greenlet.exception)
+        error = greenlet.exception
         if error is not None:
             node, incarnation = cast("Service", self._node), self._incarnation
             self._tree.pool.launch(lambda: node._greenlet_raised_(incarnation, error))

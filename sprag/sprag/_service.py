@@ -28,7 +28,7 @@ from sprag_supervisor._belonging import get_ident, must_be_at_home, refuse
 from sprag_supervisor._history import History
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._node import context_of, current_node, is_within, name_of, path_of, settled
-from sprag_supervisor._pool import Parking
+from sprag_supervisor._pool import Parking, waits_for_caller
 from sprag_supervisor._readiness import not_ready
 from sprag_supervisor.exceptions import BadValue, UnknownService
 
@@ -360,7 +360,8 @@ class Service(Node):
         what would not die is named. Stopping something that does not run does nothing.
         Several stops at once join one stop. From inside the service or its subtree the
         stop is carried out after the caller has returned to the loop, and this returns a
-        report that `is_pending` at once.
+        report that `is_pending` at once. So it does where the stop itself waits for the
+        caller: two services that stop each other in their `on_stop`.
 
         Args:
             timeout: Seconds for the whole subtree, after which everything left is killed;
@@ -389,6 +390,8 @@ class Service(Node):
         parking = Parking()
         report = StopReport()
         while operation is not None:
+            if operation.joiners is not None and waits_for_caller(operation.joiners):
+                return StopReport(is_pending=True)
             operation.join(parking)
             if isinstance(operation, _ending.Ending):
                 report = operation.report()

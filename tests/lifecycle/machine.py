@@ -231,6 +231,7 @@ class LifecycleMachine(RuleBasedStateMachine):
     @rule(number=numbers, timeout=st.sampled_from([None, None, 0.0, 1.0]))
     def stop(self, number: int, timeout: float | None) -> None:
         node, real = self.pick(number)
+        self.stage.stopped_by_hand.add(node.spec.name)
         self.do(
             "stop",
             node,
@@ -254,6 +255,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         lineages = [(one, [*_lineage(one)], service) for one, service in self.nodes()]
         inside = [service for one, above, service in lineages if node in above and one.is_active()]
         if inside:
+            self.stage.stopped_by_hand.add(node.spec.name)
             inside[inner % len(inside)].spawn(real.stop)
             self.clock.settle()
             self.model.go(self.model.stop(node))

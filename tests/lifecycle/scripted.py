@@ -37,6 +37,7 @@ class Stage:
         self.faults: dict[str, list[str]] = {}
         self.violations: list[str] = []
         self.stubborn: list[gevent.Greenlet[..., Any]] = []
+        self.stopped_by_hand: set[str] = set()
         self.is_over = False
         self._alive: set[str] = set()
         self.root: Service
@@ -64,15 +65,17 @@ class Stage:
         self._alive.discard(path)
         below = [each for each in self._alive if each.startswith(f"{path}/")]
         self.check(not below, f"{path} ended before {below}")
-        if reason == "stopped" and "/" in path:
+        if reason == "stopped" and path.rpartition("/")[2] not in self.stopped_by_hand:
             self._check_later_siblings(path)
 
     def _check_later_siblings(self, path: str) -> None:
         """Whom its parent stops, it stops after all that were adopted later."""
         above, _, name = path.rpartition("/")
-        parent = self.root.service(above) if "/" in above else self.root
-        if parent._state_ is State.STOPPING:
-            siblings = list(parent._children_ or ())
+        parent: Any = self.root
+        for part in above.split("/")[1:]:
+            parent = parent._children_[part]
+        if above and parent._state_ is State.STOPPING:
+            siblings = list(parent._children_)
             later = siblings[siblings.index(name) + 1 :]
             left = [each for each in later if f"{above}/{each}" in self._alive]
             self.check(not left, f"{path} was stopped before {left}")

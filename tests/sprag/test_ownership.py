@@ -93,7 +93,7 @@ def test_a_greenlet_that_a_greenlet_of_the_service_spawns_is_the_services_too(
     with Supervisor() as top:
         user = top.adopt(User(library))
         gevent.spawn(gevent.sleep, 5)  # nobody's
-        user.spawn(lambda: gevent.spawn(lambda: library.work(3)))
+        user.spawn(gevent.spawn, lambda: library.work(3))
         clock.advance(1)
         assert library.seen == [user, user]
         assert user.snapshot().owned.greenlets == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gevent
 
@@ -38,7 +38,7 @@ def boom() -> None:
 def test_a_tree_is_ready_when_its_slowest_service_has_started(clock: VirtualClock) -> None:
     top = Supervisor([Plain(), Slow()], name="top")
     assert top.not_ready() == {"top": State.NEW}
-    starting = gevent.spawn(top.start)
+    starting: Any = gevent.spawn(top.start)
     clock.advance(9)
     assert top.not_ready() == {"top": State.STARTING, "top/Slow": State.STARTING}
     clock.advance(1)

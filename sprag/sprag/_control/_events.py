@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent.event import Event
 
 from sprag._control._http import Answer
-from sprag._control._pace import Pace
+from sprag._control._pace import Pace, chunks
 from sprag._json import iso, node_to_json
 from sprag_supervisor import pictures
 
@@ -66,13 +66,16 @@ def _lines(desk: Desk, has_hung_up: Callable[[], bool]) -> Iterator[bytes]:
     observers.append(feed)
     desk.farewells.add(feed.end)
     try:
-        pace = Pace()
         count = 0
-        for _depth, node in pictures(desk.root):
-            count += 1
-            yield _line({"event": "snapshot", **node_to_json(node)})
-            pace()
-        yield _line({"event": "live", "services": count, **desk.about()})
+
+        def lines() -> Iterator[str]:
+            nonlocal count
+            for _depth, node in pictures(desk.root):
+                count += 1
+                yield _line({"event": "snapshot", **node_to_json(node)})
+
+        yield from chunks(lines(), Pace())
+        yield _encoded({"event": "live", "services": count, **desk.about()})
         yield from _changes(feed, has_hung_up)
     finally:
         desk.farewells.discard(feed.end)
@@ -84,9 +87,9 @@ def _changes(feed: Feed, has_hung_up: Callable[[], bool]) -> Iterator[bytes]:
     while not feed.is_lost:
         if feed.records:
             batch = [feed.records.popleft() for _ in range(min(len(feed.records), _AT_ONCE))]
-            yield b"".join(_line(_told(record)) for record in batch)
+            yield "".join(_line(_told(record)) for record in batch).encode()
         elif feed.is_over:
-            yield _line({"event": "end", "reason": "the app has ended"})
+            yield _encoded({"event": "end", "reason": "the app has ended"})
             return
         else:
             feed.news.clear()
@@ -108,5 +111,9 @@ def _told(record: Lifecycle) -> dict[str, Any]:
     }
 
 
-def _line(told: dict[str, Any]) -> bytes:
-    return json.dumps(told).encode() + b"\n"
+def _line(told: dict[str, Any]) -> str:
+    return json.dumps(told) + "\n"
+
+
+def _encoded(told: dict[str, Any]) -> bytes:
+    return _line(told).encode()
