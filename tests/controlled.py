@@ -7,9 +7,12 @@ import socket
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from jsonschema import Draft202012Validator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SCHEMA_FILE: Final = Path(__file__).resolve().parent.parent / "docs" / "control.schema.json"
 
@@ -58,15 +61,15 @@ def raw(path: Path, sent: bytes, *, seconds: float = 20.0) -> bytes:
 
 def _strict(part: Any) -> Any:
     """Refuse keys that the schema does not name: what is answered must be documented."""
-    if isinstance(part, dict):
-        given = cast("dict[str, Any]", part)
-        closed = {key: _strict(value) for key, value in given.items()}
-        if "properties" in closed and "additionalProperties" not in closed:
-            closed["additionalProperties"] = False
-        return closed
     if isinstance(part, list):
-        return [_strict(each) for each in cast("list[Any]", part)]
-    return part
+        return [_strict(each) for each in cast("Sequence[Any]", part)]
+    if not isinstance(part, dict):
+        return part
+    given = cast("dict[str, Any]", part)
+    closed = {key: _strict(value) for key, value in given.items()}
+    if "properties" in closed and "additionalProperties" not in closed:
+        closed["additionalProperties"] = False
+    return closed
 
 
 def check(name: str, answer: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import signal
 import socket
 from contextlib import ExitStack
 from textwrap import dedent
@@ -77,8 +78,11 @@ class Served:
         return self._sockets.enter_context(made)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and have the app stop as it should."""
         self._sockets.close()
+        if self.process.popen.poll() is None:
+            self.process.send(signal.SIGTERM)
+            assert self.process.ends() == 0
 
     def get(
         self, path: str, *, method: str = "GET", **headers: str

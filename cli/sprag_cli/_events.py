@@ -195,13 +195,16 @@ def _line(when: str, state: str, *, word: str, path: str, said: str, charset: Ch
 
 def _fitted(line: Line, width: int, charset: Charset) -> Line:
     """Cut a line to *width*, from its end."""
+    if charset.ascii_only:
+        line = [(text.encode("ascii", "replace").decode(), tone) for text, tone in line]
+    if sum(cell_len(text) for text, _ in line) <= width:
+        return line
     out: Line = []
-    left = width
+    left = width - 1
     for text, tone in line:
-        plain = text.encode("ascii", "replace").decode() if charset.ascii_only else text
-        fitted = cut(plain, left, charset.ellipsis)
+        fitted = text if cell_len(text) <= left else cut(text, left, "")
         out.append((fitted, tone))
         left -= cell_len(fitted)
-        if fitted != plain:
+        if fitted != text:
             break
-    return out
+    return [*out, (charset.ellipsis, Tone.DIM)]

@@ -108,6 +108,19 @@ def commands() -> None:
     help="Listen on a Unix socket, for 'sprag tree' and its like.",
 )
 @click.option("--tree/--no-tree", default=True, help="Print the tree once it is up (terminals).")
+@click.option(
+    "--watchdog",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    envvar="SPRAG_WATCHDOG",
+    show_envvar=True,
+    help="Say who holds the loop for longer than this.  [default: do not watch]",
+)
+@click.option(
+    "--watchdog-exit",
+    is_flag=True,
+    help="With --watchdog: end the process then, with exit code 4.",
+)
 def run(**options: Any) -> None:
     """Run an app until it is asked to stop.
 

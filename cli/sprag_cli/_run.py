@@ -43,6 +43,8 @@ class RunOptions:
         log_level: The lowest level that is shown.
         control: Whether to listen for ``sprag tree`` and its like.
         tree: Whether to print the tree, on a terminal, once it is up.
+        watchdog: Seconds after which who holds the loop is named. ``None``: nobody watches.
+        watchdog_exit: Whether the process ends then.
     """
 
     target: str
@@ -52,6 +54,8 @@ class RunOptions:
     log_level: str = "info"
     control: bool = True
     tree: bool = True
+    watchdog: float | None = None
+    watchdog_exit: bool = False
 
 
 class BadTimeout(CommandError):
@@ -101,6 +105,8 @@ def run(options: RunOptions) -> int:
             control=options.control,
             on_up=show_tree,
             ends_process=True,
+            watchdog=options.watchdog,
+            watchdog_exits=options.watchdog_exit,
         )
     except SpragError as error:
         raise NotStarted(str(error)) from error
@@ -129,12 +135,15 @@ def _quiet_interrupt() -> Generator[None]:
     A KeyboardInterrupt that hits gevent's hub is printed by it; a SystemExit is not.
     """
 
-    def leave(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise SystemExit(RunExit.FORCED_INT)
+    def leave(number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGINT, leave)
+    # Process 1, as in a container, ignores what has no handler: there SIGTERM would be lost.
+    numbers = (signal.SIGINT, signal.SIGTERM) if os.getpid() == 1 else (signal.SIGINT,)
+    before = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGINT) is leave:  # the app may have installed its own
-            signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            if signal.getsignal(number) is leave:  # the app may have installed its own
+                signal.signal(number, handler)

@@ -96,7 +96,8 @@ def render(
     for each in [*owned, *strangers, *(ours if everything else [])]:
         name = text_of(each, "service") or _NOBODY
         if name != above:
-            lines += [[], [(name, Tone.NAME)]] if lines else [[(name, Tone.NAME)]]
+            shown = cut(_safe(name, charset), width, charset.ellipsis)
+            lines += [[], [(shown, Tone.NAME)]] if lines else [[(shown, Tone.NAME)]]
             above = name
         lines += _drawn(each, width, charset)
     if not lines:
@@ -112,7 +113,7 @@ def _drawn(stack: Node, width: int, charset: Charset) -> Iterator[Line]:
     count = count_of(stack, "count")
     times = f" ({counted(count, 'greenlet')})" if count != 1 else ""
     what = text_of(stack, "what")
-    yield [(f"  {what}{times}", Tone.BUSY)]
+    yield [(cut(f"  {what}{times}", width, charset.ellipsis), Tone.BUSY)]
     given = stack.get("frames")
     frames = cast("list[Node]", given) if isinstance(given, list) else []
     for frame in frames:

@@ -147,6 +147,9 @@ def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]
     if ticks := count_of(counters, "ticks"):
         missed = count_of(counters, "missed_ticks")
         yield "Timers", f"{counted(ticks, 'call')}, {missed} missed"
+    for left in _listed(node, "stragglers"):
+        life = f"{text_of(left, 'step')} of life {count_of(left, 'incarnation')}"
+        yield "Left", f"{life} has swallowed its kill and still runs: see 'sprag stacks'"
     yield "Policy", between.join(_policy(policy))
     counts = mapping_of(node, "children_counts")
     if count_of(counts, "specs"):

@@ -310,7 +310,7 @@ def render(
     if height is not None:
         rows = rows[: max(height - len(lines) - 2, 1)]
     paths = [f"{_symbol(row, charset)} {_safe(text_of(row, 'path'), charset)}" for row in rows]
-    columns = _fitting(rows, paths, width)
+    columns = _fitting(rows, paths, width, sort)
     sizes = {column.key: _size(column, rows) for column in columns}
     room = width - sum(size + _GAP for size in sizes.values())
     widest = max([cell_len(path) for path in paths] + [len("  SERVICE")])
@@ -354,7 +354,7 @@ def _size(column: _Column, rows: list[Node]) -> int:
     return max([len(column.title) + 1, *(len(column.text(row)) for row in rows)])
 
 
-def _fitting(rows: list[Node], paths: list[str], width: int) -> list[_Column]:
+def _fitting(rows: list[Node], paths: list[str], width: int, sort: str) -> list[_Column]:
     """Return the columns there is room for beside the paths, or beside half of the width."""
     widest = max([cell_len(path) for path in paths] + [_PATH_LEAST])
     least = min(widest, max(width // 2, _PATH_LEAST))
@@ -363,7 +363,7 @@ def _fitting(rows: list[Node], paths: list[str], width: int) -> list[_Column]:
     def taken() -> int:
         return least + sum(_size(column, rows) + _GAP for column in columns)
 
-    for column in _falling():
+    for column in sorted(_falling(), key=lambda column: column.key == sort):
         if taken() <= width:
             break
         columns.remove(column)

@@ -16,7 +16,7 @@ from sprag_cli._output import painted, write
 from sprag_cli._reach import find_app
 from sprag_cli._render import TONES, Charset, Line, Tone
 from sprag_cli._screen import screen_of
-from sprag_cli._words import clock, failure_text, seconds, wrapped
+from sprag_cli._words import clock, counted, failure_text, seconds, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +108,8 @@ def render(answer: Node, *, width: int, now: float, charset: Charset, most: int 
         out += [[(f"  {line}", Tone.PLAIN)] for line in told]
     shown = rulings[max(len(rulings) - most, 0) :]
     if (left_out := count_of(answer, "count") - len(shown)) > 0:
-        out.append([(f"  {left_out} earlier decisions are not shown: --lines, --json", Tone.DIM)])
+        said = f"{counted(left_out, 'earlier decision')} not shown: --lines, --json"
+        out.append([(f"  {said}", Tone.DIM)])
     for ruling in shown:
         when = clock(text_of(ruling, "at"), now)
         indent = " " * (len(when) + 4)

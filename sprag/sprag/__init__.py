@@ -24,6 +24,7 @@ from sprag_supervisor import (
     State,
     StopEntry,
     StopReport,
+    Straggler,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ __all__ = [
     "State",
     "StopEntry",
     "StopReport",
+    "Straggler",
     "Supervisor",
     "__version__",
     "current_service",

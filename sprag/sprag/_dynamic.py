@@ -64,14 +64,20 @@ class DynamicSupervisor(Service):
         Raises:
             MaxChildren: There are as many children as there may be.
             StartFailed: It could not be started, and is no child.
-            AlreadyStarted, AlreadyPresent: *name* belongs to another child.
+            AlreadyStarted, AlreadyPresent: The service is a child already, or *name* belongs
+                to another one.
             NotRunning, BadPolicy, WouldDeadlock: As for `adopt`.
         """
+        if getattr(service, "_parent_", None) is self:
+            _managing.start_child(self, service, name, policy)
+        self._check_room_()  # at once, and again when it is our turn
+        _supervising.adopt(self, service, name, policy)
+        return service
+
+    def _check_room_(self) -> None:
         limit = self.max_children
         if limit is not None and len(self._children_ or ()) >= limit:
             raise MaxChildren(path_of(self), limit)
-        _supervising.adopt(self, service, name, policy)
-        return service
 
     def adopt(self, child: ServiceT, *, name: str | None = None, **policy: Any) -> ServiceT:
         """Do the same as `start_child`."""

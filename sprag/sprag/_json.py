@@ -100,6 +100,7 @@ def _flat(node: Snapshot) -> dict[str, Any]:
         "owned": node.owned._asdict(),
         "last_failure": _failure(node.last_failure),
         "next_try": _rounded(node.next_try),
+        "stragglers": [each._asdict() for each in node.stragglers],
     }
 
 

@@ -51,17 +51,24 @@ def own_greenlets() -> Generator[None]:
     Blocks nest; the process-wide hooks are removed at the end of the outermost.
     """
     hub: Any = get_hub()
-    Greenlet.add_spawn_callback(_born)
+    _depth.append(None)
+    Greenlet.add_spawn_callback(_born)  # once, however often it is added
     outer = hub.__dict__.get("handle_error")
     hub.handle_error = _filter(hub.handle_error)
     try:
         yield
     finally:
-        Greenlet.remove_spawn_callback(_born)
+        _depth.pop()
+        if not _depth:
+            Greenlet.remove_spawn_callback(_born)
         if outer is None:
             del hub.handle_error
         else:
             hub.handle_error = outer
+
+
+_depth: list[None] = []
+"""One for each block that is entered."""
 
 
 def _filter(handle_error: Any) -> Any:
@@ -80,7 +87,9 @@ def _born(greenlet: Greenlet[..., Any]) -> None:
     if node is None or isinstance(greenlet, Managed) or hasattr(greenlet, _OWNED):
         return
     tree = node._tree_
-    if tree is None or node._state_ not in (State.STARTING, State.RUNNING, State.STOPPING):
+    if tree is None or tree.is_copy or tree.hub is not greenlet.parent:
+        return  # in a forked child, or in another thread that has copied the context
+    if node._state_ not in (State.STARTING, State.RUNNING, State.STOPPING):
         return
     if node._holdings_ is None:
         node._holdings_ = Holdings()

@@ -13,6 +13,7 @@ import faulthandler
 import math
 import os
 import select
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -31,6 +32,9 @@ NOT_CLEAN: Final = 4
 
 _PATIENCE: Final = 0.3
 """Seconds that the Python handler of a second signal gets before the sentinel acts."""
+_LOOK_PATIENCE: Final = 1.0
+"""Seconds that the Python handler of SIGUSR1 gets."""
+_UNHANDLED: Final = (signal.SIG_DFL, signal.SIG_IGN, None)
 _LONGEST_WAIT: Final = 3600.0
 _CHUNK: Final = 4096  # a pipe that is ready takes as much without blocking
 
@@ -66,6 +70,7 @@ class Sentinel:
         self._deadline = math.inf
         self._code = NOT_CLEAN
         self._is_over = False
+        self._look_at = math.inf
         self._reading, self.writing = os.pipe()
         os.set_blocking(self.writing, False)
         _start_thread(self._watch, ())
@@ -82,6 +87,10 @@ class Sentinel:
         """Behave as if the signal of this number had come; 0 looks at the time again."""
         os.write(self.writing, bytes([number]))
 
+    def looked(self) -> None:
+        """Take note that the Python handler of SIGUSR1 runs: nothing to do here."""
+        self._look_at = math.inf
+
     def dismiss(self) -> None:
         """Let the thread end."""
         os.close(self.writing)  # it reads the end of the pipe, closes its side and goes
@@ -95,9 +104,14 @@ class Sentinel:
         poll = _make_poll()
         poll.register(self._reading, select.POLLIN)
         while True:
-            left = self._deadline - time.monotonic()
+            now = time.monotonic()
+            left = self._deadline - now
             if left <= 0:
                 end_process(self._code, "out of time", self._describe, stacks=True)
+            if now >= self._look_at:
+                self._look_at = math.inf
+                self._look()
+            left = min(left, max(self._look_at - now, 0.0))
             if not poll.poll(math.ceil(min(left, _LONGEST_WAIT) * 1000)):
                 continue
             data = os.read(self._reading, _CHUNK)
@@ -110,6 +124,13 @@ class Sentinel:
             for number in data:
                 if number in self._handled:
                     self._heard(number)
+                elif number == signal.SIGUSR1 and signal.getsignal(number) not in _UNHANDLED:
+                    self._look_at = time.monotonic() + _LOOK_PATIENCE
+
+    def _look(self) -> None:
+        """Answer SIGUSR1 in place of a main thread that sits in C: greenlets are out of reach."""
+        said = f"sprag: the main thread does not answer; {_described(self._describe)}\n"
+        write_stderr(_stacks() + said.encode(errors="backslashreplace"))
 
     def _heard(self, number: int) -> None:
         now = time.monotonic()
@@ -131,7 +152,7 @@ def end_process(
     try:
         text = f"sprag: {why}: ending at once; {_described(describe)}\n"
         said = text.encode(errors="backslashreplace")
-        _write(_stacks() + said if stacks else said)
+        write_stderr(_stacks() + said if stacks else said)
     finally:
         os._exit(code)
 
@@ -144,7 +165,8 @@ def _described(describe: Callable[[], str]) -> str:
     return "something still runs"
 
 
-def _write(said: bytes) -> None:
+def write_stderr(said: bytes) -> None:
+    """Write to stderr past Python's buffers and locks; what nobody reads is dropped."""
     if sys.__stderr__ is None:
         return  # 2 is closed, or somebody else's file by now
     poll: Any = _make_poll()

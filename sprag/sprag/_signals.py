@@ -1,8 +1,10 @@
-"""SIGTERM and SIGINT for a process that runs a tree.
+"""SIGTERM, SIGINT and SIGUSR1 for a process that runs a tree.
 
 The Python handler only notes the first signal and wakes the main greenlet: it runs
 between bytecodes, also while a service hogs the CPU, and the second signal ends the
-process right there (gevent-traps 12-17). Where it cannot run, the sentinel does.
+process right there (gevent-traps 12-17). Where it cannot run, the sentinel does. SIGUSR1
+is answered right in the handler too, so that a loop that hangs can be looked at; a program
+that has a handler of its own for it keeps that.
 """
 
 from __future__ import annotations
@@ -32,18 +34,26 @@ class Signals:
         wake: Poked by the first signal.
         budget: Seconds from the first signal to the end of the process, at most.
         describe: Says what still runs. Called in a signal handler or another thread.
+        dump: Writes down where everybody is, for SIGUSR1. Called in a signal handler.
 
     Attributes:
         received: The first signal that came, or None.
         received_at: When it came, on the monotonic clock.
     """
 
-    def __init__(self, wake: Parking, budget: float, describe: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        wake: Parking,
+        budget: float,
+        describe: Callable[[], str],
+        dump: Callable[[FrameType | None], None],
+    ) -> None:
         self.received: signal.Signals | None = None
         self.received_at = 0.0
         self._wake = wake
         self._budget = budget
         self._describe = describe
+        self._dump = dump
         self._before: dict[int, Any] = {}
         self._wakeup_before = -1
         self._async: Any = None
@@ -62,6 +72,8 @@ class Signals:
         try:
             for number in _HANDLED:
                 self._before[number] = signal.signal(number, self._handle)
+            if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+                self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._look)
         except ValueError:
             self._async.close()
             raise
@@ -107,6 +119,10 @@ class Signals:
             self._async.send()
         elif now - self.received_at >= ECHO:
             end_process(128 + number, f"{signal.Signals(number).name} again", self._describe)
+
+    def _look(self, _number: int, frame: FrameType | None) -> None:
+        self._sentinel.looked()
+        self._dump(frame)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

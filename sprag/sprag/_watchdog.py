@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from gevent import Greenlet, get_hub, monkey
 
+from sprag._sentinel import write_stderr
 from sprag_supervisor import Node
 from sprag_supervisor._node import path_of
 from sprag_supervisor._tree import logger
@@ -31,6 +32,7 @@ _sleep: Final = monkey.get_original("time", "sleep")
 
 _LOOKS: Final = 4
 """Signs of life, and looks for them, per period."""
+_SLACK: Final = 0.05
 ENDED: Final = 4
 """Exit code of a process that its watchdog has ended."""
 
@@ -85,17 +87,24 @@ class Watchdog:
 
     def _watch(self) -> None:
         """Compare, in a native thread."""
+        period = self._seconds / _LOOKS
         while self._watching:
-            _sleep(self._seconds / _LOOKS)
-            held = time.monotonic() - self._alive_at
+            began = time.monotonic()
+            _sleep(period)
+            now = time.monotonic()
+            if now - began > 2 * period + _SLACK:
+                continue  # this thread was held as well: SIGSTOP, or a machine out of breath
+            held = now - self._alive_at
             if held < self._seconds or self._reported or not self._watching:
                 continue
             self._reported = True
             frame = sys._current_frames().get(self._thread)
-            os.write(2, describe_stall(frame, held).encode(errors="backslashreplace"))
+            said = describe_stall(frame, held)
             del frame
             if self._exits:
-                os.write(2, b"sprag: ending the process (--watchdog-exit)\n")
+                said += "sprag: ending the process (--watchdog-exit)\n"
+            write_stderr(said.encode(errors="backslashreplace"))
+            if self._exits:
                 os._exit(ENDED)
 
 

@@ -20,8 +20,14 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent import Greenlet
 from gevent.util import format_run_info
 
-from sprag._sentinel import NOT_CLEAN, OVERTIME
+from sprag._dump import write_dump
+from sprag._init_duties import zombies_watched
+from sprag._notify import Notifier
+from sprag._ownership import own_greenlets
+from sprag._sentinel import NOT_CLEAN, OVERTIME, write_stderr
 from sprag._signals import Signals
+from sprag._status import Status
+from sprag._watchdog import Watchdog
 from sprag_supervisor import Lifecycle, Reason, StopReport, _clock
 from sprag_supervisor._ending import request_exit
 from sprag_supervisor._log import listening
@@ -34,6 +40,7 @@ from sprag_supervisor.exceptions import AlreadyStarted, BadValue, StartFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from sprag._control import ControlSocket
     from sprag._service import Service
@@ -58,13 +65,18 @@ def run(
     control: bool = True,
     on_up: Callable[[], None] | None = None,
     ends_process: bool = False,
+    watchdog: float | None = None,
+    watchdog_exits: bool = False,
 ) -> int:
     """Start *root*, wait for a signal or its end, stop it; return the exit code.
 
     To be called in the main thread. SIGTERM and SIGINT stop the tree within
     *shutdown_timeout* seconds; a second one ends the process at once. After that time
     the process ends even if a service never yields or blocks in C: the stacks go to
-    stderr, the exit code is 4.
+    stderr, the exit code is 4. SIGUSR1 writes the tree and everybody's stack to stderr.
+
+    Meanwhile every greenlet that a service's code starts belongs to it (`own_greenlets`),
+    and systemd is told what it asks for (NOTIFY_SOCKET).
 
     Args:
         root: The service to run: without a parent, and not started yet.
@@ -76,6 +88,8 @@ def run(
             then keeps the interpreter from its end, such as threads that are no
             daemons, gets the rest of the *shutdown_timeout* and is cut off. Does not
             return when something of the tree was left behind.
+        watchdog: Report whoever holds the loop for this many seconds; None: do not watch.
+        watchdog_exits: End the process then, with exit code 4.
 
     Returns:
         0 stopped as asked, 1 gave up, 3 never came up, 4 stopped with stragglers or over
@@ -83,18 +97,22 @@ def run(
 
     Raises:
         AlreadyStarted: *root* runs already.
-        BadValue: *root* has a parent, or *shutdown_timeout* is no time.
+        BadValue: *root* has a parent, or *shutdown_timeout* or *watchdog* is no time.
         ValueError: This is not the main thread.
     """
     if not shutdown_timeout >= 0:
         raise BadValue("shutdown_timeout", shutdown_timeout, "seconds, 0 or more")
+    if watchdog is not None and not 0 < watchdog < math.inf:
+        raise BadValue("watchdog", watchdog, "seconds, above 0, or None")
     if root._parent_ is not None:
         raise BadValue("root", root, "a service that has no parent")
     if root._state_ not in DOWN:
         raise AlreadyStarted(path_of(root))
     if name is not None:
         root._name_ = name
-    return _Host(root, shutdown_timeout, on_up).run(control=control, ends_process=ends_process)
+    dog = None if watchdog is None else Watchdog(watchdog, exits=watchdog_exits)
+    host = _Host(root, shutdown_timeout, on_up)
+    return host.run(control=control, ends_process=ends_process, watchdog=dog)
 
 
 class _Host:
@@ -103,8 +121,9 @@ class _Host:
         self._budget = budget
         self._on_up = on_up
         self._parking = Parking()
-        self._signals = Signals(self._parking, budget, self._last_words)
+        self._signals = Signals(self._parking, budget, self._last_words, self._dump)
         self._tree = tree_of(root)
+        self._status = Status(Notifier(), self._tree)
         self._control: ControlSocket | None = None
         self._starting: Greenlet[[], None] | None = None
         self._start_error: BaseException | None = None
@@ -113,7 +132,7 @@ class _Host:
         self._is_over_budget = False
         self._stopped_by: signal.Signals | None = None
 
-    def run(self, *, control: bool, ends_process: bool) -> int:
+    def run(self, *, control: bool, ends_process: bool, watchdog: Watchdog | None) -> int:
         tree = self._tree
         began = _clock.now()
         with ExitStack() as stack:
@@ -122,14 +141,23 @@ class _Host:
                 self._open_control(stack)
             tree.exit_seconds = self._budget
             tree.observers.append(_log_lifecycle)
+            _hosts.append(self)
             try:
-                try:
-                    self._live(began)
-                finally:
-                    self._bring_down()
-                code = self._exit_code()
+                with ExitStack() as life:
+                    life.enter_context(own_greenlets())
+                    life.enter_context(self._status.told())
+                    life.enter_context(zombies_watched())
+                    if watchdog is not None:
+                        life.enter_context(watchdog)
+                    try:
+                        self._live(began)
+                    finally:
+                        self._bring_down()
+                    code = self._exit_code()
             finally:
                 tree.observers[:] = [each for each in tree.observers if each is not _log_lifecycle]
+                if self in _hosts:
+                    _hosts.remove(self)
             if ends_process:
                 self._stay_in_charge(stack, code)
         return code
@@ -148,6 +176,7 @@ class _Host:
         if error is None and not self._is_called_off():
             socket = None if self._control is None else str(self._control.path)
             _log(logging.INFO, "up", seconds=round(_clock.now() - began, 3), control=socket)
+            self._status.up()
             if self._on_up is not None:
                 self._on_up()
             watching = self._in_background(self._root.wait)
@@ -201,6 +230,7 @@ class _Host:
             seconds_left=_left(deadline),
             hint=self._hint(),
         )
+        self._status.stopping(self._awaited(), _left(deadline))
         stopping = self._in_background(lambda: self._stop(deadline))
         notice = _clock.now() + _FIRST_NOTICE
         last = deadline + _OVERTIME
@@ -208,6 +238,7 @@ class _Host:
             self._wait(stopping.ready, min(notice, last))
             if not stopping.ready() and _clock.now() >= notice:
                 notice += _NEXT_NOTICE
+                self._status.stopping(self._awaited(), _left(deadline))
                 _tell(
                     logging.WARNING,
                     "still stopping",
@@ -236,6 +267,7 @@ class _Host:
     def _exit_code(self) -> int:
         report = self._report or self._tree.report
         code, summary = self._outcome(report)
+        self._status.ended(summary)
         bad = code != ExitCode.STOPPED and self._tree.exit_code is None
         _tell(
             logging.ERROR if bad else logging.INFO,
@@ -338,6 +370,10 @@ class _Host:
                     more += 1
         return ", ".join(found) + (f" and {more} more" if more else "")
 
+    def _dump(self, frame: FrameType | None) -> None:
+        """Write down where everybody is. In a signal handler."""
+        write_dump(self._root, frame, write_stderr)
+
     def _last_words(self) -> str:
         """Remove the socket and say what is up: the process ends now. From any thread."""
         if self._control is not None:
@@ -352,6 +388,19 @@ class _Host:
         up[_LISTED:] = ["…"] if len(up) > _LISTED else []
         return f"still up: {', '.join(up)}" if up else "nothing is up any more"
 
+
+_hosts: Final[list[_Host]] = []
+
+
+def _after_fork() -> None:
+    """Let go of the control socket in a forked child: it would be open for longer than the app."""
+    for host in _hosts:
+        if host._control is not None:
+            host._control.leave_to_parent()
+    _hosts.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 _FIRST_NOTICE: Final = 3.0
 _NEXT_NOTICE: Final = 10.0

@@ -14,6 +14,7 @@ from sprag_supervisor._policy import Backoff, Policy
 from sprag_supervisor._report import Outcome, StopEntry, StopReport
 from sprag_supervisor._snapshot import Owned, Snapshot, picture, pictures, snapshot
 from sprag_supervisor._states import State
+from sprag_supervisor._stragglers import Straggler
 from sprag_supervisor._tree import Lifecycle, Tree
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "State",
     "StopEntry",
     "StopReport",
+    "Straggler",
     "Tree",
     "picture",
     "pictures",

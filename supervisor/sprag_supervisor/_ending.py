@@ -33,6 +33,7 @@ from sprag_supervisor._pool import Call, Parking, joiners_served, leave_behind
 from sprag_supervisor._report import Outcome, StopEntry, StopReport
 from sprag_supervisor._settling import cancel_retry, detach, settle
 from sprag_supervisor._states import State
+from sprag_supervisor._stragglers import bequeath, keep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -229,6 +230,7 @@ class Ending:
                 self.leave_behind(call.step, call.abandon())
             for each in busy:
                 if each.running:
+                    keep(self.node, "listener", lambda one=each: not one.running)  # type: ignore[misc]
                     self._straggler("listener", each.describe())
             if killed:
                 self.note(Outcome.KILLED, "greenlet", "killed again at the deadline")
@@ -252,6 +254,7 @@ class Ending:
         """Name what swallowed its kill, with its stack."""
         if greenlet is not None:
             leave_behind(greenlet)
+            keep(self.node, step, lambda: greenlet.dead)
         frame = getattr(greenlet, "gr_frame", None)
         stack = "".join(traceback.format_stack(frame)) if frame is not None else "no stack"
         self._straggler(step, stack)
@@ -415,6 +418,8 @@ def _end_together(ending: Ending, children: dict[str, Node]) -> None:
             ending.absorb(sub)
         if child._op_ is not None or child._state_ is State.RESTARTING:
             wait_until_down(child, ending)
+        if child._history_ is not None:
+            bequeath(child, ending.node)
         child._parent_ = child._tree_ = None
     children.clear()
 

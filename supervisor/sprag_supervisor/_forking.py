@@ -56,6 +56,9 @@ def _replace(hub: Any) -> None:
     hub._threadpool = hub._resolver = None  # their threads are not in this process
     hub.destroy(destroy_loop=True)
     hub.loop = _Nowhere()
+    loop: Any = get_hub().loop
+    for _ in range(loop.activecnt):
+        loop.unref()  # libev makes its default loop in the same place, and counts on from there
     if forker is not main:
         ending = greenlet(_end_when_done, parent=main)
         ending.switch(forker)
@@ -64,6 +67,7 @@ def _replace(hub: Any) -> None:
 def _end_when_done(forker: Any) -> NoReturn:
     """Be the parent of the child's hub, in place of a main greenlet that must not go on."""
     fresh: Any = get_hub()
+    fresh.parent = getcurrent()
     # It must have begun: what the forker returns is thrown away by a hub that waits, but would
     # be an argument of one that begins.
     fresh.loop.run_callback(getcurrent().switch)

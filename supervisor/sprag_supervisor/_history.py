@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sprag_supervisor._clock import Timer
     from sprag_supervisor._decide import Reason
     from sprag_supervisor._failure import Failure
     from sprag_supervisor._pool import Parking
+    from sprag_supervisor._stragglers import Straggler
 
 _KEPT_FAILURES: Final = 10
 
@@ -46,6 +49,7 @@ class History:
         "in_a_row",
         "next_try",
         "retry_timer",
+        "stragglers",
         "waiters",
     )
 
@@ -55,4 +59,6 @@ class History:
         self.in_a_row = 0  # restarts with backoff since the last healthy run
         self.next_try: float | None = None  # Invariant: a monotonic time while retry_timer is set
         self.retry_timer: Timer | None = None
+        self.stragglers: list[tuple[Straggler, Callable[[], bool]]] = []
+        """What earlier lives have left behind; the function says whether it is over."""
         self.waiters: list[Parking] = []

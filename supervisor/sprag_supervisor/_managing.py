@@ -106,7 +106,7 @@ def child_of(parent: Node, name: str) -> Node:
 def start_child(parent: Node, child: Node, name: str | None, policy: Mapping[str, object]) -> None:
     """Adopt *child*; a child that is there already is refused in OTP's words (otp-rules 54)."""
     must_be_at_home(parent)
-    if child._parent_ is parent:
+    if getattr(child, "_parent_", None) is parent:  # adopt says what is no service
         if child._state_ in ACTIVE:
             raise AlreadyStarted(path_of(child))
         raise AlreadyPresent(path_of(child), child._state_.value)

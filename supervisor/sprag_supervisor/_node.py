@@ -171,6 +171,9 @@ class Node:
         """Return the body that runs as long as the service does, if the class has one."""
         return None
 
+    def _check_room_(self) -> None:
+        """Refuse one more child; called under the turn of a node that `_forgets_ended_`."""
+
     def _joined_(self, tree: Tree) -> None:
         """Take note of the tree: called whenever the node gets its place in one."""
         self._tree_ = tree

@@ -9,6 +9,7 @@ from sprag_supervisor._decide import After, Reason, after_exit
 from sprag_supervisor._history import Exit, History
 from sprag_supervisor._node import is_active, move
 from sprag_supervisor._states import State
+from sprag_supervisor._stragglers import bequeath
 from sprag_supervisor._supervision import ChildExit, post
 
 if TYPE_CHECKING:
@@ -137,6 +138,8 @@ def cancel_retry(child: Node) -> None:
 def detach(child: Node) -> None:
     """Take *child*, which is down, out of the tree."""
     parent = child._parent_
+    if parent is not None and child._history_ is not None:
+        bequeath(child, parent)
     if parent is not None and parent._children_ is not None:
         parent._children_.pop(child._name_ or "", None)
     child._parent_ = child._tree_ = None

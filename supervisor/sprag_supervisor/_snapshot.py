@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sprag_supervisor import _clock
 from sprag_supervisor._node import name_of, path_of, uptime_of
+from sprag_supervisor._stragglers import stragglers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from sprag_supervisor._node import Node
     from sprag_supervisor._policy import Policy
     from sprag_supervisor._states import State
+    from sprag_supervisor._stragglers import Straggler
 
 
 class Owned(NamedTuple):
@@ -46,6 +48,7 @@ class Snapshot(NamedTuple):
         owned: What it holds.
         failures: Its last crashes, the latest last.
         next_try: Seconds until its next start, while it waits for its backoff.
+        stragglers: What earlier lives have left behind, because it has swallowed its kill.
         children: In start order.
     """
 
@@ -63,6 +66,7 @@ class Snapshot(NamedTuple):
     owned: Owned
     failures: tuple[Failure, ...]
     next_try: float | None
+    stragglers: tuple[Straggler, ...]
     children: tuple[Snapshot, ...]
 
     @property
@@ -162,6 +166,7 @@ def _picture(
         owned_by(node),
         () if history is None else tuple(history.failures),
         None if next_try is None else max(next_try - now, 0.0),
+        () if history is None else stragglers_of(node),
         children,
     )
 

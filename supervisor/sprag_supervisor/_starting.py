@@ -25,6 +25,7 @@ from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, context_of, lineage, move, path_of, reset
 from sprag_supervisor._pool import Call, Parking
 from sprag_supervisor._states import State
+from sprag_supervisor._stragglers import warn_of_stragglers
 from sprag_supervisor._supervision import attend_soon
 from sprag_supervisor.exceptions import Ignore, StartAborted, StartFailed, StartTimeout
 
@@ -292,6 +293,8 @@ def start(node: Node, *, restarts: bool = False) -> None:
     """
     move(node, State.STARTING)
     node._incarnation_ += 1
+    if node._history_ is not None:
+        warn_of_stragglers(node)
     cls = type(node)
     has_code = cls.on_start is not Node.on_start or cls._prepare_ is not Node._prepare_
     if node._incarnation_ == 1 and not has_code:

@@ -8,7 +8,7 @@ import socketserver
 import threading
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -50,6 +50,8 @@ def serving(app: FakeApp) -> Generator[FakeApp]:
         def do_GET(self) -> None:
             app.respond(self)
 
+        do_POST = do_GET
+
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass
 
@@ -84,6 +86,30 @@ def serve(runtime: Path) -> Iterator[Callable[..., FakeApp]]:
             return stack.enter_context(serving(FakeApp(runtime / f"{name}.{pid}.sock", answer)))
 
         yield start
+
+
+def routes(table: dict[str, Any]) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Answer by the path of the request: with JSON, or with a status and JSON."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        target = handler.path.partition("?")[0]
+        said = table.get(f"{handler.command} {target}", table.get(target))
+        if said is None:
+            said = 404, {"error": f"no service {target!r}", "name": "UnknownService"}
+        status, body = cast("tuple[int, Any]", said) if isinstance(said, tuple) else (200, said)
+        text = body if isinstance(body, bytes) else json.dumps(body).encode()
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(text)))
+        handler.end_headers()
+        handler.wfile.write(text)
+
+    return answer
+
+
+@pytest.fixture
+def answering(serve: Callable[..., FakeApp]) -> Callable[[dict[str, Any]], FakeApp]:
+    """Start an app that answers by path: ``answering({"/v1/tree": {...}})``."""
+    return lambda table: serve(routes(table))
 
 
 def node(

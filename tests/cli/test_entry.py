@@ -91,6 +91,29 @@ def test_tree_loads_neither_gevent_nor_sprag(
     }
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status", "mail"),
+        ("why", "mail"),
+        ("stop", "mail"),
+        ("stacks",),
+        ("events",),
+        ("top", "--once"),
+        ("wait", "--timeout", "0.1"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_client_loads_neither_gevent_nor_sprag_nor_rich(
+    serve: Callable[..., Any], arguments: tuple[str, ...]
+) -> None:
+    serve({"event": "end", "ready": True, "path": "shop", "done": True, "state": "running"})
+    loaded = loaded_by(*arguments)
+    assert f"sprag_cli._{'act' if arguments[0] == 'stop' else arguments[0]}" in loaded
+    unwanted = {"gevent", "structlog", "sprag", "sprag_supervisor", "rich.console", "asyncio"}
+    assert not loaded & unwanted
+
+
 def test_run_patches_before_anything_that_should_be_patched_is_loaded() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PATCHED],

@@ -38,7 +38,19 @@ def test_help_of_a_command_shows_units_defaults_and_exit_codes(command: str) -> 
 
 
 def test_every_exit_code_is_in_the_help() -> None:
-    for command, codes in (("run", RunExit), ("tree", ClientExit)):
+    asking = (
+        "tree",
+        "status",
+        "why",
+        "events",
+        "stacks",
+        "top",
+        "wait",
+        "start",
+        "stop",
+        "restart",
+    )
+    for command, codes in (("run", RunExit), *((each, ClientExit) for each in asking)):
         shown = invoke(command, "-h").output.partition("Exit codes:")[2]
         for code in codes:
             assert str(code.value) in shown
@@ -60,6 +72,10 @@ def test_the_version_is_that_of_the_library() -> None:
         (["tree", "--timeout", "0"], "0.0 is not in the range x>0"),
         (["run", "a:b", "--log-format", "xml"], "'auto', 'console', 'json'"),
         (["tree", "--colour"], "No such option"),
+        (["stop"], "which service? — give paths or globs, or --failed"),
+        (["check"], "Missing argument 'MODULE:ATTRIBUTE'"),
+        (["top", "--sort", "size"], "'size' is not one of"),
+        (["status", "--lines", "-1"], "-1 is not in the range x>=0"),
     ],
 )
 def test_wrong_arguments_are_usage_errors(arguments: list[str], said: str) -> None:
@@ -104,3 +120,10 @@ def test_a_subtree_that_failed_ends_with_1(
 ) -> None:
     serve(make("shop", "App", "running", make("mail", "Mail", "failed")))
     assert invoke("tree").exit_code == ClientExit.FAILED
+
+
+def test_the_selectors_are_explained_where_they_apply() -> None:
+    for command in ("status", "why", "events", "stacks", "start", "stop", "restart"):
+        said = " ".join(invoke(command, "-h").output.split())
+        assert "a glob: 'fleet/*' for one level, 'fleet/**' for all below" in said
+        assert "--failed" in said

@@ -71,8 +71,7 @@ class Node:
         self.inbox: list[tuple[Node, int, bool]] = []  # who has ended or waited, in which life
         self.window: list[float] = []
         self.covering: list[Node] = []  # who the group restart in progress is still to start
-        self.aborted_by = ""
-        self.finishes = self.on_purpose = self.is_attended = False
+        self.cut_short = self.finishes = self.on_purpose = self.is_attended = False
         self.deadline = self.since = inf
 
     def is_active(self) -> bool:
@@ -81,14 +80,22 @@ class Node:
     def is_busy(self) -> bool:
         return self.state in ("starting", "stopping")
 
-    def is_aborted(self) -> str:
-        """Why its start is cut short, or that of the service in whose on_start it starts."""
+    def is_aborted(self) -> bool:
+        """Whether its start is cut short, or that of the service in whose on_start it starts."""
         above = self.parent if self.starts_inside else None
-        return self.aborted_by or (above.is_aborted() if above else "")
+        return self.cut_short or (above is not None and above.is_aborted())
 
-    def abort(self, cause: str) -> None:
-        if self.state == "starting" and self.aborted_by != "stopped":
-            self.aborted_by = cause
+    def abort(self) -> None:
+        self.cut_short = self.cut_short or self.state == "starting"
+
+    def is_called_off(self) -> bool:
+        """Whether a stop cuts its start short: its own, or one further up."""
+        above = self.parent if self.starts_inside else None
+        is_above = above is not None and above.is_aborted() and above.is_wanted_down()
+        return self.on_purpose or is_above
+
+    def is_wanted_down(self) -> bool:
+        return self.on_purpose or (self.parent is not None and self.parent.is_wanted_down())
 
     def accepts(self, turn: list[object]) -> bool:
         """Whether who holds *turn* may start children: not if it ends or is about to."""
@@ -151,8 +158,7 @@ class Model(Activities):
             yield from self.wait_until(lambda: until, node.is_aborted)
         except Refused as refusal:
             why = str(refusal)
-        cause = node.is_aborted()
-        if cause:
+        if node.is_aborted():
             why = f"start_failed {spec.name}"
         elif not why and self.faults.get(spec.name):
             fault = self.faults[spec.name].pop(0)
@@ -164,7 +170,8 @@ class Model(Activities):
                 self.go(self.end(node, "finished"))
             self.attend(node)
             return
-        reason = "stopped" if cause == "stopped" else why.partition(" ")[0]
+        is_stopped = node.is_aborted() and node.is_called_off()
+        reason = "stopped" if is_stopped else why.partition(" ")[0]
         yield from self.end(node, reason, again=again, started=False)
         if reason != "ignored":  # 4
             raise Refused(why)
@@ -175,7 +182,7 @@ class Model(Activities):
             lambda: until, lambda: node.state != "starting" or node.incarnation != life
         )
         if node.incarnation == life:
-            node.abort("timed_out")
+            node.abort()
 
     def adopt(self, parent: Node, child: Node, *, inside: bool = False) -> Activity:
         if not parent.is_active():
@@ -287,7 +294,7 @@ class Model(Activities):
         while node.is_busy():
             node.on_purpose = True  # 14
             node.tighten(deadline)
-            node.abort("stopped")
+            node.abort()
             yield from self.wait_for(lambda: not node.is_busy())
         if node.state == "restarting":
             node.cancel_retry()
@@ -302,7 +309,7 @@ class Model(Activities):
             node.cancel_retry()
         elif node.is_active() or node.is_busy():
             node.on_purpose = True
-            node.abort("stopped")
+            node.abort()
             if node.state == "running":
                 node.deadline = self.now + seconds
                 self.go(self.end(node, "stopped"))
@@ -310,7 +317,7 @@ class Model(Activities):
             yield from self.wait_for(lambda: node.incarnation != life or not node.is_busy())
 
     def crash(self, node: Node) -> None:
-        node.abort("crashed")
+        node.abort()
         if node.state == "running":
             self.go(self.end(node, "crashed"))
 

@@ -9,6 +9,7 @@ import socket
 import struct
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,6 @@ from sprag._control._place import remove_stale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         yield process
         process.send(signal.SIGTERM)
         assert process.ends() == 0
-        assert [each for each in process.records() if each["level"] not in {"info"}] == []
+        assert [each for each in process.records() if each["level"] != "info"] == []
 
 
 def status_of(answer: bytes) -> int:
@@ -178,7 +178,7 @@ def _noise(chance: random.Random) -> bytes:
 
 
 def test_ten_thousand_malformed_requests_and_the_next_good_one(shop: Process) -> None:
-    chance = random.Random(17)  # noqa: S311 - the same noise each time
+    chance = random.Random(17)  # the same noise each time
     path = str(shop.socket())
     for number in range(10_000):
         with socket.socket(socket.AF_UNIX) as client:
@@ -192,7 +192,9 @@ def test_ten_thousand_malformed_requests_and_the_next_good_one(shop: Process) ->
                         client.recv(1000)
                     case 1:
                         # A reset instead of a farewell.
-                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        client.setsockopt(
+                            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                        )
                     case _:
                         client.shutdown(socket.SHUT_WR)
             except OSError:
@@ -203,7 +205,7 @@ def test_ten_thousand_malformed_requests_and_the_next_good_one(shop: Process) ->
         assert ask(shop.socket(), "GET", "/v1/tree")[0] == 200
         times.append(time.monotonic() - began)
     assert min(times) < 0.05
-    descriptors = len(os.listdir(f"/proc/{shop.popen.pid}/fd"))
+    descriptors = len(list(Path(f"/proc/{shop.popen.pid}/fd").iterdir()))
     assert descriptors < 100
     assert ask(shop.socket(), "GET", "/v1/service/ticks")[1]["state"] == "running"
 

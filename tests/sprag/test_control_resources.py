@@ -65,7 +65,7 @@ class Fleet(Supervisor):
     pass
 app = App(name="shop", providers={
     "mail": Mail(), "feed": Feed(), "busy": Busy(), "slow": Slow(), "pool": Pool(),
-    "fleet": Fleet([(Courier(), {"name": "courier"}), (Feed(), {"name": "a b/c".replace("/", "%")})],
+    "fleet": Fleet([(Courier(), {"name": "courier"}), (Feed(), {"name": "a b%c"})],
                    strategy="one_for_all"),
 })
 """
@@ -154,7 +154,12 @@ def test_why_tells_of_its_own_end_and_of_what_took_it_along(get: Callable[..., A
 
 
 def test_what_is_not_there_is_not_found(get: Callable[..., Any], post: Callable[..., Any]) -> None:
-    for target in ("/v1/service/nope", "/v1/why/nope", "/v1/tree?path=fleet/nope", "/v1/stacks?path=x"):
+    for target in (
+        "/v1/service/nope",
+        "/v1/why/nope",
+        "/v1/tree?path=fleet/nope",
+        "/v1/stacks?path=x",
+    ):
         answer = get(target, status=404)
         check("error", answer)
         assert answer["name"] == "UnknownService"

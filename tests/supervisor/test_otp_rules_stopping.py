@@ -249,7 +249,8 @@ def test_rule_48_difference_a_child_being_stopped_may_call_its_supervisor(
         answers["delete_child"] = ask(lambda: top.delete_child("a"))
         answers["start_child"] = ask(lambda: top.start_child(Idle("new")))
 
-    a = Scripted("a", journal, shutdown=shutdown, **{hook: call_everything})
+    a = Scripted("a", journal, shutdown=shutdown)
+    setattr(a.script, hook, call_everything)
     top = Supervisor(children=[a])
     top.start()
     stopping = spawn(top.stop) if how == "with its supervisor" else spawn(a.stop)
@@ -267,6 +268,23 @@ def test_rule_48_difference_a_child_being_stopped_may_call_its_supervisor(
         "start_child": "NotRunning" if stopped else "ok",
     }
     top.stop()
+
+
+@pytest.mark.parametrize("names", ["ab", "abc"])
+def test_rule_48_difference_services_that_stop_each_other_all_stop(
+    clock: VirtualClock, journal: Journal, names: str
+) -> None:
+    # Each waits for the next one's end; the last would wait for the first, and is not made to.
+    children = family(names, journal, shutdown="infinity")
+    pending: list[bool] = []
+    for child, following in zip(children, [*children[1:], children[0]], strict=True):
+        child.script.in_on_stop = lambda _, other=following: pending.append(other.stop().is_pending)
+    with Supervisor(children=children) as top:
+        journal.take()
+        top.terminate_child("a")
+        assert journal.take() == [f"stop {name}" for name in names]
+        assert set(states(top).values()) == {"stopped"}
+        assert pending == [True, *[False] * (len(names) - 1)]
 
 
 def test_rule_49_an_exception_during_a_stop_is_reported_and_nothing_else(

@@ -84,6 +84,14 @@ class ControlSocket:
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
+    def leave_to_parent(self) -> None:
+        """Close the listening socket in a forked child, past gevent, whose loop is the parent's."""
+        if self._server is not None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            with suppress(OSError, AttributeError):
+                os.dup2(nowhere, self._server.socket.fileno(), inheritable=False)
+            os.close(nowhere)
+
     # -- connections -----------------------------------------------------------------
 
     def _spawn(self, *args: Any) -> None:

@@ -86,8 +86,8 @@ def _owner(one: Any, desk: Desk) -> Node | None:
         managed: Node = one._node
         return managed
     context = one.gr_context
-    place = None if context is None else context.get(seat)
-    node = None if place is None else place.node
+    here = None if context is None else cast("Seat | None", context.get(seat))
+    node = None if here is None else here.node
     if node is None or node._tree_ is not desk.root._tree_:
         return None
     return node

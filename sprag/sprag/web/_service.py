@@ -14,6 +14,7 @@ from sprag.web._listener import Address, identity, listen, remove, shown
 from sprag.web._server import LINGER, HTTPServer
 from sprag.web._site import CONTROLLER, REQUEST_ID
 from sprag_supervisor._log import listening
+from sprag_supervisor._node import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sprag.web._connection import Connection
     from sprag.web._head import BadHead
 
+_access: Final = logging.getLogger("sprag.service")  # where `self.log` writes
 _SWEEP: Final = 0.25
 """Seconds between two looks for clients that are late, at most."""
 _LOOK: Final = 0.05
@@ -70,6 +72,7 @@ class WebServer(Service):
             port = str(number)
         self._is_tcp = bool(port)
         self._log: BoundLogger = self.log.bind()
+        self._path = path_of(self)
         limits = self._limits
         self._server = HTTPServer(
             listener,
@@ -120,7 +123,9 @@ class WebServer(Service):
         level = logging.DEBUG if path in (ALIVE, READY) else logging.INFO
         if not listening(level):
             return
-        fields = {
+        fields: dict[str, object] = {
+            "service": self._path,
+            "incarnation": self._incarnation_,
             "method": connection.command,
             "path": path,
             "status": connection.code if connection.headers_sent else None,
@@ -131,7 +136,8 @@ class WebServer(Service):
         }
         if (controller := environ.get(CONTROLLER)) is not None:
             fields["controller"] = controller
-        self._log.log(level, "request", **fields)
+        # What `self.log` would come to, at half the cost: it is paid for each request.
+        _access.log(level, "request", extra={"sprag": fields})
 
     def refused(self, connection: Connection, error: BadHead) -> None:
         """Note a client that sent what is no request."""

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sprag_cli._act import ActOptions, NothingChosen, act
+from sprag_cli._exit import ClientExit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def done(path: str, before: str, state: str, **more: Any) -> dict[str, Any]:
+    report: dict[str, Any] = {
+        "clean": 1,
+        "errors": 0,
+        "killed": 0,
+        "stragglers": 0,
+        "seconds": 0.0,
+        "entries": [],
+    }
+    return {"path": path, "done": True, "before": before, "state": state, "report": report, **more}
+
+
+def refused(status: int, name: str, error: str) -> tuple[int, Any]:
+    return status, {"error": error, "name": name}
+
+
+def test_each_service_gets_a_line(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = answering(
+        {
+            "POST /v1/stop/mail": done("shop/mail", "running", "stopped"),
+            "POST /v1/stop/feed": done("shop/feed", "stopped", "stopped"),
+        }
+    )
+    assert act(ActOptions("stop", ("mail", "feed"), timeout=7)) == ClientExit.WELL
+    assert capsys.readouterr().out == (
+        "■ shop/mail stopped\n■ shop/feed was not running (stopped)\n"
+    )
+    assert app.requests[0] == "POST /v1/stop/mail?timeout=7 HTTP/1.1"
+
+
+def test_what_runs_already_is_well(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering({"/v1/start/mail": refused(409, "ChildRunning", "shop/mail is running")})
+    assert act(ActOptions("start", ("mail",))) == ClientExit.WELL
+    assert capsys.readouterr().out == "● mail runs already\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (refused(409, "ChildRestarting", "it is being restarted"), ClientExit.FAILED),
+        (refused(422, "StartFailed", "on_start raised"), ClientExit.FAILED),
+        (refused(404, "UnknownService", "no such service"), ClientExit.NOT_FOUND),
+        (refused(503, "", "32 services are being started"), ClientExit.FAILED),
+    ],
+)
+def test_a_refusal_is_told_and_the_others_are_done_all_the_same(
+    answering: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+    answer: tuple[int, Any],
+    code: int,
+) -> None:
+    answering({"/v1/start/a": answer, "/v1/start/b": done("shop/b", "stopped", "running")})
+    assert act(ActOptions("start", ("a", "b"))) == code
+    said = capsys.readouterr()
+    assert said.out == "● shop/b started\n"
+    assert said.err.startswith(f"sprag: a: {answer[1]['error']}")
+
+
+def test_what_takes_too_long_goes_on(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = {**done("shop/mail", "stopped", "starting"), "done": False}
+    answering({"/v1/start/mail": (504, late)})
+    assert act(ActOptions("start", ("mail",), timeout=3)) == ClientExit.TIMED_OUT
+    assert "shop/mail is still starting after 3 s — it goes on" in capsys.readouterr().err
+
+
+def test_nobody_has_to_wait(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = {**done("shop/mail", "running", "stopping"), "done": False}
+    app = answering({"/v1/restart/mail": (202, begun)})
+    assert act(ActOptions("restart", ("mail",), wait=False)) == ClientExit.WELL
+    assert capsys.readouterr().out == "◑ shop/mail is asked to restart\n"
+    assert app.requests == ["POST /v1/restart/mail?timeout=30.0&wait=0 HTTP/1.1"]
+
+
+def test_a_stop_that_was_not_clean_says_what_was_left(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = {"path": "shop/mail", "outcome": "straggler", "step": "greenlet", "detail": "a\n  b()"}
+    report = {"killed": 1, "stragglers": 1, "seconds": 5.1, "entries": [entry]}
+    answering({"/v1/stop/mail": done("shop/mail", "running", "stopped", report=report)})
+    assert act(ActOptions("stop", ("mail",), ascii=True)) == ClientExit.FAILED
+    assert capsys.readouterr().out == (
+        "- shop/mail stopped in 5.1 s\n"
+        "  not clean: 1 killed, 1 straggler\n"
+        "  shop/mail: straggler in greenlet: b()\n"
+    )
+
+
+def test_globs_and_failed_choose_from_the_tree(
+    answering: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop["children"][2]["children"][1]["state"] = "failed"
+    app = answering(
+        {
+            "/v1/tree": shop,
+            "/v1/start/shop/fleet/printer": done("shop/fleet/printer", "failed", "running"),
+        }
+    )
+    assert act(ActOptions("start", ("fleet/*",), failed=True)) == ClientExit.WELL
+    assert [each.split()[1].partition("?")[0] for each in app.requests] == [
+        "/v1/tree",
+        "/v1/start/shop/fleet/printer",
+    ]
+    shop["children"][2]["children"][1]["state"] = "running"
+    assert act(ActOptions("start", failed=True)) == ClientExit.WELL
+    assert capsys.readouterr().out.endswith("nothing is failed\n")
+
+
+def test_json_holds_all_that_was_answered(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering(
+        {"/v1/stop/a": done("shop/a", "running", "stopped"), "/v1/stop/b": refused(409, "X", "no")}
+    )
+    assert act(ActOptions("stop", ("a", "b"), json=True)) == ClientExit.FAILED
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["path"], first["state"]) == ("shop/a", "stopped")
+    assert second == {"path": "b", "done": False, "error": "no", "name": "X"}
+
+
+def test_without_a_path_nothing_is_done() -> None:
+    with pytest.raises(NothingChosen, match="as in 'sprag stop fleet/courier'") as caught:
+        act(ActOptions("stop"))
+    assert caught.value.exit_code == ClientExit.USAGE

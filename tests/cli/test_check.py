@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sprag import App, Backoff, DynamicSupervisor, Service, Supervisor
+from sprag_cli._check import plan_of, render
+from sprag_cli._exit import ClientExit
+from sprag_cli._lint import RULES, lint
+from sprag_cli._render import ASCII, plain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Child = tuple[Service, dict[str, Any]]
+
+
+class Quick(Service):
+    pass
+
+
+class Slow(Service, shutdown=20.0):
+    def on_stop(self) -> None:
+        pass
+
+
+class Adopting(Service):
+    def on_start(self) -> None:
+        self.adopt(Quick())
+
+
+def found(*children: Service | Child, budget: float = 30.0, **policy: Any) -> list[tuple[str, str]]:
+    root = Supervisor(children, name="shop", **policy)
+    return [(finding.rule, finding.path) for finding in lint(plan_of(root), budget)]
+
+
+def nested(levels: int, **policy: Any) -> Supervisor:
+    supervisor = Supervisor([Quick()], **policy)
+    for _ in range(levels - 1):
+        supervisor = Supervisor([supervisor], **policy)
+    return supervisor
+
+
+def test_a_plain_tree_has_nothing_wrong_with_it() -> None:
+    assert found(Quick(), (Slow(), {"name": "slow"}), Adopting(), nested(2)) == []
+
+
+@pytest.mark.parametrize(
+    ("children", "policy", "rule", "path"),
+    [
+        ([nested(3)], {}, "limits-multiply", "shop/Supervisor/Supervisor/Supervisor"),
+        ([Slow(), Slow()], {}, "stop-over-budget", "shop"),
+        ([(Slow(), {"shutdown": "infinity"})], {}, "stop-without-limit", "shop/Slow"),
+        (
+            [
+                Supervisor(
+                    [(Quick(), {"restart": "transient", "significant": True})],
+                    auto_shutdown="any_significant",
+                )
+            ],
+            {},
+            "permanent-auto-shutdown",
+            "shop/Supervisor",
+        ),
+        ([Supervisor([Quick()], restart="temporary")], {}, "stays-down", "shop/Supervisor"),
+        (
+            [
+                Supervisor(
+                    [(Quick(), {"restart": "transient", "significant": True}), Quick()],
+                    auto_shutdown="all_significant",
+                    restart="transient",
+                )
+            ],
+            {},
+            "stays-down",
+            "shop/Supervisor",
+        ),
+        ([Quick()], {"auto_shutdown": "any_significant"}, "nothing-significant", "shop"),
+        (
+            [(Quick(), {"restart": "transient", "significant": True})],
+            {},
+            "cannot-start",
+            "shop/Quick",
+        ),
+        (
+            [(Quick(), {"needs": ("db",)}), (Quick(), {"name": "db"})],
+            {"strategy": "rest_for_one"},
+            "cannot-start",
+            "shop/Quick",
+        ),
+        (
+            [(Quick(), {"name": "db"}), (Quick(), {"needs": ("db",)})],
+            {},
+            "needs-in-vain",
+            "shop/Quick",
+        ),
+        (
+            [(Quick(), {"backoff": Backoff(initial=2.0)})],
+            {},
+            "backoff-outlasts-window",
+            "shop/Quick",
+        ),
+        (
+            [(Quick(), {"start_timeout": 4.0}), (Quick(), {"start_timeout": 3.0})],
+            {"start_timeout": 5.0},
+            "start-timeout-too-short",
+            "shop",
+        ),
+    ],
+)
+def test_each_rule_finds_its_case(
+    children: list[Service | Child], policy: dict[str, Any], rule: str, path: str
+) -> None:
+    assert found(*children, **policy) == [(rule, path)]
+
+
+def test_every_rule_has_a_case() -> None:
+    (cases,) = [
+        mark.args[1]
+        for mark in test_each_rule_finds_its_case.pytestmark
+        if mark.name == "parametrize"
+    ]
+    assert {case[2] for case in cases} == set(RULES)
+
+
+def test_what_stops_together_takes_the_longest_time_only() -> None:
+    assert found(Slow(), budget=20.0) == []
+    assert found(Slow(), Slow(), budget=40.0) == []
+    root = plan_of(Supervisor([Slow(), Slow()], name="shop"))
+    root.stops_together = True
+    assert lint(root, 20.0) == []
+
+
+def test_a_backoff_within_the_window_is_well() -> None:
+    assert found((Quick(), {"backoff": Backoff(initial=0.1)})) == []
+    assert found((Quick(), {"backoff": Backoff(initial=2.0)}), max_seconds=60.0) == []
+    forever = found((Quick(), {"backoff": Backoff(initial=2.0)}), max_restarts=0)
+    assert forever == []  # gives up at once
+
+
+def test_ignored_rules_are_not_applied() -> None:
+    root = plan_of(Supervisor([nested(3), Slow(), Slow()], name="shop"))
+    assert [each.rule for each in lint(root, 30.0, frozenset({"limits-multiply"}))] == [
+        "stop-over-budget"
+    ]
+
+
+def test_names_are_those_of_the_living_tree() -> None:
+    app = App(name="shop", providers={"mail": Quick(), "fleet": Supervisor([Quick(), Quick()])})
+    paths = [plan.path for plan in plan_of(app).walk()]
+    assert paths == ["shop", "shop/mail", "shop/fleet", "shop/fleet/Quick", "shop/fleet/Quick-2"]
+    with app:
+        assert [path for path in paths if path.count("/") == 1] == [
+            child.path for child in app.snapshot().children
+        ]
+
+
+def test_what_cannot_be_seen_is_named() -> None:
+    root = plan_of(Supervisor([Adopting(), DynamicSupervisor(name="pool")], name="shop"))
+    unseen = [plan.path for plan in root.walk() if plan.may_adopt]
+    assert unseen == ["shop/Adopting", "shop/pool"]
+    lines = render("shop", 3, [], unseen, width=50, charset=ASCII)
+    assert "".join(f"{plain(line)}\n" for line in lines) == (
+        "shop: 3 services, nothing found\n"
+        "\n"
+        "not seen: children that are adopted at run time,\n"
+        "below shop/Adopting, shop/pool\n"
+    )
+
+
+@pytest.mark.slow
+def test_the_app_is_imported_patched_and_not_started(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        "from gevent import monkey\n"
+        "from sprag import *\n"
+        "assert monkey.is_module_patched('socket')\n"
+        "class Loud(Service, shutdown=31.0):\n"
+        "    def on_start(self): print('started')\n"
+        "    def on_stop(self): pass\n"
+        "app = App(name='shop', providers={'loud': Loud()})\n"
+    )
+    command = [sys.executable, "-m", "sprag_cli", "check", "shop:app"]
+
+    def check(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=50,
+        )
+
+    done = check()
+    assert (done.returncode, done.stderr) == (ClientExit.FAILED, "")
+    assert done.stdout.startswith("shop: 2 services, 1 finding\n\nshop  stop-over-budget\n")
+    told = json.loads(check("--json").stdout)
+    assert (told["services"], told["findings"][0]["rule"]) == (2, "stop-over-budget")
+    for arguments in (("--ignore", "stop-over-budget"), ("--shutdown-timeout", "40")):
+        done = check(*arguments)
+        assert (done.returncode, done.stdout) == (0, "shop: 2 services, nothing found\n")

@@ -1,0 +1,88 @@
+"""What a shell offers when the tab key is pressed behind a PATH."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from http.server import BaseHTTPRequestHandler
+
+pytestmark = pytest.mark.slow
+
+
+def found(path: str, *, has_children: bool = False) -> dict[str, Any]:
+    return {"path": path, "class": "C", "state": "running", "has_children": has_children}
+
+
+TABLE: dict[str, list[dict[str, Any]]] = {
+    "f": [found("fleet", has_children=True), found("feed")],
+    "fl": [found("fleet", has_children=True)],
+    "fleet/": [found("fleet/courier"), found("fleet/printer")],
+}
+
+
+def complete(shell: str, *words: str) -> str:
+    environ = {**os.environ, "_SPRAG_COMPLETE": f"{shell}_complete"}
+    environ |= {"COMP_WORDS": " ".join(["sprag", *words]), "COMP_CWORD": str(len(words))}
+    if shell == "fish":
+        environ["COMP_CWORD"] = words[-1]
+    done = subprocess.run(
+        [sys.executable, "-m", "sprag_cli"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.fixture
+def shop(serve: Callable[..., Any]) -> None:
+    import json
+    from urllib.parse import parse_qs, urlsplit
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        (prefix,) = parse_qs(urlsplit(handler.path).query, keep_blank_values=True)["prefix"]
+        body = json.dumps({"paths": TABLE.get(prefix, [])}).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    serve(answer)
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("command", ["tree", "status", "why", "stop", "stacks", "top", "wait"])
+def test_live_paths_are_offered(command: str) -> None:
+    assert complete("bash", command, "f") == "plain,fleet\nplain,feed\n"
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_service_with_children_is_offered_with_them() -> None:
+    assert complete("bash", "restart", "feed", "fl") == (
+        "plain,fleet\nplain,fleet/courier\nplain,fleet/printer\n"
+    )
+
+
+@pytest.mark.usefixtures("shop")
+def test_zsh_and_fish_show_class_and_state() -> None:
+    assert complete("zsh", "status", "f").splitlines()[:3] == ["plain", "fleet", "C running"]
+    assert "fleet" in complete("fish", "status", "f")
+
+
+@pytest.mark.usefixtures("runtime")
+def test_without_an_app_nothing_is_offered_at_once() -> None:
+    began = time.monotonic()
+    assert complete("bash", "status", "f").strip() == ""
+    assert complete("bash", "status", "--app", "nope", "f").strip() == ""
+    assert time.monotonic() - began < 10

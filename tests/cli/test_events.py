@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sprag_cli._events import CutOff, EventOptions, follow
+from sprag_cli._exit import ClientExit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+def change(event: str, path: str, **more: Any) -> dict[str, Any]:
+    return {
+        "event": event,
+        "path": path,
+        "incarnation": 2,
+        "context": "child_terminated",
+        "exception": None,
+        "message": None,
+        "restarts": 1,
+        "at": "2026-01-01T11:59:58Z",
+        **more,
+    }
+
+
+EVENTS: list[dict[str, Any]] = [
+    {"event": "snapshot", "path": "shop", "state": "running"},
+    {
+        "event": "snapshot",
+        "path": "shop/mail",
+        "state": "failed",
+        "last_failure": {"type": "KeyError", "message": "'host'"},
+    },
+    {"event": "live", "services": 2},
+    change("crashed", "shop/fleet/courier", exception="ValueError", message="bad order 17"),
+    change("restarted", "shop/fleet/courier"),
+    change("crashed", "shop/mail", context="start_error", exception="OSError", message="no route"),
+    change("gave_up", "shop/fleet"),
+    {"event": "end", "reason": "the app has ended"},
+]
+
+
+def stream(*events: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(event).encode() + b"\n" for event in events)
+
+
+def test_people_read_what_is_wrong_and_then_what_changes(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering({"/v1/events": stream(*EVENTS)})
+    assert follow(EventOptions()) == ClientExit.WELL
+    assert capsys.readouterr().out.replace("2026-01-01 ", "") == (
+        "is now   ✗ failed    shop/mail  KeyError: 'host'\n"
+        "2 services; now come the changes\n"
+        "11:59:58 ✗ crashed   shop/fleet/courier  ValueError: bad order 17\n"
+        "11:59:58 ● restarted shop/fleet/courier  restart 1\n"
+        "11:59:58 ✗ crashed   shop/mail  failed to start: OSError: no route\n"
+        "11:59:58 ✗ gave up   shop/fleet\n"
+        "the app has ended\n"
+    )
+
+
+def test_machines_get_all_of_it_one_object_a_line(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering({"/v1/events": stream(*EVENTS)})
+    assert follow(EventOptions(json=True)) == ClientExit.WELL
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == EVENTS
+
+
+def test_a_path_a_glob_or_failures_narrow_it_down(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering({"/v1/events": stream(*EVENTS)})
+
+    def paths(**options: Any) -> list[tuple[str, str]]:
+        follow(EventOptions(json=True, **options))
+        told = map(json.loads, capsys.readouterr().out.splitlines())
+        return [(each["event"], each["path"]) for each in told if "path" in each]
+
+    assert paths(paths=("fleet",)) == [
+        ("crashed", "shop/fleet/courier"),
+        ("restarted", "shop/fleet/courier"),
+        ("gave_up", "shop/fleet"),
+    ]
+    assert paths(paths=("m*",), failed=True) == [
+        ("snapshot", "shop/mail"),
+        ("crashed", "shop/mail"),
+    ]
+
+
+def test_it_ends_after_so_many_changes(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering({"/v1/events": stream(*EVENTS)})
+    assert follow(EventOptions(json=True, limit=2)) == ClientExit.WELL
+    assert capsys.readouterr().out.count("\n") == 5
+
+
+def test_a_stream_that_is_cut_off_is_an_error(answering: Callable[..., Any]) -> None:
+    answering({"/v1/events": stream(*EVENTS[:-1])})
+    with pytest.raises(CutOff, match="more happened than was read in time, or it was killed"):
+        follow(EventOptions())
+
+
+def test_a_narrow_terminal_cuts_the_end_of_a_line(
+    answering: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    answering({"/v1/events": stream(*EVENTS)})
+    follow(EventOptions(paths=("fleet/courier",)))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 50
+    assert lines[1].endswith("…")

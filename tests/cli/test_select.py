@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sprag_cli._exit import ClientExit
+from sprag_cli._node import NoSuchService
+from sprag_cli._select import NoMatch, matcher, select
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def paths(root: dict[str, Any], *patterns: str, failed: bool = False) -> list[str]:
+    return [path for path, _ in select(root, patterns, failed=failed)]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "chosen"),
+    [
+        ([], ["shop"]),
+        (["fleet"], ["shop/fleet"]),
+        (["shop/fleet/courier", "fleet/courier"], ["shop/fleet/courier"]),
+        (["fleet/*"], ["shop/fleet/courier", "shop/fleet/printer"]),
+        (["shop/*/c*"], ["shop/fleet/courier"]),
+        (["*"], ["shop", "shop/metrics", "shop/intake", "shop/fleet"]),
+        (["shop/**"], [f"shop/{x}" for x in
+                       ("metrics", "intake", "fleet", "fleet/courier", "fleet/printer")]),
+        (["*/[cp]?????r"], ["shop/fleet/courier", "shop/fleet/printer"]),
+        (["*/[!c]*r"], ["shop/fleet/printer"]),
+    ],
+)  # fmt: skip
+def test_paths_and_globs_mean_the_same_everywhere(
+    shop: dict[str, Any], patterns: list[str], chosen: list[str]
+) -> None:
+    assert paths(shop, *patterns) == chosen
+
+
+def test_a_name_with_a_star_in_it_is_found_as_it_is(make: Callable[..., dict[str, Any]]) -> None:
+    root = make("shop", "App", "running", make("a*", "A"), make("ab", "A"))
+    assert paths(root, "a*") == ["shop/a*"]
+    assert paths(root, "shop/a*") == ["shop/a*"]
+    assert paths(root, "[a]*") == ["shop/a*", "shop/ab"]
+
+
+def test_the_failed_ones_are_chosen_from_what_is_below(
+    shop: dict[str, Any], make: Callable[..., dict[str, Any]]
+) -> None:
+    assert paths(shop, failed=True) == []
+    shop["children"][2]["children"][1]["state"] = "failed"
+    assert paths(shop, failed=True) == ["shop/fleet/printer"]
+    assert paths(shop, "fleet", "fleet/*", failed=True) == ["shop/fleet/printer"]
+    assert paths(shop, "metrics", failed=True) == []
+
+
+def test_what_means_nothing_is_not_found(shop: dict[str, Any]) -> None:
+    with pytest.raises(NoMatch, match=r"no service matches 'fleet/x\*' — '\*' stands") as caught:
+        paths(shop, "fleet/x*")
+    assert caught.value.exit_code == ClientExit.NOT_FOUND
+    with pytest.raises(NoSuchService, match="did you mean shop/fleet/courier"):
+        paths(shop, "fleet/curier")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "covered"),
+    [
+        ("fleet", "shop/fleet/courier", True),
+        ("shop/fleet", "shop/fleet", True),
+        ("fleet/*", "shop/fleet", False),
+        ("fleet/*", "shop/fleet/courier/x", True),
+        ("flee", "shop/fleet", False),
+        ("shop", "shop/metrics", True),
+    ],
+)
+def test_what_lies_below_is_covered(pattern: str, path: str, *, covered: bool) -> None:
+    assert matcher(pattern).covers(path) is covered

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sprag_cli._client import Refusal
+from sprag_cli._exit import ClientExit
+from sprag_cli._render import ASCII, UNICODE, plain
+from sprag_cli._status import StatusOptions, render, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COURIER: dict[str, Any] = {
+    "name": "courier",
+    "path": "shop/fleet/courier",
+    "class": "Courier",
+    "module": "shop.fleet",
+    "kind": "worker",
+    "state": "restarting",
+    "incarnation": 4,
+    "restarts": 3,
+    "uptime": None,
+    "started_at": None,
+    "ended_at": "2026-01-01T11:59:58Z",
+    "next_try": 1.6,
+    "owned": {"greenlets": 1, "timers": 2, "listeners": 0, "cleanups": 0},
+    "policy": {
+        "restart": "permanent",
+        "shutdown": 5.0,
+        "start_timeout": 2.0,
+        "backoff": {"initial": 0.5, "maximum": 30.0},
+        "significant": False,
+        "strategy": "one_for_one",
+        "max_restarts": 3,
+        "max_seconds": 5.0,
+        "auto_shutdown": "never",
+        "on_failure": {"ConfigError": "escalate"},
+        "needs": None,
+    },
+    "counters": {"restarts": 3, "starts": 4, "ticks": 120, "missed_ticks": 2},
+    "children_counts": {"specs": 0, "active": 0},
+    "last_exit": {"reason": "crashed", "incarnation": 4},
+    "failures": [
+        {"type": "OSError", "message": "no route", "at": "2026-01-01T11:00:00Z", "incarnation": 3},
+        {
+            "type": "shop.BadOrder",
+            "message": "17",
+            "at": "2026-01-01T11:59:58Z",
+            "incarnation": 4,
+            "traceback": 'Traceback (most recent call last):\n  File "x.py", line 3, in run\n'
+            "shop.BadOrder: 17\n",
+        },
+    ],
+    "log": [
+        {"at": "2026-01-01T11:59:57Z", "level": "info", "event": "connected", "fields": {"p": "2"}},
+        {"at": "2026-01-01T11:59:58Z", "level": "error", "event": "service crashed", "fields": {}},
+    ],
+}
+
+WIDE = """\
+↻ shop/fleet/courier
+     State: restarting since 11:59:58 (2 s ago): crashed, next try in 1.6 s
+     Class: shop.fleet.Courier, a worker
+     Lives: 4, with 3 restarts by its supervisor
+      Owns: 1 greenlet · 2 timers
+    Timers: 120 calls, 2 missed
+    Policy: restart permanent · shutdown 5 s · start within 2 s · backoff 0.5 s
+            to 30 s · on ConfigError: escalate
+
+Failures, the latest last:
+  OSError: no route  (1h00m ago, life 3)
+  BadOrder: 17  (2 s ago, life 4)
+    Traceback (most recent call last):
+      File "x.py", line 3, in run
+    shop.BadOrder: 17
+
+Log, the latest last:
+  11:59:57 info     connected  p=2
+  11:59:58 error    service crashed
+"""
+
+NARROW = """\
+@ shop/fleet/courier
+     State: restarting since 11:59:58 (2 s ago):
+            crashed, next try in 1.6 s
+     Class: shop.fleet.Courier, a worker
+     Lives: 4, with 3 restarts by its supervisor
+      Owns: 1 greenlet, 2 timers
+    Timers: 120 calls, 2 missed
+    Policy: restart permanent, shutdown 5 s, start
+            within 2 s, backoff 0.5 s to 30 s, on
+            ConfigError: escalate
+"""
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+def drawn(node: dict[str, Any], now: float, **options: Any) -> str:
+    return "".join(f"{plain(line)}\n" for line in render(node, now=now, **options))
+
+
+def test_a_service_in_full_at_80_columns(now: float) -> None:
+    assert drawn(COURIER, now, width=80, charset=UNICODE) == WIDE
+
+
+def test_a_service_in_full_at_50_columns_in_ascii(now: float) -> None:
+    text = drawn(COURIER, now, width=50, charset=ASCII)
+    assert text.startswith(NARROW)
+    assert max(map(len, text.splitlines())) <= 50
+    assert text.isascii()
+
+
+def test_lines_and_tracebacks_are_as_many_as_asked_for(now: float) -> None:
+    text = drawn(COURIER, now, width=80, charset=UNICODE, lines=1, tracebacks=0)
+    assert "Traceback" not in text
+    assert "connected" not in text
+    assert "service crashed" in text
+
+
+def test_a_supervisor_says_how_near_its_limit_is(now: float) -> None:
+    fleet: dict[str, Any] = {
+        **COURIER,
+        "children_counts": {"specs": 3, "active": 2},
+        "failures": [],
+        "log": [],
+    }
+    fleet["counters"] = {"starts": 1, "child_restarts_within_window": 2}
+    text = drawn(fleet, now, width=100, charset=UNICODE)
+    assert (
+        "  Children: 3, 2 of them up · one_for_one · gives up after 3 restarts within 5 s; "
+        "2 of them used\n" in text
+    )
+
+
+def test_what_an_earlier_life_has_left_behind_is_named(now: float) -> None:
+    left = [{"path": "shop/fleet/courier", "incarnation": 2, "step": "greenlet"}]
+    text = drawn({**COURIER, "stragglers": left}, now, width=100, charset=UNICODE)
+    assert "  Left: greenlet of life 2 has swallowed its kill and still runs" in text
+
+
+def test_the_app_is_asked_by_path_and_the_exit_code_tells_of_a_failure(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = answering({"/v1/service/fleet/courier": {**COURIER, "state": "failed"}})
+    assert show(StatusOptions(("fleet/courier",), ascii=True)) == ClientExit.FAILED
+    assert capsys.readouterr().out.startswith("x shop/fleet/courier\n")
+    assert app.requests == ["GET /v1/service/fleet/courier HTTP/1.1"]
+
+
+def test_without_a_path_it_is_the_root(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering({"/v1/service": COURIER})
+    assert show(StatusOptions(json=True)) == ClientExit.WELL
+    assert json.loads(capsys.readouterr().out) == COURIER
+
+
+def test_globs_are_looked_up_in_the_tree(
+    answering: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering(
+        {
+            "/v1/tree": shop,
+            "/v1/service/shop/fleet/courier": COURIER,
+            "/v1/service/shop/fleet/printer": {**COURIER, "name": "printer"},
+        }
+    )
+    assert show(StatusOptions(("fleet/*",), json=True)) == ClientExit.WELL
+    assert [each["name"] for each in json.loads(capsys.readouterr().out)] == ["courier", "printer"]
+    assert show(StatusOptions(failed=True)) == ClientExit.WELL
+    assert capsys.readouterr().out == "nothing is failed\n"
+
+
+def test_an_unknown_path_is_the_apps_to_refuse(answering: Callable[..., Any]) -> None:
+    answering({})
+    with pytest.raises(Refusal, match=r"no service .* — 'sprag tree' shows all") as caught:
+        show(StatusOptions(("nope",)))
+    assert caught.value.exit_code == ClientExit.NOT_FOUND

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sprag_cli._exit import ClientExit
+from sprag_cli._render import ASCII, UNICODE, plain
+from sprag_cli._top import TopOptions, render, resorted, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def row(path: str, cpu: float, **more: Any) -> dict[str, Any]:
+    return {
+        "path": path,
+        "state": "running",
+        "cpu": cpu,
+        "greenlets": 0,
+        "timers": 0,
+        "events": 0.0,
+        "ticks": 0.0,
+        "restarts": 0,
+        **more,
+    }
+
+
+ANSWER: dict[str, Any] = {
+    "app": "shop",
+    "pid": 4242,
+    "count": 3,
+    "cpu": {"services": 0.31, "others": 0.02, "idle": 0.67},
+    "services": [
+        row("shop/intake", 0.3, greenlets=14, events=123.4),
+        row("shop/metrics", 0.01, timers=2, ticks=9.96),
+        row("shop/fleet/courier", 0.0, state="restarting", restarts=3),
+    ],
+}
+
+
+def drawn(**options: Any) -> str:
+    given: dict[str, Any] = {"width": 80, "charset": UNICODE, "sort": "cpu", **options}
+    return "".join(f"{plain(line)}\n" for line in render(ANSWER, **given))
+
+
+def test_the_table_at_80_columns() -> None:
+    assert drawn() == (
+        "shop (pid 4242) · 3 services · CPU 31.0% services · 2.0% others · 67.0% idle\n"
+        "  SERVICE             CPU%↓   GREENLETS   TIMERS   TICKS/S   EVENTS/S   RESTARTS\n"
+        "● shop/intake          30.0          14        -         -        123          -\n"
+        "● shop/metrics          1.0           -        2      10.0          -          -\n"
+        "↻ shop/fleet/courier    0.0           -        -         -          -          3\n"
+    )
+
+
+def test_the_table_at_50_columns_in_ascii() -> None:
+    assert drawn(width=50, charset=ASCII, sort="restarts") == (
+        "shop (pid 4242), 3 services, CPU 31.0% services,~\n"
+        "  SERVICE              CPU%   GREENLETS  RESTARTSv\n"
+        "* shop/intake          30.0          14          -\n"
+        "* shop/metrics          1.0           -          -\n"
+        "@ shop/fleet/courier    0.0           -          3\n"
+    )
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 60, 100, 120])
+def test_no_line_is_wider_than_the_window(width: int) -> None:
+    assert max(map(len, drawn(width=width, keys=True).splitlines())) <= width
+
+
+def test_a_live_table_shows_the_keys_and_fits_the_window() -> None:
+    text = drawn(keys=True, height=5)
+    assert "sort: c cpu, e events, k ticks, g greenlets" in text
+    assert text.count("shop/") == 1
+
+
+def test_what_it_is_sorted_by_stays_in_a_narrow_window() -> None:
+    assert "TICKS/S↓" in drawn(width=40, sort="ticks")
+
+
+def test_a_key_sorts_what_is_there() -> None:
+    rows: Any = resorted(ANSWER, "restarts")["services"]
+    assert rows[0]["path"] == "shop/fleet/courier"
+
+
+def test_once_prints_and_ends(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = answering({"/v1/top": ANSWER})
+    assert show(TopOptions(once=True, sort="events", limit=3)) == ClientExit.WELL
+    assert "EVENTS/S↓" in capsys.readouterr().out
+    assert app.requests == ["GET /v1/top?seconds=1.0&sort=events&limit=3 HTTP/1.1"]
+    show(TopOptions(once=True, json=True))
+    assert json.loads(capsys.readouterr().out) == ANSWER
+
+
+@pytest.mark.slow
+def test_a_terminal_is_drawn_in_place_sorted_by_keys_and_given_back(
+    answering: Callable[..., Any],
+) -> None:
+    answering({"/v1/top": ANSWER})
+    master, slave = pty.openpty()
+    environ = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "sprag_cli", "top", "--interval", "0.1"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=environ,
+    ) as process:
+        os.close(slave)
+        seen = ""
+
+        def until(text: str) -> None:
+            nonlocal seen
+            deadline = time.monotonic() + 20
+            while text not in seen and time.monotonic() < deadline:
+                if select.select([master], [], [], 0.1)[0]:
+                    seen += os.read(master, 1 << 16).decode(errors="replace")
+            assert text in seen
+
+        until("CPU%↓")
+        os.write(master, b"r")
+        until("RESTARTS↓")
+        os.write(master, b"q")
+        until("\x1b[?1049l")
+        assert process.wait(20) == ClientExit.WELL
+    os.close(master)
+    assert seen.startswith("\x1b[?1049h")

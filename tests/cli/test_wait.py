@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from processes import app, run
+from sprag_cli._client import Refusal
+from sprag_cli._discover import NoApp
+from sprag_cli._exit import ClientExit
+from sprag_cli._wait import NotReady, WaitOptions, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from http.server import BaseHTTPRequestHandler
+    from pathlib import Path
+
+READY: dict[str, Any] = {"app": "shop", "path": "shop", "ready": True, "not_ready": [], "count": 0}
+
+
+def missing(state: str) -> tuple[int, dict[str, Any]]:
+    names = [{"path": f"shop/{number}", "state": state} for number in range(7)]
+    return 503, {**READY, "ready": False, "not_ready": names, "count": 9}
+
+
+def test_a_ready_app_is_said_to_be(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = answering({"/v1/ready": READY})
+    assert wait(WaitOptions(path="mail")) == ClientExit.WELL
+    assert capsys.readouterr().out.startswith("shop is ready (0.")
+    assert app.requests == ["GET /v1/ready?path=mail&timeout=10.0 HTTP/1.1"]
+    wait(WaitOptions(json=True))
+    assert json.loads(capsys.readouterr().out) == READY
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("starting", ClientExit.TIMED_OUT), ("failed", ClientExit.FAILED)]
+)
+def test_who_is_not_ready_in_time_is_named(
+    answering: Callable[..., Any], state: str, code: int
+) -> None:
+    answering({"/v1/ready": missing(state)})
+    with pytest.raises(NotReady) as caught:
+        wait(WaitOptions(timeout=0.01))
+    assert caught.value.exit_code == code
+    said = str(caught.value)
+    assert said.startswith(f"not ready after 0.01 s: shop/0 ({state}), shop/1 ({state}), ")
+    assert "4 more — see 'sprag why shop/0'" in said
+
+
+def test_an_app_that_does_not_run_yet_is_waited_for(
+    serve: Callable[..., Any], runtime: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            serve(READY)
+
+    assert wait(WaitOptions(), sleep=nap) == ClientExit.WELL
+    assert len(naps) == 3
+    with pytest.raises(NoApp):
+        wait(WaitOptions(app="nope", timeout=0.01), sleep=naps.append)
+
+
+def test_a_service_that_is_not_there_yet_is_waited_for(serve: Callable[..., Any]) -> None:
+    asked: list[int] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(1)
+        status = 200
+        told: dict[str, Any] = READY
+        if len(asked) < 3:
+            status, told = 404, {"error": "no service 'late'", "name": "UnknownService"}
+        body = json.dumps(told).encode()
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    serve(answer)
+    assert wait(WaitOptions(path="late"), sleep=lambda _: None) == ClientExit.WELL
+    asked.clear()
+    with pytest.raises(Refusal, match="no service 'late'"):
+        wait(WaitOptions(path="late", timeout=1e-9), sleep=lambda _: None)
+
+
+@pytest.mark.slow
+def test_a_script_starts_an_app_and_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app(
+        tmp_path,
+        """
+        class Slow(Service):
+            def on_start(self):
+                gevent.sleep(0.5)
+        app = App(name="shop", providers={"slow": Slow()})
+        """,
+    )
+    with run(tmp_path) as process:
+        monkeypatch.setenv("SPRAG_RUNTIME_DIR", str(process.runtime))
+        monkeypatch.delenv("SPRAG_APP", raising=False)
+        assert wait(WaitOptions()) == ClientExit.WELL
+        process.says('"event": "up"')
+        assert capsys.readouterr().out.startswith("shop is ready")

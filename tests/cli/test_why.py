@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sprag_cli._exit import ClientExit
+from sprag_cli._render import ASCII, UNICODE, plain
+from sprag_cli._why import WhyOptions, render, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+def ruling(decision: str, **more: Any) -> dict[str, Any]:
+    covered = (
+        ["shop/fleet/courier", "shop/fleet/map"] if decision in {"restart", "back_off"} else []
+    )
+    return {
+        "at": "2026-01-01T11:59:58Z",
+        "supervisor": "shop/fleet",
+        "child": "shop/fleet/courier",
+        "incarnation": 3,
+        "reason": "crashed",
+        "failure": {"type": "ValueError", "message": "bad order 17"},
+        "decision": decision,
+        "strategy": "one_for_all",
+        "covered": covered,
+        "covered_count": len(covered),
+        "restarts": 2,
+        "max_restarts": 3,
+        "max_seconds": 5.0,
+        "delay": 1.25,
+        **more,
+    }
+
+
+def answer(
+    *rulings: dict[str, Any], path: str = "shop/fleet/courier", state: Any = "running"
+) -> dict[str, Any]:
+    return {"path": path, "state": state, "count": len(rulings), "rulings": list(rulings)}
+
+
+def drawn(told: dict[str, Any], now: float, **options: Any) -> str:
+    given: dict[str, Any] = {"width": 80, "charset": UNICODE, **options}
+    return "".join(f"{plain(line)}\n" for line in render(told, now=now, **given))
+
+
+def test_the_story_of_a_service(now: float) -> None:
+    told = answer(ruling("restart"), ruling("back_off"), ruling("give_up", restarts=4))
+    assert drawn(told, now) == (
+        "● shop/fleet/courier is running\n"
+        "  11:59:58  it crashed (life 3): ValueError: bad order 17\n"
+        "            shop/fleet decided to restart it at once, and with it shop/fleet/map\n"
+        "            (one_for_all)\n"
+        "            restart 2 of at most 3 within 5 s\n"
+        "  11:59:58  it crashed (life 3): ValueError: bad order 17\n"
+        "            shop/fleet decided to restart it after 1.2 s (backoff), and with it\n"
+        "            shop/fleet/map (one_for_all)\n"
+        "            restart 2 of at most 3 within 5 s\n"
+        "  11:59:58  it crashed (life 3): ValueError: bad order 17\n"
+        "            shop/fleet gave up: restart 4 of at most 3 within 5 s\n"
+    )
+
+
+def test_at_50_columns_nothing_is_wider(now: float) -> None:
+    text = drawn(answer(ruling("restart")), now, width=50, charset=ASCII)
+    assert max(map(len, text.splitlines())) <= 50
+    assert text.isascii()
+
+
+def test_who_went_along_is_told_whose_crash_it_was(now: float) -> None:
+    told = answer(ruling("restart"), path="shop/fleet/map")
+    text = drawn(told, now, width=120)
+    assert "shop/fleet/courier crashed (life 3): ValueError: bad order 17" in text
+    assert (
+        "decided to restart shop/fleet/courier at once, and with it this one (one_for_all)" in text
+    )
+
+
+def test_a_supervisor_reads_of_its_own_decisions(now: float) -> None:
+    text = drawn(answer(ruling("escalate"), ruling("shut_down"), path="shop/fleet"), now, width=120)
+    assert "it gave up at once: on_failure says that this is to be escalated" in text
+    assert "it shut down: its significant children have ended (auto_shutdown)" in text
+
+
+def test_many_who_went_along_are_counted(now: float) -> None:
+    covered = [f"shop/fleet/{number}" for number in range(50)]
+    told = answer(ruling("restart", covered=["shop/fleet/courier", *covered], covered_count=5001))
+    text = drawn(told, now, width=200)
+    assert (
+        "and with it shop/fleet/0, shop/fleet/1, shop/fleet/2, shop/fleet/3 and 4996 more" in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("running", "has neither crashed nor been restarted."),
+        ("stopped", "It was stopped on purpose"),
+        ("failed", "see 'sprag status'"),
+        ("finished", "It ended by itself, cleanly."),
+    ],
+)
+def test_where_nothing_was_decided_it_says_what_is_likely(
+    now: float, state: str, said: str
+) -> None:
+    assert said in drawn(answer(state=state), now, width=200)
+
+
+def test_the_latest_decisions_are_shown_and_the_others_counted(now: float) -> None:
+    text = drawn(answer(*[ruling("restart")] * 12), now, most=2)
+    assert text.count("it crashed") == 2
+    assert "10 earlier decisions not shown: --lines, --json" in text
+
+
+def test_the_app_is_asked_and_answers(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering({"/v1/why/courier": answer(ruling("give_up"), state="failed")})
+    assert show(WhyOptions(("courier",))) == ClientExit.FAILED
+    assert "gave up: restart 2 of at most 3" in capsys.readouterr().out
+    show(WhyOptions(("courier",), json=True))
+    assert json.loads(capsys.readouterr().out)["rulings"][0]["decision"] == "give_up"
+
+
+def test_one_that_has_left_the_tree_is_explained_too(now: float) -> None:
+    assert drawn(answer(ruling("keep"), state=None), now).startswith(
+        "? shop/fleet/courier is no longer in the tree\n"
+    )

@@ -1,0 +1,26 @@
+"""How hypothesis is to run the machine."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, Phase, settings
+
+STEPS_PER_STORY = 50
+
+
+def settings_for(steps: int, *, is_random: bool = False) -> settings:
+    """Return settings for about so many *steps*, and at most so many.
+
+    Random or not, nothing is kept between runs: a failure is printed as a story to be copied
+    into a test of its own.
+    """
+    return settings(
+        max_examples=max(steps // STEPS_PER_STORY, 1),
+        stateful_step_count=STEPS_PER_STORY,
+        deadline=None,  # virtual time knows no slowness, and a busy machine is no failure
+        database=None,
+        derandomize=not is_random,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        print_blob=False,
+    )

@@ -1,0 +1,64 @@
+"""`python tests/soak`: run for a long time, with something new every time, and look for faults.
+
+Each soak is a function that runs for so many seconds, raises or exits on a fault, and returns
+a line about what it has done. `make soak ARGS="--minutes 30"` runs each for half an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest does for the suite
+
+
+def soak_lifecycle(seconds: float, choices: random.Random) -> str:
+    """Compare the engine with its model, in random stories."""
+    from hypothesis import seed
+    from hypothesis.stateful import run_state_machine_as_test
+
+    from lifecycle.machine import LifecycleMachine
+    from lifecycle.profile import settings_for
+
+    logging.getLogger("sprag").setLevel(logging.CRITICAL + 1)
+    end = time.monotonic() + seconds
+    rounds = 0
+    while time.monotonic() < end:
+        number = choices.getrandbits(32)
+        rounds += 1
+        LifecycleMachine.looks_for_leaks = rounds % 10 == 0
+        steps = 500 if LifecycleMachine.looks_for_leaks else 5000
+        print(f"  seed {number}", end="\r", flush=True)
+        machine = seed(number)(type("Machine", (LifecycleMachine,), {}))
+        run_state_machine_as_test(machine, settings=settings_for(steps, is_random=True))
+    return f"{LifecycleMachine.steps:,} steps"
+
+
+SOAKS: dict[str, Callable[[float, random.Random], str]] = {"lifecycle": soak_lifecycle}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python tests/soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=2.0, help="for each soak (default: 2)")
+    parser.add_argument("--seed", type=int, default=None, help="default: a new one each time")
+    parser.add_argument("soaks", nargs="*", metavar="SOAK", help=f"of: {', '.join(SOAKS)}")
+    options = parser.parse_args()
+    unknown = set(options.soaks) - set(SOAKS)
+    if unknown:
+        parser.error(f"no such soak: {', '.join(sorted(unknown))}")
+    first = options.seed if options.seed is not None else random.SystemRandom().getrandbits(32)
+    for name in options.soaks or SOAKS:
+        print(f"{name}, seed {first}, {options.minutes:g} minutes")
+        print(f"{name}: {SOAKS[name](options.minutes * 60, random.Random(first))}")
+
+
+if __name__ == "__main__":
+    main()
