@@ -24,6 +24,7 @@ import sprag
 import sprag.exceptions
 import sprag.host
 import sprag.testing
+import sprag.testing.strategies
 import sprag_supervisor
 from sprag_cli._exit import ClientExit, RunExit
 from sprag_cli._main import commands
@@ -321,6 +322,8 @@ def public_names() -> Iterator[str]:
             yield f"exceptions.{name}"
     for name in sprag.testing.__all__:
         yield f"testing.{name}"
+    for name in sprag.testing.strategies.__all__:
+        yield f"strategies.{name}"
     for owner, cls in METHODS_OF.items():
         for name, value in vars(cls).items():
             is_api = inspect.isfunction(value) or isinstance(value, property)

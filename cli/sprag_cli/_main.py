@@ -109,6 +109,18 @@ def commands() -> None:
 )
 @click.option("--tree/--no-tree", default=True, help="Print the tree once it is up (terminals).")
 @click.option(
+    "--host",
+    metavar="ADDRESS",
+    help="Where the web server listens, if the app has routes.  [default: 127.0.0.1]",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Its port; 0 for any that is free.  [default: 8000]",
+)
+@click.option("--unix-socket", metavar="PATH", help="Listen on a Unix socket instead of a port.")
+@click.option(
     "--watchdog",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",

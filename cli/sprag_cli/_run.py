@@ -19,6 +19,7 @@ import click
 
 import sprag
 from sprag import host
+from sprag._app import DEFAULT_HOST, DEFAULT_PORT
 from sprag.exceptions import SpragError
 from sprag_cli._exit import CommandError, RunExit
 from sprag_cli._load import load
@@ -45,6 +46,9 @@ class RunOptions:
         tree: Whether to print the tree, on a terminal, once it is up.
         watchdog: Seconds after which who holds the loop is named. ``None``: nobody watches.
         watchdog_exit: Whether the process ends then.
+        host: Where the app's web server listens. ``None`` means this machine only.
+        port: Likewise; 0 for any port that is free. ``None`` means 8000.
+        unix_socket: Path of a Unix socket to listen on instead.
     """
 
     target: str
@@ -56,10 +60,19 @@ class RunOptions:
     tree: bool = True
     watchdog: float | None = None
     watchdog_exit: bool = False
+    host: str | None = None
+    port: int | None = None
+    unix_socket: str | None = None
 
 
 class BadTimeout(CommandError):
     """Raised when the time for the shutdown is no number of seconds."""
+
+    exit_code = RunExit.USAGE
+
+
+class BadAddress(CommandError):
+    """Raised when the options for the web server contradict each other, or have no use."""
 
     exit_code = RunExit.USAGE
 
@@ -87,6 +100,7 @@ def run(options: RunOptions) -> int:
             root = cast("sprag.Service", load(options.target, is_service=_is_service))
     except KeyboardInterrupt:
         return RunExit.FORCED_INT
+    _serve(root, options)
 
     def show_tree() -> None:
         # A terminal that is closed just now, or cannot print it, must not end the app.
@@ -112,6 +126,23 @@ def run(options: RunOptions) -> int:
         raise NotStarted(str(error)) from error
     _flush_output()
     return code
+
+
+def _serve(root: sprag.Service, options: RunOptions) -> None:
+    """Tell the app where to listen: if it has routes, or if the user asks for it."""
+    is_tcp = options.host is not None or options.port is not None
+    if options.unix_socket is not None and is_tcp:
+        raise BadAddress("--unix-socket listens on a path: leave out --host and --port")
+    is_asked = is_tcp or options.unix_socket is not None
+    if not isinstance(root, sprag.App):
+        if is_asked:
+            raise BadAddress(
+                f"{options.target!r} is no App, and only an App has a web server: "
+                "leave out --host, --port and --unix-socket"
+            )
+    elif is_asked or root.has_routes:
+        port = DEFAULT_PORT if options.port is None else options.port
+        root.serve = options.unix_socket or (options.host or DEFAULT_HOST, port)
 
 
 def _flush_output() -> None:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 KILL_GRACE: Final = 0.1
 """Seconds that something killed at a deadline gets to die before it is left behind."""
+_NAMED: Final = 20
+"""Stragglers of one service that are named one by one."""
 _LATE: Final = 0.5
 """Past a deadline by this many seconds, nothing gets a grace any more."""
 
@@ -53,6 +55,7 @@ class Ending:
     """One service on its way down."""
 
     __slots__ = (
+        "_left",
         "counts",
         "deadline",
         "done",
@@ -96,6 +99,8 @@ class Ending:
         self.done = False
         self.worst = Outcome.CLEAN
         self.counts = [0] * len(Outcome)
+        self._left = 0
+        """Greenlets that were left behind."""
         self.entries: list[StopEntry] = []
 
     def tighten(self, deadline: float) -> None:
@@ -222,12 +227,14 @@ class Ending:
         self._turns(over)
         if not over():
             _kill_all(holdings)
+            self._until_delivered()
             self._grace(over)
             killed = over()
             for each_greenlet in tuple(holdings.greenlets or ()):
                 self.leave_behind("greenlet", each_greenlet)
             for call in tuple(holdings.calls or ()):
                 self.leave_behind(call.step, call.abandon())
+            self._tell_of_unnamed()
             for each in busy:
                 if each.running:
                     keep(self.node, "listener", lambda one=each: not one.running)  # type: ignore[misc]
@@ -235,6 +242,24 @@ class Ending:
             if killed:
                 self.note(Outcome.KILLED, "greenlet", "killed again at the deadline")
         self.own_left -= _clock.now() - began
+
+    def _until_delivered(self) -> None:
+        """Wait until the loop has delivered the kills asked for so far; thousands take a while.
+
+        Else those whose turn has not come yet would be taken for stragglers.
+        """
+        delivered = False
+
+        def note() -> None:
+            nonlocal delivered
+            delivered = True
+            self.parking.poke()
+
+        tree = self.node._tree_
+        assert tree is not None
+        tree.hub.loop.run_callback(note)
+        while not delivered:
+            self.parking.park()
 
     def _grace(self, over: Callable[[], bool]) -> None:
         """Give what was just killed a moment to die."""
@@ -255,9 +280,16 @@ class Ending:
         if greenlet is not None:
             leave_behind(greenlet)
             keep(self.node, step, lambda: greenlet.dead)
+        self._left += 1
+        if self._left > _NAMED:
+            return
         frame = getattr(greenlet, "gr_frame", None)
         stack = "".join(traceback.format_stack(frame)) if frame is not None else "no stack"
         self._straggler(step, stack)
+
+    def _tell_of_unnamed(self) -> None:
+        if self._left > _NAMED:
+            self._straggler("greenlet", f"and {self._left - _NAMED} more")
 
     def _straggler(self, step: str, stack: str) -> None:
         say(logging.ERROR, self.node, "straggler left behind", step=step, stack=stack)

@@ -95,12 +95,12 @@ def _destination(
     """Return the state to settle in, and whether the node leaves its tree."""
     parent = node._parent_
     to = _RESTING[reason]
-    if parent is None:
-        return to, False
+    if parent is None or not is_active(parent):
+        return to, False  # nobody restarts it; a parent that ends lets go of all its children
     if reason is Reason.START_FAILED and not retries:
         return to, False  # who asked for the start is told, and decides
     after = after_exit(node._policy_.restart, reason, action)
-    if after is After.RESTART and is_active(parent):
+    if after is After.RESTART:
         return State.RESTARTING, False
     return to, after is After.DROP or parent._forgets_ended_
 

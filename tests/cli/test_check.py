@@ -121,7 +121,7 @@ def test_each_rule_finds_its_case(
 def test_every_rule_has_a_case() -> None:
     (cases,) = [
         mark.args[1]
-        for mark in test_each_rule_finds_its_case.pytestmark
+        for mark in vars(test_each_rule_finds_its_case)["pytestmark"]
         if mark.name == "parametrize"
     ]
     assert {case[2] for case in cases} == set(RULES)

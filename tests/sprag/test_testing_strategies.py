@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
 from sprag import Service, State, Supervisor
@@ -27,15 +27,14 @@ if TYPE_CHECKING:
 
 # The same examples every time: a new one that fails belongs into tests/lifecycle.
 REPEATABLE = settings(
-    max_examples=60,
+    max_examples=50,
     deadline=None,
     derandomize=True,
     database=None,
-    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate, Phase.shrink],  # to explain takes longer than to find
+    suppress_health_check=[HealthCheck.too_slow],
 )
-SEARCH = settings(
-    REPEATABLE, max_examples=2000, suppress_health_check=list(HealthCheck), print_blob=False
-)
+SEARCH = settings(REPEATABLE, max_examples=500)
 
 
 @pytest.fixture(autouse=True)
@@ -102,9 +101,17 @@ def test_the_services_and_policies_may_be_the_users_own(plan: TreePlan) -> None:
 
 
 def test_trees_of_all_shapes_are_drawn() -> None:
-    assert not find(trees(), lambda plan: not plan.children, settings=SEARCH).paths
-    assert find(trees(), lambda plan: len(plan.paths) >= 6, settings=SEARCH)
-    assert find(trees(), lambda plan: depth_of(plan) == 2, settings=SEARCH).paths == ("a", "a/a")
+    plans: list[TreePlan] = []
+
+    @REPEATABLE
+    @given(trees())
+    def collect(plan: TreePlan) -> None:
+        plans.append(plan)
+
+    collect()
+    assert {depth_of(plan) for plan in plans} == {0, 1, 2}
+    assert max(len(plan.paths) for plan in plans) >= 5
+    assert ("a", "a/a") in {plan.paths[:2] for plan in plans}
 
 
 @pytest.mark.parametrize("wrong", [{"services": []}, {"max_depth": 0}, {"max_children": 0}])
@@ -147,7 +154,10 @@ def plan_of(*makers: Any, **policy: Any) -> TreePlan:
         ([Operation("stop", "a"), Operation("start", "a")], "running"),
         ([Operation("fail_next_start", "a"), Operation("crash", "a")], "running"),
         ([Operation("hang", "a"), Operation("stop", "a")], "stopping"),
-        ([Operation("hang", "a"), Operation("stop", "a"), Operation("advance", "", 6.0)], "stopped"),
+        (
+            [Operation("hang", "a"), Operation("stop", "a"), Operation("advance", "", 6.0)],
+            "stopped",
+        ),
         ([Operation("crash", "nobody")], "running"),
         ([Operation("start", "a")], "running"),
         ([Operation("stop", ""), Operation("start", "")], "running"),
@@ -167,7 +177,7 @@ def test_a_scripted_service_takes_its_time_and_ends_by_itself() -> None:
         service = ScriptedService(start_takes=1.0, stop_takes=2.0, crashes_after=3.0)
         with Supervisor([(service, {"restart": "temporary"})]) as top:
             assert clock.now == 1.0
-            clock.advance(2.0)
+            clock.advance(3.0)
             assert service.snapshot().state is State.STOPPING
             clock.advance(2.0)
             assert top.count_children().specs == 0

@@ -12,10 +12,10 @@ import json
 import re
 import select
 import socket
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from gevent import monkey
@@ -23,7 +23,7 @@ from gevent import monkey
 from sprag_supervisor import _clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from gevent import socket as gevent_socket
 
@@ -260,10 +260,12 @@ def send(sock: gevent_socket.socket, answer: Answer, *, head_only: bool = False)
     pieces = iter([json.dumps(body).encode() + b"\n"] if isinstance(body, dict) else body)
     kind = "application/x-ndjson" if answer.is_stream else "application/json"
     if answer.is_stream:
-        sock.sendall(_head(answer.status, kind, None))
-        if not head_only:
-            for piece in pieces:
-                sock.sendall(piece)
+        # Closed at once when the client has gone: it listens to the engine.
+        with closing(cast("Generator[bytes]", pieces)):
+            sock.sendall(_head(answer.status, kind, None))
+            if not head_only:
+                for piece in pieces:
+                    sock.sendall(piece)
         return
     begun, length = _begin(pieces)
     sock.sendall(_head(answer.status, kind, length))

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import gevent
 from hypothesis import strategies as st
@@ -80,10 +80,8 @@ def policies(**given: Any) -> SearchStrategy[dict[str, Any]]:
     for keyword, value in given.items():
         if keyword not in KEYWORDS:
             raise BadPolicy(keyword, value, ", ".join(map(repr, KEYWORDS)), is_known=False)
-    chosen = {
-        keyword: cast("SearchStrategy[Any]", value)
-        if isinstance(value, st.SearchStrategy)
-        else st.just(value)
+    chosen: dict[str, SearchStrategy[Any]] = {
+        keyword: value if isinstance(value, st.SearchStrategy) else st.just(value)
         for keyword, value in given.items()
     }
     return st.fixed_dictionaries(_CHOICES | chosen)
@@ -115,15 +113,16 @@ class ScriptedService(Service):
         self.crashes_after = crashes_after
         self.finishes_after = finishes_after
 
-    def on_start(self) -> None:
+    def on_start(self) -> None:  # noqa: D102 - a hook
+        if self.start_takes:
+            gevent.sleep(self.start_takes)
+        # Not before: a crash meanwhile would make the start fail.
         if self.crashes_after is not None:
             self.timeout(self._crash, self.crashes_after)
         if self.finishes_after is not None:
             self.timeout(self.finish, self.finishes_after)
-        if self.start_takes:
-            gevent.sleep(self.start_takes)
 
-    def on_stop(self) -> None:
+    def on_stop(self) -> None:  # noqa: D102 - a hook
         if self.stop_takes:
             gevent.sleep(self.stop_takes)
 
@@ -205,7 +204,7 @@ def trees(
     at_the_root = st.fixed_dictionaries(
         {"strategy": _CHOICES["strategy"], "max_restarts": st.sampled_from([3, 10, 1])}
     )
-    return _supervisors(at_the_root, level, max_children).map(partial(_named, name="root"))
+    return _rooted(_supervisors(at_the_root, level, max_children))
 
 
 def _scripted() -> SearchStrategy[Callable[[], Service]]:
@@ -232,6 +231,11 @@ def _supervisors(
         policy=policy,
         children=st.lists(below, max_size=most).map(tuple),
     )
+
+
+@st.composite
+def _rooted(draw: st.DrawFn, plans: SearchStrategy[TreePlan]) -> TreePlan:
+    return _named(draw(plans), "root")  # not by map: an example is shown with its names
 
 
 def _named(plan: TreePlan, name: str) -> TreePlan:
@@ -320,9 +324,7 @@ def operations(
     drawn: list[SearchStrategy[Operation]] = []
     if others and paths:
         drawn.append(
-            st.builds(
-                Operation, kind=st.sampled_from(others), path=st.sampled_from(list(paths))
-            )
+            st.builds(Operation, kind=st.sampled_from(others), path=st.sampled_from(list(paths)))
         )
     if "advance" in wanted or not drawn:
         drawn.append(advance)
