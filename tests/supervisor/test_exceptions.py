@@ -10,6 +10,7 @@ import pytest
 
 from sprag import exceptions
 from sprag.exceptions import (
+    AfterFork,
     AlreadyAdopted,
     AlreadyPresent,
     AlreadyStarted,
@@ -29,6 +30,7 @@ from sprag.exceptions import (
     UnknownChild,
     UnknownService,
     WouldDeadlock,
+    WrongThread,
 )
 
 EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
@@ -84,6 +86,18 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
         Escalated("app", "a", "OSError: no"),
         {"path": "app", "child": "a", "last": "OSError: no"},
         "app gave up: the failure of a is to be escalated (OSError: no)",
+    ),
+    (
+        WrongThread("app/a"),
+        {"path": "app/a"},
+        "app/a belongs to the thread that started its tree: "
+        "hand the work over to it with call_from_thread(fn, *args)",
+    ),
+    (
+        AfterFork("app/a", 4711),
+        {"path": "app/a", "process": 4711},
+        "app/a runs in process 4711, of which this one is a forked copy: "
+        "no service runs here; make new ones, or fork before the tree is started",
     ),
     (
         MaxChildren("app", 10),
