@@ -26,8 +26,9 @@ class Connection(HTTPConnection):
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(20)
+        # In this order: with a timeout, Linux does not wait for a place in a full queue.
         self.sock.connect(str(self._path))
+        self.sock.settimeout(20)
 
 
 def ask(path: Path, method: str, target: str) -> tuple[int, Any]:
@@ -41,8 +42,8 @@ def ask(path: Path, method: str, target: str) -> tuple[int, Any]:
 def raw(path: Path, sent: bytes, *, seconds: float = 20.0) -> bytes:
     """Send bytes, whatever they are, and return all that comes back."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(seconds)
         client.connect(str(path))
+        client.settimeout(seconds)
         try:
             client.sendall(sent)
             client.shutdown(socket.SHUT_WR)

@@ -70,7 +70,8 @@ class DynamicSupervisor(Service):
         """
         if getattr(service, "_parent_", None) is self:
             _managing.start_child(self, service, name, policy)
-        self._check_room_()  # at once, and again when it is our turn
+        if self.max_children is not None:
+            self._check_room_()  # at once, and again when it is our turn
         _supervising.adopt(self, service, name, policy)
         return service
 

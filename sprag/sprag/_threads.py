@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 def call(node: Node, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
     """Have ``fn(*args)`` run in a greenlet of *node*, in the thread its tree lives in."""
     tree = node._tree_
+    if tree is None and node._incarnation_ > 0:
+        _drop(node, fn)
+        return
     if tree is None:
         raise _supervising.not_active(node, "call from a thread")
     if not tree.thread:

@@ -23,6 +23,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gevent import Greenlet, get_hub, getcurrent
+from gevent._hub_local import set_hub, set_loop
 from gevent.exceptions import LoopExit
 from greenlet import greenlet
 
@@ -49,25 +50,33 @@ def _in_child() -> None:
 def _replace(hub: Any) -> None:
     forker = getcurrent()
     main = hub.parent
-    # What is destroyed is thrown back into the hub's parent, which must be us.
-    if forker is not main:
-        forker.parent = main
-        hub.parent = forker
-    hub._threadpool = hub._resolver = None  # their threads are not in this process
-    hub.destroy(destroy_loop=True)
+    # Not by `hub.destroy()`: that lets the hub finish what it is about, and so resumes whoever
+    # else was due in the same round. It stays where it is for ever, in the midst of a loop that
+    # is gone; so it must not be collected, ever, as that would resume it too.
+    hub.kept_by = hub
+    old = hub.loop
     hub.loop = _Nowhere()
-    loop: Any = get_hub().loop
-    for _ in range(loop.activecnt):
-        loop.unref()  # libev makes its default loop in the same place, and counts on from there
-    if forker is not main:
+    set_hub(None)
+    set_loop(None)
+    old.destroy()
+    if forker is main:
+        _fresh_hub()
+    else:
         ending = greenlet(_end_when_done, parent=main)
         ending.switch(forker)
 
 
+def _fresh_hub() -> Any:
+    """Return the child's hub, made by the greenlet that is to be its parent."""
+    hub: Any = get_hub()
+    for _ in range(hub.loop.activecnt):
+        hub.loop.unref()  # libev makes its default loop in the same place, and counts on
+    return hub
+
+
 def _end_when_done(forker: Any) -> NoReturn:
     """Be the parent of the child's hub, in place of a main greenlet that must not go on."""
-    fresh: Any = get_hub()
-    fresh.parent = getcurrent()
+    fresh = _fresh_hub()
     # It must have begun: what the forker returns is thrown away by a hub that waits, but would
     # be an argument of one that begins.
     fresh.loop.run_callback(getcurrent().switch)

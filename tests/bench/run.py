@@ -82,6 +82,7 @@ class Row:
 
 
 SMALLER: Final = ("smaller", "larger")
+FLATTER: Final = ("flatter", "steeper")
 
 CASES: Final = {
     case.name: case
@@ -92,6 +93,7 @@ CASES: Final = {
         Case("crash-dynamic", "siblings", 1000, in_quick=False),
         Case("crash-logged", "siblings", 300, in_quick=False),
         Case("storm", "siblings", 2000, 2000),
+        Case("constancy", "largest", 1000, 1000),
         Case("emit", "none", 100_000, 20_000),
         Case("intervals", "largest"),
         Case("snapshot", "largest"),
@@ -118,6 +120,24 @@ ROWS: Final = (
     Row("crash-dynamic", "crash-dynamic", "crash_us", "the same, dynamic supervisor", "µs"),
     Row("crash-logged", "crash-logged", "crash_us", "the same, with logs written", "µs"),
     Row("storm", "storm", "crash_us", "crash to running, 2,000 at once", "µs", Wanted("otp", 4, 8)),
+    Row(
+        "constancy",
+        "constancy",
+        "start_ratio",
+        "start: beside all siblings / beside few",
+        "",
+        Wanted("absolute", 1.2),
+        FLATTER,
+    ),
+    Row(
+        "constancy-removal",
+        "constancy",
+        "remove_ratio",
+        "removal: beside all siblings / beside few",
+        "",
+        Wanted("absolute", 1.2),
+        FLATTER,
+    ),
     Row("emit", "emit", "emit_us", "emit to one listener", "µs", Wanted("bare", 10, 6.7)),
     Row(
         "interval-start",

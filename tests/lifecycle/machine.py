@@ -78,8 +78,9 @@ class LifecycleMachine(RuleBasedStateMachine):
     """One tree and its model. Steps may come while earlier ones are still in progress.
 
     What is left out, because no promise of sprag covers it: that somebody waits for his turn to
-    change the children of a service that is itself starting. The on_start may end at the very
-    moment at which it gives the turn, and then either may come first (`_is_crowded`).
+    change the children of a service that is itself starting, or to delete a child. The on_start,
+    or the service, may end at the very moment at which the turn is given, and then either may
+    come first.
     """
 
     steps: ClassVar[int] = 0
@@ -271,7 +272,7 @@ class LifecycleMachine(RuleBasedStateMachine):
     def delete(self, number: int) -> None:
         node, real = self.pick(number)
         parent = real._parent_
-        if node.parent is not None and not _is_crowded(node.parent):
+        if node.parent is not None and not node.parent.turn:
             self.do(
                 "delete",
                 node,

@@ -282,8 +282,8 @@ class Model(Activities):
             return
         resting = {"finished": "finished", "stopped": "stopped", "ignored": "stopped"}
         node.state = resting.get(reason, "failed")
-        if spec.restart == "temporary":  # 27, 29, 58
-            node.leave()
+        if spec.restart == "temporary" and parent and parent.is_active():  # 27, 29, 58
+            node.leave()  # a parent that ends lets go of its children one after another
 
     def down(self, node: Node, stopping: Node | None = None) -> Activity:
         """See to it that *node* is down, with its group or with its *stopping* parent."""

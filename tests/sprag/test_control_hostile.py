@@ -182,8 +182,8 @@ def test_ten_thousand_malformed_requests_and_the_next_good_one(shop: Process) ->
     path = str(shop.socket())
     for number in range(10_000):
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(20)
             client.connect(path)
+            client.settimeout(20)
             try:
                 client.sendall(_noise(chance))
                 match number % 3:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sprag._service import Service
 
 _MAX_CONNECTIONS: Final = 64
-_BACKLOG: Final = 1024
+_BACKLOG: Final = 64
 _LAST_SECONDS: Final = 0.2
 """For the answers under way when the app ends."""
 _UCRED: Final = struct.Struct("3i")  # pid, uid, gid

@@ -44,6 +44,7 @@ run("crash-logged", N, Count) ->
     logger:set_primary_config(level, notice),
     crash(one_for_one, N, Count, one_by_one);
 run("storm", N, Count) -> crash(one_for_one, N, Count, storm);
+run("constancy", N, Count) -> constancy(N, Count);
 run("emit", _, Count) ->
     {ok, Bus} = gen_event:start_link(),
     ok = gen_event:add_handler(Bus, ?MODULE, handler),
@@ -106,6 +107,41 @@ crash(Strategy, N, Count, How) ->
     end,
     {N, N} = {N, proplists:get_value(active, supervisor:count_children(Sup))},
     [{"crash_us", Taken / Count}].
+
+%% What a start and a removal cost beside all siblings and beside few, as sprag_bench.py does it.
+constancy(N, Count) ->
+    Start = fun(Sup) -> fun(_) -> {ok, Pid} = supervisor:start_child(Sup, [none]), Pid end end,
+    Warm = supervisor(simple_one_for_one),
+    lists:foreach(Start(Warm), lists:seq(1, ?WARM_UP)),
+    stop(Warm),
+    Sup = supervisor(simple_one_for_one),
+    {FewStart, First} = typical(Start(Sup), lists:seq(1, Count)),
+    Between = lists:map(Start(Sup), lists:seq(1, N - 2 * Count)),
+    {ManyStart, Last} = typical(Start(Sup), lists:seq(1, Count)),
+    {N, N} = {N, proplists:get_value(active, supervisor:count_children(Sup))},
+    lists:foreach(fun erlang:garbage_collect/1, processes()),
+    Remove = fun(Pid) -> ok = supervisor:terminate_child(Sup, Pid) end,
+    {ManyRemove, _} = typical(Remove, First),
+    lists:foreach(Remove, Between),
+    {FewRemove, _} = typical(Remove, Last),
+    [] = supervisor:which_children(Sup),
+    stop(Sup),
+    [{"start_ratio", ManyStart / FewStart}, {"remove_ratio", ManyRemove / FewRemove},
+     {"few_start_us", FewStart}, {"many_start_us", ManyStart},
+     {"many_remove_us", ManyRemove}, {"few_remove_us", FewRemove}].
+
+%% The median time in µs of a call over twenty parts of the list, and what the calls have returned.
+typical(Fun, List) ->
+    {Times, Results} = lists:unzip(typical_parts(Fun, List, max(1, length(List) div 20))),
+    {median(Times), lists:append(Results)}.
+
+typical_parts(Fun, List, Size) when length(List) >= Size ->
+    {Part, Rest} = lists:split(Size, List),
+    Began = erlang:monotonic_time(),
+    Results = [Fun(Item) || Item <- Part],
+    Taken = erlang:convert_time_unit(erlang:monotonic_time() - Began, native, nanosecond) / 1000,
+    [{Taken / Size, Results} | typical_parts(Fun, Rest, Size)];
+typical_parts(_, _, _) -> [].
 
 crash_one(Pid) ->
     gen_server:cast(Pid, crash),

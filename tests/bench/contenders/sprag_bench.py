@@ -186,6 +186,41 @@ def crash(
     return {"crash_us": taken / count * MICRO}
 
 
+def constancy(n: int, count: int) -> Metrics:
+    warm, start = dynamic_parent()
+    for _ in range(WARM_UP):
+        start(Idle())
+    stop(warm)
+
+    parent, start = dynamic_parent()
+    remove: Any = getattr(parent, "terminate_child", None)
+    if remove is None:
+        raise SkipCase("an older sprag: a parent cannot remove a child")
+    services = [Idle() for _ in range(n)]
+    gc.collect()
+    first_starts = harness.typical(start, services[:count])
+    for service in services[count:-count]:
+        start(service)
+    last_starts = harness.typical(start, services[-count:])
+    check(n, running(parent), "running")
+    gc.collect()
+    # In the order of starts, for all contenders: others would measure the processor's caches.
+    first_removals = harness.typical(remove, services[:count])
+    for service in services[count:-count]:
+        remove(service)
+    last_removals = harness.typical(remove, services[-count:])
+    check(0, len(parent.snapshot().children), "left")
+    stop(parent)
+    return {
+        "start_ratio": last_starts / first_starts,
+        "remove_ratio": first_removals / last_removals,
+        "few_start_us": first_starts,
+        "many_start_us": last_starts,
+        "many_remove_us": first_removals,
+        "few_remove_us": last_removals,
+    }
+
+
 def emit(_n: int, count: int) -> Metrics:
     result: list[float] = []
     parent, start = static_parent()
@@ -281,6 +316,7 @@ if __name__ == "__main__":
             "crash-dynamic": lambda n, count: crash(n, count, dynamic=True),
             "crash-logged": lambda n, count: crash(n, count, logged=True),
             "storm": lambda n, count: crash(n, count, storm=True),
+            "constancy": constancy,
             "emit": emit,
             "intervals": intervals,
             "snapshot": snapshot,
