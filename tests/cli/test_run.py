@@ -86,6 +86,8 @@ def test_the_host_runs_what_was_loaded_with_the_options_given(host: Host) -> Non
         "shutdown_timeout": 7.0,
         "control": False,
         "ends_process": True,
+        "watchdog": None,
+        "watchdog_exits": False,
     }
 
 
