@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gevent
 
+from scripted import spawn
 from sprag import Backoff, Ignore, Service, State, Supervisor
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def boom() -> None:
 def test_a_tree_is_ready_when_its_slowest_service_has_started(clock: VirtualClock) -> None:
     top = Supervisor([Plain(), Slow()], name="top")
     assert top.not_ready() == {"top": State.NEW}
-    starting: Any = gevent.spawn(top.start)
+    starting = spawn(top.start)
     clock.advance(9)
     assert top.not_ready() == {"top": State.STARTING, "top/Slow": State.STARTING}
     clock.advance(1)

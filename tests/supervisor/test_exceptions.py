@@ -90,14 +90,18 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
     (
         WrongThread("app/a"),
         {"path": "app/a"},
-        "app/a belongs to the thread that started its tree: "
-        "hand the work over to it with call_from_thread(fn, *args)",
+        (
+            "app/a belongs to the thread that started its tree: "
+            "hand the work over to it with call_from_thread(fn, *args)"
+        ),
     ),
     (
         AfterFork("app/a", 4711),
         {"path": "app/a", "process": 4711},
-        "app/a runs in process 4711, of which this one is a forked copy: "
-        "no service runs here; make new ones, or fork before the tree is started",
+        (
+            "app/a runs in process 4711, of which this one is a forked copy: "
+            "no service runs here; make new ones, or fork before the tree is started"
+        ),
     ),
     (
         MaxChildren("app", 10),

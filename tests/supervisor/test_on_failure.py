@@ -131,7 +131,6 @@ def test_a_restart_that_fails_is_judged_by_what_on_start_raised(clock: VirtualCl
 )
 def test_wrong_rules_are_refused_when_the_class_is_made(given: Any, text: str) -> None:
     with pytest.raises(BadPolicy, match=text):
-
         type("Wrong", (Service,), {}, on_failure=given)
 
 
