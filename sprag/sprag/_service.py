@@ -389,7 +389,8 @@ class Service(Node):
             return StopReport(clean=1) if ran else StopReport()
         parking = Parking()
         report = StopReport()
-        while operation is not None:
+        incarnation = self._incarnation_
+        while operation is not None and self._incarnation_ == incarnation:
             if operation.joiners is not None and waits_for_caller(operation.joiners):
                 return StopReport(is_pending=True)
             operation.join(parking)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextvars
 import logging
 import math
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gevent import GreenletExit, getcurrent
@@ -30,8 +29,6 @@ from sprag_supervisor._supervision import attend_soon
 from sprag_supervisor.exceptions import Ignore, StartAborted, StartFailed, StartTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from greenlet import greenlet
 
     from sprag_supervisor._failure import Failure
@@ -156,17 +153,12 @@ class Starting:
         """Whether it is this very start, `on_start` that is, whose code runs in *greenlet*."""
         return self._call.runs_in(greenlet)
 
-    @contextmanager
-    def adopting(self) -> Generator[None]:
-        """Take note that `on_start` starts a child: that does not count as time of its own."""
-        self.adopts = True
-        try:
-            yield
-        finally:
-            self.adopts = False
-            if self.aborted is not None:
-                self._killed_at = _clock.now()
-                self.parking.poke()
+    def has_adopted(self) -> None:
+        """Take note that a child is up, or its start undone, which took no time of our own."""
+        self.adopts = False
+        if self.aborted is not None:
+            self._killed_at = _clock.now()
+            self.parking.poke()
 
     def _interrupted(self, interrupt: BaseException) -> None:
         if self._interrupt is None:
@@ -305,9 +297,12 @@ def start(node: Node, *, restarts: bool = False) -> None:
     node._op_ = starting
     above = node._parent_._op_ if node._parent_ is not None else None
     if isinstance(above, Starting) and above.runs_in(getcurrent()):
-        with above.adopting():
+        above.adopts = True
+        try:
             starting.carry_out()
             starting.conclude()
+        finally:
+            above.has_adopted()
     else:
         starting.carry_out()
         starting.conclude()

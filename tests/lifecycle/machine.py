@@ -35,7 +35,7 @@ LITTLE = 1 / 256
 AN_AGE = 1000.0
 """After it everything that can end has ended."""
 
-delays = st.sampled_from([0.0, 0.0, 0.0, 0.5, 2.0, 8.0])
+delays = st.sampled_from([0.0, 0.0, 0.0, 0.0, 0.5, 2.0, 8.0])
 backoffs = st.none() | st.tuples(
     st.sampled_from([0.0, 0.25, 1.0]), st.sampled_from([1.0, 4.0]), st.sampled_from([3.0, 60.0])
 )
@@ -45,15 +45,15 @@ shutdowns = st.sampled_from(
 numbers = st.integers(0, 11)
 
 
-def specs(depth: int) -> st.SearchStrategy[Spec]:
+def specs(depth: int, fewest: int = 0) -> st.SearchStrategy[Spec]:
     """Return a strategy for services with so many levels below them, still without names."""
-    below = st.lists(specs(depth - 1), max_size=3) if depth else st.just([])
+    below = st.lists(specs(depth - 1), min_size=fewest, max_size=3) if depth else st.just([])
     return st.fixed_dictionaries(
         {
-            "restart": st.sampled_from(["permanent", "transient", "temporary"]),
+            "restart": st.sampled_from(["permanent", "permanent", "transient", "temporary"]),
             "backoff": backoffs,
             "strategy": st.sampled_from(["one_for_one", "one_for_all", "rest_for_one"]),
-            "max_restarts": st.sampled_from([3, 1, 0]),
+            "max_restarts": st.sampled_from([3, 9, 9, 1, 0]),
             "max_seconds": st.sampled_from([5.0, 1.0]),
             "start_timeout": st.sampled_from([math.inf, math.inf, math.inf, 3.0]),
             "start_takes": delays,
@@ -135,8 +135,14 @@ class LifecycleMachine(RuleBasedStateMachine):
             )
         return found
 
-    def pick(self, number: int) -> tuple[Node, Any]:
+    def pick(
+        self, number: int, wanted: Callable[[Node], bool] = lambda _node: True
+    ) -> tuple[Node, Any]:
+        """Return one of the *wanted* services if there is any; the root only by number 0."""
         nodes = self.nodes()
+        if number == 0 or len(nodes) == 1:
+            return nodes[0]
+        nodes = [each for each in nodes[1:] if wanted(each[0])] or nodes[1:]
         return nodes[number % len(nodes)]
 
     # -- doing the same to both ------------------------------------------------------------------
@@ -173,7 +179,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.model.go(activity())
         self.model.settle()
 
-    @initialize(spec=specs(2))
+    @initialize(spec=specs(2, fewest=2))
     def build(self, spec: Spec) -> None:
         spec = self.named(spec)
         self.root = Node(spec)
@@ -185,7 +191,7 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     @rule(number=numbers, spec=specs(1))
     def adopt(self, number: int, spec: Spec) -> None:
-        parent, real = self.pick(number)
+        parent, real = self.pick(number, Node.is_active)
         if _is_crowded(parent):
             return
         spec = self.named(spec)
@@ -199,9 +205,11 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     @rule(number=numbers, way=st.sampled_from(["greenlet", "timer", "listener", "run"]))
     def crash(self, number: int, way: str) -> None:
-        node, real = self.pick(number)
+        node, real = self.pick(number, Node.is_active)
         if way == "listener":
-            real.emit(f"crash {node.spec.name}")  # also while it stops: a stop error, no more
+            # Whom nothing can crash is stopping, and for it this is a stop error, no more.
+            node, real = self.pick(number, lambda node: node.is_active() or node.is_busy())
+            real.emit(f"crash {node.spec.name}")
         elif way == "run" and node.spec.has_run and node.state == "running":
             real.order.set("crash")
         elif not node.is_active():
@@ -216,7 +224,7 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     @rule(number=numbers, way=st.sampled_from(["outside", "inside", "run"]))
     def finish(self, number: int, way: str) -> None:
-        node, real = self.pick(number)
+        node, real = self.pick(number, Node.is_active)
         if not node.is_active():
             return
         if way == "run" and node.spec.has_run and node.state == "running":
@@ -231,7 +239,7 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     @rule(number=numbers, timeout=st.sampled_from([None, None, 0.0, 1.0]))
     def stop(self, number: int, timeout: float | None) -> None:
-        node, real = self.pick(number)
+        node, real = self.pick(number, lambda node: node.state not in ("stopped", "failed"))
         self.stage.stopped_by_hand.add(node.spec.name)
         self.do(
             "stop",
@@ -264,13 +272,15 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     @rule(number=numbers)
     def start(self, number: int) -> None:
-        node, real = self.pick(number)
+        root = self.root
+        number = number if root.is_active() or root.is_busy() else 0
+        node, real = self.pick(number, lambda node: not node.is_active())
         if node.parent is None or not _is_crowded(node.parent):
             self.do("start", node, real.start, self.model.start_by_hand(node))
 
     @rule(number=numbers)
     def delete(self, number: int) -> None:
-        node, real = self.pick(number)
+        node, real = self.pick(number, lambda node: not node.is_active())
         parent = real._parent_
         if node.parent is not None and not node.parent.turn:
             self.do(

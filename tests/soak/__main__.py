@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import random
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -42,12 +43,25 @@ def soak_lifecycle(seconds: float, choices: random.Random) -> str:
     return f"{LifecycleMachine.steps:,} steps"
 
 
-SOAKS: dict[str, Callable[[float, random.Random], str]] = {"lifecycle": soak_lifecycle}
+def soak_process(seconds: float, choices: random.Random) -> str:
+    """Run a deep tree under everything that can go wrong, in a process of its own."""
+    script = str(Path(__file__).with_name("process.py"))
+    arguments = ["--seconds", str(seconds), "--seed", str(choices.getrandbits(32))]
+    done = subprocess.run(
+        [sys.executable, script, *arguments], check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout.strip()
+
+
+SOAKS: dict[str, Callable[[float, random.Random], str]] = {
+    "process": soak_process,
+    "lifecycle": soak_lifecycle,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python tests/soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=2.0, help="for each soak (default: 2)")
+    parser.add_argument("--minutes", type=float, default=5.0, help="for each soak (default: 5)")
     parser.add_argument("--seed", type=int, default=None, help="default: a new one each time")
     parser.add_argument("soaks", nargs="*", metavar="SOAK", help=f"of: {', '.join(SOAKS)}")
     options = parser.parse_args()
