@@ -226,7 +226,9 @@ def soak(seconds: float, seed: int) -> str:
     account = Account()
     memory: list[tuple[float, float]] = []
     answers: list[float] = []
-    with own_greenlets(), LeakCheck():
+    leaks = LeakCheck()
+    leaks.__enter__()
+    with own_greenlets():
         tree = living.make_tree()
         app = App(name="soak", max_restarts=living.LIMITLESS)
         app.start()
@@ -262,6 +264,10 @@ def soak(seconds: float, seed: int) -> str:
     faults = account.faults + [f"{each} never returned" for each in chaos.stuck]
     restarts = account.events["restarted"]
     growth = slope(memory)
+    try:
+        leaks.assert_no_leaks()
+    except AssertionError as error:
+        faults.append(str(error))
     if late:
         faults.append(f"{late} greenlets are stuck")
     if account.running:
