@@ -45,33 +45,65 @@ shutdowns = st.sampled_from(
 numbers = st.integers(0, 11)
 
 
-def specs(depth: int, fewest: int = 0) -> st.SearchStrategy[Spec]:
-    """Return a strategy for services with so many levels below them, still without names."""
-    below = st.lists(specs(depth - 1), min_size=fewest, max_size=3) if depth else st.just([])
-    return st.fixed_dictionaries(
-        {
-            "restart": st.sampled_from(["permanent", "permanent", "transient", "temporary"]),
-            "backoff": backoffs,
-            "strategy": st.sampled_from(["one_for_one", "one_for_all", "rest_for_one"]),
-            "max_restarts": st.sampled_from([3, 9, 9, 1, 0]),
-            "max_seconds": st.sampled_from([5.0, 1.0]),
-            "start_timeout": st.sampled_from([math.inf, math.inf, math.inf, 3.0]),
-            "start_takes": delays,
-            "drain_takes": st.none() | delays,
-            "stop_takes": st.none() | delays,
-            "stop_raises": st.booleans(),
-            "has_run": st.booleans(),
-            "is_stubborn": st.integers(0, 9).map(lambda dice: dice == 9),
-            "keeps_children": st.booleans(),
-            "shutdown": shutdowns,
-            "children": below.map(tuple),
-        }
-    ).map(_spec)
+def specs(
+    below: st.SearchStrategy[list[Spec]], **instead: st.SearchStrategy[Any]
+) -> st.SearchStrategy[Spec]:
+    """Return a strategy for services, still without names.
+
+    Args:
+        below: For their children.
+        instead: For single fields, instead of the strategies here.
+    """
+    fields = {
+        "restart": st.sampled_from(["permanent", "permanent", "transient", "temporary"]),
+        "backoff": backoffs,
+        "strategy": st.sampled_from(["one_for_one", "one_for_all", "rest_for_one"]),
+        "max_restarts": st.sampled_from([3, 9, 9, 1, 0]),
+        "max_seconds": st.sampled_from([5.0, 1.0]),
+        "start_timeout": st.sampled_from([math.inf, math.inf, math.inf, 3.0]),
+        "start_takes": delays,
+        "drain_takes": st.none() | delays,
+        "stop_takes": st.none() | delays,
+        "stop_raises": st.booleans(),
+        "has_run": st.booleans(),
+        "is_stubborn": st.integers(0, 9).map(lambda dice: dice == 9),
+        "keeps_children": st.booleans(),
+        "shutdown": shutdowns,
+        "children": below.map(tuple),
+    }
+    return st.fixed_dictionaries(fields | instead).map(_spec)
 
 
 def _spec(plan: dict[str, Any]) -> Spec:
     plan["shutdown"], plan["is_brutal"] = plan["shutdown"]
     return Spec(**plan)
+
+
+leaves = specs(st.just([]))
+branches = specs(st.lists(leaves, max_size=3))
+trees = specs(st.lists(branches, min_size=2, max_size=3))
+
+# A supervisor whose children take their time, so that everything comes in between a group restart.
+slow = st.sampled_from([0.5, 2.0])
+members = specs(
+    st.just([]),
+    restart=st.sampled_from(["permanent", "permanent", "permanent", "transient"]),
+    backoff=st.none() | st.just((1.0, 4.0, 60.0)),
+    start_timeout=st.just(math.inf),
+    start_takes=st.just(0.0) | slow,
+    stop_takes=st.none() | slow,
+    drain_takes=st.none(),
+    is_stubborn=st.just(False),
+    shutdown=st.sampled_from([(5.0, False), (1.0, False)]),
+)
+families = specs(
+    st.lists(members, min_size=2, max_size=4),
+    strategy=st.sampled_from(["one_for_all", "rest_for_one", "one_for_one"]),
+    max_restarts=st.sampled_from([1, 2, 9]),
+    start_takes=st.just(0.0),
+    start_timeout=st.just(math.inf),
+    is_stubborn=st.just(False),
+)
 
 
 class LifecycleMachine(RuleBasedStateMachine):
@@ -179,7 +211,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.model.go(activity())
         self.model.settle()
 
-    @initialize(spec=specs(2, fewest=2))
+    @initialize(spec=trees | families)
     def build(self, spec: Spec) -> None:
         spec = self.named(spec)
         self.root = Node(spec)
@@ -189,7 +221,7 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     # -- rules -----------------------------------------------------------------------------------
 
-    @rule(number=numbers, spec=specs(1))
+    @rule(number=numbers, spec=leaves | branches)
     def adopt(self, number: int, spec: Spec) -> None:
         parent, real = self.pick(number, Node.is_active)
         if _is_crowded(parent):

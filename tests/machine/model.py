@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-SHUTDOWN, SLOW, GRACE = 1 / 32, 1 / 64, 1 / 32  # seconds: a stop's limit; a slow one; the last wait
+SHUTDOWN, SLOW, GRACE = 1 / 32, 1 / 64, 1 / 32  # seconds: a stop's limit; a slow one; a last wait
+RESET_AFTER = 4.0  # seconds of running, after which a backoff begins anew
+
+
+UP = ("running", "restarting")
 
 
 class Refused(Exception):
@@ -88,9 +92,10 @@ class Model:
                 raise Refused(node.path)
         except Refused:  # 2, 3
             self.end(node, reason, came_up=False)
-            node.rest("stopped" if reason == "ignored" else "failed")
             if reason != "ignored":  # 4, 5
+                node.state = "failed"
                 raise
+            node.rest("stopped")
         else:
             node.state, node.since = "running", self.now
             self.note(node, word)
@@ -122,7 +127,7 @@ class Model:
             self.now += (0 if node.spec.is_brutal else SHUTDOWN) + GRACE
         self.note(node, reason)
         node.children, node.window = {}, []
-        if came_up and self.now - node.since >= 2 * node.spec.max_seconds:
+        if came_up and self.now - node.since >= RESET_AFTER:
             node.in_a_row = 0
 
     def stop(self, node: Node) -> None:  # on purpose: terminate_child, with its group or parent
@@ -136,15 +141,95 @@ class Model:
         """End by itself, and let the supervisor act: 27, 28, 32, 64."""
         self.end(node, reason)
         spec, parent, is_clean = node.spec, node.parent, reason in ("finished", "shutdown")
-        if parent and (spec.restart == "permanent" or (spec.restart == "transient" > is_clean)):
+        if parent and spec.restart != "temporary" and not (spec.restart == "transient" and is_clean):
             self.count(parent, node)
             return
         node.rest("finished" if is_clean else "failed")
-        others = [each for each in (parent.children.values() if parent else ()) if each is not node]
-        left = [each for each in others if each.spec.significant and each.next_try is None]
-        if parent and spec.significant and parent.spec.auto_shutdown != "never":
-            if parent.spec.auto_shutdown == "any_significant" or not left:  # 65
+        if parent and spec.significant:
+            up = [each for each in parent.children.values() if each.state in UP and each is not node]
+            is_last = not any(each.spec.significant for each in up)  # 65
+            if is_last or parent.spec.auto_shutdown == "any_significant":
                 self.leave(parent, "shutdown")  # 67
 
-    def count(self, parent: Node, child: Node) -> None:  # 11 to 19, 40
-        node, spec, child.state = parent, child.spec, "restarting"
+    def count(self, parent: Node, child: Node) -> None:
+        """Restart *child*, unless there have been too many; or let it wait: 11 to 19, 40."""
+        spec, child.state = parent.spec, "restarting"
+        window = [then for then in parent.window if then >= self.now - spec.max_seconds]
+        parent.window = [*window, self.now]
+        if len(parent.window) > spec.max_restarts:
+            child.rest("stopped")
+            self.leave(parent, "gave_up")  # 21
+        elif child.spec.backoff:
+            self.stop_group(parent, child)
+            child.next_try = self.now + min(child.spec.backoff * 2.0**child.in_a_row, 1.0)
+            child.in_a_row += 1
+        else:
+            self.restart(parent, child)
+
+    def stop_group(self, parent: Node, failed: Node) -> list[Node]:
+        group = list(parent.children.values())  # 35
+        if parent.spec.strategy != "one_for_all":
+            group = group[group.index(failed) :]  # 36
+        if parent.spec.strategy == "one_for_one":
+            group = [failed]
+        for each in reversed(group):
+            if each is not failed:
+                self.stop(each)
+        return [each for each in group if each.spec.name in parent.children]  # 29 to 31
+
+    def restart(self, parent: Node, failed: Node) -> None:
+        group = self.stop_group(parent, failed)
+        failed.state, failed.next_try = "stopped", None
+        for child in group:
+            child.restarts += 1
+            try:
+                self.start(child, "restarted")
+            except Refused:
+                self.count(parent, child)  # 15, 38 to 41
+                return
+
+    def pass_time(self, until: float) -> None:
+        while due := [each for each in self.nodes() if (each.next_try or until + 1) <= until]:
+            node = min(due, key=lambda each: each.next_try or 0.0)
+            self.now = max(self.now, node.next_try or 0.0)
+            if node.parent:
+                self.restart(node.parent, node)
+        self.now = until
+
+    def nodes(self) -> list[Node]:
+        """Return the root and all below it."""
+        found = [self.root]
+        for node in found:
+            found.extend(node.children.values())
+        return found
+
+    # -- management calls: appendix A -----------------------------------------------------------
+
+    def start_child(self, parent: Node, spec: Spec) -> None:
+        limit, other = parent.spec.max_children, parent.children.get(spec.name)
+        if spec.significant and "never" == parent.spec.auto_shutdown:
+            raise Refused("bad_combination")  # 63
+        if limit is not None and len(parent.children) >= limit:
+            raise Refused("max_children")  # 62
+        if other:  # 54
+            raise Refused("already_started" if other.state == "running" else "already_present")
+        self.adopt(parent, Node(spec))
+
+    def child_of(self, parent: Node, name: str) -> Node:
+        if name not in parent.children:
+            raise Refused("not_found")
+        return parent.children[name]
+
+    def terminate_child(self, parent: Node, name: str) -> None:
+        self.stop(self.child_of(parent, name))  # 58, 59
+
+    def restart_child(self, parent: Node, name: str) -> None:
+        child = self.child_of(parent, name)
+        if child.state in UP:  # 56
+            raise Refused(child.state)
+        self.start(child)
+
+    def delete_child(self, parent: Node, name: str) -> None:
+        if self.child_of(parent, name).state in UP:  # 57
+            raise Refused(parent.children[name].state)
+        del parent.children[name]

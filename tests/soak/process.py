@@ -147,7 +147,9 @@ class Chaos:
         while stack:
             node = stack.pop()
             for child in list((node._children_ or {}).values()):
-                if child._op_ is None and child._state_.value in ("failed", "stopped", "finished"):
+                down = child._state_.value in ("failed", "stopped", "finished")
+                # One that has left the tree meanwhile would become the root of one of its own.
+                if down and child._op_ is None and child._parent_ is node:
                     try:
                         child.start()
                     except SpragError:
