@@ -58,7 +58,7 @@ class Notifier:
             contextlib.suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
         ):
-            sender.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            sender.setblocking(False)
             sender.sendto(message.encode(), self._address)
 
 

@@ -38,7 +38,9 @@ ENDED: Final = 4
 
 
 class Watchdog:
-    """Watches the loop of the thread that enters it. ::
+    """Watches the loop of the thread that enters it.
+
+    For instance::
 
         with Watchdog(2.0):
             app.run()
@@ -127,7 +129,11 @@ def holder_of(frame: FrameType | None) -> Node | None:
         if module.startswith(("sprag.", "sprag_supervisor.")):
             for name in ("node", "self"):
                 found = frame.f_locals.get(name)
-                for candidate in (found, getattr(found, "_node", None), getattr(found, "node", None)):
+                for candidate in (
+                    found,
+                    getattr(found, "_node", None),
+                    getattr(found, "node", None),
+                ):
                     if isinstance(candidate, Node):
                         return candidate
         frame = frame.f_back

@@ -48,8 +48,10 @@ def test_sigusr1_shows_the_tree_and_every_stack_by_service(tmp_path: Path) -> No
             process.says("sprag: stacks, by service", times=times)
             process.says("in wait_for_orders", times=times)
             process.says("in behind_its_back", times=times)
-        assert re.search(r"^  intake · Intake · running · incarnation 1 · up .* s", process.err, re.M)
-        assert re.search(r"^- shop/careless\n", process.err, re.M)
+        assert re.search(
+            r"^  intake · Intake · running · incarnation 1 · up .* s", process.err, re.MULTILINE
+        )
+        assert re.search(r"^- shop/careless\n", process.err, re.MULTILINE)
         process.send(SIGTERM)
         assert process.ends() == 0
 

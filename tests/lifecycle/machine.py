@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from unittest import mock
 
 import gevent
-from gevent import GreenletExit
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 

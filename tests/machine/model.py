@@ -36,6 +36,10 @@ class Spec:
     max_children: int | None = None
     children: tuple[Spec, ...] = ()
 
+    def __repr__(self) -> str:
+        told = {k: v for k, v in self.__dict__.items() if v != getattr(Spec, k, None)}
+        return f"Spec({', '.join(f'{k}={v!r}' for k, v in told.items())})"
+
 
 @dataclass(eq=False)
 class Node:
@@ -207,7 +211,7 @@ class Model:
 
     def start_child(self, parent: Node, spec: Spec) -> None:
         limit, other = parent.spec.max_children, parent.children.get(spec.name)
-        if spec.significant and "never" == parent.spec.auto_shutdown:
+        if spec.significant and parent.spec.auto_shutdown == "never":
             raise Refused("bad_combination")  # 63
         if limit is not None and len(parent.children) >= limit:
             raise Refused("max_children")  # 62

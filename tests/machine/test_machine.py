@@ -7,8 +7,10 @@ come while others are in progress are told in tests/lifecycle.
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
+import pprint
 from contextlib import ExitStack
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,7 +26,7 @@ from machine.model import GRACE, Model, Node, Refused, Spec
 from machine.services import Stage, child_policy, make
 from sprag import DynamicSupervisor, Snapshot, SpragError, StartFailed, State, Supervisor
 from sprag.testing import check_invariants, virtual_time
-from sprag_supervisor import _clock, _ending
+from sprag_supervisor import _ending
 from sprag_supervisor._guard import report
 from sprag_supervisor._supervising import tree_of
 from sprag_supervisor.exceptions import (
@@ -40,7 +42,6 @@ from sprag_supervisor.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from machine.services import Made
 
 STEPS = int(os.environ.get("SPRAG_STEPS", "20000"))
 STEPS_PER_STORY = 50
@@ -158,11 +159,11 @@ class Machine(RuleBasedStateMachine):
         pools = [node.path for node in model.nodes() if node.spec.kind == "pool"]
         pools += [pool for pool in self.pools if pool not in pools]
         self.pools = pools
-        assert _in_order(stage.journal, pools) == _in_order(model.journal, pools)
+        _compare(_in_order(stage.journal, pools), _in_order(model.journal, pools))
         assert self.clock.now == model.now, f"it took {self.clock.now - began} seconds"
         stage.journal.clear()
         model.journal.clear()
-        assert _picture(self.real.snapshot(), model.now) == _rows(model.root)
+        _compare(_picture(self.real.snapshot(), model.now), _rows(model.root))
         assert not stage.wrong
         assert stage.faults == model.faults
         check_invariants(self.real)
@@ -316,6 +317,13 @@ class Machine(RuleBasedStateMachine):
             workers = sum(each.spec.kind == "service" for each in below)
             supervisors = len(below) - workers
             assert counts == type(counts)(len(below), active, supervisors, workers)
+
+
+def _compare(real: object, model: object) -> None:
+    if real == model:
+        return
+    lines = [pprint.pformat(each, width=100).splitlines() for each in (model, real)]
+    assert real == model, "\n".join(difflib.unified_diff(*lines, "model", "sprag", lineterm=""))
 
 
 def _result(call: Callable[[], object]) -> str:

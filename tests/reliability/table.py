@@ -1,6 +1,6 @@
 """Print the table of docs/reliability.md: what became of each bad service.
 
-    python tests/reliability/table.py
+python tests/reliability/table.py
 """
 
 from __future__ import annotations

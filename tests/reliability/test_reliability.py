@@ -30,9 +30,7 @@ def batches(names: list[str]) -> list[list[str]]:
 def attempt_all(names: list[str], directory: Path, *, again: bool) -> dict[str, Outcome]:
     """Try them at the same time; one that was late once more, with nothing else going on."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        outcomes = pool.map(
-            lambda name: attempt(BAD[name], directory / name, again=again), names
-        )
+        outcomes = pool.map(lambda name: attempt(BAD[name], directory / name, again=again), names)
         found = dict(zip(names, outcomes, strict=True))
     for name, outcome in found.items():
         if outcome.seconds > latest(name, again=again):

@@ -12,7 +12,7 @@ import gevent
 
 from sprag import Backoff, DynamicSupervisor, Service, Supervisor
 
-choices = random.Random()  # noqa: S311 - seeded by whoever runs the soak
+choices = random.Random()
 
 LEVELS: Final = 5
 WIDTH: Final = 3

@@ -43,7 +43,7 @@ from sprag_supervisor._states import ACTIVE
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-DRIVERS: Final = 12
+DRIVERS: Final = 32
 PATIENCE: Final = 30.0
 """Seconds after which a call counts as one that never returns."""
 WARM_UP: Final = 0.3
@@ -66,10 +66,10 @@ class Chaos:
     def drive(self) -> None:
         """Go on until the time is up."""
         deeds = (
-            (self.crash, 70),
+            (self.crash, 80),
             (self.finish, 8),
-            (self.stop_and_start, 8),
-            (self.adopt, 8),
+            (self.stop_and_start, 5),
+            (self.adopt, 4),
             (self.crash_group, 1),
             (self.emit, 5),
         )
@@ -221,7 +221,7 @@ def plagued(path: Path, seed: int) -> Generator[None]:
 
 def soak(seconds: float, seed: int) -> str:
     """Run for so many seconds; return the figures, or raise with all that was wrong."""
-    choices = living.choices = random.Random(seed)  # noqa: S311 - not secrets
+    choices = living.choices = random.Random(seed)
     logging.getLogger("sprag").setLevel(logging.CRITICAL + 1)
     gevent.get_hub().threadpool.apply(int)  # what gevent makes once is no leak
     gevent.subprocess.run(["true"], check=True)
@@ -266,6 +266,7 @@ def soak(seconds: float, seed: int) -> str:
     faults = account.faults + [f"{each} never returned" for each in chaos.stuck]
     restarts = account.events["restarted"]
     growth = slope(memory)
+    gevent.sleep(1.0)  # gevent closes descriptors a moment later
     try:
         leaks.assert_no_leaks()
     except AssertionError as error:

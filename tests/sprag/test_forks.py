@@ -116,7 +116,9 @@ BODIES = {
 }
 
 IN_RUN = "    top.adopt(Forks()).wait()\n    gevent.sleep(0)\n"
-IN_ON_START = "    Forks.on_start, Forks.run = Forks.run, lambda self: None\n    top.adopt(Forks())\n"
+IN_ON_START = (
+    "    Forks.on_start, Forks.run = Forks.run, lambda self: None\n    top.adopt(Forks())\n"
+)
 IN_TIMER = """
     Forks.run = lambda self: gevent.sleep(60)
     forks = top.adopt(Forks())
@@ -155,13 +157,17 @@ def test_no_service_runs_in_a_child_however_it_is_forked(how: str, patched: bool
 @pytest.mark.parametrize("where", [each for each in PLACES if each != "run"])
 def test_nor_wherever_it_is_forked(where: str) -> None:
     body = BODIES["returns"]
-    assert outcome(HEAD + textwrap.indent(textwrap.dedent(body), '    ') + PLACES[where] + 'say("end")\n') == (0, WELL, "")
+    assert outcome(
+        HEAD + textwrap.indent(textwrap.dedent(body), "    ") + PLACES[where] + 'say("end")\n'
+    ) == (0, WELL, "")
 
 
 @pytest.mark.slow
 def test_a_child_of_the_main_greenlet_leaves_the_block_of_the_tree_quietly() -> None:
     body = BODIES["sys.exit"]
-    assert outcome(HEAD + textwrap.indent(textwrap.dedent(body), '    ') + IN_MAIN + 'say("end")\n') == (0, WELL, "")
+    assert outcome(
+        HEAD + textwrap.indent(textwrap.dedent(body), "    ") + IN_MAIN + 'say("end")\n'
+    ) == (0, WELL, "")
 
 
 @pytest.mark.slow
@@ -174,7 +180,7 @@ def test_an_exception_in_the_child_is_shown_and_is_not_the_services_crash() -> N
         say("exit", ends_with(pid))
         say(top.snapshot().children[0].failures)
     """
-    script = HEAD + textwrap.indent(textwrap.dedent(body), '    ') + IN_RUN + 'say("end")\n'
+    script = HEAD + textwrap.indent(textwrap.dedent(body), "    ") + IN_RUN + 'say("end")\n'
     code, said, error = outcome(script)
     assert (code, said) == (0, ["exit 1", "()", "end"])
     assert error.count("ValueError: in the child") == 1
@@ -194,7 +200,11 @@ def test_a_child_of_another_thread_only_learns_that_the_tree_is_elsewhere() -> N
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     say("exit", gevent.get_hub().threadpool.apply(body, (None,)))
     """
-    assert outcome(HEAD + textwrap.indent(textwrap.dedent(body), '    ') + 'say("end")\n') == (0, ["exit 7", "end"], "")
+    assert outcome(HEAD + textwrap.indent(textwrap.dedent(body), "    ") + 'say("end")\n') == (
+        0,
+        ["exit 7", "end"],
+        "",
+    )
 
 
 @pytest.mark.slow
@@ -205,7 +215,7 @@ def test_programs_can_be_run_from_a_service(patched: bool) -> None:
         for run in (subprocess.check_output, gevent.subprocess.check_output):
             say(run(["echo", "a program"]).decode().strip())
     """
-    script = HEAD + textwrap.indent(textwrap.dedent(body), '    ') + IN_RUN + 'say("end")\n'
+    script = HEAD + textwrap.indent(textwrap.dedent(body), "    ") + IN_RUN + 'say("end")\n'
     assert outcome(script, *["patched"] * patched) == (0, ["a program", "a program", "end"], "")
 
 

@@ -1,4 +1,4 @@
-"""What swallows its kill is fenced: shown as long as it lives, and named when it is started over."""
+"""What swallows its kill is fenced: shown while it lives, and named when it is started over."""
 
 from __future__ import annotations
 

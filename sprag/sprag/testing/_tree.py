@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from gevent import GreenletExit
 from gevent.event import Event
 
-from sprag._service import Service
 from sprag_supervisor import Lifecycle, State, StopReport, _guard
 from sprag_supervisor._supervising import tree_of
 from sprag_supervisor.exceptions import NotRunning
@@ -18,13 +17,17 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
+    from sprag._service import Service
+
 
 class InjectedFailure(Exception):
     """What a test raises in a service when it names no exception of its own."""
 
 
 class RunningTree:
-    """A tree under test: started, driven by path, and stopped at the end of the block. ::
+    """A tree under test: started, driven by path, and stopped at the end of the block.
+
+    For instance::
 
         with virtual_time() as clock, RunningTree(Supervisor(children=[Consumer()])) as tree:
             tree.crash("Consumer")
@@ -78,7 +81,7 @@ class RunningTree:
         return cast("Service", self.service(path)).snapshot().state
 
     def events_of(self, path: str = "") -> list[str]:
-        """Return the words of the events of the service at *path*: started, crashed, …"""
+        """Return the events of the service at *path*, each a word: started, crashed and so on."""
         full = cast("Service", self.service(path)).snapshot().path
         return [record.event for record in self.events if record.path == full]
 
@@ -95,7 +98,7 @@ class RunningTree:
         if picture.state is not State.RUNNING:
             raise NotRunning(picture.path, picture.state.value, "crash it", "let it come up first")
         try:
-            raise error or InjectedFailure(f"crash of {picture.path}")
+            raise error or InjectedFailure(f"crash of {picture.path}")  # noqa: TRY301 - see below
         except BaseException as raised:  # noqa: BLE001 - with a traceback, as in life
             _guard.report(service, picture.incarnation, "testing", raised)
 
