@@ -22,7 +22,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from gevent import Greenlet, get_hub, getcurrent
+from gevent import get_hub, getcurrent
 from gevent._hub_local import set_hub, set_loop
 from gevent.exceptions import LoopExit
 from greenlet import greenlet
@@ -56,8 +56,9 @@ def _replace(hub: Any) -> None:
     hub.kept_by = hub
     old = hub.loop
     hub.loop = _Nowhere()
-    set_hub(None)
-    set_loop(None)
+    nothing: Any = None
+    set_hub(nothing)
+    set_loop(nothing)
     old.destroy()
     if forker is main:
         _fresh_hub()
@@ -82,8 +83,9 @@ def _end_when_done(forker: Any) -> NoReturn:
     fresh.loop.run_callback(getcurrent().switch)
     fresh.switch()
     forker.parent = fresh
-    if isinstance(forker, Greenlet):
-        forker.unlink_all()  # who waits for its end does so in the parent
+    unlink_all = getattr(forker, "unlink_all", None)  # gevent's have it, greenlet's have not
+    if unlink_all is not None:
+        unlink_all()  # who waits for its end does so in the parent
     worker = forker if isinstance(forker, _pool._Worker) else None
     call: Call | None = None
     if worker is not None:

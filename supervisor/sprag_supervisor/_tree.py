@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gevent import get_hub
 
-from sprag_supervisor import _belonging, _clock, _forking
+from sprag_supervisor import _at_exit, _belonging, _clock, _forking
 from sprag_supervisor._ledger import Ledger
 from sprag_supervisor._node import path_of
 from sprag_supervisor._pool import join_pool, leave_pool
@@ -95,6 +95,7 @@ class Tree:
         self.pool = join_pool(self.hub)
         _belonging.settle_here(self)
         _forking.prepare()
+        _at_exit.prepare()
         self.attend = attend
         self.exit_code = None
 

@@ -12,7 +12,7 @@ from unittest import mock
 
 import gevent
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from lifecycle.model import GRACE, LATE, Model, Node, Refused, Spec
 from lifecycle.scripted import Scripted, Stage, make, policy_of
@@ -34,7 +34,7 @@ LITTLE = 1 / 256
 AN_AGE = 1000.0
 """After it everything that can end has ended."""
 
-delays = st.sampled_from([0.0, 0.0, 0.0, 0.0, 0.5, 2.0, 8.0])
+delays = st.sampled_from([0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 2.0, 8.0])
 backoffs = st.none() | st.tuples(
     st.sampled_from([0.0, 0.25, 1.0]), st.sampled_from([1.0, 4.0]), st.sampled_from([3.0, 60.0])
 )
@@ -80,7 +80,11 @@ def _spec(plan: dict[str, Any]) -> Spec:
 
 leaves = specs(st.just([]))
 branches = specs(st.lists(leaves, max_size=3))
-trees = specs(st.lists(branches, min_size=2, max_size=3))
+trees = specs(
+    st.lists(branches, min_size=2, max_size=3),
+    max_restarts=st.sampled_from([9, 9, 3, 1]),
+    start_takes=st.sampled_from([0.0, 0.0, 0.0, 0.5]),
+)
 
 # A supervisor whose children take their time, so that everything comes in between a group restart.
 slow = st.sampled_from([0.5, 2.0])
@@ -98,11 +102,16 @@ members = specs(
 families = specs(
     st.lists(members, min_size=2, max_size=4),
     strategy=st.sampled_from(["one_for_all", "rest_for_one", "one_for_one"]),
-    max_restarts=st.sampled_from([1, 2, 9]),
+    max_restarts=st.sampled_from([9, 3, 2, 1]),
     start_takes=st.just(0.0),
     start_timeout=st.just(math.inf),
     is_stubborn=st.just(False),
 )
+
+
+def _is_up(machine: Any) -> bool:
+    """Whether there is something to be done to a tree; if not, it is time to start it again."""
+    return not settled(machine.real)
 
 
 class LifecycleMachine(RuleBasedStateMachine):
@@ -210,16 +219,19 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.model.go(activity())
         self.model.settle()
 
-    @initialize(spec=trees | families)
-    def build(self, spec: Spec) -> None:
+    @initialize(spec=trees | families, waits=st.sampled_from([True, True, True, False]))
+    def build(self, spec: Spec, waits: bool) -> None:
         spec = self.named(spec)
         self.root = Node(spec)
         self.real = self.stage.root = make(spec, self.stage)
         tree_of(self.real).observers.append(self.stage.observe)
         self.do("start", self.root, self.real.start, self.model.start_by_hand(self.root))
+        if waits:
+            self.advance(AN_AGE)
 
     # -- rules -----------------------------------------------------------------------------------
 
+    @precondition(_is_up)
     @rule(number=numbers, spec=leaves | branches)
     def adopt(self, number: int, spec: Spec) -> None:
         parent, real = self.pick(number, Node.is_active)
@@ -234,12 +246,17 @@ class LifecycleMachine(RuleBasedStateMachine):
             self.model.adopt(parent, node),
         )
 
+    @precondition(_is_up)
     @rule(number=numbers, way=st.sampled_from(["greenlet", "timer", "listener", "run"]))
     def crash(self, number: int, way: str) -> None:
         node, real = self.pick(number, Node.is_active)
         if way == "listener":
             # Whom nothing can crash is stopping, and for it this is a stop error, no more.
             node, real = self.pick(number, lambda node: node.is_active() or node.is_busy())
+        self.crash_this(node, real, way)
+
+    def crash_this(self, node: Node, real: Any, way: str) -> None:
+        if way == "listener":
             real.emit(f"crash {node.spec.name}")
         elif way == "run" and node.spec.has_run and node.state == "running":
             real.order.set("crash")
@@ -253,6 +270,47 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.model.crash(node)
         self.model.settle()
 
+    @precondition(_is_up)
+    @rule(
+        number=numbers,
+        other=numbers,
+        way=st.sampled_from(["greenlet", "run"]),
+        then=st.sampled_from(["stop it", "crash", "stop", "start", "stop parent"]),
+    )
+    def crash_and_more(self, number: int, other: int, way: str, then: str) -> None:
+        """Let something else happen while a service and its group go down."""
+        node, _ = self.pick(number, Node.is_active)
+        self.crash(number, way)
+        if then == "crash":
+            self.crash(other, way)
+        elif then == "start":
+            self.start(other)
+        else:
+            among = {"stop it": [node], "stop parent": [node.parent], "stop": [*(node.parent or node).children.values()]}
+            ones = [each for each in self.nodes() if each[0] in among[then]]
+            if ones:
+                self.stop_this(*ones[other % len(ones)], None)
+
+    @precondition(_is_up)
+    @rule(number=numbers, off=st.sampled_from([-LITTLE / 2, 0.0, LITTLE / 2]))
+    def crash_at_an_edge(self, number: int, off: float) -> None:
+        """Crash a child just before, at or just after the end of its parent's restart window."""
+        now = self.model.now
+        edges = [
+            (then + node.spec.max_seconds + off, child)
+            for node, _ in self.nodes()
+            for then in node.window
+            for child in node.children.values()
+        ]
+        ahead = [(edge, child) for edge, child in edges if now < edge < math.inf]
+        if ahead:
+            edge, child = ahead[number % len(ahead)]
+            self.advance(edge - now)
+            places = [each for each, _ in self.nodes()]
+            if child in places and child.is_active():
+                self.crash_this(child, self.nodes()[places.index(child)][1], "greenlet")
+
+    @precondition(_is_up)
     @rule(number=numbers, way=st.sampled_from(["outside", "inside", "run"]))
     def finish(self, number: int, way: str) -> None:
         node, real = self.pick(number, Node.is_active)
@@ -268,9 +326,13 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.model.finish(node)
         self.model.settle()
 
+    @precondition(_is_up)
     @rule(number=numbers, timeout=st.sampled_from([None, None, 0.0, 1.0]))
     def stop(self, number: int, timeout: float | None) -> None:
         node, real = self.pick(number, lambda node: node.state not in ("stopped", "failed"))
+        self.stop_this(node, real, timeout)
+
+    def stop_this(self, node: Node, real: Any, timeout: float | None) -> None:
         self.stage.stopped_by_hand.add(node.spec.name)
         self.do(
             "stop",
@@ -288,6 +350,7 @@ class LifecycleMachine(RuleBasedStateMachine):
             timeout is None or took <= timeout + LATE + 2 * GRACE, f"stopping {real!r} took {took} s"
         )
 
+    @precondition(_is_up)
     @rule(number=numbers, inner=numbers)
     def stop_from_inside(self, number: int, inner: int) -> None:
         """Stop a service from a greenlet of it or of something below it."""
@@ -309,6 +372,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         if node.parent is None or not _is_crowded(node.parent):
             self.do("start", node, real.start, self.model.start_by_hand(node))
 
+    @precondition(_is_up)
     @rule(number=numbers)
     def delete(self, number: int) -> None:
         node, real = self.pick(number, lambda node: not node.is_active())

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import GreenletExit
 from gevent.event import AsyncResult
 
-from machine.model import RESET_AFTER, SHUTDOWN, SLOW
+from machine.plans import RESET_AFTER, SHUTDOWN, SLOW
 from sprag import Backoff, DynamicSupervisor, Ignore, Lifecycle, Service, Supervisor
 from sprag_supervisor import _clock
 from sprag_supervisor._node import path_of
 
 if TYPE_CHECKING:
-    from machine.model import Spec
+    from machine.plans import Spec
 
 
 class Planned(Exception):
@@ -89,7 +90,6 @@ class Hooks(Service):
     def set_up(self, spec: Spec, stage: Stage) -> None:
         self.spec = spec
         self.stage = stage
-        self.name = spec.name
 
     def on_start(self) -> None:
         path = path_of(self)
@@ -120,6 +120,7 @@ class Plain(Hooks):
 
     def __init__(self, spec: Spec, stage: Stage, children: list[Made]) -> None:
         self.set_up(spec, stage)
+        self.name = spec.name
         self._policy_ = self._policy_.with_(own_policy(spec))
         self.kept = children
 
@@ -137,13 +138,14 @@ class Keeper(Supervisor, Hooks):
     def __init__(self, spec: Spec, stage: Stage, children: list[Made]) -> None:
         self.set_up(spec, stage)
         pairs = [(each, {"name": each.spec.name, **child_policy(each.spec)}) for each in children]
-        super().__init__(pairs, **own_policy(spec))
+        super().__init__(pairs, name=spec.name, **own_policy(spec))
 
 
 class Pool(DynamicSupervisor, Hooks):
     def __init__(self, spec: Spec, stage: Stage) -> None:
         self.set_up(spec, stage)
-        super().__init__(max_children=spec.max_children, **own_policy(spec))
+        limit = None if spec.max_children == inf else int(spec.max_children)
+        super().__init__(max_children=limit, name=spec.name, **own_policy(spec))
 
 
 Made = Plain | Keeper | Pool

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 import os
 import pprint
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 from unittest import mock
@@ -22,7 +24,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from machine.model import GRACE, Model, Node, Refused, Spec
+from machine.model import Model, Node
+from machine.plans import GRACE, Refused, Spec, additions, numbers, roots, troubles
 from machine.services import Stage, child_policy, make
 from sprag import DynamicSupervisor, Snapshot, SpragError, StartFailed, State, Supervisor
 from sprag.testing import check_invariants, virtual_time
@@ -51,7 +54,7 @@ EDGE = 1 / 512
 """Seconds between the moments just before, at, and just after; whole nanoseconds."""
 
 Journal = list[tuple[float, str, str]]
-Row = tuple[str, str, int, int, float | None, list["Row"]]
+Row = tuple[str, str, int, int, float, list["Row"]]
 
 _WORDS: dict[type[SpragError], str] = {
     AlreadyPresent: "already_present",
@@ -62,41 +65,6 @@ _WORDS: dict[type[SpragError], str] = {
     MaxChildren: "max_children",
     UnknownChild: "not_found",
 }
-
-numbers = st.integers(0, 63)
-restarts = st.sampled_from(["permanent", "permanent", "transient", "temporary"])
-kinds = ["supervisor", "supervisor", "service", "pool"]
-
-
-@st.composite
-def specs(draw: Callable[..., Any], depth: int, *, above: str = "never", name: str = "root") -> Spec:
-    """Return a strategy for services with so many levels below them."""
-    kind = draw(st.sampled_from(kinds)) if depth else "service"
-    restart = draw(restarts)
-    is_plain = kind == "pool" or (kind == "service" and not depth)
-    auto = "never" if is_plain else draw(st.sampled_from(["never", "never", *AUTO]))
-    names = "abc"[: draw(st.integers(0, 3))] if depth and kind != "pool" else ""
-    return Spec(
-        name,
-        kind,
-        restart,
-        backoff=draw(st.sampled_from([0.0, 0.0, 0.0, 0.5])),
-        significant=above != "never" and restart != "permanent" and draw(st.booleans()),
-        is_brutal=draw(numbers) == 63,
-        strategy="one_for_one" if is_plain else draw(st.sampled_from(STRATEGIES)),
-        max_restarts=draw(st.sampled_from([3, 5, 2, 1, 0])),
-        max_seconds=draw(st.sampled_from([2.0, 1.0])),
-        auto_shutdown=auto,
-        max_children=draw(st.sampled_from([2, 3, None])) if kind == "pool" else None,
-        children=tuple([draw(specs(depth - 1, above=auto, name=each)) for each in names]),
-    )
-
-
-AUTO = ["any_significant", "all_significant"]
-STRATEGIES = ["one_for_one", "one_for_all", "rest_for_one"]
-roots = specs(3).filter(lambda spec: spec.kind != "pool")
-# Drawn on purpose without a look at the parent: some are significant where that is refused.
-additions = st.one_of(specs(0, above="any"), specs(0), specs(1, above="any"), specs(2))
 
 
 class Machine(RuleBasedStateMachine):
@@ -155,7 +123,7 @@ class Machine(RuleBasedStateMachine):
         self.clock.settle()
         model.troubles.clear()
         stage.troubles.clear()
-        assert got == wanted
+        assert got == wanted, f"model: {wanted}; sprag: {got}"
         pools = [node.path for node in model.nodes() if node.spec.kind == "pool"]
         pools += [pool for pool in self.pools if pool not in pools]
         self.pools = pools
@@ -174,7 +142,7 @@ class Machine(RuleBasedStateMachine):
         """Let stops that come in the next step be slow, or not go well."""
         model, stage = self.model, self.stage
         soon = model.now + BUSY
-        if any(node.next_try and node.next_try <= soon for node in model.nodes()):
+        if any(node.next_try <= soon for node in model.nodes()):
             return  # one thing at a time
         for number, what in troubles:
             node = self.any_of(number, "running")
@@ -186,15 +154,12 @@ class Machine(RuleBasedStateMachine):
 
     # -- what is done -----------------------------------------------------------------------------
 
-    some_troubles = st.just([]) | st.lists(
-        st.tuples(numbers, st.sampled_from(["slow", "deaf", "raises"])), max_size=3
-    )
-
     @rule(number=numbers, how=st.sampled_from(["body", "greenlet", "timer", "listener", "now"]),
-          troubles=some_troubles)  # fmt: skip
+          troubles=troubles)  # fmt: skip
     def crash(self, number: int, how: str, troubles: list[tuple[int, str]]) -> None:
         node = self.any_of(number, "running")
         if node is None:
+            self.start(0)
             return
         self.trouble(troubles)
         service = self.real_of(node)
@@ -210,10 +175,11 @@ class Machine(RuleBasedStateMachine):
         self.step(lambda: self.model.leave(node, "crashed"), ways[how])
 
     @rule(number=numbers, how=st.sampled_from(["body", "inside", "outside"]),
-          troubles=some_troubles)  # fmt: skip
+          troubles=troubles)  # fmt: skip
     def finish(self, number: int, how: str, troubles: list[tuple[int, str]]) -> None:
         node = self.any_of(number, "running")
         if node is None:
+            self.start(0)
             return
         self.trouble(troubles)
         service = self.real_of(node)
@@ -226,7 +192,7 @@ class Machine(RuleBasedStateMachine):
             how = "inside"
         self.step(lambda: self.model.leave(node, "finished"), ways[how])
 
-    @rule(number=numbers, how=st.sampled_from(["once", "twice", "inside"]), troubles=some_troubles)
+    @rule(number=numbers, how=st.sampled_from(["once", "twice", "inside"]), troubles=troubles)
     def stop(self, number: int, how: str, troubles: list[tuple[int, str]]) -> None:
         node = self.any_of(number)
         assert node is not None
@@ -234,7 +200,9 @@ class Machine(RuleBasedStateMachine):
         service = self.real_of(node)
         ways: dict[str, Callable[[], object]] = {
             "once": service.stop,
-            "twice": lambda: gevent.joinall([gevent.spawn(service.stop), gevent.spawn(service.stop)]),
+            "twice": lambda: gevent.joinall(
+                [gevent.spawn(service.stop), gevent.spawn(service.stop)]
+            ),
             "inside": lambda: service.spawn(service.stop),
         }
         if how == "inside" and node.state != "running":
@@ -248,19 +216,23 @@ class Machine(RuleBasedStateMachine):
             service = self.real_of(node)
             self.step(lambda: self.model.start(node), service.start)
 
-    @rule(number=numbers, what=st.sampled_from(["raise", "raise", "ignore"]), times=st.integers(1, 4))
+    @rule(
+        number=numbers, what=st.sampled_from(["raise", "raise", "ignore"]), times=st.integers(1, 4)
+    )
     def break_starts(self, number: int, what: str, times: int) -> None:
         node = self.any_of(number)
         assert node is not None
         for faults in (self.model.faults, self.stage.faults):
             faults[node.path] = [what] * times
+        Machine.steps += 1
 
-    @rule(number=numbers, spec=additions, name=st.sampled_from("abcdef"), troubles=some_troubles)
+    @rule(number=numbers, spec=additions, name=st.sampled_from("abcdef"), troubles=troubles)
     def start_child(
         self, number: int, spec: Spec, name: str, troubles: list[tuple[int, str]]
     ) -> None:
         parent = self.any_of(number, "running")
         if parent is None:
+            self.start(number)
             return
         self.trouble(troubles)
         supervisor = self.real_of(parent)
@@ -273,20 +245,20 @@ class Machine(RuleBasedStateMachine):
         )
 
     @rule(number=numbers, which=numbers, call=st.sampled_from(["terminate", "restart", "delete"]),
-          troubles=some_troubles)  # fmt: skip
+          troubles=troubles)  # fmt: skip
     def manage(self, number: int, which: int, call: str, troubles: list[tuple[int, str]]) -> None:
         parent = self.any_of(number, "running", kind="supervisor")
         if number % 4 == 0:
             call, parent = "terminate", self.any_of(number, "running", kind="pool")
         if parent is None:
+            self.start(number)
             return
         self.trouble(troubles)
         supervisor = self.real_of(parent)
         names = [*parent.children, *parent.children, "z"]
         name = names[which % len(names)]
-        expected = getattr(self.model, f"{call}_child")
         happens = getattr(supervisor, f"{call}_child")
-        self.step(lambda: expected(parent, name), lambda: happens(name))
+        self.step(lambda: self.model.manage(parent, call, name), lambda: happens(name))
 
     @rule(number=numbers, edge=st.sampled_from([-EDGE, 0.0, EDGE]))
     def advance(self, number: int, edge: float) -> None:
@@ -295,7 +267,7 @@ class Machine(RuleBasedStateMachine):
         edges = {3.0 + model.now}
         for node in model.nodes():
             edges |= {each + node.spec.max_seconds for each in node.window}
-            edges |= {node.next_try} if node.next_try else set()
+            edges |= {node.next_try} - {math.inf}
         ahead = sorted(each + edge for each in edges if each + edge > model.now)
         until = ahead[number % min(len(ahead), 3)]
         seconds = until - model.now
@@ -317,13 +289,16 @@ class Machine(RuleBasedStateMachine):
             workers = sum(each.spec.kind == "service" for each in below)
             supervisors = len(below) - workers
             assert counts == type(counts)(len(below), active, supervisors, workers)
+        Machine.steps += 1
 
 
 def _compare(real: object, model: object) -> None:
     if real == model:
         return
-    lines = [pprint.pformat(each, width=100).splitlines() for each in (model, real)]
-    assert real == model, "\n".join(difflib.unified_diff(*lines, "model", "sprag", lineterm=""))
+    wanted, got = (pprint.pformat(each, width=100).splitlines() for each in (model, real))
+    raise AssertionError(
+        "\n".join(difflib.unified_diff(wanted, got, "model", "sprag", lineterm=""))
+    )
 
 
 def _result(call: Callable[[], object]) -> str:
@@ -339,7 +314,7 @@ def _result(call: Callable[[], object]) -> str:
 
 
 def _renamed(spec: Spec, name: str) -> Spec:
-    return Spec(**{**spec.__dict__, "name": name})
+    return replace(spec, name=name)
 
 
 def _rows(node: Node) -> Row:
@@ -351,7 +326,7 @@ def _rows(node: Node) -> Row:
 def _picture(snapshot: Snapshot, now: float) -> Row:
     if snapshot.state is not State.RUNNING:
         assert not any(snapshot.owned), f"{snapshot.path} owns {snapshot.owned}"
-    next_try = None if snapshot.next_try is None else now + snapshot.next_try
+    next_try = math.inf if snapshot.next_try is None else now + snapshot.next_try
     below = [_picture(each, now) for each in snapshot.children]
     counts = snapshot.incarnation, snapshot.restarts
     return snapshot.name, snapshot.state.value, *counts, next_try, below
@@ -381,7 +356,7 @@ def settings_for(steps: int) -> settings:
         database=None,
         derandomize="SPRAG_SEED" not in os.environ,
         phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[*HealthCheck],
         report_multiple_bugs=False,
         print_blob=False,
     )

@@ -18,10 +18,8 @@ from reliability.bad_services import BAD, attempt
 def main() -> int:
     """Run them, two at a time, and print one row each."""
     with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(2) as pool:
-        places = {name: Path(directory) / name for name in BAD}
-        outcomes = dict(
-            zip(BAD, pool.map(lambda name: attempt(BAD[name], places[name]), BAD), strict=True)
-        )
+        found = [pool.submit(attempt, bad, Path(directory) / name) for name, bad in BAD.items()]
+        outcomes = dict(zip(BAD, [each.result() for each in found], strict=True))
         print("| a service that … | the app | exit code | seconds |")
         print("|---|---|---|---|")
         for name, bad in BAD.items():

@@ -30,8 +30,10 @@ def batches(names: list[str]) -> list[list[str]]:
 def attempt_all(names: list[str], directory: Path, *, again: bool) -> dict[str, Outcome]:
     """Try them at the same time; one that was late once more, with nothing else going on."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        outcomes = pool.map(lambda name: attempt(BAD[name], directory / name, again=again), names)
-        found = dict(zip(names, outcomes, strict=True))
+        attempts = [
+            pool.submit(attempt, BAD[name], directory / name, again=again) for name in names
+        ]
+        found = dict(zip(names, [each.result() for each in attempts], strict=True))
     for name, outcome in found.items():
         if outcome.seconds > latest(name, again=again):
             found[name] = attempt(BAD[name], directory / f"{name}-alone", again=again)

@@ -15,7 +15,9 @@ from contextlib import suppress
 
 def request(choices: random.Random) -> bytes:
     """Return something like a request."""
-    path = choices.choice(["/v1/tree", "/v1/stacks", "/v1/top", "/v1/events", "/v9", "/" + "x" * 9000])
+    path = choices.choice(
+        ["/v1/tree", "/v1/stacks", "/v1/top", "/v1/events", "/v9", "/" + "x" * 9000]
+    )
     method = choices.choice(["GET", "POST", "BREW", "GET GET", ""])
     text = f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     match choices.randrange(6):

@@ -20,7 +20,7 @@ LEAVES: Final = 3
 LIMITLESS: Final = 1_000_000
 STRATEGIES: Final = ("one_for_one", "one_for_all", "rest_for_one")
 
-open_things = 0
+open_things: int = 0
 """Acquired by services and not given back: 0 at the end."""
 
 

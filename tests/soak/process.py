@@ -94,10 +94,14 @@ class Chaos:
         node: Service = self.app
         found: list[Service] = []
         for _ in range(20):
-            children = list((node._children_ or {}).values())
+            children: list[Any] = list((node._children_ or {}).values())
             if not children:
                 break
-            node = self.choices.choice(children)  # type: ignore[assignment]
+            # Most leaves are far down: without this, few of them would ever be met.
+            parents = [each for each in children if each._children_]
+            node = self.choices.choice(
+                parents if parents and self.choices.random() < 0.7 else children
+            )
             if isinstance(node, kind):
                 found.append(node)
                 if self.choices.random() < 0.3:
@@ -146,7 +150,8 @@ class Chaos:
         stack: list[Any] = [self.app]
         while stack:
             node = stack.pop()
-            for child in list((node._children_ or {}).values()):
+            children: list[Any] = list((node._children_ or {}).values())
+            for child in children:
                 down = child._state_.value in ("failed", "stopped", "finished")
                 # One that has left the tree meanwhile would become the root of one of its own.
                 if down and child._op_ is None and child._parent_ is node:
@@ -224,7 +229,7 @@ def soak(seconds: float, seed: int) -> str:
     choices = living.choices = random.Random(seed)
     logging.getLogger("sprag").setLevel(logging.CRITICAL + 1)
     gevent.get_hub().threadpool.apply(int)  # what gevent makes once is no leak
-    gevent.subprocess.run(["true"], check=True)
+    subprocess.run(["true"], check=True)
     account = Account()
     memory: list[tuple[float, float]] = []
     answers: list[float] = []
@@ -238,14 +243,14 @@ def soak(seconds: float, seed: int) -> str:
         app._tree_.observers.append(account)
         account.running["soak"] = 1
         account.events["started"] += 1
-        for child in tree:
-            adopt(app, child)
+        while tree:
+            adopt(app, tree.pop(0))
         services = len(account.running)
         control = ControlSocket(app)
         control.open()
         chaos = Chaos(app, choices, time.monotonic() + seconds)
         with plagued(control.path, seed):
-            drivers = [gevent.spawn(chaos.drive) for _ in range(DRIVERS)]
+            drivers: list[Any] = [gevent.spawn(chaos.drive) for _ in range(DRIVERS)]
             began = time.monotonic()
             while time.monotonic() < chaos.end:
                 gevent.sleep(1.0)
@@ -262,7 +267,7 @@ def soak(seconds: float, seed: int) -> str:
         account.compare(app.snapshot())
         report = app.stop(60)
         account.compare(app.snapshot())
-        del app, chaos.app, tree, child, drivers
+        del app, chaos.app, drivers
     faults = account.faults + [f"{each} never returned" for each in chaos.stuck]
     restarts = account.events["restarted"]
     growth = slope(memory)
@@ -283,9 +288,11 @@ def soak(seconds: float, seed: int) -> str:
         faults.append(f"memory grows by {growth:.0f} bytes a restart")
     answers.sort()
     figures = (
-        f"{services:,} services, {seconds:.0f} s, {chaos.calls:,} deeds ({chaos.refused:,} refused): "
+        f"{services:,} services, {seconds:.0f} s, {chaos.calls:,} deeds, "
+        f"{chaos.refused:,} of them refused: "
         f"{account.starts:,} starts = {account.ends:,} ends, {restarts:,} of them restarts, "
-        f"{account.events['crashed']:,} crashes, {account.events['failed starts']:,} failed starts, "
+        f"{account.events['crashed']:,} crashes, "
+        f"{account.events['failed starts']:,} failed starts, "
         f"{account.events['gave_up']:,} gave up; memory {memory[0][1] / 1e6:.1f} MB, then "
         f"{memory[-1][1] / 1e6:.1f} MB, {growth:+.1f} bytes a restart; the control socket answered "
         f"{len(answers):,} times, half of them within {answers[len(answers) // 2] * 1000:.0f} ms, "

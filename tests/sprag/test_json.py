@@ -46,6 +46,7 @@ KEYS = {
     "owned",
     "last_failure",
     "next_try",
+    "stragglers",
     "children",
 }
 

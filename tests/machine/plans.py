@@ -1,0 +1,108 @@
+"""What services are, and how hypothesis invents them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# All times are dyadic, so that sums of them are exact.
+SHUTDOWN: Final = 1 / 32
+"""Seconds that a stop may take."""
+SLOW: Final = 1 / 64
+"""Seconds that a slow stop takes."""
+GRACE: Final = 1 / 32
+"""Seconds that the engine waits for what swallows its last kill."""
+RESET_AFTER: Final = 4.0
+"""Seconds of running after which a backoff begins anew."""
+COSTS: Final = {
+    ("slow", False): SLOW,
+    ("deaf", False): SHUTDOWN + GRACE,
+    ("deaf", True): GRACE,
+}
+"""Seconds that a stop takes with a trouble; True: it is brutal."""
+
+AUTO: Final = ("any_significant", "all_significant")
+STRATEGIES: Final = ("one_for_one", "one_for_all", "rest_for_one")
+
+UP: Final = ("running", "restarting")
+CLEAN: Final = ("finished", "shutdown")
+
+
+class Refused(Exception):
+    """A call had no success: its error in OTP's words, or the path of what did not start."""
+
+
+@dataclass(frozen=True, repr=False)
+class Spec:
+    """A service with its policy, and those below it from the beginning.
+
+    Attributes:
+        kind: ``service``, ``supervisor`` or ``pool``.
+        backoff: Seconds, doubled from try to try up to 1; 0 for none.
+    """
+
+    name: str
+    kind: str = "service"
+    restart: str = "permanent"
+    backoff: float = 0.0
+    significant: bool = False
+    is_brutal: bool = False
+    strategy: str = "one_for_one"
+    max_restarts: int = 3
+    max_seconds: float = 2.0
+    auto_shutdown: str = "never"
+    max_children: float = inf
+    children: tuple[Spec, ...] = ()
+
+    def __repr__(self) -> str:
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        told = [
+            f"{each.name}={given[each.name]!r}"
+            for each in fields(self)
+            if given[each.name] != each.default
+        ]
+        return f"Spec({', '.join(told)})"
+
+
+numbers = st.integers(0, 63)
+restarts = st.sampled_from(["permanent", "permanent", "transient", "temporary"])
+kinds = ["supervisor", "supervisor", "service", "pool"]
+
+
+@st.composite
+def specs(
+    draw: Callable[..., Any], depth: int, *, above: str = "never", name: str = "root"
+) -> Spec:
+    """Return a strategy for services with so many levels below them."""
+    kind = draw(st.sampled_from(kinds)) if depth else "service"
+    restart = draw(restarts)
+    is_plain = kind == "pool" or (kind == "service" and not depth)
+    auto = "never" if is_plain else draw(st.sampled_from(["never", "never", *AUTO]))
+    names = "abc"[: draw(st.integers(0, 3))] if depth and kind != "pool" else ""
+    return Spec(
+        name,
+        kind,
+        restart,
+        backoff=draw(st.sampled_from([0.0, 0.0, 0.0, 0.5])),
+        significant=above != "never" and restart != "permanent" and draw(st.booleans()),
+        is_brutal=draw(numbers) == 63,
+        strategy="one_for_one" if is_plain else draw(st.sampled_from(STRATEGIES)),
+        max_restarts=draw(st.sampled_from([3, 5, 2, 1, 0])),
+        max_seconds=draw(st.sampled_from([2.0, 1.0])),
+        auto_shutdown=auto,
+        max_children=draw(st.sampled_from([2, 3, inf])) if kind == "pool" else inf,
+        children=tuple([draw(specs(depth - 1, above=auto, name=each)) for each in names]),
+    )
+
+
+roots = specs(3).filter(lambda spec: spec.kind != "pool")
+# Drawn on purpose without a look at the parent: some are significant where that is refused.
+additions = st.one_of(specs(0, above="any"), specs(0), specs(1, above="any"), specs(2))
+trouble = st.tuples(numbers, st.sampled_from(["slow", "deaf", "raises"]))
+troubles: st.SearchStrategy[list[tuple[int, str]]] = st.just([]) | st.lists(trouble, max_size=3)
