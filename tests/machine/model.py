@@ -1,5 +1,7 @@
 """What a tree does, by OTP's rules: from a tree at rest and an operation to the tree after it.
-One thing happens after another; only a backoff waits. Numbers are those of otp-rules."""
+
+One thing happens after another; only a backoff waits. Numbers are those of otp-rules.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +30,7 @@ class Model:
         self.root, self.now = Node(spec), 0.0
         self.journal: list[tuple[float, str, str]] = []
         self.faults: dict[str, list[str]] = {}  # of the next starts: "raise", "ignore"
+        self.waiting: list[Node] = []  # for a backoff, now or formerly; the latest last
         self.troubles: dict[str, str] = {}  # of the next stop: "slow", "deaf" to its kill
 
     def note(self, node: Node, word: str) -> None:
@@ -109,6 +112,7 @@ class Model:
         if waits:
             failed.next_try = self.now + min(failed.spec.backoff * 2.0**failed.in_a_row, 1.0)
             failed.in_a_row += 1
+            self.waiting = [*(each for each in self.waiting if each is not failed), failed]
             return
         failed.state = "stopped"
         for child in [child for child in group if child.spec.name in parent.children]:  # 29 to 31
@@ -119,14 +123,10 @@ class Model:
                 self.count(parent, child)  # 15, 38 to 41
                 break
 
-    def nodes(self) -> list[Node]:
-        found = [self.root]
-        for node in found:
-            found.extend(node.children.values())
-        return found
-
     def pass_time(self, until: float) -> None:
-        while (child := min(self.nodes(), key=lambda each: each.next_try)).next_try <= until:
+        while (
+            child := min([*self.waiting, self.root], key=lambda each: each.next_try)
+        ).next_try <= until:
             self.now, child.next_try = child.next_try, inf
             self.restart(child.parent or child, child)
         self.now = until

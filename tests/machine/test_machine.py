@@ -99,7 +99,7 @@ class Machine(RuleBasedStateMachine):
         """Return one of those in *states*, and of *kind*."""
         nodes = [
             node
-            for node in self.model.nodes()
+            for node in nodes_of(self.model)
             if (not states or node.state in states) and kind in ("", node.spec.kind)
         ]
         return nodes[number % len(nodes)] if nodes else None
@@ -124,7 +124,7 @@ class Machine(RuleBasedStateMachine):
         model.troubles.clear()
         stage.troubles.clear()
         assert got == wanted, f"model: {wanted}; sprag: {got}"
-        pools = [node.path for node in model.nodes() if node.spec.kind == "pool"]
+        pools = [node.path for node in nodes_of(model) if node.spec.kind == "pool"]
         pools += [pool for pool in self.pools if pool not in pools]
         self.pools = pools
         _compare(_in_order(stage.journal, pools), _in_order(model.journal, pools))
@@ -142,7 +142,7 @@ class Machine(RuleBasedStateMachine):
         """Let stops that come in the next step be slow, or not go well."""
         model, stage = self.model, self.stage
         soon = model.now + BUSY
-        if any(node.next_try <= soon for node in model.nodes()):
+        if any(node.next_try <= soon for node in nodes_of(model)):
             return  # one thing at a time
         for number, what in troubles:
             node = self.any_of(number, "running")
@@ -265,7 +265,7 @@ class Machine(RuleBasedStateMachine):
         """Go to just before, to, or just after a moment at which something changes."""
         model = self.model
         edges = {3.0 + model.now}
-        for node in model.nodes():
+        for node in nodes_of(model):
             edges |= {each + node.spec.max_seconds for each in node.window}
             edges |= {node.next_try} - {math.inf}
         ahead = sorted(each + edge for each in edges if each + edge > model.now)
@@ -276,7 +276,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def ask(self) -> None:
         """Ask each supervisor for its children: 60, 61, appendix A."""
-        for node in self.model.nodes():
+        for node in nodes_of(self.model):
             if node.spec.kind == "service":
                 continue
             supervisor = self.real_of(node)
@@ -290,6 +290,14 @@ class Machine(RuleBasedStateMachine):
             supervisors = len(below) - workers
             assert counts == type(counts)(len(below), active, supervisors, workers)
         Machine.steps += 1
+
+
+def nodes_of(model: Model) -> list[Node]:
+    """Return the root and all below it."""
+    found = [model.root]
+    for node in found:
+        found.extend(node.children.values())
+    return found
 
 
 def _compare(real: object, model: object) -> None:
