@@ -310,7 +310,7 @@ class Service(Node):
         if found is None and root_name == name_of(tree.root):
             found = _below(tree.root, rest) if rest else tree.root
         if found is None:
-            known = dict.fromkeys([*tree.providers, *(tree.root._children_ or {})])
+            known = list({**tree.providers, **(tree.root._children_ or {})})
             raise UnknownService(name, known)
         return found
 

@@ -70,8 +70,9 @@ def _replace(hub: Any) -> None:
 def _fresh_hub() -> Any:
     """Return the child's hub, made by the greenlet that is to be its parent."""
     hub: Any = get_hub()
-    for _ in range(hub.loop.activecnt):
-        hub.loop.unref()  # libev makes its default loop in the same place, and counts on
+    with suppress(NotImplementedError):  # libuv makes a loop of its own
+        for _ in range(hub.loop.activecnt):
+            hub.loop.unref()  # libev makes its default loop in the same place, and counts on
     return hub
 
 

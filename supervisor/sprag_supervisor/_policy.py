@@ -77,7 +77,9 @@ class Policy:
     max_restarts: int = 3
     max_seconds: float = 5.0
     auto_shutdown: AutoShutdown = "never"
-    on_failure: Mapping[type[BaseException], OnFailure] = field(default_factory=dict)
+    on_failure: Mapping[type[BaseException], OnFailure] = field(
+        default_factory=dict[type[BaseException], OnFailure]
+    )
     needs: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:

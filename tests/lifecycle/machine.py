@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from lifecycle.model import GRACE, LATE, Model, Node, Refused, Spec
 from lifecycle.scripted import Scripted, Stage, make, policy_of
+from scripted import spawn
 from sprag import SpragError, StartFailed
 from sprag.testing import LeakCheck, check_invariants, virtual_time
 from sprag_supervisor import _ending, _managing, _starting
@@ -41,7 +42,8 @@ backoffs = st.none() | st.tuples(
 shutdowns = st.sampled_from(
     [(5.0, False), (1.0, False), (0.0, False), (math.inf, False), (0.0, True)]
 )
-numbers = st.integers(0, 11)
+THE_ROOT = 11
+numbers = st.integers(0, THE_ROOT)
 
 
 def specs(
@@ -170,17 +172,15 @@ class LifecycleMachine(RuleBasedStateMachine):
         """Return all services of the tree, the root first: in the model and in sprag."""
         found: list[tuple[Node, Any]] = [(self.root, self.real)]
         for node, real in found:
-            found.extend(
-                (child, real._children_[name]) for name, child in node.children.items()
-            )
+            found.extend((child, real._children_[name]) for name, child in node.children.items())
         return found
 
     def pick(
         self, number: int, wanted: Callable[[Node], bool] = lambda _node: True
     ) -> tuple[Node, Any]:
-        """Return one of the *wanted* services if there is any; the root only by number 0."""
+        """Return one of the *wanted* services if there is any; the root by one number only."""
         nodes = self.nodes()
-        if number == 0 or len(nodes) == 1:
+        if number == THE_ROOT or len(nodes) == 1:
             return nodes[0]
         nodes = [each for each in nodes[1:] if wanted(each[0])] or nodes[1:]
         return nodes[number % len(nodes)]
@@ -200,7 +200,7 @@ class LifecycleMachine(RuleBasedStateMachine):
                 self.results[key] = "start_failed " + error.path.rpartition("/")[2]
             except SpragError:
                 self.results[key] = "refused"
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is the result
                 self.results[key] = repr(error)
             else:
                 self.results[key] = "ok"
@@ -214,7 +214,7 @@ class LifecycleMachine(RuleBasedStateMachine):
             else:
                 self.expected[key] = "ok"
 
-        self.calls.append(gevent.spawn(call))
+        self.calls.append(spawn(call))
         self.clock.settle()
         self.model.go(activity())
         self.model.settle()
@@ -246,14 +246,30 @@ class LifecycleMachine(RuleBasedStateMachine):
             self.model.adopt(parent, node),
         )
 
+    # One rule for each way to crash, so that there are many crashes.
+
     @precondition(_is_up)
-    @rule(number=numbers, way=st.sampled_from(["greenlet", "timer", "listener", "run"]))
-    def crash(self, number: int, way: str) -> None:
-        node, real = self.pick(number, Node.is_active)
-        if way == "listener":
-            # Whom nothing can crash is stopping, and for it this is a stop error, no more.
-            node, real = self.pick(number, lambda node: node.is_active() or node.is_busy())
-        self.crash_this(node, real, way)
+    @rule(number=numbers)
+    def crash_a_greenlet(self, number: int) -> None:
+        self.crash_this(*self.pick(number, Node.is_active), "greenlet")
+
+    @precondition(_is_up)
+    @rule(number=numbers)
+    def crash_a_timer(self, number: int) -> None:
+        self.crash_this(*self.pick(number, Node.is_active), "timer")
+
+    @precondition(_is_up)
+    @rule(number=numbers)
+    def crash_a_listener(self, number: int) -> None:
+        """Crash somebody who may also be stopping: then it is a stop error, and no more."""
+        node, real = self.pick(number, lambda node: node.is_active() or node.is_busy())
+        self.crash_this(node, real, "listener")
+
+    @precondition(_is_up)
+    @rule(number=numbers)
+    def crash_in_run(self, number: int) -> None:
+        node, real = self.pick(number, lambda node: node.spec.has_run and node.is_active())
+        self.crash_this(node, real, "run")
 
     def crash_this(self, node: Node, real: Any, way: str) -> None:
         if way == "listener":
@@ -279,14 +295,19 @@ class LifecycleMachine(RuleBasedStateMachine):
     )
     def crash_and_more(self, number: int, other: int, way: str, then: str) -> None:
         """Let something else happen while a service and its group go down."""
-        node, _ = self.pick(number, Node.is_active)
-        self.crash(number, way)
+        node, real = self.pick(number, Node.is_active)
+        self.crash_this(node, real, way)
         if then == "crash":
-            self.crash(other, way)
+            self.crash_this(*self.pick(other, Node.is_active), way)
         elif then == "start":
             self.start(other)
         else:
-            among = {"stop it": [node], "stop parent": [node.parent], "stop": [*(node.parent or node).children.values()]}
+            siblings = list((node.parent or node).children.values())
+            among: dict[str, list[Any]] = {
+                "stop it": [node],
+                "stop parent": [node.parent],
+                "stop": siblings,
+            }
             ones = [each for each in self.nodes() if each[0] in among[then]]
             if ones:
                 self.stop_this(*ones[other % len(ones)], None)
@@ -347,7 +368,8 @@ class LifecycleMachine(RuleBasedStateMachine):
         check(not report.stragglers or bool(self.stage.stubborn), f"no straggler: {report}")
         took = self.clock.now - began
         check(
-            timeout is None or took <= timeout + LATE + 2 * GRACE, f"stopping {real!r} took {took} s"
+            timeout is None or took <= timeout + LATE + 2 * GRACE,
+            f"stopping {real!r} took {took} s",
         )
 
     @precondition(_is_up)
@@ -367,7 +389,7 @@ class LifecycleMachine(RuleBasedStateMachine):
     @rule(number=numbers)
     def start(self, number: int) -> None:
         root = self.root
-        number = number if root.is_active() or root.is_busy() else 0
+        number = number if root.is_active() or root.is_busy() else THE_ROOT
         node, real = self.pick(number, lambda node: not node.is_active())
         if node.parent is None or not _is_crowded(node.parent):
             self.do("start", node, real.start, self.model.start_by_hand(node))
@@ -385,13 +407,17 @@ class LifecycleMachine(RuleBasedStateMachine):
                 self.model.delete(node),
             )
 
+    @precondition(_is_up)
     @rule(number=numbers)
     def wait(self, number: int) -> None:
         _, real = self.pick(number)
-        self.waiters.append((real, gevent.spawn(real.wait)))
+        self.waiters.append((real, spawn(real.wait)))
         self.clock.settle()
 
-    @rule(number=numbers, faults=st.lists(st.sampled_from(["raise", "raise", "ignore"]), max_size=4))
+    @precondition(_is_up)
+    @rule(
+        number=numbers, faults=st.lists(st.sampled_from(["raise", "raise", "ignore"]), max_size=4)
+    )
     def break_starts(self, number: int, faults: list[str]) -> None:
         """Let the next starts of a service raise, or raise Ignore."""
         node, _ = self.pick(number)
@@ -403,6 +429,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.model.advance(seconds)
         self.clock.advance(seconds)
 
+    @precondition(_is_up)
     @rule(number=st.integers(0, 3), off=st.sampled_from([-LITTLE / 2, 0.0, LITTLE / 2]))
     def advance_to_an_edge(self, number: int, off: float) -> None:
         """Go to just before, to or just after the moment at which something is due.
@@ -444,7 +471,7 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     def stop_everything(self) -> None:
         """Whatever has happened: a stop ends it all, and nothing is left."""
-        self.calls.append(gevent.spawn(self.real.stop, AN_AGE / 2))
+        self.calls.append(spawn(self.real.stop, AN_AGE / 2))
         self.clock.advance(AN_AGE)
         check_invariants(self.real)
         assert not self.real._children_
@@ -485,7 +512,8 @@ def picture_of_sprag(root: Scripted) -> list[tuple[Any, ...]]:
         next_try = None if history is None else history.next_try
         line = one._name_, one._state_.value, one._incarnation_, one._restarts_, next_try
         lines.append((depth, *line))
-        stack.extend((depth + 1, child) for child in reversed((one._children_ or {}).values()))
+        below: dict[str, Any] = one._children_ or {}
+        stack.extend((depth + 1, child) for child in reversed(below.values()))
     return lines
 
 

@@ -60,7 +60,7 @@ class Node:
     next_try: float | None = None
     in_a_row: int = 0
     starts_inside: bool = False  # its start is part of its parent's on_start
-    kept: dict[str, Node] = field(default_factory=dict)
+    kept: dict[str, Node] = field(default_factory=dict[str, "Node"])
 
     def __post_init__(self) -> None:
         self.end_life()
@@ -338,9 +338,11 @@ class Model(Activities):
         while node.turn is turn and node.state == "running" and node.inbox:
             child, incarnation, has_waited = node.inbox.pop(0)
             yield from self.hold(turn)
-            if node.turn is turn and node.state == "running" and child.parent is node:
-                if child.state == "restarting" and child.incarnation == incarnation:  # 42, 43
-                    yield from self.act(node, child, has_waited=has_waited)
+            is_ours = node.turn is turn and node.state == "running" and child.parent is node
+            if (
+                is_ours and child.state == "restarting" and child.incarnation == incarnation
+            ):  # 42, 43
+                yield from self.act(node, child, has_waited=has_waited)
             turn.pop(0)
         if node.turn is turn:
             node.is_attended = False

@@ -148,7 +148,7 @@ class Running(Scripted):
 
 
 @cache
-def _class_of(*bases: type[Scripted]) -> type[Scripted]:
+def _class_of(bases: tuple[type[Scripted], ...]) -> type[Scripted]:
     return types.new_class("".join([base.__name__ for base in bases]), bases)
 
 
@@ -162,7 +162,7 @@ def make(spec: Spec, stage: Stage) -> Scripted:
     if spec.stop_takes is not None:
         bases.append(Stopping)
     kept = [make(child, stage) for child in spec.children] if spec.keeps_children else []
-    return _class_of(*(bases or [Scripted]))(spec, stage, tuple(kept))
+    return _class_of(tuple(bases or [Scripted]))(spec, stage, tuple(kept))
 
 
 def policy_of(spec: Spec) -> dict[str, Any]:

@@ -22,14 +22,14 @@ from lifecycle.profile import settings_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STEPS = int(os.environ.get("SPRAG_STEPS", "20000"))
-SECONDS = 60.0
+STEPS = int(os.environ.get("SPRAG_STEPS", "8000"))
+SECONDS = 120.0
 """For one story. Shrinking a failure tells thousands, and may take minutes."""
 
 
 class Machine(LifecycleMachine):
     def __init__(self) -> None:
-        faulthandler.dump_traceback_later(SECONDS, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(SECONDS, exit=True, file=sys.__stderr__ or 2)
         super().__init__()
 
 

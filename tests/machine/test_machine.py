@@ -15,19 +15,20 @@ import pprint
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from unittest import mock
 
 import gevent
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from lifecycle.profile import settings_for
 from machine.model import Model, Node
 from machine.plans import GRACE, Refused, Spec, additions, numbers, roots, troubles
 from machine.services import Stage, child_policy, make
-from sprag import DynamicSupervisor, Snapshot, SpragError, StartFailed, State, Supervisor
+from scripted import spawn
+from sprag import DynamicSupervisor, Service, Snapshot, SpragError, StartFailed, State, Supervisor
 from sprag.testing import check_invariants, virtual_time
 from sprag_supervisor import _ending
 from sprag_supervisor._guard import report
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 
 
 STEPS = int(os.environ.get("SPRAG_STEPS", "20000"))
-STEPS_PER_STORY = 50
 BUSY = 0.25
 """More seconds than the troubles of one step can take, and no more than any backoff."""
 EDGE = 1 / 512
@@ -107,7 +107,8 @@ class Machine(RuleBasedStateMachine):
     def real_of(self, node: Node) -> Any:
         if node.parent is None:
             return self.real
-        return (self.real_of(node.parent)._children_ or {})[node.spec.name]
+        parent = cast("Service", self.real_of(node.parent))
+        return (parent._children_ or {})[node.spec.name]
 
     # -- stepping ---------------------------------------------------------------------------------
 
@@ -200,9 +201,7 @@ class Machine(RuleBasedStateMachine):
         service = self.real_of(node)
         ways: dict[str, Callable[[], object]] = {
             "once": service.stop,
-            "twice": lambda: gevent.joinall(
-                [gevent.spawn(service.stop), gevent.spawn(service.stop)]
-            ),
+            "twice": lambda: gevent.joinall([spawn(service.stop), spawn(service.stop)]),
             "inside": lambda: service.spawn(service.stop),
         }
         if how == "inside" and node.state != "running":
@@ -342,32 +341,20 @@ def _picture(snapshot: Snapshot, now: float) -> Row:
 
 def _in_order(journal: Journal, pools: list[str]) -> Journal:
     """Sort what happens below one pool by time and child: these stop together, in any order."""
+    for pool in sorted(pools, key=lambda path: path.count("/")):
+        journal = _sorted_below(f"{pool}/", journal)
+    return journal
 
-    def pool_above(line: tuple[float, str, str]) -> str | None:
-        return next((pool for pool in pools if line[2].startswith(f"{pool}/")), None)
 
+def _sorted_below(pool: str, journal: Journal) -> Journal:
+    depth = pool.count("/")
     ordered: Journal = []
-    for pool, lines in groupby(journal, pool_above):
-        if pool is None:
-            ordered.extend(lines)
-        else:
-            depth = pool.count("/") + 1
+    for is_below, lines in groupby(journal, lambda line: line[2].startswith(pool)):
+        if is_below:
             ordered.extend(sorted(lines, key=lambda line: (line[0], line[2].split("/")[depth])))
+        else:
+            ordered.extend(lines)
     return ordered
-
-
-def settings_for(steps: int) -> settings:
-    return settings(
-        max_examples=max(steps // STEPS_PER_STORY, 1),
-        stateful_step_count=STEPS_PER_STORY,
-        deadline=None,
-        database=None,
-        derandomize="SPRAG_SEED" not in os.environ,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=[*HealthCheck],
-        report_multiple_bugs=False,
-        print_blob=False,
-    )
 
 
 @pytest.fixture
@@ -382,4 +369,6 @@ def _quiet() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_quiet")
 def test_sprag_does_what_the_model_does() -> None:
-    run_state_machine_as_test(Machine, settings=settings_for(STEPS))
+    run_state_machine_as_test(
+        Machine, settings=settings_for(STEPS, is_random="SPRAG_SEED" in os.environ)
+    )

@@ -37,7 +37,7 @@ class Leaf(Service, shutdown=0.3, max_restarts=LIMITLESS):
 
     def on_start(self) -> None:
         global open_things
-        if sometimes(0.02):
+        if sometimes(0.001):
             raise Mishap("on_start")
         reading, writing = os.pipe()
         open_things += 1

@@ -94,7 +94,8 @@ class Chaos:
         node: Service = self.app
         found: list[Service] = []
         for _ in range(20):
-            children: list[Any] = list((node._children_ or {}).values())
+            below: dict[str, Any] = node._children_ or {}
+            children: list[Any] = list(below.values())
             if not children:
                 break
             # Most leaves are far down: without this, few of them would ever be met.
@@ -150,7 +151,8 @@ class Chaos:
         stack: list[Any] = [self.app]
         while stack:
             node = stack.pop()
-            children: list[Any] = list((node._children_ or {}).values())
+            below: dict[str, Any] = node._children_ or {}
+            children: list[Any] = list(below.values())
             for child in children:
                 down = child._state_.value in ("failed", "stopped", "finished")
                 # One that has left the tree meanwhile would become the root of one of its own.
@@ -253,8 +255,9 @@ def soak(seconds: float, seed: int) -> str:
             drivers: list[Any] = [gevent.spawn(chaos.drive) for _ in range(DRIVERS)]
             began = time.monotonic()
             while time.monotonic() < chaos.end:
-                gevent.sleep(1.0)
-                chaos.revive()
+                for _ in range(5):
+                    gevent.sleep(0.2)
+                    chaos.revive()
                 answers.append(ask(control.path))
                 if time.monotonic() - began > seconds * WARM_UP:
                     memory.append((account.events["restarted"], resident()))
@@ -265,7 +268,9 @@ def soak(seconds: float, seed: int) -> str:
         quiet(app)
         check_invariants(app)
         account.compare(app.snapshot())
+        left, began = len(account.running), time.monotonic()
         report = app.stop(60)
+        stop_seconds = time.monotonic() - began
         account.compare(app.snapshot())
         del app, chaos.app, drivers
     faults = account.faults + [f"{each} never returned" for each in chaos.stuck]
@@ -280,6 +285,8 @@ def soak(seconds: float, seed: int) -> str:
         faults.append(f"{late} greenlets are stuck")
     if account.running:
         faults.append(f"still running on paper: {list(account.running)[:5]}")
+    if left < services / 2:
+        faults.append(f"only {left} services were there to the end: a soak of nothing")
     if living.open_things:
         faults.append(f"{living.open_things} things were never given back")
     if report.stragglers:
@@ -296,7 +303,9 @@ def soak(seconds: float, seed: int) -> str:
         f"{account.events['gave_up']:,} gave up; memory {memory[0][1] / 1e6:.1f} MB, then "
         f"{memory[-1][1] / 1e6:.1f} MB, {growth:+.1f} bytes a restart; the control socket answered "
         f"{len(answers):,} times, half of them within {answers[len(answers) // 2] * 1000:.0f} ms, "
-        f"all within {answers[-1] * 1000:.0f} ms; stopped in {report.seconds:.2f} s"
+        f"all within {answers[-1] * 1000:.0f} ms; {left:,} services stopped in "
+        f"{stop_seconds:.2f} s: {report.clean:,} clean, {report.errors:,} with errors, "
+        f"{report.killed:,} killed, {report.stragglers:,} stragglers"
     )
     if faults:
         raise AssertionError("\n".join([figures, *faults]))

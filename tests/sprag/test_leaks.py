@@ -87,7 +87,7 @@ def test_a_raw_greenlet_counts_too() -> None:
     with LeakCheck() as check:
         event = gevent.event.Event()
         gevent.spawn_raw(event.wait)
-        gevent.spawn_raw(lambda: event.wait())  # noqa: PLW0108 - a frame of Python to show
+        gevent.spawn_raw(lambda: event.wait())
         gevent.sleep(0)
         message = leftovers(check)
         assert message.startswith("2 things were left behind:")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 from typing import TYPE_CHECKING, Any
 
 import gevent
+import gevent.monkey
 import pytest
 
 from sprag import Service, State, Supervisor, current_service, own_greenlets
@@ -113,3 +115,40 @@ def test_outside_the_block_nothing_is_touched(clock: VirtualClock) -> None:
         clock.settle()
         assert library.seen == [None]
     gevent.killall(library.greenlets)
+
+
+def test_the_end_of_an_inner_block_is_not_that_of_the_outer(
+    library: Library, clock: VirtualClock
+) -> None:
+    with own_greenlets():
+        pass
+    with Supervisor() as top:
+        user = top.adopt(User(library))
+        clock.settle()
+        assert library.seen == [user]
+
+
+def test_another_thread_that_has_copied_the_context_is_not_the_services(
+    library: Library, clock: VirtualClock
+) -> None:
+    foreign: list[Any] = []
+
+    def work() -> None:
+        context = contextvars.copy_context()
+
+        def elsewhere() -> None:
+            foreign.append(context.run(gevent.spawn, int))
+            foreign[0].join()
+            gevent.get_hub().destroy(destroy_loop=True)
+
+        start = gevent.monkey.get_original("threading", "Thread")(target=elsewhere)
+        start.start()
+        start.join()
+
+    with Supervisor() as top:
+        user = top.adopt(User(library))
+        user.spawn(work)
+        clock.settle()
+        assert user.snapshot().owned.greenlets == 1
+        assert user.snapshot().incarnation == 1
+        assert foreign[0].successful()

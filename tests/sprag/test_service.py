@@ -1068,7 +1068,7 @@ def test_keyboard_interrupt_is_the_programs_not_the_services(clock: VirtualClock
         with pytest.raises(KeyboardInterrupt):
             LEAVE[way](child, leave)
     else:
-        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        with pytest.raises(KeyboardInterrupt):
             LEAVE[way](child, leave)
             clock.settle()
     clock.settle()

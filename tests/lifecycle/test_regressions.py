@@ -1,0 +1,165 @@
+"""Stories that the machine has found, each as short as it can be told."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import pytest
+
+from lifecycle.model import Spec
+from lifecycle.scripted import Scripted, Stage, make, policy_of
+from sprag import Service, StartFailed, State
+from sprag.exceptions import NotRunning
+from sprag.testing import LeakCheck, VirtualClock, virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture
+def clock() -> Iterator[VirtualClock]:
+    with virtual_time() as clock, LeakCheck():
+        yield clock
+
+
+def planned(name: str, *children: Spec, **plan: Any) -> Spec:
+    return Spec(name, children=children, **plan)
+
+
+def begun(spec: Spec, clock: VirtualClock) -> tuple[Scripted, gevent.Greenlet[..., Any]]:
+    """Begin to start a tree; return its root, and the greenlet that starts it."""
+    root = make(spec, Stage())
+    starting = gevent.spawn(root.start)
+    clock.settle()
+    return root, starting
+
+
+def call(fn: Callable[..., object], clock: VirtualClock, *args: Any) -> gevent.Greenlet[..., Any]:
+    """Begin a call that may block; an error of sprag's becomes the greenlet's value."""
+
+    def body() -> object:
+        try:
+            return fn(*args)
+        except (NotRunning, StartFailed) as error:
+            return error
+
+    greenlet = gevent.spawn(body)
+    clock.settle()
+    return greenlet
+
+
+def added(parent: Service, spec: Spec, stage: Stage) -> Service:
+    return parent.adopt(make(spec, stage), name=spec.name, **policy_of(spec))
+
+
+def test_a_failed_start_keeps_its_path_when_a_temporary_service_on_the_way_has_left(
+    clock: VirtualClock,
+) -> None:
+    slow = planned("slow", start_takes=1.0)
+    root = make(planned("top", planned("brief", slow, restart="temporary")), Stage())
+    starting = call(root.start, clock)
+    call(root.service("brief").stop, clock)
+    assert isinstance(starting.value, StartFailed)
+    assert starting.value.path == "top/brief"
+
+
+def test_nobody_is_adopted_by_a_service_whose_start_is_called_off(clock: VirtualClock) -> None:
+    slow = planned("slow", start_takes=1.0)
+    root = make(planned("top"), Stage())
+    root.start()
+    starting = call(added, clock, root, planned("busy", slow), root.stage)
+    late = call(added, clock, root.service("busy"), planned("late"), root.stage)
+    root.finish()
+    clock.advance(0)
+    assert isinstance(late.value, NotRunning)
+    assert isinstance(starting.value, StartFailed)
+    assert not any("late" in line for lines in root.stage.log.values() for line in lines)
+    root.stop()
+
+
+def test_a_child_that_waits_to_be_started_stays_down_when_its_parent_stops_meanwhile(
+    clock: VirtualClock,
+) -> None:
+    child = planned("child", restart="transient", stop_takes=1.0)
+    root = make(planned("top", child), Stage())
+    root.start()
+    service = root.service("child")
+    service.finish()
+    clock.settle()
+    starting = call(service.start, clock)
+    stopping = call(root.stop, clock)
+    clock.advance(1)
+    assert isinstance(starting.value, NotRunning)
+    assert service.snapshot().state is State.STOPPED
+    assert stopping.ready()
+
+
+def test_a_temporary_child_that_waits_to_be_started_and_leaves_is_not_started(
+    clock: VirtualClock,
+) -> None:
+    root = make(planned("top", planned("child", restart="temporary", stop_takes=1.0)), Stage())
+    root.start()
+    service = root.service("child")
+    service.finish()
+    clock.settle()
+    starting = call(service.start, clock)
+    clock.advance(1)
+    assert isinstance(starting.value, NotRunning)
+    assert not root.snapshot().children
+    root.stop()
+
+
+def test_on_stop_begins_even_past_the_deadline(clock: VirtualClock) -> None:
+    """A poke that came too early made the end skip a hook that had no greenlet yet."""
+    swallower = planned("deaf", restart="transient", is_stubborn=True)
+    root = make(planned("top", stop_takes=0.0), Stage())
+    root.start()
+    added(root, planned("inner", planned("idle"), swallower), root.stage)
+    root.finish()
+    clock.settle()
+    report = call(root.stop, clock, 0.0)
+    clock.advance(1)
+    assert report.value.stragglers == 1
+    assert (0.1, "on_stop", "top") in root.stage.log["ends below nobody"]
+    root.stage.is_over = True
+    gevent.killall(root.stage.stubborn)
+
+
+def test_the_undoing_of_a_child_is_no_time_of_the_on_start_that_adopts_it(
+    clock: VirtualClock,
+) -> None:
+    """An on_start was given up as a straggler while a child below took its legal time."""
+    patient = planned("patient", stop_takes=20.0, shutdown=30.0)
+    slow = planned("slow", start_takes=math.inf)
+    root, starting = begun(planned("top", planned("middle", patient, slow), shutdown=5.0), clock)
+    stopping = call(root.stop, clock)
+    clock.advance(20)
+    assert stopping.value.stragglers == 0
+    assert isinstance(starting.exception, StartFailed)
+
+
+def test_a_deadline_reaches_a_start_that_is_being_undone(clock: VirtualClock) -> None:
+    """The kill that calls a nested start off brought no deadline with it."""
+    patient = planned("patient", stop_takes=20.0, shutdown=math.inf)
+    slow = planned("slow", start_takes=math.inf)
+    root, starting = begun(planned("top", planned("middle", patient, slow)), clock)
+    stopping = call(root.stop, clock, 2.0)
+    clock.advance(2)
+    assert stopping.ready()
+    assert isinstance(starting.exception, StartFailed)
+
+
+def test_a_stop_does_not_wait_for_the_next_life(clock: VirtualClock) -> None:
+    """Who had stopped a service that somebody else started again waited for that start too."""
+    root = make(planned("top", planned("child", stop_takes=1.0, start_takes=10.0)), Stage())
+    call(root.start, clock)
+    clock.advance(10)
+    child = root.service("child")
+    stopping = call(child.stop, clock)
+    call(child.start, clock)
+    clock.advance(1)
+    assert child.snapshot().state is State.STARTING
+    assert stopping.ready()
+    root.stop()
