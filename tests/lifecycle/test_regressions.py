@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 import pytest
+from gevent import GreenletExit
 
 from lifecycle.model import Spec
-from lifecycle.scripted import Scripted, Stage, make, policy_of
+from lifecycle.scripted import Stage, make, policy_of
+from scripted import spawn
 from sprag import Service, StartFailed, State
 from sprag.exceptions import NotRunning
 from sprag.testing import LeakCheck, VirtualClock, virtual_time
@@ -28,15 +30,7 @@ def planned(name: str, *children: Spec, **plan: Any) -> Spec:
     return Spec(name, children=children, **plan)
 
 
-def begun(spec: Spec, clock: VirtualClock) -> tuple[Scripted, gevent.Greenlet[..., Any]]:
-    """Begin to start a tree; return its root, and the greenlet that starts it."""
-    root = make(spec, Stage())
-    starting = gevent.spawn(root.start)
-    clock.settle()
-    return root, starting
-
-
-def call(fn: Callable[..., object], clock: VirtualClock, *args: Any) -> gevent.Greenlet[..., Any]:
+def call(fn: Callable[..., object], clock: VirtualClock, *args: Any) -> Any:
     """Begin a call that may block; an error of sprag's becomes the greenlet's value."""
 
     def body() -> object:
@@ -45,7 +39,7 @@ def call(fn: Callable[..., object], clock: VirtualClock, *args: Any) -> gevent.G
         except (NotRunning, StartFailed) as error:
             return error
 
-    greenlet = gevent.spawn(body)
+    greenlet = spawn(body)
     clock.settle()
     return greenlet
 
@@ -65,18 +59,27 @@ def test_a_failed_start_keeps_its_path_when_a_temporary_service_on_the_way_has_l
     assert starting.value.path == "top/brief"
 
 
+class Tidy(Service):
+    """Its on_start, when it is called off, takes a second to tidy up."""
+
+    def on_start(self) -> None:
+        try:
+            gevent.sleep(10)
+        except GreenletExit:
+            gevent.sleep(1)
+            raise
+
+
 def test_nobody_is_adopted_by_a_service_whose_start_is_called_off(clock: VirtualClock) -> None:
-    slow = planned("slow", start_takes=1.0)
-    root = make(planned("top"), Stage())
-    root.start()
-    starting = call(added, clock, root, planned("busy", slow), root.stage)
-    late = call(added, clock, root.service("busy"), planned("late"), root.stage)
-    root.finish()
-    clock.advance(0)
+    root, stage = Tidy(), Stage()
+    starting = call(root.start, clock)
+    stopping = call(root.stop, clock)
+    late = call(added, clock, root, planned("late"), stage)
     assert isinstance(late.value, NotRunning)
+    assert not stage.log
+    clock.advance(1)
     assert isinstance(starting.value, StartFailed)
-    assert not any("late" in line for lines in root.stage.log.values() for line in lines)
-    root.stop()
+    assert stopping.ready()
 
 
 def test_a_child_that_waits_to_be_started_stays_down_when_its_parent_stops_meanwhile(
@@ -133,22 +136,24 @@ def test_the_undoing_of_a_child_is_no_time_of_the_on_start_that_adopts_it(
     """An on_start was given up as a straggler while a child below took its legal time."""
     patient = planned("patient", stop_takes=20.0, shutdown=30.0)
     slow = planned("slow", start_takes=math.inf)
-    root, starting = begun(planned("top", planned("middle", patient, slow), shutdown=5.0), clock)
+    root = make(planned("top", planned("middle", patient, slow), shutdown=5.0), Stage())
+    starting = call(root.start, clock)
     stopping = call(root.stop, clock)
     clock.advance(20)
     assert stopping.value.stragglers == 0
-    assert isinstance(starting.exception, StartFailed)
+    assert isinstance(starting.value, StartFailed)
 
 
 def test_a_deadline_reaches_a_start_that_is_being_undone(clock: VirtualClock) -> None:
     """The kill that calls a nested start off brought no deadline with it."""
     patient = planned("patient", stop_takes=20.0, shutdown=math.inf)
     slow = planned("slow", start_takes=math.inf)
-    root, starting = begun(planned("top", planned("middle", patient, slow)), clock)
+    root = make(planned("top", planned("middle", patient, slow)), Stage())
+    starting = call(root.start, clock)
     stopping = call(root.stop, clock, 2.0)
     clock.advance(2)
     assert stopping.ready()
-    assert isinstance(starting.exception, StartFailed)
+    assert isinstance(starting.value, StartFailed)
 
 
 def test_a_stop_does_not_wait_for_the_next_life(clock: VirtualClock) -> None:
@@ -157,8 +162,9 @@ def test_a_stop_does_not_wait_for_the_next_life(clock: VirtualClock) -> None:
     call(root.start, clock)
     clock.advance(10)
     child = root.service("child")
-    stopping = call(child.stop, clock)
+    child.finish()
     call(child.start, clock)
+    stopping = call(child.stop, clock)
     clock.advance(1)
     assert child.snapshot().state is State.STARTING
     assert stopping.ready()

@@ -48,8 +48,10 @@ PATIENCE: Final = 30.0
 """Seconds after which a call counts as one that never returns."""
 WARM_UP: Final = 0.3
 """Part of the time before memory is looked at."""
-GROWTH_PER_RESTART: Final = 40.0
-"""Bytes a restart may leave behind, by the slope of the resident memory."""
+GROWTH_PER_START: Final = 20.0
+"""Bytes a start may leave behind, by the slope of the resident memory."""
+ENOUGH: Final = 100_000
+"""Starts from which on the slope means something."""
 
 
 class Chaos:
@@ -260,7 +262,7 @@ def soak(seconds: float, seed: int) -> str:
                     chaos.revive()
                 answers.append(ask(control.path))
                 if time.monotonic() - began > seconds * WARM_UP:
-                    memory.append((account.events["restarted"], resident()))
+                    memory.append((account.starts, resident()))
             gevent.joinall(drivers, timeout=2 * PATIENCE)
             late = sum(not each.ready() for each in drivers)
             gevent.killall(drivers)
@@ -291,17 +293,20 @@ def soak(seconds: float, seed: int) -> str:
         faults.append(f"{living.open_things} things were never given back")
     if report.stragglers:
         faults.append(f"stragglers: {report}")
-    if growth > GROWTH_PER_RESTART and restarts > 20_000:
-        faults.append(f"memory grows by {growth:.0f} bytes a restart")
+    if growth > GROWTH_PER_START and account.starts > ENOUGH:
+        faults.append(f"memory grows by {growth:.0f} bytes a start")
     answers.sort()
+    marks = [memory[(len(memory) - 1) * quarter // 4][1] for quarter in range(5)]
+    quarters = ", ".join(f"{mark / 1e6:.1f}" for mark in marks)
     figures = (
         f"{services:,} services, {seconds:.0f} s, {chaos.calls:,} deeds, "
         f"{chaos.refused:,} of them refused: "
-        f"{account.starts:,} starts = {account.ends:,} ends, {restarts:,} of them restarts, "
+        f"{account.starts:,} starts = {account.ends:,} ends; {restarts:,} of the starts were ordered "
+        f"by a supervisor, the others came with a parent's or by hand; "
         f"{account.events['crashed']:,} crashes, "
         f"{account.events['failed starts']:,} failed starts, "
-        f"{account.events['gave_up']:,} gave up; memory {memory[0][1] / 1e6:.1f} MB, then "
-        f"{memory[-1][1] / 1e6:.1f} MB, {growth:+.1f} bytes a restart; the control socket answered "
+        f"{account.events['gave_up']:,} gave up; memory {quarters} MB, "
+        f"{growth:+.1f} bytes a start; the control socket answered "
         f"{len(answers):,} times, half of them within {answers[len(answers) // 2] * 1000:.0f} ms, "
         f"all within {answers[-1] * 1000:.0f} ms; {left:,} services stopped in "
         f"{stop_seconds:.2f} s: {report.clean:,} clean, {report.errors:,} with errors, "
