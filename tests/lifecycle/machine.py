@@ -534,8 +534,15 @@ def in_order(log: dict[str, list[tuple[float, str, str]]]) -> dict[str, list[Any
 
     The starts below one parent have an order. Its ends have one too, but for those that somebody
     else has begun, and who comes first at one moment is open: `Stage.observe` looks after it.
+    Open as well is whether a start failed or was stopped, when both happen at one moment.
     """
-    return {key: sorted(log[key]) if key.startswith("ends") else log[key] for key in log}
+    words = {"start_failed": "stopped"}
+    return {
+        key: sorted((at, words.get(what, what), name) for at, what, name in log[key])
+        if key.startswith("ends")
+        else log[key]
+        for key in log
+    }
 
 
 def _is_crowded(parent: Node) -> bool:

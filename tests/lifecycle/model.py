@@ -378,8 +378,10 @@ class Model(Activities):
                 try:
                     yield from self.start(each, again=True)
                 except Refused:
-                    if each.state == "restarting":
-                        break  # 38 to 41
+                    if each.state == "restarting":  # 38 to 41
+                        if child in node.covering and child.state == "restarting":
+                            child.cancel_retry()
+                        break
         node.covering = []
 
     def back_off(self, node: Node, child: Node) -> None:

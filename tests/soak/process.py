@@ -301,7 +301,7 @@ def soak(seconds: float, seed: int) -> str:
     figures = (
         f"{services:,} services, {seconds:.0f} s, {chaos.calls:,} deeds, "
         f"{chaos.refused:,} of them refused: "
-        f"{account.starts:,} starts = {account.ends:,} ends; {restarts:,} of the starts were ordered "
+        f"{account.starts:,} starts = {account.ends:,} ends; {restarts:,} starts were ordered "
         f"by a supervisor, the others came with a parent's or by hand; "
         f"{account.events['crashed']:,} crashes, "
         f"{account.events['failed starts']:,} failed starts, "
