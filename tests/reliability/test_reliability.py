@@ -28,14 +28,16 @@ def batches(names: list[str]) -> list[list[str]]:
 
 
 def attempt_all(names: list[str], directory: Path, *, again: bool) -> dict[str, Outcome]:
-    """Try them at the same time; one that was late once more, with nothing else going on."""
+    """Try them at the same time, and one that was late once more, by itself."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         attempts = [
             pool.submit(attempt, BAD[name], directory / name, again=again) for name in names
         ]
         found = dict(zip(names, [each.result() for each in attempts], strict=True))
     for name, outcome in found.items():
-        if outcome.seconds > latest(name, again=again):
+        code = 143 if again else BAD[name].code
+        # Time limits of a second mean little where many processes share two processors.
+        if outcome.seconds > latest(name, again=again) or outcome.code != code:
             found[name] = attempt(BAD[name], directory / f"{name}-alone", again=again)
     return found
 
