@@ -16,8 +16,9 @@ switch that does not pass through the hub:
 - A call that will not die is *abandoned*: its greenlet is no longer the pool's, and
   whoever made the call reports it as a straggler.
 
-A greenlet is used again only while nobody else holds a reference to it; otherwise what
-one body has left behind would hit the next.
+A greenlet that has run user code is used again only if that has left nothing behind in it,
+which would hit the next body: neither a reference to it (a Timeout that is still to fire)
+nor a weak one (what a `threading.local` keeps for it).
 
 A pooled greenlet is always begun from the hub. A greenlet inherits the recursion
 depth of the one that first switches to it, so a tree started from nested `on_start`
@@ -31,7 +32,7 @@ from __future__ import annotations
 
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any, ClassVar, Final
-from weakref import WeakSet
+from weakref import WeakSet, getweakrefcount
 
 from gevent import GreenletExit, get_hub, getcurrent
 from greenlet import greenlet
@@ -113,6 +114,7 @@ class Call:
 
     step: ClassVar[str] = "timer"
     """What a service that owns the call is doing there, for a stop report."""
+    runs_user_code: ClassVar[bool] = True
 
     def __init__(self, body: Callable[[], object]) -> None:
         self._body = body
@@ -175,6 +177,14 @@ class Call:
         self.done = True
 
 
+class _Errand(Call):
+    """The engine's own work: its hooks run in greenlets of their own, so it leaves nothing behind."""
+
+    __slots__ = ()
+
+    runs_user_code: ClassVar[bool] = False
+
+
 def _nothing() -> None:
     pass
 
@@ -207,7 +217,9 @@ class _Worker(greenlet):
             self.call = None
             self.waited_on_by.clear()
             parking = next_call._parking
-            is_kept = getrefcount(self) > references
+            is_kept = next_call.runs_user_code and (
+                getrefcount(self) > references or getweakrefcount(self) > 0
+            )
             next_call._worker = None  # not before it is counted, as it was the first time
             if self.abandoned or is_kept:
                 # Somebody keeps this greenlet: a Timeout that the body has forgotten to
@@ -277,7 +289,7 @@ class Pool:
 
     def launch(self, body: Callable[[], object]) -> None:
         """Run *body* in a pooled greenlet in the next turn of the loop. Callable from the hub."""
-        self.hub.loop.run_callback(self.enter, Call(body))
+        self.hub.loop.run_callback(self.enter, _Errand(body))
 
     def enter(self, call: Call) -> None:
         """Run *call* in a pooled greenlet now. Only for callbacks in the hub."""

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import gevent
+import gevent.local
 import pytest
 from gevent import GreenletExit, get_hub, getcurrent
 from gevent.exceptions import LoopExit
@@ -416,6 +417,33 @@ def test_a_body_that_forgets_to_close_a_timeout_takes_its_greenlet_with_it(
     call = run(pool, sleeper(5.0, log))
     assert call.error is None
     assert log == ["begins", "ends"]
+
+
+def test_what_a_body_keeps_for_its_thread_is_not_found_by_the_next_one(pool: Pool) -> None:
+    own = gevent.local.local()  # what threading.local is under `sprag run`
+
+    def keep() -> None:
+        own.session = "of the first"
+
+    found: list[bool] = []
+    run(pool, keep)
+    run(pool, lambda: found.append(hasattr(own, "session")))
+    assert found == [False]
+
+
+def test_an_engine_greenlet_that_has_waited_for_a_hook_is_used_again(
+    pool: Pool, clock: VirtualClock
+) -> None:
+    used: list[Any] = []
+
+    def work() -> None:
+        used.append(getcurrent())
+        run(pool, list)
+
+    for _ in range(5):
+        pool.launch(work)
+        clock.settle()
+    assert len(set(used)) <= 2  # at first both are new, and may change places
 
 
 def test_few_greenlets_stay_idle(pool: Pool, clock: VirtualClock) -> None:
