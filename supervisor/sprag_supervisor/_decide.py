@@ -34,6 +34,8 @@ class Reason(enum.Enum):
     GAVE_UP = "gave_up"
     """Its children were restarted too often."""
 
+    __hash__ = object.__hash__  # as for State
+
     @property
     def is_clean(self) -> bool:
         """Whether OTP would call it a normal end (otp-rules 27)."""

@@ -32,7 +32,7 @@ from sprag_supervisor._node import Node, context_of, move, path_of
 from sprag_supervisor._pool import Call, Parking, joiners_served, leave_behind
 from sprag_supervisor._report import Outcome, StopEntry, StopReport
 from sprag_supervisor._settling import cancel_retry, detach, settle
-from sprag_supervisor._states import State
+from sprag_supervisor._states import RESTARTING, RUNNING, STOPPING
 from sprag_supervisor._stragglers import bequeath, keep
 
 if TYPE_CHECKING:
@@ -350,7 +350,7 @@ def end(
         or (holdings is not None and holdings.needs_waiting())
         or (had_started and _has_stop_hooks(node))
     )
-    move(node, State.STOPPING)
+    move(node, STOPPING)
     if not at_once:
         ending = node._op_ = Ending(node, reason, failure, deadline, had_started=had_started)
         ending.on_purpose = on_purpose or ending.on_purpose
@@ -428,7 +428,7 @@ def _end_in_reverse(ending: Ending, children: dict[str, Node]) -> Generator[Endi
         if sub is not None:
             yield sub
             ending.absorb(sub)
-        if child._op_ is not None or child._state_ is State.RESTARTING:
+        if child._op_ is not None or child._state_ is RESTARTING:
             wait_until_down(child, ending)
         detach(child)
 
@@ -448,7 +448,7 @@ def _end_together(ending: Ending, children: dict[str, Node]) -> None:
         if sub is not None:
             sub.join(ending.parking)
             ending.absorb(sub)
-        if child._op_ is not None or child._state_ is State.RESTARTING:
+        if child._op_ is not None or child._state_ is RESTARTING:
             wait_until_down(child, ending)
         if child._history_ is not None:
             bequeath(child, ending.node)
@@ -458,7 +458,7 @@ def _end_together(ending: Ending, children: dict[str, Node]) -> None:
 
 def end_child(child: Node, ending: Ending) -> Ending | None:
     """End a running child on behalf of its parent's *ending*; return what is to be waited for."""
-    if child._state_ is not State.RUNNING:
+    if child._state_ is not RUNNING:
         return None
     sub = end(child, Reason.STOPPED, deadline=ending.deadline)
     if sub is None:
@@ -477,7 +477,7 @@ def wait_until_down(child: Node, ending: Ending) -> None:
         else:
             operation.abort_for_stop("its parent is stopping", ending.deadline)
             operation.join(ending.parking)
-    if child._state_ is State.RESTARTING:
+    if child._state_ is RESTARTING:
         cancel_retry(child)
 
 
@@ -517,11 +517,11 @@ def stop(node: Node, deadline: float) -> Ending | Starting | None:
             covering.discard(node)
     operation = node._op_
     if operation is None:
-        if node._state_ is State.RESTARTING:
+        if node._state_ is RESTARTING:
             cancel_retry(node)
             if parent is not None and parent._forgets_ended_:
                 detach(node)
-        elif node._state_ is State.RUNNING:
+        elif node._state_ is RUNNING:
             ending = end(node, Reason.STOPPED, deadline=deadline)
             if ending is not None:
                 launch(ending)

@@ -24,7 +24,7 @@ from sprag_supervisor._failure import remember
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._log import say
 from sprag_supervisor._node import context_of
-from sprag_supervisor._states import State
+from sprag_supervisor._states import RUNNING
 
 if TYPE_CHECKING:
     import contextvars
@@ -60,7 +60,7 @@ def crash(node: Node, incarnation: int, step: str, error: BaseException) -> None
     operation = node._op_
     if operation is not None:
         operation.crashed(step, error)
-    elif node._state_ is State.RUNNING:
+    elif node._state_ is RUNNING:
         say(logging.ERROR, node, "service crashed", error, step=step)
         failure = remember(error, incarnation, action=node._policy_.action_for(error))
         _ending.end_soon(node, Reason.CRASHED, failure)
@@ -76,7 +76,7 @@ def finish(node: Node, incarnation: int) -> None:
     operation = node._op_
     if operation is not None:
         operation.finished()
-    elif node._state_ is State.RUNNING:
+    elif node._state_ is RUNNING:
         _ending.end_soon(node, Reason.FINISHED)
 
 

@@ -14,7 +14,7 @@ from sprag_supervisor import _supervising
 from sprag_supervisor._belonging import must_be_at_home
 from sprag_supervisor._node import Node, is_active, name_of, path_of
 from sprag_supervisor._settling import detach
-from sprag_supervisor._states import ACTIVE, DOWN, State
+from sprag_supervisor._states import ACTIVE, DOWN, RESTARTING, State
 from sprag_supervisor._supervision import supervision_of
 from sprag_supervisor.exceptions import (
     AlreadyPresent,
@@ -115,7 +115,7 @@ def start_child(parent: Node, child: Node, name: str | None, policy: Mapping[str
 
 def restart_child(child: Node) -> None:
     """Start a child that is kept but down (otp-rules 56)."""
-    if child._state_ is State.RESTARTING:
+    if child._state_ is RESTARTING:
         raise ChildRestarting(path_of(child))
     parent, name = child._parent_, name_of(child)
     try:
@@ -137,7 +137,7 @@ def delete_child(parent: Node, child: Node) -> None:
     try:
         if child._parent_ is not parent:
             raise UnknownChild(path_of(parent), name_of(child), parent._children_ or {})
-        if child._state_ is State.RESTARTING:
+        if child._state_ is RESTARTING:
             raise ChildRestarting(path_of(child))
         if child._state_ not in DOWN:
             raise ChildRunning(path_of(child))

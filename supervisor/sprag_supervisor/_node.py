@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from sprag_supervisor import _clock
 from sprag_supervisor._policy import DEFAULT, Policy
-from sprag_supervisor._states import ACTIVE, MOVES, SETTLED, State
+from sprag_supervisor._states import ACTIVE, MOVES, NEW, RUNNING, SETTLED, State
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Node:
         self = super().__new__(cls)
         self._args_ = args
         self._kwargs_ = kwargs or None
-        self._state_ = State.NEW
+        self._state_ = NEW
         self._policy_ = cls._class_policy_
         self._incarnation_ = self._restarts_ = 0
         self._since_ = 0.0
@@ -296,6 +296,6 @@ def context_of(node: Node, base: contextvars.Context | None = None) -> contextva
 
 def uptime_of(node: Node) -> float | None:
     """Return the seconds since the node came up, or None while it is down."""
-    if node._state_ is State.RUNNING:
+    if node._state_ is RUNNING:
         return _clock.now() - node._since_
     return None

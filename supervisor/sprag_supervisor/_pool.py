@@ -18,7 +18,7 @@ switch that does not pass through the hub:
 
 A greenlet that has run user code is used again only if that has left nothing behind in it,
 which would hit the next body: neither a reference to it (a Timeout that is still to fire)
-nor a weak one (what a `threading.local` keeps for it).
+nor something in its dict (what a `threading.local` keeps for it).
 
 A pooled greenlet is always begun from the hub. A greenlet inherits the recursion
 depth of the one that first switches to it, so a tree started from nested `on_start`
@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any, ClassVar, Final
-from weakref import WeakSet, getweakrefcount
+from weakref import WeakSet
 
 from gevent import GreenletExit, get_hub, getcurrent
 from greenlet import greenlet
@@ -178,7 +178,7 @@ class Call:
 
 
 class _Errand(Call):
-    """The engine's own work: its hooks run in greenlets of their own, so it leaves nothing behind."""
+    """The engine's own work: hooks run in greenlets of their own, so nothing is left behind."""
 
     __slots__ = ()
 
@@ -195,6 +195,8 @@ def _exc_info(error: BaseException) -> tuple[type[BaseException], BaseException,
 
 class _Worker(greenlet):
     """A pooled greenlet: runs one call after another."""
+
+    __slots__ = ("abandoned", "begun", "call", "pool", "serves", "waited_on_by")
 
     def __init__(self, pool: Pool) -> None:
         super().__init__(parent=pool.hub)
@@ -217,8 +219,9 @@ class _Worker(greenlet):
             self.call = None
             self.waited_on_by.clear()
             parking = next_call._parking
+            self.__dict__.pop("spawn_tree_locals", None)  # gevent's, for what the body spawned
             is_kept = next_call.runs_user_code and (
-                getrefcount(self) > references or getweakrefcount(self) > 0
+                getrefcount(self) > references or self.__dict__
             )
             next_call._worker = None  # not before it is counted, as it was the first time
             if self.abandoned or is_kept:

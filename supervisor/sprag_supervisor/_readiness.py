@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sprag_supervisor._snapshot import walk
-from sprag_supervisor._states import State
+from sprag_supervisor._states import FINISHED, RUNNING, STOPPED, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sprag_supervisor._node import Node
 
-_AS_IT_SHOULD_BE: Final = (State.RUNNING, State.STOPPED, State.FINISHED)
+_AS_IT_SHOULD_BE: Final = (RUNNING, STOPPED, FINISHED)
 
 
 def not_ready(root: Node, pause: Callable[[], None] | None = None) -> Iterator[tuple[str, State]]:
@@ -31,7 +31,7 @@ def not_ready(root: Node, pause: Callable[[], None] | None = None) -> Iterator[t
     """
     for depth, path, node in walk(root):
         state = node._state_
-        if state not in _AS_IT_SHOULD_BE or (not depth and state is not State.RUNNING):
+        if state not in _AS_IT_SHOULD_BE or (not depth and state is not RUNNING):
             yield path, state
         if pause is not None:
             pause()

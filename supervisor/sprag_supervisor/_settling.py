@@ -8,7 +8,7 @@ from sprag_supervisor import _clock
 from sprag_supervisor._decide import After, Reason, after_exit
 from sprag_supervisor._history import Exit, History
 from sprag_supervisor._node import is_active, move
-from sprag_supervisor._states import State
+from sprag_supervisor._states import FAILED, FINISHED, RESTARTING, STOPPED, State
 from sprag_supervisor._stragglers import bequeath
 from sprag_supervisor._supervision import ChildExit, post
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from sprag_supervisor._policy import OnFailure
 
 _RESTING: Final = {
-    Reason.FINISHED: State.FINISHED,
-    Reason.SHUTDOWN: State.FINISHED,
-    Reason.STOPPED: State.STOPPED,
-    Reason.IGNORED: State.STOPPED,
-    Reason.CRASHED: State.FAILED,
-    Reason.START_FAILED: State.FAILED,
-    Reason.GAVE_UP: State.FAILED,
+    Reason.FINISHED: FINISHED,
+    Reason.SHUTDOWN: FINISHED,
+    Reason.STOPPED: STOPPED,
+    Reason.IGNORED: STOPPED,
+    Reason.CRASHED: FAILED,
+    Reason.START_FAILED: FAILED,
+    Reason.GAVE_UP: FAILED,
 }
 
 _EVENTS: Final = {
@@ -75,7 +75,7 @@ def settle(
         tree.announce(node, event, context, reason.value, failure)
     if parent is None:
         tree.leave()
-    elif to is State.RESTARTING:
+    elif to is RESTARTING:
         post(parent, ChildExit(node, node._incarnation_, reason, failure, retries))
     elif not on_purpose:
         counts = had_started and _may_shut_down(parent, node)
@@ -101,7 +101,7 @@ def _destination(
         return to, False  # who asked for the start is told, and decides
     after = after_exit(node._policy_.restart, reason, action)
     if after is After.RESTART:
-        return State.RESTARTING, False
+        return RESTARTING, False
     return to, after is After.DROP or parent._forgets_ended_
 
 
@@ -131,7 +131,7 @@ def cancel_retry(child: Node) -> None:
     if history is not None and history.retry_timer is not None:
         history.retry_timer.close()
         history.retry_timer = history.next_try = None
-    move(child, State.STOPPED)
+    move(child, STOPPED)
     wake_waiters(child)
 
 

@@ -23,7 +23,7 @@ from sprag_supervisor._failure import passed_on, remember
 from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, context_of, lineage, move, path_of, reset
 from sprag_supervisor._pool import Call, Parking
-from sprag_supervisor._states import State
+from sprag_supervisor._states import RUNNING, STARTING
 from sprag_supervisor._stragglers import warn_of_stragglers
 from sprag_supervisor._supervision import attend_soon
 from sprag_supervisor.exceptions import Ignore, StartAborted, StartFailed, StartTimeout
@@ -283,7 +283,7 @@ def start(node: Node, *, restarts: bool = False) -> None:
     Raises:
         StartFailed: It could not be started, and everything it had acquired is released.
     """
-    move(node, State.STARTING)
+    move(node, STARTING)
     node._incarnation_ += 1
     if node._history_ is not None:
         warn_of_stragglers(node)
@@ -310,7 +310,7 @@ def start(node: Node, *, restarts: bool = False) -> None:
 
 def come_up(node: Node, *, restarted: bool) -> None:
     """Make a service whose `on_start` has returned running."""
-    move(node, State.RUNNING)
+    move(node, RUNNING)
     node._since_ = _clock.now()
     tree = node._tree_
     assert tree is not None

@@ -28,7 +28,16 @@ from sprag_supervisor._node import Node, is_active, name_of, path_of, wanted_nam
 from sprag_supervisor._pool import Parking, is_left_behind, waits_for_caller
 from sprag_supervisor._settling import cancel_retry, detach
 from sprag_supervisor._starting import Starting, start
-from sprag_supervisor._states import DOWN, State
+from sprag_supervisor._states import (
+    DOWN,
+    FAILED,
+    FINISHED,
+    NEW,
+    RESTARTING,
+    RUNNING,
+    STARTING,
+    STOPPING,
+)
 from sprag_supervisor._supervision import (
     BackoffOver,
     ChildExit,
@@ -160,11 +169,11 @@ def not_active(node: Node, action: str) -> NotRunning:
     state = node._state_
     if is_left_behind():
         remedy = "who asks was killed and left behind: let GreenletExit end what it is raised in"
-    elif state is State.NEW:
+    elif state is NEW:
         remedy = "start it first, with start() or by adopting it (in __init__: do it in on_start)"
-    elif state is State.RESTARTING:
+    elif state is RESTARTING:
         remedy = "wait until it is running again"
-    elif state is State.STOPPING:
+    elif state is STOPPING:
         remedy = "do it before the stop begins, for instance in on_start"
     else:
         remedy = "start it again first"
@@ -213,7 +222,7 @@ def start_again(node: Node) -> None:
             if operation.joiners is not None and waits_for_caller(operation.joiners):
                 raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")
             operation.join(Parking())
-        if node._state_ is State.RESTARTING:
+        if node._state_ is RESTARTING:
             raise ChildRestarting(path_of(node))
         if node._state_ not in DOWN:
             raise AlreadyStarted(path_of(node))
@@ -241,7 +250,7 @@ def attend(node: Node) -> None:
     if supervision is None:
         return
     try:
-        while supervision.inbox and node._state_ is State.RUNNING:
+        while supervision.inbox and node._state_ is RUNNING:
             item = supervision.inbox.popleft()
             if isinstance(item, ChildExit) and item.is_retry:
                 sleep(0)  # stops and queries get their turn before a dead dependency is tried again
@@ -254,13 +263,13 @@ def attend(node: Node) -> None:
             del item
     finally:
         supervision.attended = False
-        if node._state_ is State.RUNNING and node._supervision_ is supervision:
+        if node._state_ is RUNNING and node._supervision_ is supervision:
             attend_soon(node)
 
 
 def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver) -> None:
     child = item.child
-    if node._supervision_ is not supervision or node._state_ is not State.RUNNING:
+    if node._supervision_ is not supervision or node._state_ is not RUNNING:
         return
     if isinstance(item, ChildExit) and _ends_supervisor(node, supervision, item):
         _write_down(node, item, "shut_down")
@@ -274,7 +283,7 @@ def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver)
         error = Escalated(path_of(node), name_of(child), _root_of(item.failure))
         _give_up(node, error, item.failure)
         return
-    if child._parent_ is not node or child._state_ is not State.RESTARTING:
+    if child._parent_ is not node or child._state_ is not RESTARTING:
         return  # it was stopped, or started again by something else (otp-rules 42, 43)
     group = _group_of(node, child)
     if isinstance(item, BackoffOver):
@@ -289,7 +298,7 @@ def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver)
         _give_up(node, _too_many(node, child, item.failure), item.failure)
     elif child._policy_.backoff is not None:
         _stop_group(node, group, child)
-        if child._state_ is State.RESTARTING and node._state_ is State.RUNNING:
+        if child._state_ is RESTARTING and node._state_ is RUNNING:
             _write_down(node, item, "back_off", group, _back_off(node, child))
     else:
         _write_down(node, item, "restart", group)
@@ -328,7 +337,7 @@ def _ends_supervisor(node: Node, supervision: Supervision, item: ChildExit) -> b
     child = item.child
     if not child._policy_.significant or child._incarnation_ != item.incarnation:
         return False
-    if child._state_ in (State.RESTARTING, State.RUNNING):
+    if child._state_ in (RESTARTING, RUNNING):
         return False
     unheard = {each.child for each in supervision.inbox if isinstance(each, ChildExit)}
     others = (
@@ -343,7 +352,7 @@ def _has_not_ended(node: Node) -> bool:
     """Whether a significant child still counts; one that is being stopped does not."""
     if isinstance(node._op_, _ending.Ending):
         return not node._op_.on_purpose  # it may be restarted, or ends the supervisor itself
-    return node._state_ in (State.RUNNING, State.STARTING, State.RESTARTING)
+    return node._state_ in (RUNNING, STARTING, RESTARTING)
 
 
 def _end_by_itself(node: Node) -> None:
@@ -427,13 +436,13 @@ def _stop_group(node: Node, group: Sequence[Node], failed: Node) -> None:
     for sibling in reversed(group):
         if sibling is failed or sibling._parent_ is not node:
             continue
-        if sibling._state_ is State.RUNNING:
+        if sibling._state_ is RUNNING:
             _ending.end_soon(sibling, Reason.STOPPED)
         while (operation := sibling._op_) is not None:
             if isinstance(operation, _ending.Ending):
                 operation.on_purpose = True  # its own crash counts with the group (otp-rules 14)
             operation.join(parking)
-        if sibling._state_ is State.RESTARTING:
+        if sibling._state_ is RESTARTING:
             cancel_retry(sibling)
         _leave_if_over(node, sibling)
     supervision = node._supervision_
@@ -451,7 +460,7 @@ def _is_past(item: ChildExit | BackoffOver, significant: Collection[Node]) -> bo
 
 def _leave_if_over(node: Node, child: Node) -> bool:
     """Take a temporary child out of the tree that has kept its place until it was heard of."""
-    is_over = child._state_ in (State.FINISHED, State.FAILED)
+    is_over = child._state_ in (FINISHED, FAILED)
     leaves = is_over and child._policy_.restart == "temporary" and child._parent_ is node
     if leaves:
         detach(child)
@@ -465,13 +474,13 @@ def _restart(node: Node, supervision: Supervision, group: Sequence[Node], failed
         if len(group) > 1:
             _stop_group(node, group, failed)
         for child in group:
-            if node._state_ is not State.RUNNING:
+            if node._state_ is not RUNNING:
                 return
             if child not in covering or child._parent_ is not node:
                 continue  # stopped on purpose meanwhile, or temporary and gone (otp-rules 29)
             covering.discard(child)
             if not _start_again(child):
-                if failed in covering and failed._state_ is State.RESTARTING:
+                if failed in covering and failed._state_ is RESTARTING:
                     cancel_retry(failed)  # it is one of those after *child* now (otp-rules 41)
                 return
     finally:
@@ -491,7 +500,7 @@ def _start_again(child: Node) -> bool:
         # A failure that is to be escalated is the last thing that happens here, too.
         history = child._history_
         escalated = history is not None and any(map(_is_escalated, list(history.failures)[-1:]))
-        return child._state_ is not State.RESTARTING and not escalated
+        return child._state_ is not RESTARTING and not escalated
     except KeyboardInterrupt as interrupt:
         _guard.interrupt_main(interrupt)
         return False

@@ -431,6 +431,18 @@ def test_what_a_body_keeps_for_its_thread_is_not_found_by_the_next_one(pool: Poo
     assert found == [False]
 
 
+def test_a_body_that_spawns_leaves_its_greenlet_to_the_next_one(pool: Pool) -> None:
+    used: list[Any] = []
+
+    def grow() -> None:
+        used.append(id(getcurrent()))
+        gevent.spawn(list).spawn_tree_locals["of"] = "the first"
+
+    run(pool, grow)
+    run(pool, lambda: used.append(getattr(getcurrent(), "spawn_tree_locals", id(getcurrent()))))
+    assert used[0] == used[1]
+
+
 def test_an_engine_greenlet_that_has_waited_for_a_hook_is_used_again(
     pool: Pool, clock: VirtualClock
 ) -> None:
