@@ -106,10 +106,9 @@ class Service(Node):
     of its own after `on_start`: returning means finished, raising means crashed.
     """
 
-    __slots__ = ("_bus_",)
+    __slots__ = ()
 
     _keeps_slots_ = True
-    _bus_: EventBus
 
     def __init__(self) -> None:
         """Take no arguments; subclasses take what they like."""
@@ -198,7 +197,7 @@ class Service(Node):
         if not callable(fn):
             raise BadValue("fn", fn, "something callable")
         self._hold_("spawn a greenlet")
-        return _guard.spawn_managed(self, self._context_(), fn, args, kwargs)
+        return _guard.spawn_managed(self, contextvars.copy_context(), fn, args, kwargs)
 
     def listen(self, event: str, fn: Callable[[Any], object]) -> Listener:
         """Call ``fn(data)`` for every *event* emitted in this tree, until the service ends.
@@ -223,14 +222,14 @@ class Service(Node):
         if not callable(fn):
             raise BadValue("fn", fn, "something callable")
         holdings = self._hold_("listen")
+        tree = self._tree_
+        assert tree is not None
         listener: Listener
         if event.startswith(_lifecycle.PREFIX):
-            tree = self._tree_
-            assert tree is not None
             context = self._context_()
-            listener = _lifecycle.listen(tree, self._bus_, event, fn, node=self, context=context)
+            listener = _lifecycle.listen(tree, tree.bus, event, fn, node=self, context=context)
         else:
-            listener = self._bus_.subscribe(event, fn, self)
+            listener = tree.bus.subscribe(event, fn, self)
         holdings.add_subscription(listener)
         return listener
 
@@ -245,7 +244,7 @@ class Service(Node):
             raise _supervising.not_active(self, "emit")
         if tree.thread != get_ident():
             refuse(self, tree)
-        self._bus_.publish(event, data)
+        tree.bus.publish(event, data)
 
     def adopt(self, child: ServiceT, *, name: str | None = None, **policy: Any) -> ServiceT:
         """Make *child* my child and start it; return it when it has started.
@@ -481,10 +480,8 @@ class Service(Node):
 
     # -- for the engine ------------------------------------------------------------------
 
-    def _joined_(self, tree: Tree) -> None:
-        self._tree_ = tree
-        root = tree.root
-        self._bus_ = EventBus() if root is self else cast("Service", root)._bus_
+    def _found_(self, tree: Tree) -> None:
+        tree.bus = EventBus()
 
     def _run_hook_(self) -> Callable[[], object] | None:
         body: Callable[[], object] | None = getattr(self, "run", None)

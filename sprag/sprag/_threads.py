@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from sprag_supervisor import _guard, _supervising
 from sprag_supervisor._belonging import refuse
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._log import say
-from sprag_supervisor._node import context_of, is_active
+from sprag_supervisor._node import is_active
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ def call(node: Node, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
             return
         if node._holdings_ is None:
             node._holdings_ = Holdings()
-        _guard.spawn_managed(node, context_of(node), fn, args, {})
+        _guard.spawn_managed(node, contextvars.Context(), fn, args, {})
 
     tree.hub.loop.run_callback_threadsafe(arrived)
 

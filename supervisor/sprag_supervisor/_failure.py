@@ -8,8 +8,8 @@ A kept exception would pin every frame and local of the crash (gevent-traps 24),
 from __future__ import annotations
 
 import linecache
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+import textwrap
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sprag_supervisor import _clock
 from sprag_supervisor.exceptions import SpragError
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 _OURS: Final = ("sprag.", "sprag_supervisor.")
 _MAX_FRAMES: Final = 50
 _MAX_CHAIN: Final = 10
+_MAX_MEMBERS: Final = 20
+_UNNAMED: Final = ("builtins", "__main__")
 _RAISED_FROM: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
 _WHILE_HANDLING: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """One exception, remembered.
 
     Attributes:
@@ -41,17 +42,19 @@ class Failure:
         notes: What was added to it with `add_note`.
         action: What the service's `on_failure` says about it; None for what its restart
             type says.
+        members: The exceptions of an exception group.
     """
 
     type: str
     message: str
     at: float
     incarnation: int
-    frames: tuple[tuple[CodeType, int], ...]
+    frames: tuple[tuple[CodeType, int], ...] = ()
     cause: Failure | None = None
     is_chained: bool = False
     notes: tuple[str, ...] = ()
     action: OnFailure | None = None
+    members: tuple[Failure, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type
@@ -75,6 +78,9 @@ class Failure:
             if source:
                 lines.append(f"    {source}\n")
         lines.extend(f"{line}\n" for line in (str(self), *self.notes))
+        for number, member in enumerate(self.members, 1):
+            lines.append(f"  +---------------- {number} ----------------\n")
+            lines.append(textwrap.indent(member.format(), "  | ", lambda _line: True))
         return "".join(lines)
 
 
@@ -86,27 +92,61 @@ def remember(
     action: OnFailure | None = None,
 ) -> Failure:
     """Make the record of *exception*, following its chain unless *cause* is given."""
-    chain = [exception]
-    if cause is None:
-        while len(chain) < _MAX_CHAIN:
-            last = chain[-1]
-            earlier = last.__cause__ or (None if last.__suppress_context__ else last.__context__)
-            if earlier is None or earlier in chain:
-                break
-            chain.append(earlier)
     at = _clock.wall()
-    record = cause
-    for link in reversed(chain):
-        kind = type(link)
-        name = kind.__qualname__
-        if kind.__module__ not in ("builtins", "__main__") and not issubclass(kind, SpragError):
-            name = f"{kind.__module__}.{name}"
-        frames = _frames(link.__traceback__)
-        is_chained = link.__cause__ is None and record is not None and cause is None
-        notes = tuple(map(str, getattr(link, "__notes__", ())))
-        record = Failure(name, _text(link), at, incarnation, frames, record, is_chained, notes)
-    assert record is not None
-    return record if action is None else replace(record, action=action)
+    if cause is not None or _earlier(exception) is None:
+        return _record(exception, at, incarnation, cause, action=action)
+    chain = [exception]
+    while (earlier := _earlier(chain[-1])) is not None:
+        if earlier in chain or len(chain) == _MAX_CHAIN:
+            break
+        chain.append(earlier)
+    for link in reversed(chain[1:]):
+        is_chained = link.__cause__ is None and cause is not None
+        cause = _record(link, at, incarnation, cause, is_chained=is_chained)
+    is_chained = exception.__cause__ is None
+    return _record(exception, at, incarnation, cause, is_chained=is_chained, action=action)
+
+
+def _earlier(exception: BaseException) -> BaseException | None:
+    """Return what *exception* was raised from, or while handling it."""
+    if exception.__cause__ is not None:
+        return exception.__cause__
+    return None if exception.__suppress_context__ else exception.__context__
+
+
+def _record(
+    exception: BaseException,
+    at: float,
+    incarnation: int,
+    cause: Failure | None,
+    *,
+    is_chained: bool = False,
+    action: OnFailure | None = None,
+    depth: int = 0,
+) -> Failure:
+    members: tuple[Failure, ...] = ()
+    if isinstance(exception, BaseExceptionGroup) and depth < _MAX_CHAIN:
+        below = exception.exceptions[:_MAX_MEMBERS]
+        members = tuple([_record(one, at, incarnation, None, depth=depth + 1) for one in below])
+    return Failure(
+        _name_of(type(exception)),
+        _text(exception),
+        at,
+        incarnation,
+        _frames(exception.__traceback__),
+        cause,
+        is_chained,
+        tuple(map(str, exception.__notes__)) if hasattr(exception, "__notes__") else (),
+        action,
+        members,
+    )
+
+
+def _name_of(kind: type[BaseException]) -> str:
+    name, module = kind.__qualname__, kind.__module__
+    if module in _UNNAMED or issubclass(kind, SpragError):
+        return name
+    return f"{module}.{name}"
 
 
 def passed_on(
@@ -135,8 +175,8 @@ def without_engine(traceback: TracebackType | None) -> TracebackType | None:
 
 
 def _frames(traceback: TracebackType | None) -> tuple[tuple[CodeType, int], ...]:
-    frames: list[tuple[CodeType, int]] = []
     traceback = without_engine(traceback)
+    frames: list[tuple[CodeType, int]] = []
     while traceback is not None:
         frames.append((traceback.tb_frame.f_code, traceback.tb_lineno))
         traceback = traceback.tb_next

@@ -13,6 +13,7 @@ and a SystemExit or KeyboardInterrupt would end the program past the supervisor
 
 from __future__ import annotations
 
+import contextvars
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,10 @@ from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import remember
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._log import say
-from sprag_supervisor._node import context_of
+from sprag_supervisor._node import take_seat
 from sprag_supervisor._states import RUNNING
 
 if TYPE_CHECKING:
-    import contextvars
     from collections.abc import Callable
 
     from sprag_supervisor._node import Node
@@ -81,7 +81,7 @@ def finish(node: Node, incarnation: int) -> None:
 
 
 class Managed(Greenlet):  # type: ignore[type-arg]
-    """A greenlet that belongs to a service.
+    """A greenlet that belongs to a service, with a context of its own.
 
     An exception is the service's crash; `get()`, `exception` and links see it as with
     any greenlet, but gevent does not print it a second time.
@@ -108,6 +108,7 @@ class Managed(Greenlet):  # type: ignore[type-arg]
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         node, incarnation = self._node, self._incarnation
+        take_seat(node)
         try:
             result = self._fn(*args, **kwargs)
         except GreenletExit:
@@ -180,6 +181,6 @@ def spawn_body(node: Node, body: Callable[[], object]) -> None:
     """Start the greenlet of a service's `run`."""
     if node._holdings_ is None:
         node._holdings_ = Holdings()
-    greenlet = Managed(node, context_of(node), body, (), {}, is_body=True)
+    greenlet = Managed(node, contextvars.Context(), body, (), {}, is_body=True)
     node._holdings_.add_greenlet(greenlet)
     greenlet.start()

@@ -174,9 +174,8 @@ class Node:
     def _check_room_(self) -> None:
         """Refuse one more child; called under the turn of a node that `_forgets_ended_`."""
 
-    def _joined_(self, tree: Tree) -> None:
-        """Take note of the tree: called whenever the node gets its place in one."""
-        self._tree_ = tree
+    def _found_(self, tree: Tree) -> None:
+        """Furnish the tree that the node is the root of."""
 
 
 _HOOKS: Final = ("on_start", "on_drain", "on_stop", "run")
@@ -290,8 +289,13 @@ def context_of(node: Node, base: contextvars.Context | None = None) -> contextva
     nothing else.
     """
     context = contextvars.Context() if base is None else base
-    context.run(seat.set, Seat(node))
+    context.run(take_seat, node)
     return context
+
+
+def take_seat(node: Node) -> None:
+    """Make *node* the current service of the running context, which is nobody else's."""
+    seat.set(Seat(node))
 
 
 def uptime_of(node: Node) -> float | None:

@@ -370,7 +370,7 @@ def forget_all() -> tuple[Any, ...]:
     hubs = tuple(_pools)
     _pools.clear()
     _parting.clear()
-    _left_behind.clear()
+    left_behind.clear()
     return hubs
 
 
@@ -379,19 +379,19 @@ def idle_greenlets() -> list[greenlet]:
     return [worker for pool in (*_pools.values(), *_parting) for worker in pool.idle]
 
 
-_left_behind: set[greenlet] = set()
+left_behind: Final[set[greenlet]] = set()
 """Greenlets of earlier lives that swallowed their kill."""
 
 
 def leave_behind(straggler: greenlet) -> None:
     """Remember that *straggler* is nobody's any more: it acquires nothing for the next life."""
-    _left_behind.difference_update([one for one in _left_behind if one.dead])
-    _left_behind.add(straggler)
+    left_behind.difference_update([one for one in left_behind if one.dead])
+    left_behind.add(straggler)
 
 
 def is_left_behind() -> bool:
     """Whether the calling greenlet is a straggler."""
-    return bool(_left_behind) and getcurrent() in _left_behind
+    return bool(left_behind) and getcurrent() in left_behind
 
 
 def waiting_for(current: greenlet) -> Iterator[greenlet]:

@@ -85,7 +85,7 @@ def snapshot(root: Node, pause: Callable[[], None] | None = None) -> Snapshot:
     """
     now, wall = _clock.now(), _clock.wall()
     # Children first, as a loop over a stack: no depth of tree meets the recursion limit.
-    done: dict[Node, Snapshot] = {}
+    done: list[Snapshot] = []  # those whose parent comes later; of siblings, the first is last
     stack: list[tuple[Node, str, tuple[Node, ...] | None]] = [(root, path_of(root), None)]
     left = _AT_ONCE
     while stack:
@@ -95,14 +95,14 @@ def snapshot(root: Node, pause: Callable[[], None] | None = None) -> Snapshot:
             stack.append((node, path, children))
             stack.extend((child, f"{path}/{name_of(child)}", None) for child in children)
             continue
-        pictures = tuple([done.pop(child) for child in children]) if children else ()
-        done[node] = _picture(node, path, pictures, now, wall)
+        pictures = tuple([done.pop() for _ in children]) if children else ()
+        done.append(_picture(node, path, pictures, now, wall))
         left -= 1
         if pause is not None and not left:
             pause()
             left = _AT_ONCE
             now, wall = _clock.now(), _clock.wall()
-    return done[root]
+    return done[0]
 
 
 def walk(root: Node) -> Iterator[tuple[int, str, Node]]:

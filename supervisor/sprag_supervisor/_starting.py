@@ -21,7 +21,7 @@ from sprag_supervisor._decide import Reason
 from sprag_supervisor._ending import KILL_GRACE
 from sprag_supervisor._failure import passed_on, remember
 from sprag_supervisor._log import say
-from sprag_supervisor._node import Node, context_of, lineage, move, path_of, reset
+from sprag_supervisor._node import Node, lineage, move, path_of, reset, take_seat
 from sprag_supervisor._pool import Call, Parking
 from sprag_supervisor._states import RUNNING, STARTING
 from sprag_supervisor._stragglers import warn_of_stragglers
@@ -37,41 +37,25 @@ if TYPE_CHECKING:
 class Starting:
     """One service on its way up."""
 
-    __slots__ = (
-        "_call",
-        "_context",
-        "_failure",
-        "_finishes",
-        "_interrupt",
-        "_killed_at",
-        "aborted",
-        "adopts",
-        "deadline",
-        "joiners",
-        "left_behind",
-        "node",
-        "on_purpose",
-        "parking",
-        "retries",
-    )
+    # Defaults of the class: a start goes well and needs none of these.
+    aborted: BaseException | None = None
+    adopts = False
+    """`on_start` waits for a child to come up, or for its start to be undone."""
+    on_purpose = False
+    deadline = math.inf
+    joiners: list[Parking] | None = None
+    left_behind: greenlet | None = None
+    _finishes = False
+    _killed_at = math.inf
+    _interrupt: BaseException | None = None
+    _failure: Failure | None = None
 
     def __init__(self, node: Node, context: contextvars.Context, *, retries: bool) -> None:
         self.node = node
         self.retries = retries
         """If it fails it is tried again: the start is a restart."""
         self.parking = Parking()
-        self.aborted: BaseException | None = None
-        self.adopts = False
-        """`on_start` waits for a child to come up, or for its start to be undone."""
-        self.on_purpose = False
-        self.deadline = math.inf
-        self.joiners: list[Parking] | None = None
-        self.left_behind: greenlet | None = None
         self._context = context
-        self._finishes = False
-        self._killed_at = math.inf
-        self._interrupt: BaseException | None = None
-        self._failure: Failure | None = None
         self._call = Call(self._body)
 
     # -- what others may ask for meanwhile ------------------------------------------
@@ -170,6 +154,7 @@ class Starting:
 
     def _bring_up(self) -> None:
         node = self.node
+        take_seat(node)
         if node._incarnation_ > 1:
             reset(node)
         node._prepare_()
@@ -292,7 +277,7 @@ def start(node: Node, *, restarts: bool = False) -> None:
     if node._incarnation_ == 1 and not has_code:
         come_up(node, restarted=False)
         return
-    context = context_of(node, None if restarts else contextvars.copy_context())
+    context = contextvars.Context() if restarts else contextvars.copy_context()
     starting = Starting(node, context, retries=restarts)
     node._op_ = starting
     above = node._parent_._op_ if node._parent_ is not None else None

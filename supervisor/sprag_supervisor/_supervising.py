@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING, Final
 from gevent import sleep
 
 from sprag_supervisor import _clock, _ending, _guard
-from sprag_supervisor._belonging import must_be_at_home
+from sprag_supervisor._belonging import get_ident, refuse
 from sprag_supervisor._decide import Reason, RestartWindow, covered, shuts_down
 from sprag_supervisor._failure import remember
 from sprag_supervisor._history import History
 from sprag_supervisor._ledger import Ruling
 from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, is_active, name_of, path_of, wanted_name
-from sprag_supervisor._pool import Parking, is_left_behind, waits_for_caller
+from sprag_supervisor._pool import Parking, is_left_behind, left_behind, waits_for_caller
 from sprag_supervisor._settling import cancel_retry, detach
 from sprag_supervisor._starting import Starting, start
 from sprag_supervisor._states import (
+    ACTIVE,
     DOWN,
     FAILED,
     FINISHED,
@@ -93,7 +94,9 @@ def adopt(
     """
     if not isinstance(child, Node):
         raise BadValue("child", child, "an instance of a Service")
-    must_be_at_home(parent)
+    tree = parent._tree_
+    if tree is not None and tree.thread != get_ident():
+        refuse(parent, tree)
     if not may_acquire(parent):
         raise not_active(parent, "adopt a child")
     if name is not None:
@@ -154,14 +157,12 @@ def _attach(parent: Node, supervision: Supervision, child: Node, name: str | Non
     child._name_ = name
     child._parent_ = parent
     children[name] = child
-    tree = parent._tree_
-    assert tree is not None
-    child._joined_(tree)
+    child._tree_ = parent._tree_
 
 
 def may_acquire(node: Node) -> bool:
     """Whether the caller may acquire something for *node* now."""
-    return is_active(node) and not is_left_behind()
+    return node._state_ in ACTIVE and not (left_behind and is_left_behind())
 
 
 def not_active(node: Node, action: str) -> NotRunning:
@@ -187,8 +188,8 @@ def tree_of(root: Node) -> Tree:
     """Return the tree of a root, made on first use."""
     tree = root._tree_
     if tree is None:
-        tree = Tree(root)
-        root._joined_(tree)
+        tree = root._tree_ = Tree(root)
+        root._found_(tree)
         if root._name_ is None:
             root._name_ = wanted_name(root)
     return tree
@@ -236,9 +237,10 @@ def _accepts(parent: Node, supervision: Supervision) -> bool:
 
     Nor while its own `on_start` is being called off: they would be stopped at once.
     """
+    if parent._state_ not in ACTIVE or parent._supervision_ is not supervision:
+        return False
     operation = parent._op_
-    called_off = isinstance(operation, Starting) and operation.aborted is not None
-    return is_active(parent) and parent._supervision_ is supervision and not called_off
+    return not isinstance(operation, Starting) or operation.aborted is None
 
 
 # -- the inbox -----------------------------------------------------------------------
@@ -309,20 +311,24 @@ def _write_down(
     node: Node, item: ChildExit, decision: Decision, group: Sequence[Node] = (), delay: float = 0.0
 ) -> None:
     """Enter a decision into the ledger of causes."""
-    tree, supervision, policy = node._tree_, node._supervision_, node._policy_
+    tree, policy = node._tree_, node._policy_
     assert tree is not None
-    window = None if supervision is None else supervision.window
-    path = path_of(node)
+    supervision = supervision_of(node)
+    window = supervision.window
+    path = supervision.path
+    if path is None:
+        path = supervision.path = path_of(node)
+    child = f"{path}/{name_of(item.child)}"
     tree.ledger.enter(
         Ruling(
             _clock.wall(),
             path,
-            f"{path}/{name_of(item.child)}",
+            child,
             item.incarnation,
             item.reason,
             item.failure,
             decision,
-            tuple([f"{path}/{name_of(one)}" for one in group]),
+            (child,) if len(group) == 1 else tuple([f"{path}/{name_of(one)}" for one in group]),
             policy.strategy,
             0 if window is None else len(window),
             policy.max_restarts,

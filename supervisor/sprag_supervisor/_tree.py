@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gevent import get_hub
 
@@ -86,6 +86,8 @@ class Tree:
         """What the last end of the root was like."""
         self.ledger = Ledger()
         """Why services were restarted, or not."""
+        self.bus: Any = None
+        """Where its services meet; the engine has no use for it."""
         self.providers: dict[str, Node] = {}
         """Services that any other finds by a name without a path."""
 

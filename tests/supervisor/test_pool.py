@@ -436,7 +436,8 @@ def test_a_body_that_spawns_leaves_its_greenlet_to_the_next_one(pool: Pool) -> N
 
     def grow() -> None:
         used.append(id(getcurrent()))
-        gevent.spawn(list).spawn_tree_locals["of"] = "the first"
+        spawned: Any = gevent.spawn(list)
+        spawned.spawn_tree_locals["of"] = "the first"
 
     run(pool, grow)
     run(pool, lambda: used.append(getattr(getcurrent(), "spawn_tree_locals", id(getcurrent()))))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from http import HTTPStatus
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sprag._control._http import Refused
 from sprag._control._log_ring import LogRing
+from sprag._control._pace import Pace
 from sprag._control._sampler import Sampler
 from sprag._json import SCHEMA
-from sprag_supervisor._node import name_of
-from sprag_supervisor.exceptions import UnknownService
+from sprag_supervisor._node import name_of, path_of
+from sprag_supervisor._snapshot import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sprag._service import Service
     from sprag_supervisor import Node, Tree
@@ -85,18 +88,43 @@ class Desk:
 
     def _unknown(self, path: str, parts: list[str]) -> Refused:
         node: Node = self.root
+        part = ""
         for part in parts:
             child = (node._children_ or {}).get(part)
             if child is None:
                 break
             node = child
-        names = list(node._children_ or ())[:_COMPARED]
-        error = UnknownService(path, names)
-        return Refused(HTTPStatus.NOT_FOUND, _shortened(str(error)), name="UnknownService")
+        return Refused(
+            HTTPStatus.NOT_FOUND, _nowhere(path, node, part, self.root), name="UnknownService"
+        )
 
 
-_COMPARED = 200
-_LONGEST = 500
+_LISTED = 6
+_COMPARED = 1000
+_ALIKE = 3
+_LONGEST = 100
+
+
+def _nowhere(path: str, parent: Node, part: str, root: Node) -> str:
+    """Say where *path* breaks off: *part* is no child of *parent*."""
+    names = list(parent._children_ or ())
+    listed = ", ".join(map(_shortened, names[:_LISTED])) or "no children"
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    said = f"no service {_shortened(path)!r}: {path_of(parent)} has {listed}{more}"
+    near = get_close_matches(part[:_LONGEST], names[:_COMPARED], n=_ALIKE)
+    if near:
+        alike = [f"{path_of(parent)}/{name}" for name in near]
+    else:
+        last = path.rstrip("/").rpartition("/")[2]
+        alike = list(islice((where for where, name in _named(root) if name == last), _ALIKE))
+    return f"{said}; did you mean {' or '.join(alike)}?" if alike else said
+
+
+def _named(root: Node) -> Iterator[tuple[str, str]]:
+    pace = Pace()
+    for _depth, path, node in walk(root):
+        pace()
+        yield path, name_of(node)
 
 
 def _shortened(text: str) -> str:

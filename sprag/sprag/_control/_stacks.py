@@ -2,7 +2,8 @@
 
 A greenlet belongs to the service in whose context it runs: owned ones, hooks, calls of
 timers and of listeners alike. The others are told apart: sprag's own, and those that
-belong to nobody. Greenlets with one and the same stack are told once, with their number.
+belong to nobody. What has swallowed its kill is marked as a straggler. Greenlets with one
+and the same stack are told once, with their number.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sprag._control._http import Answer
 from sprag._control._pace import Pace
 from sprag_supervisor._guard import Managed
 from sprag_supervisor._node import is_within, path_of, seat
-from sprag_supervisor._pool import _Worker, idle_greenlets
+from sprag_supervisor._pool import _Worker, idle_greenlets, left_behind
 from sprag_supervisor._starting import Starting
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def answer(desk: Desk, request: Request) -> Answer:
         if wanted and not is_within(owner, node):
             continue
         frames = tuple(_frames(frame))
-        place = _place(one, owner, frames)
-        key = (*place, frames)
+        path, what = _place(one, owner, frames)
+        key = (path, what + _if_straggler(one), frames)
         found[key] = found.get(key, 0) + 1
     ordered = sorted(found.items(), key=lambda item: (item[0][0], item[0][1], -item[1]))
     return Answer(
@@ -114,6 +115,14 @@ def _place(one: Any, owner: Node | None, frames: tuple[_Frame, ...]) -> tuple[st
     if call is not None and owner._holdings_ is not None and call in (owner._holdings_.calls or ()):
         return path, str(call.step)
     return path, "greenlet" if isinstance(one, Greenlet) else "clean-up"
+
+
+def _if_straggler(one: Any) -> str:
+    """Tell a greenlet that has swallowed its kill from those of the life that runs now."""
+    if one not in left_behind:
+        return ""
+    of = f" of life {one._incarnation}" if isinstance(one, Managed) else ""
+    return f"{of}, a straggler"
 
 
 def _is_ours(frames: tuple[_Frame, ...]) -> bool:

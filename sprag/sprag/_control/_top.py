@@ -78,7 +78,9 @@ def answer(desk: Desk, request: Request) -> Answer:
         raise Refused(HTTPStatus.BAD_REQUEST, message)
     limit = request.number("limit", 50, most=_MOST)
     desk.find(request.query.get("path", ""))
-    with desk.sampler.watching(), _counting(desk.root._bus_):
+    tree = desk.root._tree_
+    assert tree is not None
+    with desk.sampler.watching(), _counting(tree.bus):
         began = _clock.now()
         ticks = dict(_ticks_below(desk.root))
         seen, idle = Counter(desk.sampler.seen), desk.sampler.idle

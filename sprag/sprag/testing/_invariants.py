@@ -16,7 +16,7 @@ from sprag_supervisor._starting import Starting
 from sprag_supervisor._states import DOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 def check_invariants(tree_root: Node) -> None:
@@ -37,7 +37,7 @@ def check_invariants(tree_root: Node) -> None:
     for node in nodes:
         nodes.extend((node._children_ or {}).values())
         faults.extend(f"{path_of(node)}: {fault}" for rule in _RULES for fault in rule(node))
-    faults.extend(_strangers_on_the_bus(tree_root, set(nodes)))
+    faults.extend(_strangers_on_the_bus(tree_root, set(map(id, nodes))))
     if faults:
         raise AssertionError("\n".join(faults))
 
@@ -80,9 +80,13 @@ def _holds_only_what_lives(node: Node) -> Iterator[str]:
         yield "holds a greenlet that has ended"
     if any(call.done for call in holdings.calls or ()):
         yield "holds a timer's call that has returned"
-    things: list[Any] = [*(holdings.timers or ()), *(holdings.subscriptions or ())]
-    if not all(getattr(thing, "active", True) for thing in things):
-        yield "holds a timer or a listener that was cancelled"
+    timers: Iterable[Any] = holdings.timers or ()
+    listeners: Iterable[Any] = holdings.subscriptions or ()
+    if not all(getattr(timer, "active", True) for timer in timers):
+        yield "holds a timer that was cancelled"
+    # One whose call is under way, in its emitter's greenlet, is held until that returns.
+    if not all(getattr(each, "active", True) or each.running for each in listeners):
+        yield "holds a listener that was cancelled"
 
 
 def _only_who_waits_for_a_restart_has_a_next_try(node: Node) -> Iterator[str]:
@@ -143,13 +147,13 @@ _RULES: Final[tuple[Callable[[Node], Iterator[str]], ...]] = (
 )
 
 
-def _strangers_on_the_bus(root: Node, nodes: set[Node]) -> Iterator[str]:
+def _strangers_on_the_bus(root: Node, nodes: set[int]) -> Iterator[str]:
     """Name those who listen to the tree's events and are not, or no longer, part of it."""
-    bus = getattr(root, "_bus_", None)
+    bus = None if root._tree_ is None else root._tree_.bus
     if bus is None:
         return
     for event in tuple(bus._topics):
         for listener in bus.listeners(event):
             node = listener._node
-            if node is not None and (node not in nodes or node._state_ in DOWN):
+            if node is not None and (id(node) not in nodes or node._state_ in DOWN):
                 yield f"{path_of(node)}: listens to {event!r}, but is down or has left the tree"
