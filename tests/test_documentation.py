@@ -6,7 +6,8 @@ A fence says by its info string what becomes of it:
   a directory of the page's own. The module's ``__name__`` is ``page``, so what stands under
   ``if __name__ == "__main__"`` does not run.
 - ``python title="app.py"`` is a module: written to that directory under its name, for the blocks
-  below it to import. It is imported after the last block if none of them did.
+  below it to import. It is imported after the last block if none of them did. What is called
+  ``test_….py`` has to pass, too.
 - Any other language with a file name for a title is written there too (a template, a setting).
 - ``console`` is a transcript. What follows ``$ sprag`` must be known to the command line.
 - Everything else is text. A fence must name its language, so that nothing is passed over unseen.
@@ -106,6 +107,14 @@ BLOCKS = {page: split_page(page)[0] for page in PAGES}
 
 def pages_with(language: str) -> list[Path]:
     return [page for page, blocks in BLOCKS.items() if language in {b.language for b in blocks}]
+
+
+def suites_in(files: Iterable[str]) -> set[str]:
+    return {file for file in files if re.fullmatch(r"test_\w+\.py", file)}
+
+
+def pages_with_suites() -> list[Path]:
+    return [page for page, blocks in BLOCKS.items() if suites_in(b.file for b in blocks)]
 
 
 def in_a_process(
@@ -283,6 +292,24 @@ def test_every_fence_names_its_language(page: Path) -> None:
 @pytest.mark.parametrize("page", pages_with("python"), ids=name_of)
 def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
     check_examples(page, BLOCKS[page], tmp_path)
+
+
+@pytest.mark.parametrize("page", pages_with_suites(), ids=name_of)
+def test_the_tests_of_a_page_pass(page: Path, tmp_path: Path) -> None:
+    shown = {block.file: block.text for block in BLOCKS[page] if block.file}
+    for file in {"conftest.py", *suites_in(shown)} & shown.keys():
+        (tmp_path / file).write_text(shown[file], encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("page", pages_with("console"), ids=name_of)
