@@ -107,22 +107,24 @@ class Managed(Greenlet):  # type: ignore[type-arg]
         self._failure: BaseException | None = None
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        node, incarnation = self._node, self._incarnation
+        node, incarnation, is_body = self._node, self._incarnation, self._is_body
         take_seat(node)
         try:
             result = self._fn(*args, **kwargs)
         except GreenletExit:
             self._leave()
-            if self._is_body:
+            del self  # what was raised keeps this frame, and we keep it: no work for the collector
+            if is_body:
                 finish(node, incarnation)
             raise
         except BaseException as error:  # noqa: BLE001 - this is where crashes are caught
             self._failure = error
             self._leave()
-            report(node, incarnation, "run" if self._is_body else "greenlet", error)
+            del self
+            report(node, incarnation, "run" if is_body else "greenlet", error)
             return None
         self._leave()
-        if self._is_body:
+        if is_body:
             finish(node, incarnation)
         return result
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gevent import GreenletExit, getcurrent
@@ -55,8 +56,7 @@ class Starting:
         self.retries = retries
         """If it fails it is tried again: the start is a restart."""
         self.parking = Parking()
-        self._context = context
-        self._call = Call(self._body)
+        self._call = Call(partial(context.run, self._bring_up))
 
     # -- what others may ask for meanwhile ------------------------------------------
 
@@ -149,9 +149,6 @@ class Starting:
             self._interrupt = interrupt
         self._abort(interrupt)
 
-    def _body(self) -> None:
-        self._context.run(self._bring_up)
-
     def _bring_up(self) -> None:
         node = self.node
         take_seat(node)
@@ -165,24 +162,36 @@ class Starting:
         node = self.node
         error = self.aborted or self._call.error
         if error is None:
-            self._leave()
+            node._op_ = None
+            self._wake_joiners()
             come_up(node, restarted=self.retries)
             if self._finishes:
                 _guard.finish(node, node._incarnation_)
             return
         path = path_of(node)  # now: a temporary service leaves the tree as soon as it has ended
         self._undo(error)
-        if self._interrupt is not None:
-            raise self._interrupt
+        raised = self._interrupt or self._told(path, error)
+        # What is raised keeps this frame and those of `on_start`: no work for the collector.
+        self._call.error = self.aborted = self._interrupt = None
+        del self, error
+        if raised is not None:
+            try:
+                raise raised
+            finally:
+                del raised
+
+    def _told(self, path: str, error: BaseException) -> BaseException | None:
+        """Return what the one who asked for the start is told about *error*."""
         if isinstance(error, Ignore):
-            return
+            return None
         if isinstance(error, KeyboardInterrupt):
-            raise error
+            return error
         if isinstance(error, StartFailed) and error.path.startswith(f"{path}/"):
-            raise error  # the innermost failure, unchanged through the levels
+            return error  # the innermost failure, unchanged through the levels
         failed = _failure_for(path, error)
         failed.failure = self._failure
-        raise failed from error
+        failed.__cause__ = error
+        return failed
 
     def _undo(self, error: BaseException) -> None:
         """Release what the start has acquired; what is thrown at us meanwhile must wait."""
@@ -230,13 +239,10 @@ class Starting:
             self._failure = failure
         return Reason.START_FAILED, failure
 
-    def _leave(self) -> None:
-        self.node._op_ = None
-        self._wake_joiners()
-
     def _wake_joiners(self) -> None:
-        for parking in self.joiners or ():
-            parking.poke()
+        if self.joiners is not None:
+            for parking in self.joiners:
+                parking.poke()
 
 
 def _failure_for(path: str, error: BaseException) -> StartFailed:
