@@ -75,34 +75,50 @@ class Snapshot(NamedTuple):
         return self.failures[-1] if self.failures else None
 
 
-def snapshot(root: Node, pause: Callable[[], None] | None = None) -> Snapshot:
+def snapshot(root: Node, pause: Callable[[], object] | None = None) -> Snapshot:
     """Take a picture of *root* and everything below it.
 
     Args:
         root: Where to begin.
-        pause: Called after every few hundred services, to let others run; the picture is
+        pause: Called after every 500 services, to let others run; the picture is
             then of a tree that may change meanwhile. Without it, it is of one moment.
     """
     now, wall = _clock.now(), _clock.wall()
-    # Children first, as a loop over a stack: no depth of tree meets the recursion limit.
-    done: list[Snapshot] = []  # those whose parent comes later; of siblings, the first is last
-    stack: list[tuple[Node, str, tuple[Node, ...] | None]] = [(root, path_of(root), None)]
     left = _AT_ONCE
-    while stack:
-        node, path, children = stack.pop()
-        if children is None and node._children_:
-            children = tuple(node._children_.values())
-            stack.append((node, path, children))
-            stack.extend((child, f"{path}/{name_of(child)}", None) for child in children)
-            continue
-        pictures = tuple([done.pop() for _ in children]) if children else ()
-        done.append(_picture(node, path, pictures, now, wall))
+    # A loop over the way down: no depth of tree meets the recursion limit.
+    way = [_Half(root, path_of(root))]
+    while True:
+        half = way[-1]
+        node = next(half.rest, None)
+        if node is not None:
+            path = f"{half.path}/{name_of(node)}"
+            if node._children_:
+                way.append(_Half(node, path))
+                continue
+            half.pictures.append(_picture(node, path, (), now, wall))
+        else:
+            way.pop()
+            picture = _picture(half.node, half.path, tuple(half.pictures), now, wall)
+            if not way:
+                return picture
+            way[-1].pictures.append(picture)
         left -= 1
         if pause is not None and not left:
             pause()
             left = _AT_ONCE
             now, wall = _clock.now(), _clock.wall()
-    return done[0]
+
+
+class _Half:
+    """A service of which not all children are pictured yet."""
+
+    __slots__ = ("node", "path", "pictures", "rest")
+
+    def __init__(self, node: Node, path: str) -> None:
+        self.node = node
+        self.path = path
+        self.pictures: list[Snapshot] = []
+        self.rest = iter(tuple((node._children_ or {}).values()))
 
 
 def walk(root: Node) -> Iterator[tuple[int, str, Node]]:

@@ -260,8 +260,12 @@ def command_of(contender: str, python: str) -> list[str] | str:
 
 
 def environment(source: str) -> dict[str, str]:
-    """Return a contender's environment: the tree's packages come before installed ones."""
+    """Return a contender's environment: the tree's packages come before installed ones.
+
+    Modules are compiled once, as those of an installed package are.
+    """
     variables = dict(os.environ)
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     if source:
         roots = [str(Path(source).resolve() / name) for name in SOURCE_ROOTS]
         variables["PYTHONPATH"] = os.pathsep.join(

@@ -89,6 +89,20 @@ def test_a_deep_tree_has_its_picture_taken(clock: VirtualClock, log: list[tuple[
     top.stop()
 
 
+def test_a_picture_taken_with_pauses_is_the_same_and_lets_others_run(
+    clock: VirtualClock, log: list[tuple[str, int]]
+) -> None:
+    top = Link(DEPTH, log)
+    top.start()
+    pauses: list[None] = []
+    paused = top.snapshot(pause=lambda: pauses.append(None))
+    assert len(pauses) == DEPTH // 500 - 1
+    assert [each.path for each in pictures(paused)] == [
+        each.path for each in pictures(top.snapshot())
+    ]
+    top.stop()
+
+
 def test_a_crash_at_the_bottom_restarts_only_there(
     clock: VirtualClock, log: list[tuple[str, int]]
 ) -> None:

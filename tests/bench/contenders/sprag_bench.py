@@ -263,9 +263,9 @@ def snapshot(n: int, _count: int) -> Metrics:
         start(Idle())
     gc.collect()
 
-    def once() -> float:
+    def once(pause: Callable[[], object] | None = None) -> float:
         began = clock()
-        picture = parent.snapshot()
+        picture = parent.snapshot(pause)
         taken = clock() - began
         check(n, len(picture.children), "nodes in the picture")
         return taken * MILLI
@@ -287,7 +287,7 @@ def snapshot(n: int, _count: int) -> Metrics:
     beating: gevent.Greenlet[[], None] = gevent.spawn(beat)
     gevent.sleep(0)
     longest = 0.0
-    once()
+    once(pause=gevent.sleep)
     gevent.sleep(0)
     done = True
     beating.join()
