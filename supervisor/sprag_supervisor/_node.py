@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-import weakref
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from sprag_supervisor import _clock
@@ -90,6 +89,7 @@ class Node:
     _class_policy_: ClassVar[Policy] = DEFAULT
     _keeps_slots_: ClassVar[bool] = True
     """In the class's own dict: its slots are the engine's and survive a restart."""
+    _user_slots_: ClassVar[tuple[Any, ...]] = ()
     _is_supervisor_: ClassVar[bool] = False
     _stops_together_: ClassVar[bool] = False
     """Children are stopped at the same time instead of one after another (otp-rules 46)."""
@@ -120,6 +120,7 @@ class Node:
         super().__init_subclass__()
         for hook in _HOOKS:
             _check_hook(cls, hook)
+        cls._user_slots_ = tuple(_slots_of(cls))
         if policy:
             cls._class_policy_ = cls._class_policy_.with_(policy)
 
@@ -246,7 +247,7 @@ def reset(node: Node) -> None:
     attributes = getattr(node, "__dict__", None)
     if attributes:
         attributes.clear()
-    for descriptor in _slots_of(type(node)):
+    for descriptor in type(node)._user_slots_:
         try:
             descriptor.__delete__(node)
         except AttributeError:
@@ -259,27 +260,11 @@ def reset(node: Node) -> None:
         node._policy_ = own.with_(given)
 
 
-_slot_cache: weakref.WeakKeyDictionary[type, tuple[Any, ...]] = weakref.WeakKeyDictionary()
-
-
-def _slots_of(cls: type[Node]) -> tuple[Any, ...]:
-    """Return the descriptors of the slots that users' classes have added."""
-    found = _slot_cache.get(cls)
-    if found is None:
-        descriptors: list[Any] = []
-        for base in cls.__mro__:
-            if "_keeps_slots_" in base.__dict__:
-                continue
-            names = base.__dict__.get("__slots__", ())
-            for name in (names,) if isinstance(names, str) else tuple(names):
-                if name in ("__dict__", "__weakref__"):
-                    continue
-                private = name.startswith("__") and not name.endswith("__")
-                mangled = f"_{base.__name__.lstrip('_')}{name}" if private else name
-                if (descriptor := base.__dict__.get(mangled)) is not None:
-                    descriptors.append(descriptor)
-        found = _slot_cache[cls] = tuple(descriptors)
-    return found
+def _slots_of(cls: type[Node]) -> Iterator[Any]:
+    """Yield the descriptors of the slots that users' classes have added."""
+    for base in cls.__mro__:
+        if "__slots__" in base.__dict__ and "_keeps_slots_" not in base.__dict__:
+            yield from filter(inspect.ismemberdescriptor, base.__dict__.values())
 
 
 def context_of(node: Node, base: contextvars.Context | None = None) -> contextvars.Context:
