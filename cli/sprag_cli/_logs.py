@@ -109,7 +109,7 @@ def _in_order(_logger: object, _method: str, event: EventDict) -> EventDict:
 
 
 def _add_fields(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Put the fields of one of sprag's own records beside its text."""
+    """Put the fields of one of sprag's own records beside its event, instead of into the text."""
     record = cast("logging.LogRecord | None", event.get("_record"))
     fields = cast("MutableMapping[str, object] | None", getattr(record, "sprag", None))
-    return {**fields, **event} if fields else event
+    return {**fields, **event, "event": fields.get("event", event["event"])} if fields else event

@@ -12,6 +12,8 @@ import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from sprag_supervisor._log import text_of
+
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
@@ -32,7 +34,11 @@ def _unbound() -> Any:
 
     return structlog.wrap_logger(
         _target,
-        processors=[structlog.stdlib.filter_by_level, _to_record],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            _to_record,
+        ],
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
@@ -41,10 +47,14 @@ def _unbound() -> Any:
 def _to_record(
     _logger: Any, _method: str, event_dict: MutableMapping[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Hand the fields over as ``record.sprag``, where no name clashes with logging's own."""
+    """Hand the fields over as text for people, and as ``record.sprag`` for other handlers.
+
+    There no name clashes with logging's own.
+    """
     fields = dict(event_dict)
     options: dict[str, Any] = {
         key: fields.pop(key) for key in ("exc_info", "stack_info", "stacklevel") if key in fields
     }
-    event = fields.pop("event", "")
-    return (("%s", event), {**options, "extra": {"sprag": fields}})
+    fields["event"] = str(fields.get("event", ""))
+    message, values = text_of(fields)
+    return ((message, *values), {**options, "extra": {"sprag": fields}})

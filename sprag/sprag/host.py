@@ -30,7 +30,7 @@ from sprag._status import Status
 from sprag._watchdog import Watchdog
 from sprag_supervisor import Lifecycle, Reason, StopReport, _clock
 from sprag_supervisor._ending import request_exit
-from sprag_supervisor._log import listening
+from sprag_supervisor._log import listening, text_of
 from sprag_supervisor._node import Node, path_of, settled
 from sprag_supervisor._pool import Parking
 from sprag_supervisor._states import DOWN, State
@@ -453,7 +453,12 @@ def _tell(level: int, event: str, *, why: str | None = None, **fields: object) -
 
 def _log(level: int, event: str, **fields: object) -> None:
     said = {name: value for name, value in fields.items() if value not in _NOTHING}
-    logger.log(level, event, extra={"sprag": said})
+    _record(level, {"event": event, **said})
+
+
+def _record(level: int, fields: dict[str, object]) -> None:
+    message, values = text_of(fields)
+    logger.log(level, message, *values, extra={"sprag": fields})
 
 
 _NOTHING: Final = (None, "")
@@ -462,8 +467,5 @@ _NOTHING: Final = (None, "")
 def _log_lifecycle(record: Lifecycle) -> None:
     if record.event in ("crashed", "gave_up") or not listening(logging.INFO):
         return  # the engine has logged those, with the traceback
-    logger.info(
-        "service %s",
-        record.event,
-        extra={"sprag": {"service": record.path, "incarnation": record.incarnation}},
-    )
+    fields = {"event": f"service {record.event}", "service": record.path}
+    _record(logging.INFO, {**fields, "incarnation": record.incarnation})

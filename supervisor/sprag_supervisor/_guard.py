@@ -87,6 +87,10 @@ class Managed(Greenlet):  # type: ignore[type-arg]
     any greenlet, but gevent does not print it a second time.
     """
 
+    # Where it was spawned is told by whose it is. gevent's record of the stack costs more than
+    # all the rest of making a greenlet.
+    spawning_stack_limit = 0
+
     def __init__(
         self,
         node: Node,

@@ -1,21 +1,25 @@
 """What the engine says, through stdlib logging under ``sprag``.
 
-Silent until the application configures logging, and then each record carries the
-service's path and incarnation as ``record.sprag``. While only NullHandlers listen
-no record is made.
+Silent until the application configures logging. Then each record names the service in
+its text, and has the bare event and all fields in ``record.sprag``, for handlers that
+show them in their own way. While only NullHandlers listen no record is made.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sprag_supervisor._failure import without_engine
 from sprag_supervisor._node import path_of
 from sprag_supervisor._tree import logger
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sprag_supervisor._node import Node
+
+_NOT_IN_TEXT: Final = frozenset({"event", "service", "incarnation", "stack"})
 
 
 def listening(level: int) -> bool:
@@ -40,8 +44,34 @@ def say(
 ) -> None:
     """Log *event* about *node*, with the traceback of *error* if there is one."""
     if listening(level):
-        extra = {"service": path_of(node), "incarnation": node._incarnation_, **fields}
+        said = {
+            "event": event,
+            "service": path_of(node),
+            "incarnation": node._incarnation_,
+            **fields,
+        }
         exc_info = None
         if error is not None:
             exc_info = type(error), error, without_engine(error.__traceback__)
-        logger.log(level, event, exc_info=exc_info, extra={"sprag": extra})
+        message, values = text_of(said)
+        logger.log(level, message, *values, exc_info=exc_info, extra={"sprag": said})
+
+
+def text_of(fields: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
+    """Return the fields as one line, ``shop/till: it is open (cash=100)``: message and arguments.
+
+    The message is the same for each event of a kind, so that aggregators can group by it.
+    """
+    names = [name for name in fields if name not in _NOT_IN_TEXT]
+    message = _literal(fields["event"])
+    if names:
+        # As their repr, and cut, so that no value fills the screen or fakes a line.
+        message += f" ({', '.join([f'{_literal(name)}=%.300r' for name in names])})"
+    values = tuple([fields[name] for name in names])
+    if "service" in fields:
+        return f"%s: {message}", (fields["service"], *values)
+    return message, values
+
+
+def _literal(text: str) -> str:
+    return text.replace("%", "%%")

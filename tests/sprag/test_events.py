@@ -318,7 +318,7 @@ def test_a_crashing_listener_is_logged_once_for_its_service(root: Parent, log: A
     ears.listen("event", boom)
     root.emit("event")
     (record,) = log.at_least(logging.ERROR)
-    assert record.sprag == {"service": "Parent/ears", "incarnation": 1, "step": "listener"}
+    assert record.getMessage() == "Parent/ears: service crashed (step='listener')"
 
 
 # -- a listener that blocks ------------------------------------------------------------

@@ -73,7 +73,7 @@ def test_its_crash_is_the_services_crash_and_is_reported_once(
         user.timeout(library.crash, 1)
         clock.advance(2)
         assert user.snapshot().incarnation == 2
-        assert [record.getMessage() for record in log.at_least(40)] == ["service crashed"]
+        assert [record.sprag["event"] for record in log.at_least(40)] == ["service crashed"]
     assert capfd.readouterr() == ("", "")
 
 

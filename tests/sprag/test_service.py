@@ -1408,7 +1408,8 @@ def test_a_crash_is_logged_exactly_once_with_path_and_traceback(
     clock.settle()
     root.stop()
     (record,) = log.at_least(logging.ERROR)
-    assert record.getMessage() == "service crashed"
+    assert record.getMessage().startswith("Parent/fragile: service crashed (step=")
+    assert record.sprag["event"] == "service crashed"
     assert record.name == "sprag"
     assert record.sprag["service"] == "Parent/fragile"
     assert record.sprag["incarnation"] == 1
@@ -1452,8 +1453,8 @@ def test_a_crash_in_the_restarted_on_start_is_logged_each_time(
     child.spawn(boom)
     clock.settle()
     assert root.snapshot().state is State.FAILED
-    messages = [record.getMessage() for record in log.at_least(logging.ERROR)]
-    assert messages == [
+    events = [record.sprag["event"] for record in log.at_least(logging.ERROR)]
+    assert events == [
         "service crashed",
         "service failed to start",
         "service failed to start",
@@ -1473,12 +1474,28 @@ def test_the_log_of_a_service_carries_path_and_incarnation(clock: VirtualClock, 
     clock.settle()
     child.log.warning("bye")
     records = [record for record in log.records if record.name == "sprag.service"]
+    hello = {"event": "hello", "service": "Parent/talks", "answer": 42}
     assert [(r.getMessage(), r.sprag) for r in records] == [
-        ("hello", {"service": "Parent/talks", "incarnation": 1, "answer": 42}),
-        ("hello", {"service": "Parent/talks", "incarnation": 2, "answer": 42}),
-        ("bye", {"service": "Parent/talks", "incarnation": 2}),
+        ("Parent/talks: hello (answer=42)", {**hello, "incarnation": 1}),
+        ("Parent/talks: hello (answer=42)", {**hello, "incarnation": 2}),
+        ("Parent/talks: bye", {"event": "bye", "service": "Parent/talks", "incarnation": 2}),
     ]
+    assert {r.msg for r in records} == {"%s: hello (answer=%.300r)", "%s: bye"}
     root.stop()
+
+
+def test_the_fields_that_a_service_logs_are_part_of_the_text(log: Any) -> None:
+    talks = started(Plain())
+    talks.log.warning("%d of %d", 1, 2)
+    talks.log.warning("100% sure", **{"100%": "a\nb"})
+    talks.log.warning("long", html="x" * 1000, stack="one\ntwo")
+    talks.log.unbind("service").warning("nobody's")
+    counted, sure, long, unbound = [record.getMessage() for record in log.records]
+    assert counted == "Plain: 1 of 2"
+    assert sure == r"Plain: 100% sure (100%='a\nb')"
+    assert long == f"Plain: long (html='{'x' * 299})"
+    assert unbound == "nobody's"
+    talks.stop()
 
 
 def test_the_crash_history_is_bounded_and_readable(clock: VirtualClock) -> None:
@@ -1570,7 +1587,7 @@ def test_two_crashes_at_once_are_one_restart(clock: VirtualClock, log: Any) -> N
     clock.settle()
     assert child.snapshot().restarts == 1
     assert str(child.snapshot().last_failure) == "ValueError: first"
-    assert len([r for r in log.records if r.getMessage() == "service crashed"]) == 1
+    assert len([r for r in log.records if r.sprag["event"] == "service crashed"]) == 1
     root.stop()
 
 

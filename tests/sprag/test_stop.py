@@ -424,7 +424,7 @@ def test_what_swallows_its_kill_is_left_behind_and_named(
     assert "in hang\n    self.gate.wait()" in entry.detail
     assert counts_of(report) == (0, 0, 0, 1)
     (record,) = log.at_least(logging.ERROR)
-    assert record.getMessage() == "straggler left behind"
+    assert record.getMessage() == f"Parent/wall: straggler left behind (step={step!r})"
     assert record.sprag["service"] == "Parent/wall"
     assert record.sprag["step"] == step
     assert "in hang" in record.sprag["stack"]
@@ -460,7 +460,7 @@ def test_an_on_start_that_swallows_its_kill_is_left_behind_and_named(
     assert entries_of(report) == [("Wall", "straggler", "on_start")]
     assert starting.ready()
     assert isinstance(starting.exception, StartFailed)
-    assert any(r.getMessage() == "straggler left behind" for r in log.records)
+    assert any(r.sprag["event"] == "straggler left behind" for r in log.records)
     assert clock.now == pytest.approx(2.0, abs=LATE)
 
 
@@ -697,7 +697,7 @@ def test_one_failing_release_never_prevents_the_others(clock: VirtualClock, log:
     ]
     logged = log.at_least(logging.ERROR)
     assert len(logged) == 12
-    assert {r.getMessage() for r in logged} == {"service raised while stopping"}
+    assert {r.sprag["event"] for r in logged} == {"service raised while stopping"}
     assert {r.exc_info[0] for r in logged} == {ValueError}
     assert child.snapshot().incarnation == 1
 

@@ -71,7 +71,7 @@ def test_its_exception_is_the_services_crash(threads: ThreadPool, log: Any) -> N
     with Supervisor([worker]):
         threads.apply(worker.call_from_thread, (boom,))
         wait_for(lambda: worker.snapshot().incarnation == 2)
-    assert [each.getMessage() for each in log.at_least(40)] == ["service crashed"]
+    assert [each.sprag["event"] for each in log.at_least(40)] == ["service crashed"]
 
 
 def test_a_call_for_a_service_that_does_not_run_is_dropped_with_a_warning(
@@ -85,7 +85,8 @@ def test_a_call_for_a_service_that_does_not_run_is_dropped_with_a_warning(
     worker.call_from_thread(worker.note, 2)  # nor when the whole tree is down
     assert worker.seen == []
     said = [each.getMessage() for each in log.at_least(30)]
-    assert said == ["call from a thread dropped"] * 2
+    dropped = "Worker: call from a thread dropped (function='Worker.note', state='stopped')"
+    assert said == [f"Supervisor/{dropped}", dropped]
 
 
 def test_a_call_that_cannot_work_is_refused_at_once() -> None:

@@ -157,7 +157,8 @@ def test_a_late_exit_of_an_older_life_is_dropped(
         clock.settle()
         assert states(top) == {"a": "running"}
         assert a.snapshot().incarnation == 2
-        assert caplog.records[-1].getMessage() == "late crash of an older incarnation"
+        late = "Supervisor/a: late crash of an older incarnation (late=1)"
+        assert caplog.records[-1].getMessage() == late
 
 
 def test_a_crash_during_a_stop_is_reported_and_not_restarted(
@@ -173,7 +174,7 @@ def test_a_crash_during_a_stop_is_reported_and_not_restarted(
         assert states(top) == {"a": "stopped"}
         assert (report.clean, report.errors) == (0, 1)
         assert [(entry.path, entry.step) for entry in report.entries] == [("Supervisor/a", "test")]
-        assert errors(caplog) == ["service raised while stopping"]
+        assert errors(caplog) == ["Supervisor/a: service raised while stopping (step='test')"]
         assert restarts(top) == {"a": 0}
 
 
@@ -450,7 +451,7 @@ def test_what_a_service_owns_crashing_during_its_start_makes_the_start_fail(
     with pytest.raises(StartFailed, match="Crash: in a greenlet"):
         a.start()
     assert clock.now == 0.0
-    assert errors(caplog) == ["service failed to start"]
+    assert errors(caplog) == ["a: service failed to start"]
 
 
 def test_a_child_that_dies_before_its_parents_start_returns_is_restarted_after_it(

@@ -82,7 +82,7 @@ def test_rule_02_a_child_that_fails_to_start_takes_back_what_was_started_in_reve
     clock.advance(60.0)
     assert journal.take() == []
     reports = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert [record.getMessage() for record in reports] == ["service failed to start"]
+    assert [record.getMessage() for record in reports] == ["Supervisor/c: service failed to start"]
 
 
 def test_rule_02_the_innermost_failure_comes_up_unchanged_through_the_levels(
@@ -462,8 +462,8 @@ def test_rule_21_giving_up_names_the_last_child_and_stops_the_rest_in_reverse(
     assert ended.failure.cause is not None
     assert ended.failure.cause.type == "scripted.Crash"
     assert [record.getMessage() for record in caplog.records] == [
-        "service crashed",
-        "supervisor gave up",
+        "top/b: service crashed (step='test')",
+        f"top: supervisor gave up (reason={ended.failure.message!r})",
     ]
 
 
@@ -673,7 +673,7 @@ def test_rule_27_only_a_crash_is_reported(
         ENDS[end](a)
         clock.settle()
     errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
-    assert errors == (["service crashed"] if end == "crashed" else [])
+    assert errors == (["Supervisor/a: service crashed (step='test')"] if end == "crashed" else [])
 
 
 def test_rule_29_a_temporary_child_caught_in_a_group_restart_does_not_come_back(

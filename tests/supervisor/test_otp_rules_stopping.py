@@ -81,7 +81,7 @@ def test_rule_45_difference_what_swallows_its_kill_is_left_behind_and_named(
             "on_stop",
         )
         assert "in on_stop" in entry.detail
-        assert messages(caplog) == ["straggler left behind"]
+        assert messages(caplog) == ["Supervisor/a: straggler left behind (step='on_stop')"]
     clock.advance(60.0)
 
 
@@ -301,7 +301,7 @@ def test_rule_49_an_exception_during_a_stop_is_reported_and_nothing_else(
     assert [(entry.path, entry.outcome) for entry in report.entries] == [
         ("Supervisor/b", Outcome.ERROR)
     ]
-    assert messages(caplog) == ["service raised while stopping"]
+    assert messages(caplog) == ["Supervisor/b: service raised while stopping (step='on_stop')"]
 
 
 @pytest.mark.parametrize("restart", ["permanent", "transient", "temporary"])
@@ -326,7 +326,7 @@ def test_rule_49_a_crash_while_a_child_is_being_stopped_is_a_stop_error(
         clock.advance(0.5)
         assert stopping.get().errors == 1
         assert states(top) == {"a": "stopped"}
-        assert messages(caplog) == ["service raised while stopping"]
+        assert messages(caplog) == ["Supervisor/a: service raised while stopping (step='test')"]
 
 
 @pytest.mark.parametrize("restart", ["permanent", "transient", "temporary"])

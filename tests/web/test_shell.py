@@ -176,7 +176,7 @@ def test_a_shell_that_is_broken_does_not_hide_the_error_page(
     page = one.page("/evil")
     assert "<h1>Internal Server Error</h1>" in page
     assert "the shell is broken" not in page
-    assert [record.getMessage() for record in caplog.records] == ["request crashed"]
+    assert [vars(record)["sprag"]["event"] for record in caplog.records] == ["request crashed"]
 
 
 def test_the_default_page_has_a_form_for_all_data(shop: Callable[..., Shop]) -> None:

@@ -101,9 +101,7 @@ class LogRing(logging.NullHandler):
         given: Mapping[str, Any] = getattr(record, "sprag", None) or {}
         if isinstance(message, dict):  # structlog's, on its way to its formatter
             given = cast("Mapping[str, Any]", message)
-            event = str(given.get("event", ""))
-        else:
-            event = record.getMessage()
+        event = str(given["event"]) if "event" in given else record.getMessage()
         service = given.get("service")
         incarnation = given.get("incarnation")
         if not isinstance(service, str):
