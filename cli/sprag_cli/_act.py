@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
-
-import click
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from sprag_cli import _json
 from sprag_cli._client import AppGone, Client, Refusal
 from sprag_cli._each import chosen
 from sprag_cli._exit import ClientExit, CommandError
-from sprag_cli._node import Node, count_of, mapping_of, number_of, text_of
-from sprag_cli._output import painted, write
+from sprag_cli._node import Node, count_of, list_of, mapping_of, number_of, text_of
+from sprag_cli._output import complain, painted, write
 from sprag_cli._reach import find_app
-from sprag_cli._render import TONES, Tone
 from sprag_cli._screen import screen_of
-from sprag_cli._words import counted
+from sprag_cli._style import TONES, Tone
+from sprag_cli._words import counted, wrapped
 
 if TYPE_CHECKING:
-    from sprag_cli._render import Line
     from sprag_cli._screen import Screen
+    from sprag_cli._style import Line
 
 Verb: TypeAlias = Literal["start", "stop", "restart"]
 
@@ -98,7 +97,8 @@ def act(options: ActOptions) -> int:
             told.append({"path": path, "done": False, "error": str(refusal), "name": refusal.name})
             code = max(code, ClientExit(refusal.exit_code))
             if not options.json:
-                click.echo(f"sprag: {path}: {refusal}", err=True)
+                about = "" if refusal.name == "UnknownService" else f"{path}: "
+                complain(f"sprag: {about}{refusal}")
             continue
         told.append(answer)
         code = max(code, _outcome(answer, options, screen))
@@ -113,6 +113,9 @@ def _ask(client: Client, options: ActOptions, path: str) -> Node:
         return client.ask(
             f"/v1/{options.verb}", path, query, method="POST", accepted=(_OK, _ACCEPTED, _LATE)
         )
+    except KeyboardInterrupt:
+        complain(f"sprag: not waiting any longer — {path} is told to {options.verb} all the same")
+        raise
     except AppGone:
         if options.verb != "stop":
             raise
@@ -129,10 +132,9 @@ def _outcome(answer: Node, options: ActOptions, screen: Screen) -> ClientExit:
         doing = {"start": "starting", "stop": "stopping", "restart": "restarting"}[options.verb]
         if options.wait:
             if not options.json:
-                click.echo(
+                complain(
                     f"sprag: {path} is still {state} after {options.timeout:g} s — it goes on "
                     f"{doing} — see 'sprag status {path}' or 'sprag stacks {path}'",
-                    err=True,
                 )
             return ClientExit.TIMED_OUT
         _say(f"{path} is asked to {options.verb}", state, options, screen)
@@ -159,15 +161,16 @@ _DOWN: Final = ("new", "stopped", "finished", "failed")
 
 def _say(text: str, state: str, options: ActOptions, screen: Screen) -> None:
     if not options.json:
-        symbol = screen.charset.symbols.get(state, screen.charset.unknown)
-        line: Line = [(f"{symbol} ", TONES.get(state, Tone.PLAIN)), (text, Tone.PLAIN)]
+        line: Line = [
+            (f"{screen.charset.symbol(state)} ", TONES.get(state, Tone.PLAIN)),
+            (text, Tone.PLAIN),
+        ]
         write(sys.stdout, painted([line], screen))
 
 
 def _complain(report: Node, options: ActOptions, screen: Screen) -> None:
     """Say what was not clean about a stop."""
-    given = report.get("entries")
-    entries = cast("list[Node]", given) if isinstance(given, list) else []
+    entries = list_of(report, "entries")
     if options.json or not entries:
         return
     parts = [
@@ -181,7 +184,21 @@ def _complain(report: Node, options: ActOptions, screen: Screen) -> None:
     ]
     lines: list[Line] = [[(f"  not clean: {', '.join(parts)}", Tone.BAD)]]
     for entry in entries:
-        detail = (text_of(entry, "detail").strip().splitlines() or [""])[-1].strip()
         said = f"{text_of(entry, 'path')}: {text_of(entry, 'outcome')} in {text_of(entry, 'step')}"
-        lines.append([(f"  {said}: {detail}", Tone.PLAIN)])
+        said = f"{said}: {_gist(text_of(entry, 'detail'))}"
+        told = wrapped(screen.charset.safe(said), screen.width - 2)
+        lines += [[(f"  {line}", Tone.PLAIN)] for line in told]
     write(sys.stdout, painted(lines, screen))
+
+
+def _gist(detail: str) -> str:
+    """Return what says most: the exception, or the innermost call that is not gevent's."""
+    lines = detail.rstrip().splitlines() or [""]
+    if not lines[-1].startswith(" "):
+        return lines[-1]
+    calls = [
+        code.strip()
+        for place, code in pairwise(lines)
+        if place.lstrip().startswith("File ") and "/gevent/" not in place
+    ]
+    return (calls or [lines[-1].strip()])[-1]

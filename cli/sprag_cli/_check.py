@@ -18,8 +18,8 @@ from sprag_cli._exit import ClientExit
 from sprag_cli._lint import Finding, Plan, lint
 from sprag_cli._load import load
 from sprag_cli._output import painted, write
-from sprag_cli._render import Charset, Line, Tone
 from sprag_cli._screen import screen_of
+from sprag_cli._style import Charset, Line, Tone
 from sprag_cli._words import counted, wrapped
 from sprag_supervisor import Node
 from sprag_supervisor._node import wanted_name
@@ -162,9 +162,9 @@ def render(
         more = f" and {len(unseen) - _NAMED} more" if len(unseen) > _NAMED else ""
         said = f"not seen: children that are adopted at run time, below {named}{more}"
         lines += [[], *_indented(said, width, "", "")]
-    return lines
+    return [[(charset.ascii(text), tone) for text, tone in line] for line in lines]
 
 
 def _indented(text: str, width: int, first: str, rest: str) -> Iterator[Line]:
-    for number, line in enumerate(wrapped(text, width - len(rest), "")):
+    for number, line in enumerate(wrapped(text, width - len(rest))):
         yield [((rest if number else first) + line, Tone.PLAIN)]

@@ -14,7 +14,6 @@ from sprag_cli._options import (
     exits,
     failed_option,
     json_option,
-    path_argument,
     paths_argument,
     timeout_option,
 )
@@ -33,6 +32,38 @@ _LINES = click.option(
 )
 
 
+@click.command(epilog=exits("nothing shown is failed", "something shown is failed"))
+@paths_argument()
+@click.option("--json", is_flag=True, help="Print JSON; with --watch one object per change.")
+@click.option("--watch", is_flag=True, help="Show it live until Ctrl-C; changes only, on a pipe.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=1.0,
+    metavar="SECONDS",
+    help="With --watch: time between two looks.",
+)
+@click.option(
+    "--depth",
+    type=click.IntRange(min=0),
+    metavar="LEVELS",
+    help="Levels to show below the first.  [default: all]",
+)
+@click.option("--failed", is_flag=True, help="Only what has failed, and the way to it.")
+@ascii_option
+@app_option
+@timeout_option()
+def tree(**options: Any) -> None:
+    """Show the living tree of a running app.
+
+    {selectors} One path is where the tree begins; several, and globs, are shown with the way to
+    them.
+    """
+    from sprag_cli._tree import TreeOptions, show
+
+    sys.exit(show(TreeOptions(**options)))
+
+
 @click.command(epilog=exits(_NOTHING_FAILED, _SOME_FAILED))
 @paths_argument()
 @failed_option
@@ -49,9 +80,9 @@ _LINES = click.option(
 @app_option
 @timeout_option()
 def status(**options: Any) -> None:
-    """Show a service in full: policy, counters, last failures, last log lines.
+    """Show a service in full.
 
-    {selectors} Without one: the root.
+    Its policy, counters, last failures and last log lines. {selectors} Without one: the root.
     """
     from sprag_cli._status import StatusOptions, show
 
@@ -106,7 +137,7 @@ def events(**options: Any) -> None:
     sys.exit(follow(EventOptions(**options)))
 
 
-@click.command(epilog=exits("done", "never"))
+@click.command(epilog=exits("done"))
 @paths_argument()
 @failed_option
 @json_option
@@ -124,8 +155,9 @@ def stacks(**options: Any) -> None:
     sys.exit(show(StackOptions(**options)))
 
 
-@click.command(epilog=exits("done", "never"))
-@path_argument()
+@click.command(epilog=exits("done"))
+@paths_argument()
+@failed_option
 @click.option("--json", is_flag=True, help="Print JSON; one object a measurement.")
 @click.option("--once", is_flag=True, help="Measure once, print, end.")
 @click.option(
@@ -152,7 +184,9 @@ def stacks(**options: Any) -> None:
 @app_option
 @timeout_option(text="How long to wait for the app's answer, beyond the interval.")
 def top(**options: Any) -> None:
-    """Show what each service uses, live: CPU share, greenlets, timers, events.
+    """Show what each service uses, live.
+
+    CPU share, greenlets, timers, events. {selectors} What is below counts too.
 
     CPU is that of the thread with the loop, by sampling, which costs the app nothing while
     nobody looks. On a terminal the keys in the second line sort, q or Ctrl-C ends.
@@ -165,15 +199,16 @@ def top(**options: Any) -> None:
 @click.command(
     epilog=exits("ready", "not ready in time: something has failed", "not ready in time")
 )
-@path_argument()
+@paths_argument()
+@failed_option
 @json_option
 @app_option
 @timeout_option(30.0, "How long to wait, also for an app that does not run yet.")
 def wait(**options: Any) -> None:
     """Wait until everything runs that should, for scripts.
 
-    Ready is what runs, was stopped on purpose, or has finished. PATH is the service that is to
-    be ready with all below it.
+    Ready is what runs, was stopped on purpose, or has finished. {selectors} What is below is to
+    be ready too.
     """
     from sprag_cli._wait import WaitOptions
     from sprag_cli._wait import wait as wait_for
@@ -218,9 +253,10 @@ def start(**options: Any) -> None:
 @app_option
 @timeout_option(30.0, "How long each stop may take; what is left then is killed.")
 def stop(**options: Any) -> None:
-    """Stop services on purpose: they stay down until they are started again.
+    """Stop services on purpose.
 
-    {selectors} What is below stops too. With the root the app ends.
+    They stay down until they are started again. {selectors} What is below stops too. With the
+    root the app ends.
     """
     _act("stop", options)
 
@@ -241,7 +277,7 @@ def restart(**options: Any) -> None:
     _act("restart", options)
 
 
-COMMANDS = (status, why, events, start, stop, restart, stacks, top, wait)
+COMMANDS = (tree, status, why, events, start, stop, restart, stacks, top, wait)
 
 for _each in COMMANDS:
     _each.help = (_each.help or "").replace("{selectors}", SELECTORS)

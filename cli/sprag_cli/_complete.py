@@ -1,23 +1,38 @@
-"""Completion of live paths at a prompt: quick, and silent when there is nothing to say."""
+"""Completion of live paths and apps at a prompt: quick, and silent when there is nothing to say."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, get_completion_class
 
 if TYPE_CHECKING:
     from sprag_cli._node import Node
 
+SHELLS: Final = ("bash", "zsh", "fish")
+
 _PATIENCE: Final = 0.3
 """Seconds that a press of the tab key may take."""
+
+
+def script(commands: click.Command, shell: str) -> str:
+    """Return what makes *shell* ask `sprag` when the tab key is pressed."""
+    found = get_completion_class(shell)
+    assert found is not None, shell
+    return found(commands, {}, "sprag", "_SPRAG_COMPLETE").source()
 
 
 class ServicePath(click.ParamType[str]):
     """The path of a service of a running app."""
 
     name = "path"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the path that was typed: UTF-8, whatever the locale says."""
+        del param, ctx
+        return os.fsencode(value).decode(errors="replace")
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -41,8 +56,32 @@ class ServicePath(click.ParamType[str]):
         ]
 
 
+class AppName(click.ParamType[str]):
+    """The name of a running app; also its pid, or the path of its socket."""
+
+    name = "app"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names of the apps that run, and the pids where a name is not enough."""
+        del ctx, param
+        from sprag_cli._discover import find_apps, runtime_directory
+
+        try:
+            apps = find_apps(runtime_directory(os.environ, os.getuid())).apps
+        except Exception:  # noqa: BLE001 - a prompt is no place for an error
+            return []
+        names = [app.name for app in apps]
+        said = [app.name if names.count(app.name) == 1 else str(app.pid) for app in apps]
+        return [
+            CompletionItem(value, help=str(app))
+            for value, app in zip(said, apps, strict=True)
+            if value.startswith(incomplete)
+        ]
+
+
 def _paths(params: dict[str, Any], prefix: str) -> list[Node]:
-    import os
     from pathlib import Path
 
     from sprag_cli._client import Client

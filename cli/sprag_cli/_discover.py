@@ -11,7 +11,6 @@ import re
 import socket
 import stat
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -84,6 +83,8 @@ class NoApp(CommandError):
         elif not found.apps:
             said = f"no app {asked!r} is running, nor any other — {_START_ONE}"
         else:
+            from difflib import get_close_matches
+
             names = [app.name for app in found.apps]
             alike = get_close_matches(asked, names, n=1)
             remedy = f"did you mean --app {alike[0]}?" if alike else "give one of these with --app"

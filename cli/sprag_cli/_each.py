@@ -28,7 +28,7 @@ def chosen(client: Client, patterns: Sequence[str], *, failed: bool = False) -> 
     return [path for path, _ in select(client.tree(), patterns, failed=failed)]
 
 
-def is_one(patterns: Sequence[str], *, failed: bool) -> bool:
+def is_one(patterns: Sequence[str], *, failed: bool = False) -> bool:
     """Tell whether the user has named exactly one service."""
     return len(patterns) == 1 and not failed and not is_glob(patterns[0])
 

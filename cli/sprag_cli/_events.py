@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Final
 
 from sprag_cli import _json
 from sprag_cli._cells import cell_len, cut, printable
-from sprag_cli._client import Client
+from sprag_cli._client import AppGone, Client
+from sprag_cli._discover import listens
 from sprag_cli._exit import ClientExit, CommandError
-from sprag_cli._node import Node, count_of, mapping_of, text_of
+from sprag_cli._node import Node, count_of, find, mapping_of, text_of
 from sprag_cli._output import discard, painted
 from sprag_cli._reach import find_app
-from sprag_cli._render import TONES, Charset, Line, Tone
 from sprag_cli._screen import screen_of
-from sprag_cli._select import matcher
+from sprag_cli._select import is_glob, matcher
+from sprag_cli._style import TONES, Charset, Line, Tone
 from sprag_cli._words import clock, counted, failure_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _STATES: Final = {
     "started": "running",
@@ -59,14 +60,14 @@ class EventOptions:
 
 
 class CutOff(CommandError):
-    """Raised when the app has ended the stream, and did not say that it ends itself."""
+    """Raised when the app has ended the stream, and goes on itself."""
 
     exit_code = ClientExit.FAILED
 
     def __init__(self) -> None:
         """Say what is likely."""
         super().__init__(
-            "the app has hung up: more happened than was read in time, or it was killed "
+            "the app has hung up: more happened than was read in time "
             "— narrow it down, or read it faster; 'sprag tree' shows what is now"
         )
 
@@ -78,7 +79,8 @@ def follow(options: EventOptions) -> int:
         CommandError: There is no such app, or it hung up.
     """
     app = find_app(options.app)
-    events = Client(app, timeout=options.timeout).stream("/v1/events")
+    client = Client(app, timeout=options.timeout)
+    events = _checked(client, client.stream("/v1/events"), options.paths)
     screen = screen_of(sys.stdout, ascii_only=options.ascii)
     wanted = _filter(options)
     lines = (
@@ -107,9 +109,27 @@ def follow(options: EventOptions) -> int:
     except BrokenPipeError:
         discard(sys.stdout)
         return ClientExit.WELL
+    if not is_over and not listens(app.socket):
+        raise AppGone(app, "it ended without a word")
     if not is_over:
         raise CutOff
     return ClientExit.WELL
+
+
+def _checked(client: Client, events: Iterator[Node], patterns: Sequence[str]) -> Iterator[Node]:
+    """Pass *events* on; complain of a path that is not in the snapshot.
+
+    A glob may match what comes later.
+    """
+    unseen = {pattern: matcher(pattern) for pattern in patterns if not is_glob(pattern)}
+    for event in events:
+        if unseen:
+            kind, path = text_of(event, "event"), text_of(event, "path")
+            unseen = {pattern: each for pattern, each in unseen.items() if not each(path)}
+            if kind == "live":
+                for pattern in unseen:
+                    find(client.tree(), pattern)
+        yield event
 
 
 def _filter(options: EventOptions) -> Callable[[Node], bool]:
@@ -187,7 +207,7 @@ def _line(when: str, state: str, *, word: str, path: str, said: str, charset: Ch
     tone = TONES.get(state, Tone.PLAIN)
     line: Line = [
         (when, Tone.DIM),
-        (f"{charset.symbols.get(state, charset.unknown)} {word:<{_WORD}} ", tone),
+        (f"{charset.symbol(state)} {word:<{_WORD}} ", tone),
         (printable(path), Tone.NAME),
     ]
     return [*line, (f"  {said}", Tone.BAD if state == "failed" else Tone.DIM)] if said else line
@@ -195,8 +215,7 @@ def _line(when: str, state: str, *, word: str, path: str, said: str, charset: Ch
 
 def _fitted(line: Line, width: int, charset: Charset) -> Line:
     """Cut a line to *width*, from its end."""
-    if charset.ascii_only:
-        line = [(text.encode("ascii", "replace").decode(), tone) for text, tone in line]
+    line = [(charset.ascii(text), tone) for text, tone in line]
     if sum(cell_len(text) for text, _ in line) <= width:
         return line
     out: Line = []

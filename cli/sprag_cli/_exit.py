@@ -37,6 +37,8 @@ class ClientExit(IntEnum):
     """No such app, no such service, or the app is gone."""
     TIMED_OUT = 4
     """The app did not answer in time."""
+    INTERRUPTED = 130
+    """Ended by Ctrl-C before it was done."""
 
 
 class CommandError(Exception):

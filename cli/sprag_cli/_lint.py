@@ -112,7 +112,7 @@ def _limits_multiply(root: Plan, _budget: float) -> Iterator[_Said]:
         product = math.prod(each.policy.max_restarts + 1 for each in chain)
         if len(chain) < 2 or product <= _MANY_RESTARTS:
             continue
-        limits = ", ".join(f"{each.path} {each.policy.max_restarts}" for each in reversed(chain))
+        limits = ", ".join(f"{each.name} {each.policy.max_restarts}" for each in reversed(chain))
         yield _Said(
             plan.path,
             f"a child that keeps crashing is started {product} times before {chain[-1].path} "

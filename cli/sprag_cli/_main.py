@@ -8,16 +8,9 @@ from typing import Any
 import click
 
 from sprag_cli._commands import COMMANDS
-from sprag_cli._complete import ServicePath
-from sprag_cli._exit import CommandError
-
-_TREE_EXITS = """\b
-Exit codes:
-  0  nothing in the tree is failed
-  1  something in the tree is failed
-  2  wrong usage, or several apps run and --app does not say which
-  3  no such app or service
-  4  no answer in time"""
+from sprag_cli._complete import SHELLS, script
+from sprag_cli._exit import ClientExit, CommandError
+from sprag_cli._output import complain
 
 _RUN_EXITS = """\b
 Exit codes:
@@ -28,6 +21,12 @@ Exit codes:
   4    stopped, but with stragglers or over the time limit
   130  ended at once by a second SIGINT (143: SIGTERM)"""
 
+
+_SHELLS = """\b
+How to use it:
+  bash  eval "$(sprag completion bash)"  in ~/.bashrc
+  zsh   eval "$(sprag completion zsh)"   in ~/.zshrc, behind compinit
+  fish  sprag completion fish | source   in ~/.config/fish/config.fish"""
 
 _CHECK_EXITS = """\b
 Exit codes:
@@ -45,8 +44,10 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except CommandError as error:
-            click.echo(error.report(), err=True)
+            complain(error.report())
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(ClientExit.INTERRUPTED)
 
 
 def _print_version(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:  # noqa: FBT001 - click's signature
@@ -161,10 +162,10 @@ def run(**options: Any) -> None:
 @click.option("--json", is_flag=True, help="Print JSON.")
 @click.option("--ascii", is_flag=True, help="Draw in ASCII.")
 def check(**options: Any) -> None:
-    """Look for what is likely wrong with an app, without starting it.
+    """Look for what is likely wrong with an app.
 
-    The app is imported as 'sprag run' does. Children that are adopted only when a service runs
-    cannot be seen.
+    The app is imported as 'sprag run' does, and not started. Children that are adopted only when
+    a service runs cannot be seen.
     """
     from sprag_cli._check import CheckOptions
     from sprag_cli._check import check as check_app
@@ -172,47 +173,14 @@ def check(**options: Any) -> None:
     sys.exit(check_app(CheckOptions(**options)))
 
 
-@commands.command(epilog=_TREE_EXITS)
-@click.argument("path", required=False, type=ServicePath())
-@click.option("--json", is_flag=True, help="Print JSON; with --watch one object per change.")
-@click.option("--watch", is_flag=True, help="Show it live until Ctrl-C; changes only, on a pipe.")
-@click.option(
-    "--interval",
-    type=click.FloatRange(min=0.1),
-    default=1.0,
-    metavar="SECONDS",
-    help="With --watch: time between two looks.",
-)
-@click.option(
-    "--depth",
-    type=click.IntRange(min=0),
-    metavar="LEVELS",
-    help="Levels to show below the first.  [default: all]",
-)
-@click.option("--failed", is_flag=True, help="Only what has failed, and the way to it.")
-@click.option("--ascii", is_flag=True, help="Draw in ASCII.")
-@click.option(
-    "--app",
-    metavar="NAME|PID|SOCKET",
-    envvar="SPRAG_APP",
-    show_envvar=True,
-    help="Which app.  [default: the only one that runs]",
-)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=5.0,
-    metavar="SECONDS",
-    help="How long to wait for the app's answer.",
-)
-def tree(**options: Any) -> None:
-    """Show the living tree of a running app.
+@commands.command(epilog=_SHELLS)
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete live paths.
 
-    PATH is the service to begin with, as in shop/fleet/courier or fleet/courier.
+    It completes commands and options too.
     """
-    from sprag_cli._tree import TreeOptions, show
-
-    sys.exit(show(TreeOptions(**options)))
+    click.echo(script(commands, shell))
 
 
 for _command in COMMANDS:

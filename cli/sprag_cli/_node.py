@@ -7,9 +7,9 @@ reach the recursion limit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
+from itertools import islice
 from typing import Final, TypeAlias, cast
 
 from sprag_cli._exit import ClientExit, CommandError
@@ -18,6 +18,7 @@ Node: TypeAlias = Mapping[str, object]
 
 _NAMES_LISTED: Final = 6
 _NAMES_COMPARED: Final = 1000
+_ALIKE: Final = 3
 
 
 class NoSuchService(CommandError):
@@ -78,12 +79,17 @@ def mapping_of(node: Node, key: str) -> Node:
     return cast("Node", value) if isinstance(value, dict) else {}
 
 
-def children_of(node: Node) -> list[Node]:
-    """Return the children of *node* in start order."""
-    value = node.get("children")
+def list_of(node: Node, key: str) -> list[Node]:
+    """Return the mappings listed under *key*, or none if there is no list."""
+    value = node.get(key)
     if not isinstance(value, list):
         return []
-    return [cast("Node", child) for child in cast("list[object]", value) if isinstance(child, dict)]
+    return [cast("Node", each) for each in cast("list[object]", value) if isinstance(each, dict)]
+
+
+def children_of(node: Node) -> list[Node]:
+    """Return the children of *node* in start order."""
+    return list_of(node, "children")
 
 
 def walk(root: Node, depth: int | None = None) -> Iterator[tuple[Node, list[bool]]]:
@@ -111,6 +117,17 @@ def walk(root: Node, depth: int | None = None) -> Iterator[tuple[Node, list[bool
             pending.extend(
                 (children[index], level + 1, index == newest) for index in range(newest, -1, -1)
             )
+
+
+def located(root: Node) -> Iterator[tuple[str, Node]]:
+    """Go through a tree, parents before children, each with its full path."""
+    pending = [(text_of(root, "name"), root)]
+    while pending:
+        path, node = pending.pop()
+        yield path, node
+        pending.extend(
+            (f"{path}/{text_of(child, 'name')}", child) for child in reversed(children_of(node))
+        )
 
 
 def is_failed(node: Node) -> bool:
@@ -159,10 +176,22 @@ def only_failed(root: Node) -> Node | None:
         A copy that holds the failed services and the way to them, or ``None`` if there are none.
     """
     nodes, parents = _listed(root)
-    kept = [is_failed(node) for node in nodes]
-    for index in range(len(nodes) - 1, 0, -1):
-        kept[parents[index]] |= kept[index]
-    return _copy(nodes, parents, kept) if kept[0] else None
+    return _with_ways(nodes, parents, [is_failed(node) for node in nodes])
+
+
+def only(root: Node, chosen: Collection[Node]) -> Node | None:
+    """Return the tree without the branches in which nothing is chosen.
+
+    Returns:
+        A copy that holds the chosen services, all below them, and the way to them; ``None`` if
+        there are none.
+    """
+    nodes, parents = _listed(root)
+    wanted = set(map(id, chosen))
+    kept: list[bool] = []
+    for node, parent in zip(nodes, parents, strict=True):
+        kept.append(id(node) in wanted or (parent >= 0 and kept[parent]))
+    return _with_ways(nodes, parents, kept)
 
 
 def cut(root: Node, depth: int) -> Node:
@@ -197,8 +226,18 @@ def _nowhere(path: str, root: Node, parts: list[str], walked: int) -> NoSuchServ
     parent, _ = _descend(root, parts[:walked])
     names = [text_of(child, "name") for child in children_of(parent)]
     before = "/".join([text_of(root, "name"), *parts[:walked]])
-    alike = get_close_matches(parts[walked], names[:_NAMES_COMPARED], n=3)
-    return NoSuchService(path, before, names, [f"{before}/{name}" for name in alike])
+    return NoSuchService(path, before, names, _alike(root, before, parts[walked:], names))
+
+
+def _alike(root: Node, before: str, rest: list[str], names: list[str]) -> list[str]:
+    """Return the paths that *rest*, which leads nowhere from *before* on, may have meant."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(rest[0], names[:_NAMES_COMPARED], n=_ALIKE)
+    if near:
+        return [f"{before}/{name}" for name in near]
+    same = (path for path, node in located(root) if text_of(node, "name") == rest[-1])
+    return list(islice(same, _ALIKE))
 
 
 def _listed(root: Node, depth: int | None = None) -> tuple[list[Node], list[int]]:
@@ -211,6 +250,13 @@ def _listed(root: Node, depth: int | None = None) -> tuple[list[Node], list[int]
         way.append(len(nodes))
         nodes.append(node)
     return nodes, parents
+
+
+def _with_ways(nodes: list[Node], parents: list[int], kept: list[bool]) -> Node | None:
+    """Copy what is kept, and the way to it; *kept* is used up."""
+    for index in range(len(nodes) - 1, 0, -1):
+        kept[parents[index]] |= kept[index]
+    return _copy(nodes, parents, kept) if kept[0] else None
 
 
 def _copy(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
-from sprag_cli._complete import ServicePath
+from sprag_cli._complete import AppName, ServicePath
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,20 +19,16 @@ SELECTORS: Final = (
 )
 
 
-def exits(well: str, failed: str, late: str = "no answer in time") -> str:
-    """Return the table of exit codes for a command's help."""
+def exits(well: str, failed: str = "", late: str = "no answer in time") -> str:
+    """Return the table of exit codes for a command's help; without 1 if it never ends so."""
+    one = f"\n  1    {failed}" if failed else ""
     return f"""\b
 Exit codes:
-  0  {well}
-  1  {failed}
-  2  wrong usage, or several apps run and --app does not say which
-  3  no such app or service
-  4  {late}"""
-
-
-def path_argument(*, required: bool = False) -> Decorator:
-    """Take one PATH."""
-    return click.argument("path", required=required, type=ServicePath())
+  0    {well}{one}
+  2    wrong usage, or several apps run and --app does not say which
+  3    no such app or service
+  4    {late}
+  130  ended by Ctrl-C before it was done"""
 
 
 def paths_argument(*, required: bool = False) -> Decorator:
@@ -44,6 +40,7 @@ def paths_argument(*, required: bool = False) -> Decorator:
 
 app_option: Decorator = click.option(
     "--app",
+    type=AppName(),
     metavar="NAME|PID|SOCKET",
     envvar="SPRAG_APP",
     show_envvar=True,

@@ -1,24 +1,61 @@
-"""Writing to stdout, whoever reads it."""
+"""Writing to stdout and stderr, whoever reads it."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TextIO
+import sys
+from typing import TYPE_CHECKING, Final, TextIO
+
+import click
+
+from sprag_cli._cells import cell_len
+from sprag_cli._screen import size_of
+from sprag_cli._words import wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from sprag_cli._render import Line
     from sprag_cli._screen import Screen
+    from sprag_cli._style import Line
+
+_INDENT: Final = 2
 
 
 def write(stream: TextIO, text: str) -> None:
     """Write all of *text*; a reader that has gone away (``| head``) is no error."""
     try:
-        stream.write(text)
+        stream.write(_encodable(text, stream))
         stream.flush()
     except BrokenPipeError:
         discard(stream)
+
+
+def complain(text: str) -> None:
+    """Write *text* to stderr; a terminal does not get to break it in the middle of a word."""
+    if sys.stderr.isatty():
+        width, _ = size_of(sys.stderr)
+        text = "\n".join(_broken(text, width))
+    click.echo(_encodable(text, sys.stderr), err=True)
+
+
+def _encodable(text: str, stream: TextIO) -> str:
+    """Return *text* without what the stream's encoding has no letters for."""
+    encoding = stream.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.replace("—", "-").encode(encoding, "replace").decode(encoding)
+    return text
+
+
+def _broken(text: str, width: int) -> Iterator[str]:
+    for line in text.splitlines():
+        if cell_len(line) <= width:
+            yield line
+        else:
+            first, *rest = wrapped(line, width - _INDENT)
+            yield first
+            yield from (" " * _INDENT + more for more in rest)
 
 
 def discard(stream: TextIO) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import click
-
 from sprag_cli._client import Client
 from sprag_cli._discover import (
     Found,
@@ -18,7 +16,8 @@ from sprag_cli._discover import (
 )
 from sprag_cli._exit import CommandError
 from sprag_cli._node import number_of
-from sprag_cli._render import duration
+from sprag_cli._output import complain
+from sprag_cli._words import duration
 
 _QUICK_LOOK = 0.5
 
@@ -41,7 +40,7 @@ def find_app(asked: str | None, *, quiet: bool = False) -> RunningApp:
     except SeveralApps as several:
         raise SeveralApps(several.apps, asked, _uptimes(several.apps)) from None
     if not quiet and (note := found.stale_note()):
-        click.echo(f"sprag: {note}", err=True)
+        complain(f"sprag: {note}")
     return app
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
-from sprag_cli._render import ASCII, UNICODE, Charset, Line, Tone
+from sprag_cli._style import ASCII, UNICODE, Charset, Line, Tone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _WIDTH_OFF_TERMINAL: Final = 120
+_HEIGHT_OFF_TERMINAL: Final = 24
 _WIDTH_LEAST: Final = 10
 
 _STYLES: Final[Mapping[Tone, Mapping[str, str | bool]]] = {
@@ -74,10 +74,7 @@ def screen_of(
         colour = True
     if environ.get("NO_COLOR"):
         colour = False
-    width, height = shutil.get_terminal_size((_WIDTH_OFF_TERMINAL, 24))
-    if not terminal:
-        columns = environ.get("COLUMNS", "")
-        width = int(columns) if columns.isdecimal() and int(columns) else _WIDTH_OFF_TERMINAL
+    width, height = size_of(stream, environ)
     unicode = not ascii_only and _prints_unicode(stream)
     return Screen(
         width=max(width, _WIDTH_LEAST),
@@ -86,6 +83,21 @@ def screen_of(
         colour=colour,
         terminal=terminal,
     )
+
+
+def size_of(stream: TextIO, environ: Mapping[str, str] | None = None) -> tuple[int, int]:
+    """Return the columns and lines of a terminal; ``COLUMNS`` and ``LINES`` know better."""
+    environ = os.environ if environ is None else environ
+    try:
+        width, height = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):  # it is none
+        width, height = _WIDTH_OFF_TERMINAL, _HEIGHT_OFF_TERMINAL
+    columns, lines = environ.get("COLUMNS", ""), environ.get("LINES", "")
+    if columns.isdecimal():
+        width = int(columns) or width
+    if lines.isdecimal():
+        height = int(lines) or height
+    return width or _WIDTH_OFF_TERMINAL, height or _HEIGHT_OFF_TERMINAL
 
 
 def _prints_unicode(stream: TextIO) -> bool:

@@ -11,10 +11,10 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from sprag_cli._exit import ClientExit, CommandError
-from sprag_cli._node import NoSuchService, children_of, find, is_failed, text_of
+from sprag_cli._node import NoSuchService, find, is_failed, located, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from sprag_cli._node import Node
 
@@ -38,17 +38,6 @@ class NoMatch(CommandError):
 def is_glob(pattern: str) -> bool:
     """Tell whether *pattern* can stand for several services."""
     return not _SPECIAL.isdisjoint(pattern)
-
-
-def located(root: Node) -> Iterator[tuple[str, Node]]:
-    """Go through a tree, parents before children, each with its full path."""
-    pending = [(text_of(root, "name"), root)]
-    while pending:
-        path, node = pending.pop()
-        yield path, node
-        pending.extend(
-            (f"{path}/{text_of(child, 'name')}", child) for child in reversed(children_of(node))
-        )
 
 
 def select(root: Node, patterns: Sequence[str], *, failed: bool = False) -> list[tuple[str, Node]]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from sprag_cli import _json
 from sprag_cli._cells import cut, printable
 from sprag_cli._client import Client
 from sprag_cli._each import chosen
 from sprag_cli._exit import ClientExit
-from sprag_cli._node import Node, count_of, text_of
+from sprag_cli._node import Node, count_of, list_of, text_of
 from sprag_cli._output import painted, write
 from sprag_cli._reach import find_app
-from sprag_cli._render import Charset, Line, Tone
 from sprag_cli._screen import screen_of
+from sprag_cli._style import Charset, Line, Tone
 from sprag_cli._words import counted
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def show(options: StackOptions) -> int:
         answers = [client.ask("/v1/stacks", query={"path": path}) for path in paths]
     else:
         answers = [client.ask("/v1/stacks")]
-    stacks = [each for answer in answers for each in _stacks_of(answer)]
+    stacks = [each for answer in answers for each in list_of(answer, "stacks")]
     if options.json:
         value = {**(answers[0] if answers else {}), "stacks": stacks}
         write(sys.stdout, _json.dumps(value, indent=2) + "\n")
@@ -69,11 +69,6 @@ def show(options: StackOptions) -> int:
     lines = render(stacks, width=screen.width, charset=screen.charset, everything=options.all)
     write(sys.stdout, painted(lines, screen))
     return ClientExit.WELL
-
-
-def _stacks_of(answer: Node) -> list[Node]:
-    given = answer.get("stacks")
-    return cast("list[Node]", given) if isinstance(given, list) else []
 
 
 def render(
@@ -96,7 +91,7 @@ def render(
     for each in [*owned, *strangers, *(ours if everything else [])]:
         name = text_of(each, "service") or _NOBODY
         if name != above:
-            shown = cut(_safe(name, charset), width, charset.ellipsis)
+            shown = cut(charset.safe(name), width, charset.ellipsis)
             lines += [[], [(shown, Tone.NAME)]] if lines else [[(shown, Tone.NAME)]]
             above = name
         lines += _drawn(each, width, charset)
@@ -114,20 +109,14 @@ def _drawn(stack: Node, width: int, charset: Charset) -> Iterator[Line]:
     times = f" ({counted(count, 'greenlet')})" if count != 1 else ""
     what = text_of(stack, "what")
     yield [(cut(f"  {what}{times}", width, charset.ellipsis), Tone.BUSY)]
-    given = stack.get("frames")
-    frames = cast("list[Node]", given) if isinstance(given, list) else []
-    for frame in frames:
+    for frame in list_of(stack, "frames"):
         place = f"{_short(text_of(frame, 'file'))}:{count_of(frame, 'line')}"
         source = printable(text_of(frame, "source"))
         said = f"    {place} {text_of(frame, 'function')}"
-        line: Line = [(cut(_safe(said, charset), width, charset.ellipsis), Tone.DIM)]
+        line: Line = [(cut(charset.ascii(said), width, charset.ellipsis), Tone.DIM)]
         yield line
         if source:
-            yield [(cut(_safe(f"      {source}", charset), width, charset.ellipsis), Tone.PLAIN)]
-
-
-def _safe(text: str, charset: Charset) -> str:
-    return text.encode("ascii", "replace").decode() if charset.ascii_only else text
+            yield [(cut(charset.ascii(f"      {source}"), width, charset.ellipsis), Tone.PLAIN)]
 
 
 def _short(file: str) -> str:

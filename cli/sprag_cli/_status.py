@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -11,12 +12,29 @@ from sprag_cli._cells import cut, printable
 from sprag_cli._client import Client
 from sprag_cli._each import as_json, chosen, is_one
 from sprag_cli._exit import ClientExit
-from sprag_cli._node import Node, count_of, is_failed, mapping_of, number_of, text_of
+from sprag_cli._node import (
+    Node,
+    count_of,
+    is_failed,
+    list_of,
+    mapping_of,
+    number_of,
+    text_of,
+)
 from sprag_cli._output import painted, write
 from sprag_cli._reach import find_app
-from sprag_cli._render import TONES, Charset, Line, Tone, duration
 from sprag_cli._screen import screen_of
-from sprag_cli._words import ago, clock, counted, failure_text, limit_text, seconds, wrapped
+from sprag_cli._style import TONES, Charset, Line, Tone
+from sprag_cli._words import (
+    ago,
+    clock,
+    counted,
+    duration,
+    failure_text,
+    limit_text,
+    seconds,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,27 +125,20 @@ def render(
         tracebacks: How many failures to show with their traceback.
     """
     state = text_of(node, "state")
-    symbol = charset.symbols.get(state, charset.unknown)
     out: list[Line] = [
         [
-            (symbol, TONES.get(state, Tone.PLAIN)),
+            (charset.symbol(state), TONES.get(state, Tone.PLAIN)),
             (f" {printable(text_of(node, 'path'))}", Tone.NAME),
         ]
     ]
     for label, text in _facts(node, now, charset):
-        first, *rest = wrapped(printable(text), width - _LABEL - 2, "")
+        first, *rest = wrapped(printable(text), width - _LABEL - 2)
         tone = TONES.get(state, Tone.PLAIN) if label == "State" else Tone.PLAIN
         out.append([(f"{label:>{_LABEL}}: ", Tone.DIM), (first, tone)])
         out += [[(" " * (_LABEL + 2) + more, tone)] for more in rest]
     out += _failures(node, width, now, charset, tracebacks)
     out += _log(node, width, now, charset, lines)
-    if not charset.ascii_only:
-        return out
-    return [[(_ascii(text), tone) for text, tone in line] for line in out]
-
-
-def _ascii(text: str) -> str:
-    return text if text.isascii() else text.encode("ascii", "replace").decode("ascii")
+    return [[(charset.ascii(text), tone) for text, tone in line] for line in out]
 
 
 def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]]:
@@ -147,9 +158,8 @@ def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]
     if ticks := count_of(counters, "ticks"):
         missed = count_of(counters, "missed_ticks")
         yield "Timers", f"{counted(ticks, 'call')}, {missed} missed"
-    for left in _listed(node, "stragglers"):
-        life = f"{text_of(left, 'step')} of life {count_of(left, 'incarnation')}"
-        yield "Left", f"{life} has swallowed its kill and still runs: see 'sprag stacks'"
+    for left in _stragglers(node):
+        yield "Left", left
     yield "Policy", between.join(_policy(policy))
     counts = mapping_of(node, "children_counts")
     if count_of(counts, "specs"):
@@ -180,6 +190,21 @@ def _state(node: Node, now: float) -> str:
     return said if wait is None else f"{said}, next try in {wait:.1f} s"
 
 
+def _stragglers(node: Node) -> Iterator[str]:
+    """Say what earlier lives have left behind; alike ones once, with their number."""
+    path = text_of(node, "path")
+    for (step, life, whose), number in Counter(
+        (text_of(each, "step"), count_of(each, "incarnation"), text_of(each, "path"))
+        for each in list_of(node, "stragglers")
+    ).items():
+        what = step if number == 1 else counted(number, step)
+        of = "" if whose == path else f" of {whose}"
+        does = "has swallowed its kill and still runs"
+        if number > 1:
+            does = "have swallowed their kill and still run"
+        yield f"{what} of life {life}{of} {does}: see 'sprag stacks {path}'"
+
+
 def _policy(policy: Node) -> Iterator[str]:
     yield f"restart {text_of(policy, 'restart')}"
     shutdown = policy.get("shutdown")
@@ -205,15 +230,10 @@ def _policy(policy: Node) -> Iterator[str]:
         yield f"needs {', '.join(map(str, cast('list[object]', needs))) or 'nobody'}"
 
 
-def _listed(node: Node, key: str) -> list[Node]:
-    value = node.get(key)
-    return cast("list[Node]", value) if isinstance(value, list) else []
-
-
 def _failures(
     node: Node, width: int, now: float, charset: Charset, tracebacks: int
 ) -> Iterator[Line]:
-    failures = _listed(node, "failures")
+    failures = list_of(node, "failures")
     if not failures:
         return
     yield []
@@ -238,7 +258,7 @@ _LEVELS: Final = {"error": Tone.BAD, "critical": Tone.BAD, "warning": Tone.BUSY}
 
 
 def _log(node: Node, width: int, now: float, charset: Charset, most: int) -> Iterator[Line]:
-    records = _listed(node, "log")
+    records = list_of(node, "log")
     records = records[len(records) - most :] if most < len(records) else records
     if not records:
         return
@@ -247,12 +267,13 @@ def _log(node: Node, width: int, now: float, charset: Charset, most: int) -> Ite
     for record in records:
         level = text_of(record, "level")
         fields = mapping_of(record, "fields")
-        said = "  ".join([text_of(record, "event"), *(f"{k}={v}" for k, v in fields.items())])
+        told = [text_of(record, "event"), *(f"{key}={value}" for key, value in fields.items())]
+        said = "  ".join(map(printable, told))
         when = f"  {clock(text_of(record, 'at'), now)} "
         label = f"{level:<8} "
         room = max(width - len(when) - len(label), 10)
         yield [
             (when, Tone.DIM),
             (label, _LEVELS.get(level, Tone.DIM)),
-            (cut(printable(said), room, charset.ellipsis), Tone.PLAIN),
+            (cut(said, room, charset.ellipsis), Tone.PLAIN),
         ]

@@ -5,27 +5,28 @@ from __future__ import annotations
 import os
 import select
 import sys
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TextIO, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TextIO
 
-from sprag_cli import _json
-from sprag_cli._cells import cell_len, cut, pad, printable
+from sprag_cli import _json, _select
+from sprag_cli._cells import cell_len, cut, joined, pad
 from sprag_cli._client import Client
-from sprag_cli._each import chosen
+from sprag_cli._each import is_one
 from sprag_cli._exit import ClientExit
-from sprag_cli._node import Node, count_of, mapping_of, number_of, text_of
+from sprag_cli._fullscreen import full_screen
+from sprag_cli._node import Node, count_of, is_failed, list_of, mapping_of, number_of, text_of
 from sprag_cli._output import discard, painted, write
 from sprag_cli._reach import find_app
-from sprag_cli._render import TONES, Charset, Line, Tone
 from sprag_cli._screen import Screen, screen_of
+from sprag_cli._style import TONES, Charset, Line, Tone
+from sprag_cli._words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
 
 _GAP: Final = 2
 _PATH_LEAST: Final = 14
-_FETCHED: Final = 200
+_TOLD_MOST: Final = 1000
 
 KEYS: Final = {
     "c": "cpu",
@@ -44,7 +45,8 @@ class TopOptions:
     """What the user asked of ``sprag top``.
 
     Attributes:
-        path: Where to begin. ``None`` means the root.
+        paths: The services, and what is below them; none at all means all.
+        failed: Of these, those that have failed.
         json: Print JSON, one object a measurement.
         once: Measure once, print, end.
         interval: Seconds that one measurement takes.
@@ -55,7 +57,8 @@ class TopOptions:
         timeout: Seconds in which an answer must be there, beyond the interval.
     """
 
-    path: str | None = None
+    paths: tuple[str, ...] = ()
+    failed: bool = False
     json: bool = False
     once: bool = False
     interval: float = 1.0
@@ -74,9 +77,11 @@ def show(options: TopOptions) -> int:
     """
     app = find_app(options.app)
     client = Client(app, timeout=options.interval + options.timeout)
-    if options.path is not None:
-        (path, *_) = chosen(client, [options.path])
-        options = replace(options, path=path)
+    if options.failed or not is_one(options.paths or ("",)):
+        found = _select.select(client.tree(), options.paths, failed=options.failed)
+        if not found and not options.json:
+            write(sys.stdout, "nothing is failed\n")
+            return ClientExit.WELL
     try:
         if sys.stdout.isatty() and not options.once and not options.json:
             _live(client, options, sys.stdout)
@@ -90,9 +95,31 @@ def show(options: TopOptions) -> int:
 
 
 def measure(client: Client, options: TopOptions, sort: str, limit: int) -> Node:
-    """Have the app measure for one interval."""
-    query = {"path": options.path, "seconds": options.interval, "sort": sort, "limit": limit}
-    return client.ask("/v1/top", query=query)
+    """Have the app measure for one interval.
+
+    The app knows of one path only. Of several, of globs and of ``--failed`` the rows are picked
+    here, out of as many as the app tells: in a tree of more than 1000 services, the first 1000.
+    """
+    query = {"path": None, "seconds": options.interval, "sort": sort, "limit": limit}
+    if not options.paths and not options.failed:
+        return client.ask("/v1/top", query=query)
+    if is_one(options.paths, failed=options.failed):
+        return client.ask("/v1/top", query={**query, "path": options.paths[0]})
+    answer = client.ask("/v1/top", query={**query, "limit": _TOLD_MOST})
+    rows = list(filter(_wanted(options), list_of(answer, "services")))
+    return {**answer, "count": len(rows), "services": rows[:limit]}
+
+
+def _wanted(options: TopOptions) -> Callable[[Node], bool]:
+    matchers = [_select.matcher(pattern) for pattern in options.paths]
+
+    def wanted(row: Node) -> bool:
+        path = text_of(row, "path")
+        if options.failed and not is_failed(row):
+            return False
+        return not matchers or any(each.covers(path) for each in matchers)
+
+    return wanted
 
 
 def _printed(client: Client, options: TopOptions) -> None:
@@ -100,45 +127,34 @@ def _printed(client: Client, options: TopOptions) -> None:
     while True:
         answer = measure(client, options, options.sort, options.limit)
         if options.json:
-            write(sys.stdout, _json.dumps(answer, indent=2 if options.once else None) + "\n")
+            sys.stdout.write(_json.dumps(answer, indent=2 if options.once else None) + "\n")
         else:
             lines = render(answer, width=screen.width, charset=screen.charset, sort=options.sort)
-            write(sys.stdout, painted(lines, screen))
+            sys.stdout.write(painted(lines, screen))
+        if not options.once and not options.json:
+            sys.stdout.write("\n")
+        sys.stdout.flush()
         if options.once:
             return
-        if not options.json:
-            write(sys.stdout, "\n")
 
 
 # -- live ----------------------------------------------------------------------------
 
 
 def _live(client: Client, options: TopOptions, stream: TextIO) -> None:
-    """Draw in place until q or Ctrl-C, and leave the last picture on the screen."""
+    """Draw in place until q or Ctrl-C."""
     sort = options.sort
     answer: Node | None = None
-    text = ""
-    with _in_place(stream) as keys:
+    with full_screen(stream, keys=True) as place:
         while True:
             screen = screen_of(stream, ascii_only=options.ascii)
-            if answer is None:
-                lines = [[("measuring …", Tone.DIM)]]
-            else:
-                lines = render(
-                    answer,
-                    width=screen.width,
-                    charset=screen.charset,
-                    sort=sort,
-                    height=screen.height,
-                    keys=True,
-                )
-                text = painted(lines, screen)
-            _draw(stream, lines, screen)
+            text = painted(_picture(answer, screen, sort), screen)
+            place.draw(text.splitlines()[: screen.height], text)
             pending = _Pending(client, options, sort)
             try:
-                key = pending.wait(keys)
+                key = pending.wait(place.keys)
                 if key in {"q", "Q", "\x03", "\x1b"}:
-                    break
+                    return
                 if key is None:
                     answer = pending.answer()
                 elif key.lower() in KEYS:
@@ -147,8 +163,19 @@ def _live(client: Client, options: TopOptions, stream: TextIO) -> None:
                         answer = resorted(answer, sort)
             finally:
                 pending.close()
-    stream.write(text)
-    stream.flush()
+
+
+def _picture(answer: Node | None, screen: Screen, sort: str) -> list[Line]:
+    if answer is None:
+        return [[(f"measuring {screen.charset.ellipsis}", Tone.DIM)]]
+    return render(
+        answer,
+        width=screen.width,
+        charset=screen.charset,
+        sort=sort,
+        height=screen.height,
+        keys=True,
+    )
 
 
 class _Pending:
@@ -165,7 +192,7 @@ class _Pending:
 
     def _measure(self, client: Client, options: TopOptions, sort: str) -> None:
         try:
-            self._result = measure(client, options, sort, _FETCHED)
+            self._result = measure(client, options, sort, _TOLD_MOST)
         except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
             self._result = error
         os.close(self._writing)  # the other end becomes readable
@@ -191,47 +218,14 @@ class _Pending:
         os.close(self._reading)
 
 
-@contextmanager
-def _in_place(stream: TextIO) -> Generator[int | None]:
-    """Use the terminal's other screen, and hear keys at once; give both back."""
-    import termios
-    import tty
-
-    keys: int | None = None
-    before: Any = None
-    if sys.stdin is not None and sys.stdin.isatty():
-        terminal = keys = sys.stdin.fileno()
-        before = termios.tcgetattr(terminal)
-        tty.setcbreak(terminal)
-    stream.write("\x1b[?1049h\x1b[?25l")
-    try:
-        yield keys
-    finally:
-        stream.write("\x1b[?25h\x1b[?1049l")
-        stream.flush()
-        if keys is not None:
-            termios.tcsetattr(keys, termios.TCSADRAIN, before)
-
-
-def _draw(stream: TextIO, lines: list[Line], screen: Screen) -> None:
-    shown = [screen.painted(line) + "\x1b[K" for line in lines[: screen.height]]
-    stream.write("\x1b[H" + "\r\n".join(shown) + "\x1b[J")
-    stream.flush()
-
-
 def resorted(answer: Node, sort: str) -> Node:
     """Return the same measurement in another order."""
-    rows = _rows(answer)
+    rows = list_of(answer, "services")
     if sort == "path":
         rows.sort(key=lambda row: text_of(row, "path"))
     else:
         rows.sort(key=lambda row: (-(number_of(row, sort) or 0.0), text_of(row, "path")))
     return {**answer, "services": rows, "sort": sort}
-
-
-def _rows(answer: Node) -> list[Node]:
-    given = answer.get("services")
-    return list(cast("list[Node]", given)) if isinstance(given, list) else []
 
 
 # -- the picture ---------------------------------------------------------------------
@@ -295,23 +289,28 @@ def render(
         height: Lines at most. ``None`` means all.
         keys: Show which key sorts by which column.
     """
-    rows = _rows(answer)
+    rows = list_of(answer, "services")
     cpu = mapping_of(answer, "cpu")
     said = [
-        f"{text_of(answer, 'app')} (pid {count_of(answer, 'pid')})",
-        f"{count_of(answer, 'count')} services",
+        f"{charset.safe(text_of(answer, 'app'))} (pid {count_of(answer, 'pid')})",
+        counted(count_of(answer, "count"), "service"),
         f"CPU {_percent(number_of(cpu, 'services') or 0.0)}% services",
         f"{_percent(number_of(cpu, 'others') or 0.0)}% others",
         f"{_percent(number_of(cpu, 'idle') or 0.0)}% idle",
     ]
-    lines: list[Line] = [[(_cut(charset.between.join(said), width, charset), Tone.PLAIN)]]
-    if keys:
-        lines.append([(_cut(_help(charset), width, charset), Tone.DIM)])
+    lines: list[Line] = [[(joined(said, charset.between, width, charset.ellipsis), Tone.PLAIN)]]
     if height is not None:
-        rows = rows[: max(height - len(lines) - 2, 1)]
-    paths = [f"{_symbol(row, charset)} {_safe(text_of(row, 'path'), charset)}" for row in rows]
+        rows = rows[: max(height - len(lines) - keys - 2, 1)]
+    paths = [
+        f"{charset.symbol(text_of(row, 'state'))} {charset.safe(text_of(row, 'path'))}"
+        for row in rows
+    ]
     columns = _fitting(rows, paths, width, sort)
     sizes = {column.key: _size(column, rows) for column in columns}
+    if keys:
+        sorts = [f"{column.letter} {column.key}" for column in columns]
+        said = ["q ends", "keys that sort: p path", *sorts]
+        lines.append([(joined(said, charset.between, width, charset.ellipsis), Tone.DIM)])
     room = width - sum(size + _GAP for size in sizes.values())
     widest = max([cell_len(path) for path in paths] + [len("  SERVICE")])
     tree = max(min(room, widest), 1)
@@ -330,20 +329,6 @@ def render(
         line += [(f"{c.text(row):>{sizes[c.key] + _GAP}}", Tone.PLAIN) for c in columns]
         lines.append(line)
     return lines
-
-
-def _help(charset: Charset) -> str:
-    sorts = [f"{key} {sort}" for key, sort in KEYS.items()]
-    return charset.between.join([f"sort: {', '.join(sorts)}", "q ends"])
-
-
-def _symbol(row: Node, charset: Charset) -> str:
-    return charset.symbols.get(text_of(row, "state"), charset.unknown)
-
-
-def _safe(text: str, charset: Charset) -> str:
-    text = printable(text)
-    return text.encode("ascii", "replace").decode() if charset.ascii_only else text
 
 
 def _cut(text: str, width: int, charset: Charset) -> str:

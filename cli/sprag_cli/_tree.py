@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, TextIO
 
 from sprag_cli import _json
 from sprag_cli._client import Client, TimedOut
+from sprag_cli._each import is_one
 from sprag_cli._exit import ClientExit
-from sprag_cli._node import Node, below, cut, find, is_failed, only_failed, text_of
+from sprag_cli._node import Node, below, cut, find, is_failed, only, only_failed, text_of
 from sprag_cli._output import discard, write
 from sprag_cli._reach import find_app
 from sprag_cli._render import render
 from sprag_cli._screen import Screen, screen_of
+from sprag_cli._select import is_glob, select
 from sprag_cli._watch import Frame, facts_of, on_pipe, on_terminal
+from sprag_cli._words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +31,8 @@ class TreeOptions:
     """What the user asked of ``sprag tree``.
 
     Attributes:
-        path: The service to begin with. ``None`` means the root.
+        paths: One path is the service to begin with; of several, and of globs, those services
+            and the way to them are shown. None at all means the root.
         json: Print JSON instead of a picture.
         watch: Show it again and again until Ctrl-C.
         interval: Seconds between two looks.
@@ -39,7 +43,7 @@ class TreeOptions:
         timeout: Seconds in which an answer must be there.
     """
 
-    path: str | None = None
+    paths: tuple[str, ...] = ()
     json: bool = False
     watch: bool = False
     interval: float = 1.0
@@ -75,15 +79,26 @@ def show(options: TreeOptions, *, sleep: Callable[[float], None] = time.sleep) -
 
 
 def _selected(root: Node, options: TreeOptions) -> Node:
-    return root if options.path is None else find(root, options.path)
+    """Return the tree to show: a part of *root*, or one without the branches not chosen.
+
+    Raises:
+        CommandError: There is no such service.
+    """
+    if is_one(options.paths):
+        return find(root, options.paths[0])
+    if not options.paths:
+        return root
+    return only(root, [node for _, node in select(root, options.paths)]) or root
 
 
 def _text(root: Node, node: Node, shown: Node | None, options: TreeOptions, screen: Screen) -> str:
     if options.json:
         return _as_json(root, node, shown, options)
     if shown is None:
+        if len(options.paths) > 1 or any(map(is_glob, options.paths)):
+            return "nothing is failed\n"
         services = below(node).services
-        among = f" and the {services} services below it" if services else ""
+        among = f" and the {counted(services, 'service')} below it" if services else ""
         return f"nothing is failed: {text_of(node, 'name')}{among}\n"
     lines = render(
         shown, width=screen.width, now=time.time(), charset=screen.charset, depth=options.depth

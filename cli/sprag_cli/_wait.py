@@ -5,18 +5,21 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from sprag_cli import _json
 from sprag_cli._client import AppGone, Client, Refusal, TimedOut
 from sprag_cli._discover import NoApp
+from sprag_cli._each import as_json, chosen, is_one
 from sprag_cli._exit import ClientExit, CommandError
-from sprag_cli._node import Node, count_of, text_of
+from sprag_cli._node import Node, NoSuchService, count_of, list_of, text_of
 from sprag_cli._output import write
 from sprag_cli._reach import find_app
+from sprag_cli._select import NoMatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+Told = TypeVar("Told")
 
 _PAUSE: Final = 0.1
 _AT_ONCE: Final = 10.0
@@ -32,13 +35,16 @@ class WaitOptions:
     """What the user asked of ``sprag wait``.
 
     Attributes:
-        path: The service that is to be ready with all below it. ``None`` means the root.
+        paths: The services that are to be ready, each with all below it; none at all means the
+            root.
+        failed: Of these, and of all below them, those that have failed when it begins.
         json: Print the last answer as JSON.
         app: Name, pid or socket of the app. ``None`` means the only one that runs.
         timeout: Seconds to wait, also for an app that does not run yet.
     """
 
-    path: str | None = None
+    paths: tuple[str, ...] = ()
+    failed: bool = False
     json: bool = False
     app: str | None = None
     timeout: float = 30.0
@@ -51,8 +57,7 @@ class NotReady(CommandError):
 
     def __init__(self, answer: Node, timeout: float) -> None:
         """Name those that are not ready, and what to look at."""
-        given = answer.get("not_ready")
-        missing = cast("list[Node]", given) if isinstance(given, list) else []
+        missing = list_of(answer, "not_ready")
         named = [f"{text_of(each, 'path')} ({text_of(each, 'state')})" for each in missing[:_NAMED]]
         more = count_of(answer, "count") - len(named)
         if more > 0:
@@ -74,36 +79,62 @@ def wait(options: WaitOptions, *, sleep: Callable[[float], None] = time.sleep) -
     """
     began = time.monotonic()
     deadline = began + options.timeout
-    answer: Node | None = None
-    while True:
-        left = max(deadline - time.monotonic(), 0.0)
-        try:
-            answer = _ask(options, left)
-        except (NoApp, AppGone, Refusal, TimedOut) as error:
-            # It does not run yet, or the service is not there yet: services adopt at run time.
-            if isinstance(error, Refusal) and error.exit_code != ClientExit.NOT_FOUND:
-                raise
-            if deadline - time.monotonic() <= 0:
-                raise
-            sleep(min(_PAUSE, left))
-            continue
-        if answer.get("ready"):
+    answers: list[Node] = []
+    one = is_one(options.paths or ("",), failed=options.failed)
+    for path in _patiently(lambda left: _chosen(options, left), deadline, sleep):
+        answer = _until_ready(options, path, deadline, sleep)
+        answers.append(answer)
+        if not answer.get("ready"):
             break
-        if deadline - time.monotonic() <= 0:
-            if options.json:
-                write(sys.stdout, _json.dumps(answer, indent=2) + "\n")
-            raise NotReady(answer, options.timeout)
+        if not options.json:
+            took = f"{time.monotonic() - began:.1f} s"
+            write(sys.stdout, f"{text_of(answer, 'path')} is ready ({took})\n")
     if options.json:
-        write(sys.stdout, _json.dumps(answer, indent=2) + "\n")
-    else:
-        write(
-            sys.stdout, f"{text_of(answer, 'path')} is ready ({time.monotonic() - began:.1f} s)\n"
-        )
+        write(sys.stdout, as_json(answers, one=one))
+    elif not answers:
+        write(sys.stdout, "nothing is failed\n")
+    if answers and not answers[-1].get("ready"):
+        raise NotReady(answers[-1], options.timeout)
     return ClientExit.WELL
 
 
-def _ask(options: WaitOptions, left: float) -> Node:
+def _chosen(options: WaitOptions, left: float) -> list[str]:
+    if not options.paths and not options.failed:
+        return [""]  # the root, whatever its name
+    return chosen(_client(options, left), options.paths, failed=options.failed)
+
+
+def _until_ready(
+    options: WaitOptions, path: str, deadline: float, sleep: Callable[[float], None]
+) -> Node:
+    """Return the app's last answer: ready, or not when the time is up."""
+    while True:
+        answer = _patiently(lambda left: _ask(options, path, left), deadline, sleep)
+        if answer.get("ready") or deadline <= time.monotonic():
+            return answer
+
+
+def _patiently(
+    ask: Callable[[float], Told], deadline: float, sleep: Callable[[float], None]
+) -> Told:
+    """Ask again and again: the app, or the service, may not be there yet."""
+    while True:
+        left = max(deadline - time.monotonic(), 0.0)
+        try:
+            return ask(left)
+        except (NoApp, AppGone, NoSuchService, NoMatch, Refusal, TimedOut) as error:
+            refused = isinstance(error, Refusal) and error.exit_code != ClientExit.NOT_FOUND
+            if refused or deadline <= time.monotonic():
+                raise
+            sleep(min(_PAUSE, left))
+
+
+def _ask(options: WaitOptions, path: str, left: float) -> Node:
     seconds = min(left, _AT_ONCE)
-    client = Client(find_app(options.app, quiet=True), timeout=seconds + _MARGIN)
-    query = {"path": options.path, "timeout": round(seconds, 3)}
-    return client.ask("/v1/ready", query=query, accepted=(_OK, _NOT_READY))
+    query = {"path": path or None, "timeout": round(seconds, 3)}
+    return _client(options, seconds).ask("/v1/ready", query=query, accepted=(_OK, _NOT_READY))
+
+
+def _client(options: WaitOptions, left: float) -> Client:
+    timeout = min(left, _AT_ONCE) + _MARGIN
+    return Client(find_app(options.app, quiet=True), timeout=timeout)

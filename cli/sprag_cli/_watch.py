@@ -1,7 +1,4 @@
-"""The loop of ``--watch``: in place on a terminal, one picture per change on a pipe.
-
-Nothing is drawn from a thread: rich's live view is refreshed by this loop alone.
-"""
+"""The loop of ``--watch``: in place on a terminal, one picture per change on a pipe."""
 
 from __future__ import annotations
 
@@ -9,7 +6,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TextIO
 
-from sprag_cli._node import Node, mapping_of, text_of, walk
+from sprag_cli._cells import joined
+from sprag_cli._fullscreen import full_screen
+from sprag_cli._node import Node, list_of, mapping_of, text_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -52,7 +51,7 @@ def facts_of(node: Node, depth: int | None = None) -> tuple[object, ...]:
         failure = mapping_of(each, "last_failure")
         facts += [len(trail), *(text_of(each, key) for key in ("name", "class", "state"))]
         facts += [each.get("incarnation"), each.get("restarts"), failure.get("at")]
-        facts += sorted(mapping_of(each, "owned").items())
+        facts += [len(list_of(each, "stragglers")), *sorted(mapping_of(each, "owned").items())]
     return tuple(facts)
 
 
@@ -73,30 +72,12 @@ def on_terminal(
         interval: Seconds between two looks, for the title.
         clock: Says the time of day, for the title.
     """
-    from rich.console import Console
-    from rich.live import Live
-    from rich.text import Text
-
-    text = ""
-    console = Console(file=stream, force_terminal=True, highlight=False)
-    try:
-        with Live(
-            console=console,
-            auto_refresh=False,
-            screen=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        ) as live:
-            for frame in frames:
-                text = frame.text
-                title = f"{app} · {clock()} · every {interval:g} s · Ctrl-C ends"
-                if frame.silent:
-                    title = f"{app} · {clock()} · no answer for {frame.silent:g} s"
-                shown = "\n".join(_page(text, title, frame.screen))
-                live.update(Text.from_ansi(shown, no_wrap=True, overflow="crop"), refresh=True)
-    finally:
-        stream.write(text)
-        stream.flush()
+    with full_screen(stream) as place:
+        for frame in frames:
+            title = [str(app), clock(), "Ctrl-C ends", f"every {interval:g} s"]
+            if frame.silent:
+                title[2:] = [f"no answer for {frame.silent:g} s"]
+            place.draw(_page(frame.text, title, frame.screen), frame.text)
 
 
 def on_pipe(frames: Iterable[Frame], stream: TextIO) -> None:
@@ -115,13 +96,15 @@ def on_pipe(frames: Iterable[Frame], stream: TextIO) -> None:
         stream.flush()
 
 
-def _page(text: str, title: str, screen: Screen) -> list[str]:
-    if screen.charset.ascii_only:
-        title = title.replace("·", "|")
+def _page(text: str, title: list[str], screen: Screen) -> list[str]:
+    def fitted(*parts: str) -> str:
+        safe = list(map(screen.charset.safe, parts))
+        return joined(safe, screen.charset.between, screen.width, screen.charset.ellipsis)
+
     lines = text.splitlines()
     room = screen.height - 1
     if len(lines) > room:
         kept = max(room - 1, 0)
-        more = f"{len(lines) - kept} more lines; narrow down with PATH, --depth or --failed"
-        lines = [*lines[:kept], more[: screen.width]]
-    return [title[: screen.width], *lines]
+        more = f"{len(lines) - kept} more lines"
+        lines = [*lines[:kept], fitted(more, "narrow down with PATH, --depth or --failed")]
+    return [fitted(*title), *lines]

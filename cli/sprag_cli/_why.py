@@ -11,11 +11,11 @@ from sprag_cli._cells import printable
 from sprag_cli._client import Client
 from sprag_cli._each import as_json, chosen, is_one
 from sprag_cli._exit import ClientExit
-from sprag_cli._node import Node, count_of, mapping_of, number_of, text_of
+from sprag_cli._node import Node, count_of, list_of, mapping_of, number_of, text_of
 from sprag_cli._output import painted, write
 from sprag_cli._reach import find_app
-from sprag_cli._render import TONES, Charset, Line, Tone
 from sprag_cli._screen import screen_of
+from sprag_cli._style import TONES, Charset, Line, Tone
 from sprag_cli._words import clock, counted, failure_text, seconds, wrapped
 
 if TYPE_CHECKING:
@@ -92,19 +92,17 @@ def render(answer: Node, *, width: int, now: float, charset: Charset, most: int 
         most: How many decisions to tell.
     """
     path, state = text_of(answer, "path"), text_of(answer, "state")
-    symbol = charset.symbols.get(state, charset.unknown)
     known = state or "no longer in the tree"
     out: list[Line] = [
         [
-            (f"{symbol} ", TONES.get(state, Tone.PLAIN)),
+            (f"{charset.symbol(state)} ", TONES.get(state, Tone.PLAIN)),
             (printable(path), Tone.NAME),
             (f" is {known}", Tone.PLAIN),
         ]
     ]
-    given = answer.get("rulings")
-    rulings = cast("list[Node]", given) if isinstance(given, list) else []
+    rulings = list_of(answer, "rulings")
     if not rulings:
-        told = wrapped(_nothing(state), width - 2, "")
+        told = wrapped(_nothing(state), width - 2)
         out += [[(f"  {line}", Tone.PLAIN)] for line in told]
     shown = rulings[max(len(rulings) - most, 0) :]
     if (left_out := count_of(answer, "count") - len(shown)) > 0:
@@ -115,23 +113,21 @@ def render(answer: Node, *, width: int, now: float, charset: Charset, most: int 
         indent = " " * (len(when) + 4)
         first = True
         for text, tone in _story(ruling, path):
-            for line in wrapped(printable(text), width - len(indent), ""):
+            for line in wrapped(printable(text), width - len(indent)):
                 out.append([(f"  {when}  " if first else indent, Tone.DIM), (line, tone)])
                 first = False
-    if not charset.ascii_only:
-        return out
-    return [
-        [(text.encode("ascii", "replace").decode("ascii"), tone) for text, tone in line]
-        for line in out
-    ]
+    return [[(charset.ascii(text), tone) for text, tone in line] for line in out]
 
 
 def _nothing(state: str) -> str:
+    if state == "failed":
+        return (
+            "Nobody has decided to restart it: its policy (restart, on_failure) keeps it down "
+            "after such an end, or it was started by hand and failed: see 'sprag status'."
+        )
     said = "No supervisor has had to decide about it: it has neither crashed nor been restarted"
     if state == "stopped":
         return f"{said}. It was stopped on purpose, or its on_start raised Ignore."
-    if state == "failed":
-        return f"{said}. Its start was asked for by hand and failed: see 'sprag status'."
     if state == "finished":
         return f"{said}. It ended by itself, cleanly."
     return f"{said}."

@@ -3,37 +3,54 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sprag_cli._cells import printable
+from sprag_cli._cells import cell_len, chopped, printable
 from sprag_cli._node import number_of, text_of
-from sprag_cli._render import duration
 
 if TYPE_CHECKING:
     from sprag_cli._node import Node
 
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+_DAY: Final = 86400
+_WIDTH_LEAST: Final = 20
+
+
+def duration(seconds: float) -> str:
+    """Say a length of time in at most six cells or so: ``42 s``, ``12m``, ``2h03m``, ``3d04h``."""
+    whole = max(int(seconds), 0)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m"
+    if whole < _DAY:
+        return f"{whole // _HOUR}h{whole % _HOUR // _MINUTE:02}m"
+    return f"{whole // _DAY}d{whole % _DAY // _HOUR:02}h"
+
 
 def clock(moment: str, now: float) -> str:
     """Say when, as the clock here shows it; with the date unless it is today's."""
-    then = _local(moment)
+    then = _moment(moment)
     if then is None:
         return "?"
+    then = then.astimezone()
     today = datetime.fromtimestamp(now, UTC).astimezone(then.tzinfo).date() == then.date()
     return then.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
 
 
 def ago(moment: str, now: float) -> str:
     """Say how long ago: ``12m ago``."""
-    then = _local(moment)
+    then = _moment(moment)
     return "" if then is None else f"{duration(now - then.timestamp())} ago"
 
 
-def _local(moment: str) -> datetime | None:
+def _moment(text: str) -> datetime | None:
     try:
-        then = datetime.fromisoformat(moment)
+        then = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return (then if then.tzinfo is not None else then.replace(tzinfo=UTC)).astimezone()
+    return then if then.tzinfo is not None else then.replace(tzinfo=UTC)
 
 
 def seconds(value: float | None, none: str = "no limit") -> str:
@@ -58,10 +75,14 @@ def limit_text(node: Node) -> str:
     return f"{counted(most or 0, 'restart')} within {seconds(within, 'any time')}"
 
 
-def wrapped(text: str, width: int, indent: str) -> list[str]:
-    """Break *text* into lines of at most *width* cells, *indent* before each but the first."""
-    import textwrap
-
-    return textwrap.wrap(
-        text, max(width, 20), subsequent_indent=indent, break_on_hyphens=False
-    ) or [""]
+def wrapped(text: str, width: int) -> list[str]:
+    """Break *text* between words into lines of at most *width* cells; long words anywhere."""
+    width = max(width, _WIDTH_LEAST)
+    lines = [""]
+    for word in text.split():
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if cell_len(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines += chopped(word, width)
+    return lines[1:] if len(lines) > 1 and not lines[0] else lines

@@ -4,9 +4,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
 from sprag_cli._act import ActOptions, NothingChosen, act
 from sprag_cli._exit import ClientExit
+from sprag_cli._main import commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +59,7 @@ def test_what_runs_already_is_well(
     [
         (refused(409, "ChildRestarting", "it is being restarted"), ClientExit.FAILED),
         (refused(422, "StartFailed", "on_start raised"), ClientExit.FAILED),
-        (refused(404, "UnknownService", "no such service"), ClientExit.NOT_FOUND),
+        (refused(404, "UnknownService", "no service 'a'"), ClientExit.NOT_FOUND),
         (refused(503, "", "32 services are being started"), ClientExit.FAILED),
     ],
 )
@@ -71,7 +73,8 @@ def test_a_refusal_is_told_and_the_others_are_done_all_the_same(
     assert act(ActOptions("start", ("a", "b"))) == code
     said = capsys.readouterr()
     assert said.out == "● shop/b started\n"
-    assert said.err.startswith(f"sprag: a: {answer[1]['error']}")
+    named = "" if answer[0] == 404 else "a: "  # it is in the app's words already
+    assert said.err.startswith(f"sprag: {named}{answer[1]['error']}")
 
 
 def test_what_takes_too_long_goes_on(
@@ -96,14 +99,23 @@ def test_nobody_has_to_wait(
 def test_a_stop_that_was_not_clean_says_what_was_left(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    entry = {"path": "shop/mail", "outcome": "straggler", "step": "greenlet", "detail": "a\n  b()"}
-    report = {"killed": 1, "stragglers": 1, "seconds": 5.1, "entries": [entry]}
+    stack = (
+        '  File "/srv/shop.py", line 7, in run\n    gevent.sleep(9)\n'
+        '  File "/lib/gevent/hub.py", line 166, in sleep\n    hub.wait(t)\n'
+    )
+    crash = 'Traceback:\n  File "/srv/shop.py", line 9, in on_stop\n    x\nOSError: gone'
+    entries = [
+        {"path": "shop/mail", "outcome": "straggler", "step": "greenlet", "detail": stack},
+        {"path": "shop/mail", "outcome": "error", "step": "on_stop", "detail": crash},
+    ]
+    report = {"errors": 1, "killed": 1, "stragglers": 1, "seconds": 5.1, "entries": entries}
     answering({"/v1/stop/mail": done("shop/mail", "running", "stopped", report=report)})
     assert act(ActOptions("stop", ("mail",), ascii=True)) == ClientExit.FAILED
     assert capsys.readouterr().out == (
         "- shop/mail stopped in 5.1 s\n"
-        "  not clean: 1 killed, 1 straggler\n"
-        "  shop/mail: straggler in greenlet: b()\n"
+        "  not clean: 1 error, 1 killed, 1 straggler\n"
+        "  shop/mail: straggler in greenlet: gevent.sleep(9)\n"
+        "  shop/mail: error in on_stop: OSError: gone\n"
     )
 
 
@@ -143,3 +155,18 @@ def test_without_a_path_nothing_is_done() -> None:
     with pytest.raises(NothingChosen, match="as in 'sprag stop fleet/courier'") as caught:
         act(ActOptions("stop"))
     assert caught.value.exit_code == ClientExit.USAGE
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_work(
+    answering: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_given: Any, **_more: Any) -> None:
+        raise KeyboardInterrupt
+
+    answering({})
+    monkeypatch.setattr("sprag_cli._client.Client.ask", interrupted)
+    said = CliRunner().invoke(commands, ["restart", "shop/mail"])
+    assert said.exit_code == ClientExit.INTERRUPTED
+    assert said.output == (
+        "sprag: not waiting any longer — shop/mail is told to restart all the same\n"
+    )

@@ -11,7 +11,7 @@ from sprag import App, Backoff, DynamicSupervisor, Service, Supervisor
 from sprag_cli._check import plan_of, render
 from sprag_cli._exit import ClientExit
 from sprag_cli._lint import RULES, lint
-from sprag_cli._render import ASCII, plain
+from sprag_cli._style import ASCII, plain
 
 if TYPE_CHECKING:
     from pathlib import Path

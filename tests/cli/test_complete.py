@@ -9,10 +9,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
+
+from sprag_cli._main import commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from http.server import BaseHTTPRequestHandler
+    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
@@ -86,3 +90,42 @@ def test_without_an_app_nothing_is_offered_at_once() -> None:
     assert complete("bash", "status", "f").strip() == ""
     assert complete("bash", "status", "--app", "nope", "f").strip() == ""
     assert time.monotonic() - began < 10
+
+
+def test_the_apps_that_run_are_offered_by_pid_where_the_name_is_not_enough(
+    serve: Callable[..., Any],
+) -> None:
+    for name, pid in (("shop", 17), ("shop", 18), ("mail", 19)):
+        serve({}, name=name, pid=pid)
+    assert complete("bash", "tree", "--app", "").split() == ["plain,mail", "plain,17", "plain,18"]
+    assert complete("bash", "wait", "--app", "m") == "plain,mail\n"
+    assert complete("bash", "wait", "--app", "x").strip() == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_ask(shell: str) -> None:
+    said = CliRunner().invoke(commands, ["completion", shell])
+    assert said.exit_code == 0
+    assert f"_SPRAG_COMPLETE={shell}_complete" in said.output
+
+
+def test_bash_offers_the_live_paths(shop: None, tmp_path: Path) -> None:
+    del shop
+    sprag = tmp_path / "sprag"
+    sprag.write_text(f'#!/bin/sh\nexec {sys.executable} -m sprag_cli "$@"\n')
+    sprag.chmod(0o700)
+    presses_tab = """
+        eval "$(sprag completion bash)"
+        COMP_WORDS=(sprag tree f) COMP_CWORD=2
+        _sprag_completion sprag f tree
+        echo "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(
+        ["bash", "-c", presses_tab],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert (done.stdout, done.stderr) == ("fleet feed\n", "")

@@ -7,6 +7,7 @@ import pytest
 
 from sprag_cli._events import CutOff, EventOptions, follow
 from sprag_cli._exit import ClientExit
+from sprag_cli._node import NoSuchService
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,9 @@ EVENTS: list[dict[str, Any]] = [
         "state": "failed",
         "last_failure": {"type": "KeyError", "message": "'host'"},
     },
-    {"event": "live", "services": 2},
+    {"event": "snapshot", "path": "shop/fleet", "state": "running"},
+    {"event": "snapshot", "path": "shop/fleet/courier", "state": "running"},
+    {"event": "live", "services": 4},
     change("crashed", "shop/fleet/courier", exception="ValueError", message="bad order 17"),
     change("restarted", "shop/fleet/courier"),
     change("crashed", "shop/mail", context="start_error", exception="OSError", message="no route"),
@@ -62,7 +65,7 @@ def test_people_read_what_is_wrong_and_then_what_changes(
     assert follow(EventOptions()) == ClientExit.WELL
     assert capsys.readouterr().out.replace("2026-01-01 ", "") == (
         "is now   ✗ failed    shop/mail  KeyError: 'host'\n"
-        "2 services; now come the changes\n"
+        "4 services; now come the changes\n"
         "11:59:58 ✗ crashed   shop/fleet/courier  ValueError: bad order 17\n"
         "11:59:58 ● restarted shop/fleet/courier  restart 1\n"
         "11:59:58 ✗ crashed   shop/mail  failed to start: OSError: no route\n"
@@ -90,6 +93,8 @@ def test_a_path_a_glob_or_failures_narrow_it_down(
         return [(each["event"], each["path"]) for each in told if "path" in each]
 
     assert paths(paths=("fleet",)) == [
+        ("snapshot", "shop/fleet"),
+        ("snapshot", "shop/fleet/courier"),
         ("crashed", "shop/fleet/courier"),
         ("restarted", "shop/fleet/courier"),
         ("gave_up", "shop/fleet"),
@@ -100,17 +105,26 @@ def test_a_path_a_glob_or_failures_narrow_it_down(
     ]
 
 
+def test_a_path_that_is_not_there_is_an_error_and_a_glob_may_match_later(
+    answering: Callable[..., Any], shop: dict[str, Any]
+) -> None:
+    answering({"/v1/events": stream(*EVENTS), "/v1/tree": shop})
+    with pytest.raises(NoSuchService, match="did you mean shop/fleet/courier"):
+        follow(EventOptions(paths=("fleet/courrier",)))
+    assert follow(EventOptions(paths=("fleet/van-*",))) == ClientExit.WELL
+
+
 def test_it_ends_after_so_many_changes(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     answering({"/v1/events": stream(*EVENTS)})
     assert follow(EventOptions(json=True, limit=2)) == ClientExit.WELL
-    assert capsys.readouterr().out.count("\n") == 5
+    assert capsys.readouterr().out.count("\n") == 7
 
 
 def test_a_stream_that_is_cut_off_is_an_error(answering: Callable[..., Any]) -> None:
     answering({"/v1/events": stream(*EVENTS[:-1])})
-    with pytest.raises(CutOff, match="more happened than was read in time, or it was killed"):
+    with pytest.raises(CutOff, match="more happened than was read in time"):
         follow(EventOptions())
 
 

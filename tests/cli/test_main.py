@@ -24,8 +24,8 @@ def invoke(*arguments: str) -> Result:
 def test_help_lists_the_commands(flag: str) -> None:
     result = invoke(flag)
     assert result.exit_code == 0
-    assert "run      Run an app until it is asked to stop." in result.output
-    assert "tree     Show the living tree of a running app." in result.output
+    assert "run         Run an app until it is asked to stop." in result.output
+    assert "tree        Show the living tree of a running app." in result.output
 
 
 @pytest.mark.parametrize("command", ["run", "tree"])
@@ -53,7 +53,9 @@ def test_every_exit_code_is_in_the_help() -> None:
     for command, codes in (("run", RunExit), *((each, ClientExit) for each in asking)):
         shown = invoke(command, "-h").output.partition("Exit codes:")[2]
         for code in codes:
-            assert str(code.value) in shown
+            only_shows = command in {"stacks", "top"} and code is ClientExit.FAILED
+            said = f"  {code.value}  " in shown or f"({code.value}:" in shown
+            assert said is not only_shows, (command, code)
 
 
 def test_the_version_is_that_of_the_library() -> None:

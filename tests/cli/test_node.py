@@ -72,6 +72,13 @@ def test_the_full_path_wins_where_root_and_child_share_a_name(make: Make) -> Non
             "no service 'shop/flet' — shop has metrics, intake, fleet — did you mean shop/fleet?",
         ),
         (
+            "courier",
+            (
+                "no service 'courier' — shop has metrics, intake, fleet"
+                " — did you mean shop/fleet/courier?"
+            ),
+        ),
+        (
             "fleet/courier/x",
             (
                 "no service 'fleet/courier/x' — shop/fleet/courier has no children"

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sprag_cli._cells import cell_len
-from sprag_cli._render import ASCII, TONES, UNICODE, Tone, duration, plain, render
+from sprag_cli._render import render
+from sprag_cli._style import ASCII, TONES, UNICODE, Tone, plain
+from sprag_cli._words import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +52,48 @@ def test_at_80_columns_the_class_has_fallen_away_and_a_failure_keeps_its_age(
    └─ ○ printer  finished    12m ago
 """
     )
+
+
+def straggler(path: str, incarnation: int) -> dict[str, Any]:
+    return {"path": path, "incarnation": incarnation, "step": "greenlet"}
+
+
+def test_what_earlier_lives_have_left_behind_is_said_with_their_numbers(make: Make) -> None:
+    own = [straggler("shop/mail", 1), straggler("shop/mail", 2), straggler("shop/mail", 2)]
+    mail = make("mail", "Mail", path="shop/mail", stragglers=own, owned={"greenlets": 1})
+    pool = make("pool", "Pool", path="shop/pool", stragglers=[straggler("shop/pool/one", 4)])
+    assert (
+        picture(make("shop", "App", "running", mail, pool), 80)
+        == """
+● shop     App   running  up 2h03m
+├─ ● mail  Mail  running  up 2h03m  ↺ 0  1 greenlet  3 stragglers of #1, #2
+└─ ● pool  Pool  running  up 2h03m  ↺ 0  1 straggler of one #4
+"""
+    )
+
+
+def test_the_stragglers_of_many_lives_are_those_of_the_first_two_and_more(make: Make) -> None:
+    left = [straggler("shop", number) for number in range(1, 6)]
+    text = picture(make("shop", "App", path="shop", stragglers=left), 80)
+    assert "5 stragglers of #1, #2, …" in text
+
+
+@pytest.mark.parametrize(
+    ("width", "said"),
+    [
+        (120, "1 greenlet  1 straggler of #2  ValueError: bad order 17"),
+        (80, "up 2h03m  1 straggler of #2  ValueError: bad order 17"),
+        (66, "up 2h03m  1 straggler of #2  ValueError: ba…"),
+        (60, "up 2h03m  1 straggler of #2\n"),
+        (40, "● shop  running  up 2h03m\n"),
+    ],
+)
+def test_stragglers_are_said_before_the_failure_and_fall_away_with_it(
+    make: Make, width: int, said: str
+) -> None:
+    root = make("shop", "App", path="shop", stragglers=[straggler("shop", 2)])
+    root |= {"last_failure": {"type": "ValueError", "message": "bad order 17"}}
+    assert said in picture(root | {"owned": {"greenlets": 1}}, width)
 
 
 def test_at_50_columns_there_are_name_state_and_time(shop: dict[str, Any], now: float) -> None:
@@ -293,3 +337,11 @@ def test_no_line_is_longer_than_the_window(
         assert text == text.rstrip()
         assert charset is UNICODE or text.isascii()
         assert re.search(r"\S", text)
+
+
+def test_what_is_drawn_here_is_as_wide_as_rich_says() -> None:
+    from rich.cells import cell_len as measured
+
+    drawn = "".join([*UNICODE.symbols.values(), UNICODE.branch, UNICODE.last, UNICODE.through])
+    drawn += UNICODE.restarts + UNICODE.between + UNICODE.ellipsis + "↓"
+    assert cell_len(drawn) == len(drawn) == measured(drawn)

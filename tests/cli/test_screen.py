@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
+import pty
+import termios
 
 import pytest
 
-from sprag_cli._render import ASCII, UNICODE, Tone
-from sprag_cli._screen import screen_of
+from sprag_cli._screen import screen_of, size_of
+from sprag_cli._style import ASCII, UNICODE, Tone
 
 
 class Terminal(io.TextIOWrapper):
@@ -58,13 +59,16 @@ def test_a_pipe_is_as_wide_as_columns_says_or_120(environ: dict[str, str], width
     assert screen_of(pipe(), environ).width == width
 
 
-def test_a_terminal_has_its_own_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    def size(_fallback: tuple[int, int]) -> os.terminal_size:
-        return os.terminal_size((47, 11))
-
-    monkeypatch.setattr(shutil, "get_terminal_size", size)
-    screen = screen_of(terminal(), {})
-    assert (screen.width, screen.height) == (47, 11)
+def test_a_terminal_has_its_own_size_unless_the_environment_knows_better() -> None:
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (11, 47))
+    with os.fdopen(slave, "w", encoding="utf-8") as stream:
+        screen = screen_of(stream, {})
+        assert (screen.width, screen.height) == (47, 11)
+        assert size_of(stream, {"COLUMNS": "30", "LINES": "9"}) == (30, 9)
+        termios.tcsetwinsize(slave, (0, 0))  # nobody has told the terminal
+        assert size_of(stream, {}) == (120, 24)
+    os.close(master)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])

@@ -4,8 +4,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sprag_cli._exit import ClientExit
-from sprag_cli._render import ASCII, UNICODE, plain
 from sprag_cli._stacks import StackOptions, render, show
+from sprag_cli._style import ASCII, UNICODE, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

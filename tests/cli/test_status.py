@@ -7,8 +7,8 @@ import pytest
 
 from sprag_cli._client import Refusal
 from sprag_cli._exit import ClientExit
-from sprag_cli._render import ASCII, UNICODE, plain
 from sprag_cli._status import StatusOptions, render, show
+from sprag_cli._style import ASCII, UNICODE, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,6 +145,17 @@ def test_what_an_earlier_life_has_left_behind_is_named(now: float) -> None:
     left = [{"path": "shop/fleet/courier", "incarnation": 2, "step": "greenlet"}]
     text = drawn({**COURIER, "stragglers": left}, now, width=100, charset=UNICODE)
     assert "  Left: greenlet of life 2 has swallowed its kill and still runs" in text
+
+
+def test_many_alike_are_named_once_and_those_of_a_child_that_has_left_by_its_path(
+    now: float,
+) -> None:
+    own = {"path": "shop/fleet/courier", "incarnation": 2, "step": "greenlet"}
+    gone = {"path": "shop/fleet/courier/van", "incarnation": 1, "step": "on_stop"}
+    node = {**COURIER, "stragglers": [own, own, gone, own]}
+    text = drawn(node, now, width=120, charset=UNICODE)
+    assert "  Left: 3 greenlets of life 2 have swallowed their kill and still run: see" in text
+    assert "  Left: on_stop of life 1 of shop/fleet/courier/van has swallowed its kill" in text
 
 
 def test_the_app_is_asked_by_path_and_the_exit_code_tells_of_a_failure(

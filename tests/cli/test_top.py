@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sprag_cli._exit import ClientExit
-from sprag_cli._render import ASCII, UNICODE, plain
+from sprag_cli._node import NoSuchService
+from sprag_cli._select import NoMatch
+from sprag_cli._style import ASCII, UNICODE, plain
 from sprag_cli._top import TopOptions, render, resorted, show
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def test_the_table_at_80_columns() -> None:
 
 def test_the_table_at_50_columns_in_ascii() -> None:
     assert drawn(width=50, charset=ASCII, sort="restarts") == (
-        "shop (pid 4242), 3 services, CPU 31.0% services,~\n"
+        "shop (pid 4242), 3 services, CPU 31.0% services\n"
         "  SERVICE              CPU%   GREENLETS  RESTARTSv\n"
         "* shop/intake          30.0          14          -\n"
         "* shop/metrics          1.0           -          -\n"
@@ -78,7 +80,7 @@ def test_no_line_is_wider_than_the_window(width: int) -> None:
 
 def test_a_live_table_shows_the_keys_and_fits_the_window() -> None:
     text = drawn(keys=True, height=5)
-    assert "sort: c cpu, e events, k ticks, g greenlets" in text
+    assert "q ends · keys that sort: p path · c cpu · g greenlets · t timers · k ticks" in text
     assert text.count("shop/") == 1
 
 
@@ -100,6 +102,53 @@ def test_once_prints_and_ends(
     assert app.requests == ["GET /v1/top?seconds=1.0&sort=events&limit=3 HTTP/1.1"]
     show(TopOptions(once=True, json=True))
     assert json.loads(capsys.readouterr().out) == ANSWER
+
+
+def test_of_several_paths_and_globs_the_rows_are_picked_here(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str], shop: dict[str, Any]
+) -> None:
+    app = answering({"/v1/top": ANSWER, "/v1/tree": shop})
+
+    def picked(*paths: str, **options: Any) -> list[str]:
+        show(TopOptions(paths=paths, once=True, json=True, **options))
+        return [row["path"] for row in json.loads(capsys.readouterr().out)["services"]]
+
+    every = [row["path"] for row in ANSWER["services"]]
+    assert picked("f*") == [path for path in every if path.startswith("shop/fleet")]
+    assert picked("f*", limit=1) == picked("f*")[:1]
+    assert app.requests[-1] == "GET /v1/top?seconds=1.0&sort=cpu&limit=1000 HTTP/1.1"
+    assert picked("shop", failed=True) == []
+    assert show(TopOptions(failed=True)) == ClientExit.WELL
+    assert capsys.readouterr().out == "nothing is failed\n"
+    with pytest.raises(NoMatch):
+        picked("x*")
+    with pytest.raises(NoSuchService):
+        picked("fleet", "nope")
+
+
+def test_one_path_is_the_app_s_to_look_up(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = answering({"/v1/top": ANSWER})
+    show(TopOptions(paths=("fleet",), once=True))
+    assert capsys.readouterr().out
+    assert app.requests == ["GET /v1/top?path=fleet&seconds=1.0&sort=cpu&limit=30 HTTP/1.1"]
+
+
+@pytest.mark.slow
+def test_on_a_pipe_it_ends_with_its_reader(answering: Callable[..., Any]) -> None:
+    answering({"/v1/top": ANSWER})
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "sprag_cli", "top", "--interval", "0.1"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=20,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (ClientExit.WELL, b"")
 
 
 @pytest.mark.slow

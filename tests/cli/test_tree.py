@@ -14,6 +14,7 @@ from sprag_cli._client import Client, TimedOut
 from sprag_cli._discover import NoApp, RunningApp, SeveralApps
 from sprag_cli._exit import ClientExit
 from sprag_cli._node import NoSuchService
+from sprag_cli._select import NoMatch
 from sprag_cli._tree import TreeOptions, show
 
 if TYPE_CHECKING:
@@ -43,14 +44,14 @@ def test_a_path_selects_a_subtree(
     serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     serve(shop)
-    assert show(TreeOptions(path="fleet", depth=0, ascii=True)) == ClientExit.WELL
+    assert show(TreeOptions(paths=("fleet",), depth=0, ascii=True)) == ClientExit.WELL
     assert capsys.readouterr().out == "* fleet +2  one_for_all  running  up 12m  r:1\n"
 
 
 def test_an_unknown_path_is_not_found(serve: Callable[..., Any], shop: dict[str, Any]) -> None:
     serve(shop)
     with pytest.raises(NoSuchService, match="did you mean shop/metrics"):
-        show(TreeOptions(path="metric"))
+        show(TreeOptions(paths=("metric",)))
 
 
 def test_the_exit_code_tells_of_failures_even_hidden_ones(
@@ -59,8 +60,8 @@ def test_the_exit_code_tells_of_failures_even_hidden_ones(
     serve(failing)
     assert show(TreeOptions(depth=0)) == ClientExit.FAILED
     assert "+5 (1 failed)" in capsys.readouterr().out
-    assert show(TreeOptions(path="fleet/printer")) == ClientExit.FAILED
-    assert show(TreeOptions(path="metrics")) == ClientExit.WELL
+    assert show(TreeOptions(paths=("fleet/printer",))) == ClientExit.FAILED
+    assert show(TreeOptions(paths=("metrics",))) == ClientExit.WELL
 
 
 def test_failed_shows_only_what_failed(
@@ -73,8 +74,33 @@ def test_failed_shows_only_what_failed(
         "└─ ● fleet       one_for_all  running  up 12m    ↺ 1\n"
         "   └─ ✗ printer  Printer      failed             ↺ 0\n"
     )
-    assert show(TreeOptions(path="metrics", failed=True)) == ClientExit.WELL
+    assert show(TreeOptions(paths=("metrics",), failed=True)) == ClientExit.WELL
     assert capsys.readouterr().out == "nothing is failed: metrics\n"
+
+
+def test_several_paths_and_globs_are_shown_with_the_way_to_them(
+    serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(shop)
+    assert show(TreeOptions(paths=("fleet/pr*", "metrics"), json=True)) == ClientExit.WELL
+    told = json.loads(capsys.readouterr().out)
+    assert told["pid"] == 4242
+    assert [child["name"] for child in told["children"]] == ["metrics", "fleet"]
+    assert [child["name"] for child in told["children"][1]["children"]] == ["printer"]
+
+
+def test_what_is_chosen_is_shown_with_all_below_it_and_decides_the_exit_code(
+    serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet = shop["children"][2]
+    fleet["children"][1]["state"] = "failed"
+    serve(shop)
+    assert show(TreeOptions(paths=("f*",), ascii=True)) == ClientExit.FAILED
+    assert capsys.readouterr().out.count("\n") == 4
+    assert show(TreeOptions(paths=("m*", "intake"), failed=True)) == ClientExit.WELL
+    assert capsys.readouterr().out == "nothing is failed\n"
+    with pytest.raises(NoMatch, match="no service matches 'x\\*'"):
+        show(TreeOptions(paths=("x*",)))
 
 
 def test_failed_says_so_when_nothing_is(
@@ -99,7 +125,7 @@ def test_json_of_a_subtree_says_whose_it_is(
     serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     serve(shop)
-    show(TreeOptions(path="fleet", json=True, depth=0))
+    show(TreeOptions(paths=("fleet",), json=True, depth=0))
     node = json.loads(capsys.readouterr().out)
     assert (node["name"], node["app"], node["pid"]) == ("fleet", "shop", 4242)
     assert (node["children"], node["hidden"]) == ([], 2)

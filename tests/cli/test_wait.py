@@ -9,6 +9,7 @@ from processes import app, run
 from sprag_cli._client import Refusal
 from sprag_cli._discover import NoApp
 from sprag_cli._exit import ClientExit
+from sprag_cli._select import NoMatch
 from sprag_cli._wait import NotReady, WaitOptions, wait
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def test_a_ready_app_is_said_to_be(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     app = answering({"/v1/ready": READY})
-    assert wait(WaitOptions(path="mail")) == ClientExit.WELL
+    assert wait(WaitOptions(paths=("mail",))) == ClientExit.WELL
     assert capsys.readouterr().out.startswith("shop is ready (0.")
     assert app.requests == ["GET /v1/ready?path=mail&timeout=10.0 HTTP/1.1"]
     wait(WaitOptions(json=True))
@@ -48,6 +49,36 @@ def test_who_is_not_ready_in_time_is_named(
     said = str(caught.value)
     assert said.startswith(f"not ready after 0.01 s: shop/0 ({state}), shop/1 ({state}), ")
     assert "4 more — see 'sprag why shop/0'" in said
+
+
+def test_several_and_those_a_glob_stands_for_are_waited_for_one_after_another(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str], shop: dict[str, Any]
+) -> None:
+    app = answering({"/v1/ready": READY, "/v1/tree": shop})
+    assert wait(WaitOptions(paths=("fleet/*", "metrics"), json=True)) == ClientExit.WELL
+    assert json.loads(capsys.readouterr().out) == [READY] * 3
+    asked = [line.split("=")[1].split("&")[0] for line in app.requests if "ready" in line]
+    assert asked == ["shop%2Ffleet%2Fcourier", "shop%2Ffleet%2Fprinter", "shop%2Fmetrics"]
+
+
+def test_those_that_have_failed_are_waited_for(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str], shop: dict[str, Any]
+) -> None:
+    app = answering({"/v1/ready": READY, "/v1/tree": shop})
+    assert wait(WaitOptions(failed=True)) == ClientExit.WELL
+    assert capsys.readouterr().out == "nothing is failed\n"
+    shop["children"][0]["state"] = "failed"
+    app.requests.clear()
+    assert wait(WaitOptions(failed=True)) == ClientExit.WELL
+    assert "path=shop%2Fmetrics" in app.requests[1]
+
+
+def test_a_glob_that_matches_nothing_in_time_is_an_error(
+    answering: Callable[..., Any], shop: dict[str, Any]
+) -> None:
+    answering({"/v1/tree": shop})
+    with pytest.raises(NoMatch):
+        wait(WaitOptions(paths=("x*",), timeout=1e-9))
 
 
 def test_an_app_that_does_not_run_yet_is_waited_for(
@@ -82,10 +113,10 @@ def test_a_service_that_is_not_there_yet_is_waited_for(serve: Callable[..., Any]
         handler.wfile.write(body)
 
     serve(answer)
-    assert wait(WaitOptions(path="late"), sleep=lambda _: None) == ClientExit.WELL
+    assert wait(WaitOptions(paths=("late",)), sleep=lambda _: None) == ClientExit.WELL
     asked.clear()
     with pytest.raises(Refusal, match="no service 'late'"):
-        wait(WaitOptions(path="late", timeout=1e-9), sleep=lambda _: None)
+        wait(WaitOptions(paths=("late",), timeout=1e-9), sleep=lambda _: None)
 
 
 @pytest.mark.slow

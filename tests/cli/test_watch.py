@@ -8,8 +8,8 @@ import pytest
 
 from sprag_cli._client import AppGone
 from sprag_cli._discover import RunningApp
-from sprag_cli._render import ASCII, UNICODE
 from sprag_cli._screen import Screen
+from sprag_cli._style import ASCII, UNICODE
 from sprag_cli._watch import Frame, facts_of, on_terminal
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def test_frames_are_drawn_on_the_alternate_screen_and_the_last_one_stays() -> No
     out = shown([frame("one\n"), frame("two\n")])
     alternate, _, after = out.rpartition("\x1b[?1049l")
     assert alternate.startswith("\x1b[?1049h")
-    assert "shop (pid 4242) · 12:00:00 · every 1 s · Ctrl-C ends" in alternate
+    assert "shop (pid 4242) · 12:00:00 · Ctrl-C ends · every 1 s" in alternate
     assert alternate.index("one") < alternate.index("two")
     assert after.endswith("two\n")
 
@@ -61,7 +61,7 @@ def test_a_picture_taller_than_the_terminal_is_cut_and_says_so() -> None:
     drawn = out.rpartition("\x1b[?1049l")[0]
     assert "line 2" in drawn
     assert "line 3" not in drawn
-    assert "6 more lines; narrow down with PATH, --depth or --failed" in drawn
+    assert "6 more lines · narrow down with PATH, --depth or --failed" in drawn
 
 
 def test_an_app_that_does_not_answer_is_shown_as_it_was() -> None:

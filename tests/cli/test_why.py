@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sprag_cli._exit import ClientExit
-from sprag_cli._render import ASCII, UNICODE, plain
+from sprag_cli._style import ASCII, UNICODE, plain
 from sprag_cli._why import WhyOptions, render, show
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def test_many_who_went_along_are_counted(now: float) -> None:
     [
         ("running", "has neither crashed nor been restarted."),
         ("stopped", "It was stopped on purpose"),
-        ("failed", "see 'sprag status'"),
+        ("failed", "its policy (restart, on_failure) keeps it down"),
         ("finished", "It ended by itself, cleanly."),
     ],
 )
