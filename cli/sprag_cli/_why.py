@@ -155,6 +155,8 @@ def _story(ruling: Node, path: str) -> Iterator[tuple[str, Tone]]:
         yield f"{judge} gave up at once: on_failure says that this is to be escalated", Tone.BAD
     elif decision == "shut_down":
         yield f"{judge} shut down: its significant children have ended (auto_shutdown)", Tone.PLAIN
+    elif decision == "keep":
+        yield f"{judge} lets {who} stay down: its policy says so (restart, on_failure)", Tone.PLAIN
     else:
         yield f"{judge} decided: {decision.replace('_', ' ')}", Tone.PLAIN
 

@@ -47,6 +47,7 @@ class App(Supervisor):
 
     __slots__ = ("_serve_", "_wsgi_")
     _keeps_slots_ = True  # where to serve, and the WSGI callable others hold, outlive a restart
+    _web_: tuple[str | None, Callable[[Page], str] | None, Limits | None] = None, None, None
     _serve_: Address | None
     _wsgi_: Wsgi
 

@@ -6,6 +6,8 @@ import contextvars
 import math
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from gevent import getcurrent
+
 from sprag import _lifecycle, _threads
 from sprag._bus import EventBus, Listener
 from sprag._log import bound_logger
@@ -379,7 +381,8 @@ class Service(Node):
             return StopReport()
         must_be_at_home(self)
         deadline = math.inf if timeout is None else _clock.now() + timeout
-        if is_within(current_node(), self):
+        # In the hub, where Python runs signal handlers, nothing can be waited for.
+        if is_within(current_node(), self) or getcurrent() is tree.hub:
             tree.pool.launch(lambda: _ending.stop(self, deadline))
             return StopReport(is_pending=True)
         ran = self._state_ is State.RUNNING
@@ -491,8 +494,9 @@ class Service(Node):
         tree.bus = EventBus()
 
     def _run_hook_(self) -> Callable[[], object] | None:
-        body: Callable[[], object] | None = getattr(self, "run", None)
-        return body
+        # Not whatever a user's __getattr__ makes up, nor a flag called `run`.
+        found = getattr(type(self), "run", None) or getattr(self, "__dict__", {}).get("run")
+        return cast("Any", self).run if callable(found) else None
 
     def _greenlet_raised_(self, incarnation: int, error: BaseException) -> None:
         """Act on what a bare greenlet raised that was born inside the service."""

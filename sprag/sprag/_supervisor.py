@@ -170,12 +170,12 @@ def _checked(given: object) -> tuple[Service, str | None, dict[str, Any]]:
 def _check_distinct(
     supervisor: Supervisor, children: tuple[tuple[Service, str | None, dict[str, Any]], ...]
 ) -> None:
-    seen: set[Service] = set()
+    seen: set[int] = set()  # by identity: a dataclass is equal to others, and has no hash
     names: set[str] = set()
     for service, name, _policy in children:
-        if service in seen:
+        if id(service) in seen:
             raise BadValue("child", service, "each service once: make another instance")
-        seen.add(service)
+        seen.add(id(service))
         if name is not None:
             if name in names:
                 raise AlreadyPresent(f"{supervisor.name or 'supervisor'}/{name}", "new")

@@ -22,13 +22,14 @@ from gevent.util import format_run_info
 
 from sprag._dump import write_dump
 from sprag._init_duties import zombies_watched
+from sprag._lifecycle_log import LifecycleLog
 from sprag._notify import Notifier
 from sprag._ownership import own_greenlets
 from sprag._sentinel import NOT_CLEAN, OVERTIME, write_stderr
 from sprag._signals import Signals
 from sprag._status import Status
 from sprag._watchdog import Watchdog
-from sprag_supervisor import Lifecycle, Reason, StopReport, _clock
+from sprag_supervisor import Reason, StopReport, _clock
 from sprag_supervisor._ending import request_exit
 from sprag_supervisor._log import listening, text_of
 from sprag_supervisor._node import Node, path_of, settled
@@ -124,6 +125,7 @@ class _Host:
         self._signals = Signals(self._parking, budget, self._last_words, self._dump)
         self._tree = tree_of(root)
         self._status = Status(Notifier(), self._tree)
+        self._lifecycle_log = LifecycleLog(self._tree)
         self._control: ControlSocket | None = None
         self._starting: Greenlet[[], None] | None = None
         self._start_error: BaseException | None = None
@@ -140,7 +142,7 @@ class _Host:
             if control:
                 self._open_control(stack)
             tree.exit_seconds = self._budget
-            tree.observers.append(_log_lifecycle)
+            tree.observers.append(self._lifecycle_log)
             _hosts.append(self)
             try:
                 with ExitStack() as life:
@@ -153,9 +155,11 @@ class _Host:
                         self._live(began)
                     finally:
                         self._bring_down()
+                        self._lifecycle_log.write()
                     code = self._exit_code()
             finally:
-                tree.observers[:] = [each for each in tree.observers if each is not _log_lifecycle]
+                if self._lifecycle_log in tree.observers:
+                    tree.observers.remove(self._lifecycle_log)
                 if self in _hosts:
                     _hosts.remove(self)
             if ends_process:
@@ -462,10 +466,3 @@ def _record(level: int, fields: dict[str, object]) -> None:
 
 
 _NOTHING: Final = (None, "")
-
-
-def _log_lifecycle(record: Lifecycle) -> None:
-    if record.event in ("crashed", "gave_up") or not listening(logging.INFO):
-        return  # the engine has logged those, with the traceback
-    fields = {"event": f"service {record.event}", "service": record.path}
-    _record(logging.INFO, {**fields, "incarnation": record.incarnation})

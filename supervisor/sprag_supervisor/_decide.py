@@ -96,7 +96,8 @@ def covered(
     if strategy == "one_for_all":
         return everyone
     rest = [failed]
-    for sibling in everyone[everyone.index(failed) + 1 :]:
+    first = next(at for at, each in enumerate(everyone) if each is failed)  # index() goes by ==
+    for sibling in everyone[first + 1 :]:
         if depends(sibling, rest):
             rest.append(sibling)
     return rest

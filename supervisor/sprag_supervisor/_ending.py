@@ -131,8 +131,8 @@ class Ending:
 
     def stop_error(self, step: str, error: BaseException) -> None:
         """Report an exception during the stop: never a restart (gevent-traps 5)."""
-        say(logging.ERROR, self.node, "service raised while stopping", error, step=step)
         self.note(Outcome.ERROR, step, str(remember(error, self.node._incarnation_)))
+        say(logging.ERROR, self.node, "service raised while stopping", error, step=step)
 
     def crashed(self, step: str, error: BaseException) -> None:
         """Take note that something of the service crashed while it goes down."""
@@ -437,19 +437,22 @@ def _end_together(ending: Ending, children: dict[str, Node]) -> None:
     tree = ending.node._tree_
     assert tree is not None
     everyone = tuple(children.values())
-    subs: dict[Node, Ending] = {}
+    subs: dict[int, Ending] = {}  # by identity: a service may be a dataclass, without a hash
     for child in reversed(everyone):
         sub = end_child(child, ending)
         if sub is not None:
-            subs[child] = sub
+            subs[id(child)] = sub
             launch(sub)
+        elif child._op_ is not None:
+            call_off(child._op_, ending.deadline)  # now: else it is up before it is waited for
     for child in everyone:
-        sub = subs.get(child)
+        sub = subs.get(id(child))
         if sub is not None:
             sub.join(ending.parking)
             ending.absorb(sub)
         if child._op_ is not None or child._state_ is RESTARTING:
             wait_until_down(child, ending)
+    for child in everyone:  # not before the last is down: till then they keep their places
         if child._history_ is not None:
             bequeath(child, ending.node)
         child._parent_ = child._tree_ = None
@@ -469,16 +472,23 @@ def end_child(child: Node, ending: Ending) -> Ending | None:
 def wait_until_down(child: Node, ending: Ending) -> None:
     """Wait for a child that somebody else is starting or ending."""
     while (operation := child._op_) is not None:
+        call_off(operation, ending.deadline)
+        operation.join(ending.parking)
         if isinstance(operation, Ending):
-            operation.on_purpose = True
-            operation.tighten(ending.deadline)
-            operation.join(ending.parking)
             ending.absorb(operation)
-        else:
-            operation.abort_for_stop("its parent is stopping", ending.deadline)
-            operation.join(ending.parking)
     if child._state_ is RESTARTING:
         cancel_retry(child)
+
+
+def call_off(
+    operation: Ending | Starting, deadline: float, why: str = "its parent is stopping"
+) -> None:
+    """Let what is in progress end with the service down, by *deadline*."""
+    if isinstance(operation, Ending):
+        operation.on_purpose = True
+        operation.tighten(deadline)
+    else:
+        operation.abort_for_stop(why, deadline)
 
 
 def _over(ending: Ending) -> None:
@@ -514,7 +524,7 @@ def stop(node: Node, deadline: float) -> Ending | Starting | None:
     if parent is not None and parent._supervision_ is not None:
         covering = parent._supervision_.covering
         if covering is not None:
-            covering.discard(node)
+            covering.discard(id(node))
     operation = node._op_
     if operation is None:
         if node._state_ is RESTARTING:
@@ -527,11 +537,7 @@ def stop(node: Node, deadline: float) -> Ending | Starting | None:
                 launch(ending)
             return ending
         return None
-    if isinstance(operation, Ending):
-        operation.on_purpose = True
-        operation.tighten(deadline)
-    else:
-        operation.abort_for_stop("it was asked to stop", deadline)
+    call_off(operation, deadline, "it was asked to stop")
     return operation
 
 
@@ -547,13 +553,15 @@ def request_exit(node: Node, error: SystemExit) -> None:
     tree = node._tree_
     if tree is None:
         return
-    if tree.exit_code is None:
+    is_first = tree.exit_code is None
+    if is_first:
         tree.exit_code = _code_of(error)
+    stop(tree.root, _clock.now() + tree.exit_seconds)
+    if is_first:
         fields: dict[str, Any] = {"code": tree.exit_code}
         if not isinstance(error.code, int | None):
             fields["message"] = str(error.code)
         say(logging.WARNING, node, "service asked the app to exit", **fields)
-    stop(tree.root, _clock.now() + tree.exit_seconds)
 
 
 def _code_of(error: SystemExit) -> int:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _OURS: Final = ("sprag.", "sprag_supervisor.")
 _MAX_FRAMES: Final = 50
 _MAX_CHAIN: Final = 10
-_MAX_MEMBERS: Final = 20
+_MAX_MEMBERS: Final = 15
+_MAX_DEPTH: Final = 3
+"""Of groups in groups; one deeper is remembered without its members."""
 _UNNAMED: Final = ("builtins", "__main__")
 _RAISED_FROM: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
 _WHILE_HANDLING: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
@@ -90,21 +92,27 @@ def remember(
     *,
     cause: Failure | None = None,
     action: OnFailure | None = None,
+    depth: int = 0,
 ) -> Failure:
-    """Make the record of *exception*, following its chain unless *cause* is given."""
+    """Make the record of *exception*, following its chain unless *cause* is given.
+
+    *depth* is how many exception groups it is nested in.
+    """
     at = _clock.wall()
     if cause is not None or _earlier(exception) is None:
-        return _record(exception, at, incarnation, cause, action=action)
+        return _record(exception, at, incarnation, cause, action=action, depth=depth)
     chain = [exception]
     while (earlier := _earlier(chain[-1])) is not None:
-        if earlier in chain or len(chain) == _MAX_CHAIN:
+        if any(one is earlier for one in chain) or len(chain) == _MAX_CHAIN:
             break
         chain.append(earlier)
     for link in reversed(chain[1:]):
         is_chained = link.__cause__ is None and cause is not None
-        cause = _record(link, at, incarnation, cause, is_chained=is_chained)
+        cause = _record(link, at, incarnation, cause, is_chained=is_chained, depth=depth)
     is_chained = exception.__cause__ is None
-    return _record(exception, at, incarnation, cause, is_chained=is_chained, action=action)
+    return _record(
+        exception, at, incarnation, cause, is_chained=is_chained, action=action, depth=depth
+    )
 
 
 def _earlier(exception: BaseException) -> BaseException | None:
@@ -122,21 +130,21 @@ def _record(
     *,
     is_chained: bool = False,
     action: OnFailure | None = None,
-    depth: int = 0,
+    depth: int,
 ) -> Failure:
     members: tuple[Failure, ...] = ()
-    if isinstance(exception, BaseExceptionGroup) and depth < _MAX_CHAIN:
-        below = exception.exceptions[:_MAX_MEMBERS]
-        members = tuple([_record(one, at, incarnation, None, depth=depth + 1) for one in below])
+    if isinstance(exception, BaseExceptionGroup) and depth < _MAX_DEPTH:
+        below: tuple[BaseException, ...] = exception.exceptions[:_MAX_MEMBERS]
+        members = tuple([remember(one, incarnation, depth=depth + 1) for one in below])
     return Failure(
         _name_of(type(exception)),
-        _text(exception),
+        as_text(exception),
         at,
         incarnation,
         _frames(exception.__traceback__),
         cause,
         is_chained,
-        tuple(map(str, exception.__notes__)) if hasattr(exception, "__notes__") else (),
+        _notes_of(exception) if hasattr(exception, "__notes__") else (),
         action,
         members,
     )
@@ -154,14 +162,20 @@ def passed_on(
 ) -> Failure:
     """Make the record of *exception*, which only reports *cause* to the next level."""
     name = type(exception).__qualname__
-    return Failure(name, _text(exception), _clock.wall(), incarnation, (), cause, action=action)
+    return Failure(name, as_text(exception), _clock.wall(), incarnation, (), cause, action=action)
 
 
-def _text(exception: BaseException) -> str:
+def as_text(given: object) -> str:
+    """Return *given* as text; whatever a user's ``__str__`` raises must not end the supervisor."""
     try:
-        return str(exception)
-    except Exception as broken:  # noqa: BLE001 - a user's __str__ must not end the supervisor
+        return str(given)
+    except BaseException as broken:  # noqa: BLE001 - in an engine greenlet it would be the engine's
         return f"<its __str__ raised {type(broken).__name__}>"
+
+
+def _notes_of(exception: BaseException) -> tuple[str, ...]:
+    notes: object = exception.__notes__  # a user may have put anything there
+    return tuple(map(as_text, notes if isinstance(notes, list | tuple) else (notes,)))
 
 
 def without_engine(traceback: TracebackType | None) -> TracebackType | None:

@@ -13,7 +13,6 @@ and a SystemExit or KeyboardInterrupt would end the program past the supervisor
 
 from __future__ import annotations
 
-import contextvars
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +22,12 @@ from sprag_supervisor import _ending
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import remember
 from sprag_supervisor._holdings import Holdings
-from sprag_supervisor._log import say
+from sprag_supervisor._log import say, saying
 from sprag_supervisor._node import take_seat
 from sprag_supervisor._states import RUNNING
 
 if TYPE_CHECKING:
+    import contextvars
     from collections.abc import Callable
 
     from sprag_supervisor._node import Node
@@ -61,9 +61,10 @@ def crash(node: Node, incarnation: int, step: str, error: BaseException) -> None
     if operation is not None:
         operation.crashed(step, error)
     elif node._state_ is RUNNING:
-        say(logging.ERROR, node, "service crashed", error, step=step)
+        tell = saying(logging.ERROR, node, "service crashed", error, step=step)
         failure = remember(error, incarnation, action=node._policy_.action_for(error))
         _ending.end_soon(node, Reason.CRASHED, failure)
+        tell()
     else:
         say(logging.WARNING, node, "late crash of a service that is down", error)
 
@@ -183,10 +184,10 @@ def spawn_managed(
     return greenlet
 
 
-def spawn_body(node: Node, body: Callable[[], object]) -> None:
+def spawn_body(node: Node, context: contextvars.Context, body: Callable[[], object]) -> None:
     """Start the greenlet of a service's `run`."""
     if node._holdings_ is None:
         node._holdings_ = Holdings()
-    greenlet = Managed(node, contextvars.Context(), body, (), {}, is_body=True)
+    greenlet = Managed(node, context, body, (), {}, is_body=True)
     node._holdings_.add_greenlet(greenlet)
     greenlet.start()

@@ -8,6 +8,7 @@ show them in their own way. While only NullHandlers listen no record is made.
 from __future__ import annotations
 
 import logging
+import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 from sprag_supervisor._failure import without_engine
@@ -15,7 +16,7 @@ from sprag_supervisor._node import path_of
 from sprag_supervisor._tree import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sprag_supervisor._node import Node
 
@@ -43,18 +44,44 @@ def say(
     **fields: Any,
 ) -> None:
     """Log *event* about *node*, with the traceback of *error* if there is one."""
-    if listening(level):
-        said = {
-            "event": event,
-            "service": path_of(node),
-            "incarnation": node._incarnation_,
-            **fields,
-        }
-        exc_info = None
-        if error is not None:
-            exc_info = type(error), error, without_engine(error.__traceback__)
-        message, values = text_of(said)
-        logger.log(level, message, *values, exc_info=exc_info, extra={"sprag": said})
+    saying(level, node, event, error, **fields)()
+
+
+def saying(
+    level: int,
+    node: Node,
+    event: str,
+    error: BaseException | None = None,
+    **fields: Any,
+) -> Callable[[], None]:
+    """Return what logs *event* about *node* as it is now, for those who have to act first.
+
+    A handler may block, on its lock or on a socket, and the tree goes on meanwhile.
+    """
+    if not listening(level):
+        return _say_nothing
+    said = {
+        "event": event,
+        "service": path_of(node),
+        "incarnation": node._incarnation_,
+        **fields,
+    }
+    exc_info = None
+    if error is not None:
+        exc_info = type(error), error, without_engine(error.__traceback__)
+
+    def tell() -> None:
+        try:
+            message, values = text_of(said)
+            logger.log(level, message, *values, exc_info=exc_info, extra={"sprag": said})
+        except Exception:  # noqa: BLE001 - a user's handler or filter must not end the supervisor
+            traceback.print_exc()
+
+    return tell
+
+
+def _say_nothing() -> None:
+    pass
 
 
 def text_of(fields: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:

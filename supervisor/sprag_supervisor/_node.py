@@ -19,6 +19,7 @@ Who may write what:
 from __future__ import annotations
 
 import contextvars
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
@@ -136,6 +137,10 @@ class Node:
         self._children_ = self._given_ = self._history_ = self._holdings_ = None
         self._name_ = self._op_ = self._parent_ = self._supervision_ = self._tree_ = None
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a copy be a new service, made with the same arguments: a life is not copied."""
+        return functools.partial(type(self), *self._args_, **(self._kwargs_ or {})), ()
 
     # -- hooks: define what you need ---------------------------------------------
     # No class of sprag's own may override them: a hook that is still Node's is not run.

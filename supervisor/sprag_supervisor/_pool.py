@@ -220,9 +220,7 @@ class _Worker(greenlet):
             self.waited_on_by.clear()
             parking = next_call._parking
             self.__dict__.pop("spawn_tree_locals", None)  # gevent's, for what the body spawned
-            is_kept = next_call.runs_user_code and (
-                getrefcount(self) > references or self.__dict__
-            )
+            is_kept = next_call.runs_user_code and (getrefcount(self) > references or self.__dict__)
             next_call._worker = None  # not before it is counted, as it was the first time
             if self.abandoned or is_kept:
                 # Somebody keeps this greenlet: a Timeout that the body has forgotten to

@@ -79,7 +79,9 @@ def settle(
         post(parent, ChildExit(node, node._incarnation_, reason, failure, retries))
     elif not on_purpose:
         counts = had_started and _may_shut_down(parent, node)
-        if counts or action == "escalate":
+        # A crash that restarts nobody is heard of too, for the ledger.
+        is_crash = failure is not None and (had_started or retries)
+        if counts or action == "escalate" or is_crash:
             post(parent, ChildExit(node, node._incarnation_, reason, failure))
         # Until its parent has heard, it keeps its place: a group restart may cover it, and then
         # its end shuts nothing down (otp-rules 29, 66).

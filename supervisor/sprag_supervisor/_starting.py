@@ -20,8 +20,8 @@ from gevent import GreenletExit, getcurrent
 from sprag_supervisor import _clock, _ending, _guard
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._ending import KILL_GRACE
-from sprag_supervisor._failure import passed_on, remember
-from sprag_supervisor._log import say
+from sprag_supervisor._failure import as_text, passed_on, remember
+from sprag_supervisor._log import saying
 from sprag_supervisor._node import Node, lineage, move, path_of, reset, take_seat
 from sprag_supervisor._pool import Call, Parking
 from sprag_supervisor._states import RUNNING, STARTING
@@ -30,6 +30,8 @@ from sprag_supervisor._supervision import attend_soon
 from sprag_supervisor.exceptions import Ignore, StartAborted, StartFailed, StartTimeout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from greenlet import greenlet
 
     from sprag_supervisor._failure import Failure
@@ -50,12 +52,14 @@ class Starting:
     _killed_at = math.inf
     _interrupt: BaseException | None = None
     _failure: Failure | None = None
+    _tell: Callable[[], None] | None = None
 
     def __init__(self, node: Node, context: contextvars.Context, *, retries: bool) -> None:
         self.node = node
         self.retries = retries
         """If it fails it is tried again: the start is a restart."""
         self.parking = Parking()
+        self._context = context
         self._call = Call(partial(context.run, self._bring_up))
 
     # -- what others may ask for meanwhile ------------------------------------------
@@ -164,7 +168,7 @@ class Starting:
         if error is None:
             node._op_ = None
             self._wake_joiners()
-            come_up(node, restarted=self.retries)
+            come_up(node, self._context, restarted=self.retries)
             if self._finishes:
                 _guard.finish(node, node._incarnation_)
             return
@@ -210,10 +214,14 @@ class Starting:
             left_behind=self.left_behind,
         )
         self._wake_joiners()
-        if ending is None:
-            return
-        _ending.launch(ending)
-        while not ending.done:
+        if ending is not None:
+            _ending.launch(ending)
+        if self._tell is not None:
+            try:
+                self._tell()
+            except BaseException as interrupt:  # noqa: BLE001 - raised again when all is undone
+                self._interrupt = self._interrupt or interrupt
+        while ending is not None and not ending.done:
             try:
                 ending.join(self.parking)
             except BaseException as interrupt:  # noqa: BLE001 - raised again when all is undone
@@ -235,7 +243,7 @@ class Starting:
         else:
             failure = remember(error, node._incarnation_, action=action)
             if not isinstance(error, SystemExit):
-                say(logging.ERROR, node, "service failed to start", error)
+                self._tell = saying(logging.ERROR, node, "service failed to start", error)
             self._failure = failure
         return Reason.START_FAILED, failure
 
@@ -251,7 +259,8 @@ def _failure_for(path: str, error: BaseException) -> StartFailed:
     elif isinstance(error, StartTimeout | StartAborted):
         reason = str(error)
     else:
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        text = as_text(error)
+        reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return StartFailed(path, reason)
 
 
@@ -281,7 +290,7 @@ def start(node: Node, *, restarts: bool = False) -> None:
     cls = type(node)
     has_code = cls.on_start is not Node.on_start or cls._prepare_ is not Node._prepare_
     if node._incarnation_ == 1 and not has_code:
-        come_up(node, restarted=False)
+        come_up(node, None, restarted=False)
         return
     context = contextvars.Context() if restarts else contextvars.copy_context()
     starting = Starting(node, context, retries=restarts)
@@ -299,15 +308,18 @@ def start(node: Node, *, restarts: bool = False) -> None:
         starting.conclude()
 
 
-def come_up(node: Node, *, restarted: bool) -> None:
-    """Make a service whose `on_start` has returned running."""
+def come_up(node: Node, context: contextvars.Context | None, *, restarted: bool) -> None:
+    """Make a service whose `on_start` has returned, or that has none, running.
+
+    Its `run` sees what `on_start` has put into *context*; without one, what the caller sees.
+    """
     move(node, RUNNING)
     node._since_ = _clock.now()
     tree = node._tree_
     assert tree is not None
     body = node._run_hook_()
     if body is not None:
-        _guard.spawn_body(node, body)
+        _guard.spawn_body(node, contextvars.copy_context() if context is None else context, body)
     if tree.observers:
         event = "restarted" if restarted else "started"
         tree.announce(node, event, event)

@@ -23,7 +23,7 @@ from sprag_supervisor._decide import Reason, RestartWindow, covered, shuts_down
 from sprag_supervisor._failure import remember
 from sprag_supervisor._history import History
 from sprag_supervisor._ledger import Ruling
-from sprag_supervisor._log import say
+from sprag_supervisor._log import say, saying
 from sprag_supervisor._node import Node, is_active, name_of, path_of, wanted_name
 from sprag_supervisor._pool import Parking, is_left_behind, left_behind, waits_for_caller
 from sprag_supervisor._settling import cancel_retry, detach
@@ -285,6 +285,8 @@ def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver)
         error = Escalated(path_of(node), name_of(child), _root_of(item.failure))
         _give_up(node, error, item.failure)
         return
+    if isinstance(item, ChildExit) and item.failure is not None and child._state_ is FAILED:
+        _write_down(node, item, "keep")
     if child._parent_ is not node or child._state_ is not RESTARTING:
         return  # it was stopped, or started again by something else (otp-rules 42, 43)
     group = _group_of(node, child)
@@ -301,7 +303,9 @@ def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver)
     elif child._policy_.backoff is not None:
         _stop_group(node, group, child)
         if child._state_ is RESTARTING and node._state_ is RUNNING:
-            _write_down(node, item, "back_off", group, _back_off(node, child))
+            seconds = _back_off(node, child)
+            _write_down(node, item, "back_off", group, seconds)
+            say(logging.INFO, child, "service waits before its restart", seconds=round(seconds, 3))
     else:
         _write_down(node, item, "restart", group)
         _restart(node, supervision, group, child)
@@ -345,9 +349,9 @@ def _ends_supervisor(node: Node, supervision: Supervision, item: ChildExit) -> b
         return False
     if child._state_ in (RESTARTING, RUNNING):
         return False
-    unheard = {each.child for each in supervision.inbox if isinstance(each, ChildExit)}
+    unheard = {id(each.child) for each in supervision.inbox if isinstance(each, ChildExit)}
     others = (
-        each in unheard or _has_not_ended(each)
+        id(each) in unheard or _has_not_ended(each)
         for each in (node._children_ or {}).values()
         if each is not child and each._policy_.significant
     )
@@ -362,8 +366,9 @@ def _has_not_ended(node: Node) -> bool:
 
 
 def _end_by_itself(node: Node) -> None:
-    say(logging.INFO, node, "supervisor shuts down: significant children have ended")
+    tell = saying(logging.INFO, node, "supervisor shuts down: significant children have ended")
     _ending.end_soon(node, Reason.SHUTDOWN)
+    tell()
 
 
 def _is_escalated(failure: Failure) -> bool:
@@ -390,11 +395,12 @@ def _root_of(failure: Failure) -> str:
 
 def _give_up(node: Node, error: SpragError, last: Failure | None) -> None:
     """End the supervisor as a failure, caused by its child's last one (otp-rules 21)."""
-    say(logging.ERROR, node, "supervisor gave up", reason=str(error))
+    tell = saying(logging.ERROR, node, "supervisor gave up", reason=str(error))
     failure = remember(
         error, node._incarnation_, cause=last, action=node._policy_.action_for(error)
     )
     _ending.end_soon(node, Reason.GAVE_UP, failure)
+    tell()
 
 
 def _back_off(node: Node, child: Node) -> float:
@@ -414,7 +420,6 @@ def _back_off(node: Node, child: Node) -> float:
 
     history.next_try = _clock.now() + seconds
     history.retry_timer = _clock.call_later(seconds, over)
-    say(logging.INFO, child, "service waits before its restart", seconds=round(seconds, 3))
     return seconds
 
 
@@ -452,14 +457,14 @@ def _stop_group(node: Node, group: Sequence[Node], failed: Node) -> None:
             cancel_retry(sibling)
         _leave_if_over(node, sibling)
     supervision = node._supervision_
-    significant = {one for one in group if one._policy_.significant and one is not failed}
+    significant = {id(one) for one in group if one._policy_.significant and one is not failed}
     if significant and supervision is not None:
         inbox = [each for each in supervision.inbox if not _is_past(each, significant)]
         supervision.inbox = deque(inbox)
 
 
-def _is_past(item: ChildExit | BackoffOver, significant: Collection[Node]) -> bool:
-    if not isinstance(item, ChildExit) or item.is_retry or item.child not in significant:
+def _is_past(item: ChildExit | BackoffOver, significant: Collection[int]) -> bool:
+    if not isinstance(item, ChildExit) or item.is_retry or id(item.child) not in significant:
         return False
     return item.failure is None or not _is_escalated(item.failure)
 
@@ -475,18 +480,18 @@ def _leave_if_over(node: Node, child: Node) -> bool:
 
 def _restart(node: Node, supervision: Supervision, group: Sequence[Node], failed: Node) -> None:
     """Restart *failed* with everyone its parent's strategy covers (otp-rules 35-41)."""
-    covering = supervision.covering = set(group)
+    covering = supervision.covering = set(map(id, group))
     try:
         if len(group) > 1:
             _stop_group(node, group, failed)
         for child in group:
             if node._state_ is not RUNNING:
                 return
-            if child not in covering or child._parent_ is not node:
+            if id(child) not in covering or child._parent_ is not node:
                 continue  # stopped on purpose meanwhile, or temporary and gone (otp-rules 29)
-            covering.discard(child)
+            covering.discard(id(child))
             if not _start_again(child):
-                if failed in covering and failed._state_ is RESTARTING:
+                if id(failed) in covering and failed._state_ is RESTARTING:
                     cancel_retry(failed)  # it is one of those after *child* now (otp-rules 41)
                 return
     finally:

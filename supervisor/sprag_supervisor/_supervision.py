@@ -45,8 +45,8 @@ class Supervision:
         self.inbox: deque[Item] = deque()
         self.attended = False  # Invariant: a greenlet works through the inbox, or is about to
         self.window: RestartWindow | None = None
-        self.covering: set[Node] | None = None
-        """Who the group restart in progress still means to start; a stop takes itself out."""
+        self.covering: set[int] | None = None
+        """Whom (by id) a group restart under way still means to start; a stop takes itself out."""
         self._numbers: dict[str, int] | None = None
 
     def free_name(self, wanted: str, taken: dict[str, Node]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -133,4 +134,5 @@ class Tree:
                 observer(record)
             except Exception:
                 self.observers.remove(observer)
-                logger.exception("an observer of the tree raised and was removed")
+                with suppress(Exception):  # it may be logging that is broken
+                    logger.exception("an observer of the tree raised and was removed")

@@ -134,6 +134,6 @@ def test_the_app_is_asked_and_answers(
 
 
 def test_one_that_has_left_the_tree_is_explained_too(now: float) -> None:
-    assert drawn(answer(ruling("keep"), state=None), now).startswith(
-        "? shop/fleet/courier is no longer in the tree\n"
-    )
+    told = drawn(answer(ruling("keep"), state=None), now)
+    assert told.startswith("? shop/fleet/courier is no longer in the tree\n")
+    assert "lets it stay down: its policy says so" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import socket
 import struct
@@ -229,6 +230,15 @@ def test_the_intake_answers_each_line(open_shop: Callable[..., Shop]) -> None:
     refused = "error send one order per line: id,item,quantity,price"
     assert answers == ["ok 17", *[refused] * 5]
     shop.wait_for_delivery("17")
+
+
+def test_the_picture_of_the_tree_shows_the_services_there_are(
+    open_shop: Callable[..., Shop],
+) -> None:
+    picture = (SHOP.parents[1] / "tree.svg").read_text(encoding="utf-8")
+    shown = re.findall(r'class="name">([^<]+)<', picture)
+
+    assert sorted(shown) == sorted(node["name"] for node in opened(open_shop()).tree().values())
 
 
 def test_one_bad_order_restarts_the_courier_alone(open_shop: Callable[..., Shop]) -> None:

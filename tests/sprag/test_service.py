@@ -1361,6 +1361,26 @@ def test_context_variables_pass_into_what_a_service_starts(clock: VirtualClock) 
     root.stop()
 
 
+def test_run_sees_what_on_start_has_put_into_its_context(clock: VirtualClock) -> None:
+    seen: list[object] = []
+
+    class Aware(Service):
+        def on_start(self) -> None:
+            REQUEST.set(f"life {self.snapshot().incarnation}")
+
+        def run(self) -> None:
+            seen.extend((REQUEST.get(), current_service()))
+            gevent.sleep(100)
+
+    with Supervisor() as top:
+        aware = top.adopt(Aware())
+        clock.settle()
+        aware.spawn(boom)
+        clock.settle()
+        assert seen == ["life 1", aware, "life 2", aware]
+    assert REQUEST.get() == "none"
+
+
 def test_one_tick_does_not_see_what_the_one_before_has_set(clock: VirtualClock) -> None:
     seen: list[str] = []
 

@@ -193,3 +193,39 @@ def test_a_failure_keeps_neither_the_exception_nor_its_locals_alive() -> None:
     gc.collect()
     assert gone() is None
     assert "with a heavy local" in failure.format()
+
+
+def test_an_exception_group_is_remembered_with_its_members_and_their_causes() -> None:
+    def fail() -> None:
+        try:
+            raise OSError("no route")
+        except OSError as error:
+            first = ValueError("bad order")
+            first.__cause__ = error
+        inner = ExceptionGroup("inner", [KeyError("a")])
+        raise ExceptionGroup("both", [first, inner])
+
+    with pytest.raises(ExceptionGroup) as raised:
+        fail()
+    failure = remember(raised.value, 1)
+    assert str(failure) == "ExceptionGroup: both (2 sub-exceptions)"
+    first, inner = failure.members
+    assert (str(first), str(first.cause)) == ("ValueError: bad order", "OSError: no route")
+    assert [str(each) for each in inner.members] == ["KeyError: 'a'"]
+    text = failure.format()
+    for line in ("  +---------------- 2 ----------------", "  | OSError: no route"):
+        assert line in text.splitlines()
+    assert "  |   | KeyError: 'a'" in text
+
+
+def test_groups_in_groups_are_remembered_so_far_and_no_further() -> None:
+    error: Exception = ValueError("the innermost")
+    for depth in range(100):
+        error = ExceptionGroup(f"group {depth}", [error] * 100)
+    failure = remember(error, 1)
+    levels = 0
+    while failure.members:
+        assert len(failure.members) <= 15
+        failure = failure.members[0]
+        levels += 1
+    assert levels == 3

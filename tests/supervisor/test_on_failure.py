@@ -60,6 +60,24 @@ def test_stop_leaves_a_permanent_service_failed(clock: VirtualClock) -> None:
         assert top.snapshot().state is State.RUNNING
 
 
+def test_why_a_crash_restarts_nobody_is_in_the_ledger(clock: VirtualClock) -> None:
+    with Supervisor() as top:
+        top.adopt(Judged(), name="stopped").die(Conflict("taken"))
+        top.adopt(Service(), name="temporary", restart="temporary").spawn(divmod, 1, 0)
+        clock.settle()
+        tree = top._tree_
+        assert tree is not None
+        told = [(each.child, each.decision, each.failure) for each in tree.ledger]
+    assert [(child, decision) for child, decision, _failure in told] == [
+        ("Supervisor/stopped", "keep"),
+        ("Supervisor/temporary", "keep"),
+    ]
+    assert [each and each.message for *_, each in told] == [
+        "taken",
+        "integer division or modulo by zero",
+    ]
+
+
 @pytest.mark.parametrize("restart", ["transient", "temporary", "permanent"])
 def test_restart_wins_over_every_restart_type_and_holds_for_subclasses(
     clock: VirtualClock, restart: str

@@ -30,8 +30,6 @@ from sprag_supervisor._node import current_node
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from sprag_supervisor import Node
-
 PERIOD: Final = 0.01
 """Seconds between two questions, on average."""
 _SWITCH: Final = 0.0001
@@ -52,12 +50,12 @@ class Sampler:
     """Counts in whose code the main thread is found.
 
     Attributes:
-        seen: How often, for each service; None stands for code of no service.
+        seen: How often, for each service by its `id`; 0 stands for code of no service.
         idle: How often the main thread was waiting in its loop.
     """
 
     def __init__(self) -> None:
-        self.seen: Counter[Node | None] = Counter()
+        self.seen: Counter[int] = Counter()
         self.idle = 0
         self._watchers = 0
         self._round = 0
@@ -105,7 +103,8 @@ class Sampler:
         # In the main thread, anywhere: it may neither switch nor raise.
         try:
             missed = int((time.monotonic() - self._asked_at) / PERIOD)
-            self.seen[current_node()] += 1 + missed  # those missed while it was in C
+            node = current_node()
+            self.seen[0 if node is None else id(node)] += 1 + missed  # missed while it was in C
         except Exception:  # noqa: BLE001 - nobody could catch it
             self.idle += 1
         finally:

@@ -45,11 +45,12 @@ class _CountingBus(EventBus):
     def publish(self, event: str, data: Any) -> None:
         for listener in self.listeners(event):
             if listener._node is not None:
-                _delivered[listener._node] += 1
+                _delivered[id(listener._node)] += 1
         super().publish(event, data)
 
 
-_delivered: Counter[Node] = Counter()
+_delivered: Counter[int] = Counter()
+"""By the `id` of the service: it may be a dataclass, without a hash."""
 _watched: Counter[EventBus] = Counter()
 
 
@@ -102,8 +103,8 @@ def answer(desk: Desk, request: Request) -> Answer:
             "seconds": round(passed, 3),
             "samples": seen.total() + idle,
             "cpu": {
-                "services": round(sum(n for one, n in seen.items() if one is not None) / total, 4),
-                "others": round(seen[None] / total, 4),
+                "services": round(sum(n for one, n in seen.items() if one) / total, 4),
+                "others": round(seen[0] / total, 4),
                 "idle": round(idle / total, 4),
             },
             "sort": sort,
@@ -118,9 +119,9 @@ class _Measured(NamedTuple):
 
     seconds: float
     samples: int
-    seen: Counter[Node | None]
-    delivered: Counter[Node]
-    ticks_before: dict[Node, int]
+    seen: Counter[int]
+    delivered: Counter[int]
+    ticks_before: dict[int, int]
 
 
 def _rows(root: Node, measured: _Measured, counted: Iterator[int]) -> Iterator[dict[str, Any]]:
@@ -130,18 +131,18 @@ def _rows(root: Node, measured: _Measured, counted: Iterator[int]) -> Iterator[d
         pace()
         next(counted)
         owned = owned_by(node)
-        fired = _ticks_of(node) - measured.ticks_before.get(node, 0)
+        fired = _ticks_of(node) - measured.ticks_before.get(id(node), 0)
         yield {
             "path": path,
             "name": name_of(node),
             "class": type(node).__name__,
             "state": node._state_.value,
             "uptime": _rounded(uptime_of(node)),
-            "cpu": round(measured.seen[node] / measured.samples, 4),
+            "cpu": round(measured.seen[id(node)] / measured.samples, 4),
             "greenlets": owned.greenlets,
             "timers": owned.timers,
             "listeners": owned.listeners,
-            "events": round(measured.delivered[node] / measured.seconds, 2),
+            "events": round(measured.delivered[id(node)] / measured.seconds, 2),
             "ticks": round(max(fired, 0) / measured.seconds, 2),
             "restarts": node._restarts_,
         }
@@ -157,12 +158,12 @@ def _key(sort: str) -> Callable[[dict[str, Any]], Any]:
     return by_path if sort == "path" else by_number
 
 
-def _ticks_below(root: Service) -> Iterator[tuple[Node, int]]:
+def _ticks_below(root: Service) -> Iterator[tuple[int, int]]:
     pace = Pace()
     for _depth, _path, node in walk(root):
         pace()
         if node._holdings_ is not None:
-            yield node, _ticks_of(node)
+            yield id(node), _ticks_of(node)
 
 
 def _ticks_of(node: Node) -> int:

@@ -11,7 +11,7 @@ from gevent.hub import Hub
 
 from sprag.testing._loop import VirtualLoop
 from sprag.testing._timers import to_nanoseconds
-from sprag_supervisor import _clock, _pool
+from sprag_supervisor import _belonging, _clock, _pool
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -99,6 +99,8 @@ def virtual_time() -> Generator[VirtualClock]:
     Limits:
 
     - `time.monotonic` and `time.time` are not virtual. sprag does not use them directly.
+    - What is due at the very same moment goes in order of start. So ``with Timeout(5): sleep(5)``
+      times out, where on a real clock gevent lets the sleep win.
     - No real sockets, threads or subprocesses inside: time jumps while they work.
     - Make events, queues, locks and greenlets inside. Those used outside before belong to the
       hub outside, which does not run during the block.
@@ -132,6 +134,7 @@ def virtual_time() -> Generator[VirtualClock]:
         try:
             # Before the outer hub is back: dropping what still waits can run user code.
             _end_idle_greenlets(hub)
+            _forget_trees(hub)
             hub.destroy(destroy_loop=True)
         finally:
             outer_hub, outer_loop, _clock.now, _clock.wall = outer
@@ -150,3 +153,14 @@ def _end_idle_greenlets(hub: Hub) -> None:
             # It ends in its parent, and that must not be the hub, which would go on running.
             worker.parent = getcurrent()
             worker.switch(None)
+
+
+def _forget_trees(hub: Hub) -> None:
+    """Let go of the trees that were not stopped, by a test that failed, say.
+
+    They would stay in memory, and the end of the program would try to stop them.
+    """
+    for tree in tuple(_belonging.living):
+        if tree.hub is hub:
+            _belonging.leave(tree)
+    _pool._pools.pop(hub, None)
