@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import gevent
@@ -83,7 +82,7 @@ class Script:
         in_on_start: Called with the service before on_start waits: adopts children, …
         in_on_drain: Called with the service in on_drain.
         in_on_stop: Called with the service in on_stop.
-        body: Called with the service as its `run`; given at construction or never.
+        body: Called with the service as the `run` of a `ScriptedBody`.
         starts: How often on_start was entered.
     """
 
@@ -130,8 +129,6 @@ class Scripted(Service):
             # The next life is constructed with the arguments of the first.
             self._kwargs_ = {**policy, "script": script}
         self.script = script
-        if script.body is not None:
-            self.run = partial(script.body, self)
 
     def on_start(self) -> None:
         script = self.script
@@ -187,6 +184,14 @@ class Scripted(Service):
                 self.say("killed")
                 if not self.script.deaf:
                     raise
+
+
+class ScriptedBody(Scripted):
+    """One with a `run`."""
+
+    def run(self) -> None:
+        assert self.script.body is not None
+        self.script.body(self)
 
 
 class Idle(Service):

@@ -45,6 +45,7 @@ class App(Supervisor):
             the name of a module.
     """
 
+    _run_is_hook_ = False  # it is called by whoever owns the process
     __slots__ = ("_serve_", "_wsgi_")
     _keeps_slots_ = True  # where to serve, and the WSGI callable others hold, outlive a restart
     _web_: tuple[str | None, Callable[[Page], str] | None, Limits | None] = None, None, None
@@ -138,9 +139,6 @@ class App(Supervisor):
         if serve is not None:
             server, policy = self.wsgi.server(serve)
             _supervising.adopt(self, server, _SERVER, policy)
-
-    def _run_hook_(self) -> None:
-        return None  # `run` is not a body here: it is called by whoever owns the process
 
     def start(self) -> None:
         """Start the providers in order; see `Service.start`."""

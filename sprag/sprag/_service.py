@@ -493,11 +493,6 @@ class Service(Node):
     def _found_(self, tree: Tree) -> None:
         tree.bus = EventBus()
 
-    def _run_hook_(self) -> Callable[[], object] | None:
-        # Not whatever a user's __getattr__ makes up, nor a flag called `run`.
-        found = getattr(type(self), "run", None) or getattr(self, "__dict__", {}).get("run")
-        return cast("Any", self).run if callable(found) else None
-
     def _greenlet_raised_(self, incarnation: int, error: BaseException) -> None:
         """Act on what a bare greenlet raised that was born inside the service."""
         _guard.report(self, incarnation, "greenlet", error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import linecache
 import textwrap
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from sprag_supervisor import _clock
 from sprag_supervisor.exceptions import SpragError
@@ -132,10 +132,6 @@ def _record(
     action: OnFailure | None = None,
     depth: int,
 ) -> Failure:
-    members: tuple[Failure, ...] = ()
-    if isinstance(exception, BaseExceptionGroup) and depth < _MAX_DEPTH:
-        below: tuple[BaseException, ...] = exception.exceptions[:_MAX_MEMBERS]
-        members = tuple([remember(one, incarnation, depth=depth + 1) for one in below])
     return Failure(
         _name_of(type(exception)),
         as_text(exception),
@@ -146,8 +142,16 @@ def _record(
         is_chained,
         _notes_of(exception) if hasattr(exception, "__notes__") else (),
         action,
-        members,
+        _members_of(exception, incarnation, depth),
     )
+
+
+def _members_of(exception: BaseException, incarnation: int, depth: int) -> tuple[Failure, ...]:
+    if depth == _MAX_DEPTH or not isinstance(exception, BaseExceptionGroup):
+        return ()
+    group = cast("BaseExceptionGroup[BaseException]", exception)
+    below = group.exceptions[:_MAX_MEMBERS]
+    return tuple([remember(one, incarnation, depth=depth + 1) for one in below])
 
 
 def _name_of(kind: type[BaseException]) -> str:

@@ -184,10 +184,10 @@ def spawn_managed(
     return greenlet
 
 
-def spawn_body(node: Node, context: contextvars.Context, body: Callable[[], object]) -> None:
-    """Start the greenlet of a service's `run`."""
+def spawn_body(node: Any, context: contextvars.Context) -> None:
+    """Start the greenlet of a service's `run`; not every service has one."""
     if node._holdings_ is None:
         node._holdings_ = Holdings()
-    greenlet = Managed(node, context, body, (), {}, is_body=True)
+    greenlet = Managed(node, context, node.run, (), {}, is_body=True)
     node._holdings_.add_greenlet(greenlet)
     greenlet.start()

@@ -29,7 +29,7 @@ from sprag_supervisor._states import ACTIVE, MOVES, NEW, RUNNING, SETTLED, State
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from sprag_supervisor._ending import Ending
     from sprag_supervisor._history import History
@@ -91,6 +91,8 @@ class Node:
     _keeps_slots_: ClassVar[bool] = True
     """In the class's own dict: its slots are the engine's and survive a restart."""
     _user_slots_: ClassVar[tuple[Any, ...]] = ()
+    _run_is_hook_: ClassVar[bool] = True
+    _has_run_: ClassVar[bool] = False
     _is_supervisor_: ClassVar[bool] = False
     _stops_together_: ClassVar[bool] = False
     """Children are stopped at the same time instead of one after another (otp-rules 46)."""
@@ -122,6 +124,8 @@ class Node:
         for hook in _HOOKS:
             _check_hook(cls, hook)
         cls._user_slots_ = tuple(_slots_of(cls))
+        # A flag of that name, or what a user's __getattr__ makes up, is no hook.
+        cls._has_run_ = cls._run_is_hook_ and callable(getattr(cls, "run", None))
         if policy:
             cls._class_policy_ = cls._class_policy_.with_(policy)
 
@@ -172,10 +176,6 @@ class Node:
 
     def _prepare_(self) -> None:
         """Do what comes before `on_start` and must not depend on a user's super() call."""
-
-    def _run_hook_(self) -> Callable[[], object] | None:
-        """Return the body that runs as long as the service does, if the class has one."""
-        return None
 
     def _check_room_(self) -> None:
         """Refuse one more child; called under the turn of a node that `_forgets_ended_`."""

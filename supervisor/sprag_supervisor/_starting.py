@@ -317,9 +317,8 @@ def come_up(node: Node, context: contextvars.Context | None, *, restarted: bool)
     node._since_ = _clock.now()
     tree = node._tree_
     assert tree is not None
-    body = node._run_hook_()
-    if body is not None:
-        _guard.spawn_body(node, contextvars.copy_context() if context is None else context, body)
+    if node._has_run_:
+        _guard.spawn_body(node, contextvars.copy_context() if context is None else context)
     if tree.observers:
         event = "restarted" if restarted else "started"
         tree.announce(node, event, event)

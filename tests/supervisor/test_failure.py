@@ -221,11 +221,12 @@ def test_an_exception_group_is_remembered_with_its_members_and_their_causes() ->
 def test_groups_in_groups_are_remembered_so_far_and_no_further() -> None:
     error: Exception = ValueError("the innermost")
     for depth in range(100):
-        error = ExceptionGroup(f"group {depth}", [error] * 100)
+        below: list[Exception] = [error] * 100
+        error = ExceptionGroup(f"group {depth}", below)
     failure = remember(error, 1)
     levels = 0
     while failure.members:
         assert len(failure.members) <= 15
-        failure = failure.members[0]
+        failure = next(iter(failure.members))
         levels += 1
     assert levels == 3

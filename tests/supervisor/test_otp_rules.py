@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import pytest
 
-from scripted import Crash, Idle, Journal, Script, Scripted, crash, family, restarts, spawn, states
+from scripted import (
+    Crash,
+    Idle,
+    Journal,
+    Script,
+    Scripted,
+    ScriptedBody,
+    crash,
+    family,
+    restarts,
+    spawn,
+    states,
+)
 from sprag import Backoff, Service, StartFailed, State, Supervisor
 from sprag.exceptions import (
     AlreadyPresent,
@@ -738,7 +750,7 @@ def test_rule_32_difference_killing_the_body_of_a_service_is_a_quiet_end(
         bodies.append(gevent.getcurrent())
         gevent.sleep(1000)
 
-    a = Scripted("a", journal, restart=restart, body=body)
+    a = ScriptedBody("a", journal, restart=restart, body=body)
     with Supervisor(children=[a]) as top:
         clock.settle()
         bodies[0].kill()

@@ -436,8 +436,7 @@ def test_a_body_that_spawns_leaves_its_greenlet_to_the_next_one(pool: Pool) -> N
 
     def grow() -> None:
         used.append(id(getcurrent()))
-        spawned: Any = gevent.spawn(list)
-        spawned.spawn_tree_locals["of"] = "the first"
+        spawn(list).spawn_tree_locals["of"] = "the first"
 
     run(pool, grow)
     run(pool, lambda: used.append(getattr(getcurrent(), "spawn_tree_locals", id(getcurrent()))))
