@@ -40,6 +40,8 @@ def configure(
     """
     import structlog
 
+    from sprag_cli._json_lines import JsonLines
+
     target: TextIO = sys.stderr if stream is None else stream
     environ = os.environ if environ is None else environ
     terminal = target.isatty()
@@ -52,7 +54,9 @@ def configure(
         ),
     ]
     renderers: list[Processor]
+    formatter: type[structlog.stdlib.ProcessorFormatter] = JsonLines
     if console:
+        formatter = structlog.stdlib.ProcessorFormatter
         renderers = [
             structlog.dev.ConsoleRenderer(
                 colors=_coloured(environ, terminal=terminal),
@@ -77,7 +81,7 @@ def configure(
     )
     handler = logging.StreamHandler(target)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        formatter(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _in_order,

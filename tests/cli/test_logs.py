@@ -102,3 +102,40 @@ def test_what_json_does_not_know_is_written_as_its_repr() -> None:
     fields: dict[str, Any] = {"thing": {1, 2}}
     logging.getLogger("sprag").warning("odd", extra={"sprag": fields})
     assert json.loads(stream.getvalue())["thing"] == "{1, 2}"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"event": "request", "service": "shop/web", "incarnation": 1, "seconds": 0.25, "at": None},
+        {"event": "it", "service": "shop/web", "thing": {1, 2}, "request_id": "its own"},
+        {"service": "shop/web", "incarnation": 1},
+        {"service": "shop/web", "level": "mine", "event": "mine", "exception": "mine"},
+        {},
+    ],
+)
+@pytest.mark.parametrize("extra", [{}, {"exc_info": ValueError("bad")}, {"stack_info": True}])
+def test_sprags_own_records_are_the_same_by_the_short_way(
+    fields: dict[str, Any], extra: dict[str, Any]
+) -> None:
+    stream = io.StringIO()
+    configure("json", stream=stream)
+    with structlog.contextvars.bound_contextvars(request_id="r-1", controller="Orders"):
+        for _ in range(2):
+            logging.getLogger("sprag").info("a %s", "b", extra={"sprag": fields}, **extra)
+            (handler,) = logging.getLogger().handlers
+            handler.setFormatter(_LongWay(handler.formatter))
+    short, long = [json.loads(line) for line in stream.getvalue().splitlines()]
+    for each in (short, long):
+        each["timestamp"] = ""
+        each.pop("stack", None)  # it names the line
+    assert list(short.items()) == list(long.items())
+
+
+class _LongWay(logging.Formatter):
+    def __init__(self, formatter: Any) -> None:
+        super().__init__()
+        self._formatter = formatter
+
+    def format(self, record: logging.LogRecord) -> str:
+        return structlog.stdlib.ProcessorFormatter.format(self._formatter, record)

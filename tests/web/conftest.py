@@ -49,7 +49,8 @@ def served(tmp_path: Path) -> Iterator[Callable[..., Served]]:
         def serve(
             routes: str, limits: str = "", *arguments: str, app: str = "", **options: Any
         ) -> Served:
-            head = "from sprag import Controller, HTTPError, redirect\nimport gevent\n"
+            head = "from sprag import Controller, HTTPError, current_service, redirect\n"
+            head += "import gevent\n"
             (tmp_path / "routes.py").write_text(head + dedent(routes))
             (tmp_path / "app.py").write_text(
                 "from sprag import App, Limits, Service\nimport gevent\n"

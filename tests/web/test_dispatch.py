@@ -276,11 +276,15 @@ CRASHES = """
                 return "text"
             if how == "status":
                 return {}, 999
+            if how == "header":
+                return {}, 200, {"X-Name": "a\\r\\nX-Other: b"}
             self.service("nobody")
 """
 
 
-@pytest.mark.parametrize("how", ["error", "exit", "timeout", "json", "text", "status", "service"])
+@pytest.mark.parametrize(
+    "how", ["error", "exit", "timeout", "json", "text", "status", "header", "service"]
+)
 def test_a_crash_is_logged_once_and_touches_nobody(
     shop: Callable[..., Shop], errors: Callable[[], list[Any]], how: str
 ) -> None:

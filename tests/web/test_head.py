@@ -76,6 +76,11 @@ def test_targets(target: str, read_as: str) -> None:
     assert read(get(line=f"GET {target} HTTP/1.1")).target == read_as
 
 
+@pytest.mark.parametrize("host", ["a", "A.b-c_d:80", "[::1]:80", "%41", ""])
+def test_hosts(host: str) -> None:
+    assert read(get(f"Host: {host}", host=False)).fields["HTTP_HOST"] == host
+
+
 def test_a_server_may_be_asked_as_a_whole() -> None:
     assert read(get(line="OPTIONS * HTTP/1.1")).target == "*"
 
@@ -109,6 +114,10 @@ def test_a_body_in_chunks_and_one_that_waits() -> None:
         (get(line="GET ftp://a/ HTTP/1.1"), 400),
         (get(host=False), 400),
         (get("Host: b"), 400),
+        (get("Host: a b", host=False), 400),
+        (get("Host: a/b", host=False), 400),
+        (get("Host: a@b", host=False), 400),
+        (get("Host: ä", host=False), 400),
         (get("no colon"), 400),
         (get("Space : x"), 400),
         (get(" folded: x"), 400),

@@ -52,8 +52,10 @@ ROUTES = """
                 yield b"one"
                 if how == "crash":
                     raise ValueError("in the middle")
+                current_service().log.info("streaming")
                 yield b"two"
-            return Response(pieces(), mimetype="text/plain")
+            announced = {"short": {"Content-Length": "4"}, "long": {"Content-Length": "8"}}
+            return Response(pieces(), mimetype="text/plain", headers=announced.get(how))
 
     class Crash(Controller):
         route = "/crash/<how>"
@@ -101,6 +103,14 @@ def test_it_serves_and_every_line_of_its_log_says_for_whom(served: Callable[...,
     assert (slept["request_id"], slept["controller"]) == ("r-1", "Slow")
 
 
+def test_the_log_of_a_streamed_answer_says_for_whom(served: Callable[..., Served]) -> None:
+    one = served(ROUTES)
+    assert one.get("/stream/well", **{"X-Request-ID": "r-2"})[2] == b"onetwo"
+    one.process.says("streaming")
+    (record,) = one.process.events("streaming")
+    assert (record["request_id"], record["controller"]) == ("r-2", "Stream")
+
+
 def test_requests_follow_each_other_on_one_connection(served: Callable[..., Served]) -> None:
     one = served(ROUTES)
     with one.connect() as connection:
@@ -128,6 +138,35 @@ def test_requests_follow_each_other_on_one_connection(served: Callable[..., Serv
         assert read_answer(connection)[0] == 200
 
 
+def test_where_an_answer_ends_is_never_in_doubt(served: Callable[..., Served]) -> None:
+    one = served(ROUTES)
+    cases = [
+        # A stream to HTTP/1.0 has neither a length nor chunks: it ends with the connection.
+        (b"GET /stream/well HTTP/1.0\r\nConnection: keep-alive", b"onetwo"),
+        # More than was announced is not sent, and less ends the connection.
+        (b"GET /stream/short HTTP/1.1\r\nHost: a", b"one"),
+        (b"GET /stream/long HTTP/1.1\r\nHost: a", b"onetwo"),
+    ]
+    for text, body in cases:
+        with one.connect() as connection:
+            connection.sendall(text + b"\r\n\r\n" + GET)
+            head, _, rest = read_to_end(connection).partition(b"\r\n\r\n")
+        assert rest == body
+        assert b"keep-alive" not in head
+    with one.connect() as connection:
+        connection.sendall(b"HEAD /stream/well HTTP/1.1\r\nHost: a\r\n\r\n" + GET)
+        connection.shutdown(socket.SHUT_WR)
+        assert re.findall(rb"\r\n\r\n(?:HTTP/1.1 200)?", read_to_end(connection)) == [
+            b"\r\n\r\nHTTP/1.1 200",
+            b"\r\n\r\n",
+        ]
+    crashes = [each["exception"].splitlines()[-1] for each in one.process.events("request crashed")]
+    assert [each.partition(": ")[2] for each in crashes] == [
+        "the answer has more than the 4 bytes it has announced",
+        "the answer has 2 bytes less than it has announced",
+    ]
+
+
 def test_malformed_requests_are_refused_and_close(served: Callable[..., Served]) -> None:
     one = served(ROUTES, "max_head=2000, max_body=5000")
     post = b"POST /echo HTTP/1.1\r\nHost: a\r\n"
@@ -135,6 +174,7 @@ def test_malformed_requests_are_refused_and_close(served: Callable[..., Served])
         (b"nonsense\r\n\r\n", 400),
         (b"\x16\x03\x01" * 50 + b"\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
         (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 1000 + b"\r\n", 431),
         (post + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + GET, 400),
@@ -219,6 +259,18 @@ def test_slow_clients_are_cut_off_and_stall_nobody(served: Callable[..., Served]
     assert given_up["bytes"] < 30_000_000
     assert 0.8 < given_up["seconds"] < 3.0
     assert one.process.events("request crashed") == []
+
+
+def test_one_client_in_a_hurry_leaves_room_for_others(served: Callable[..., Served]) -> None:
+    one = served(ROUTES)
+    with one.connect() as greedy:
+        greedy.sendall(GET * 3000)
+        assert one.get("/slow/0.0")[0] == 200
+        greedy.shutdown(socket.SHUT_WR)
+        assert read_to_end(greedy).count(b"HTTP/1.1 200 OK") == 3000
+    one.process.says('"path": "/echo"', times=3000)
+    asked = [each["path"] for each in one.access_log()]
+    assert asked.index("/slow/0.0") < 1500
 
 
 def test_when_all_places_are_taken_idle_clients_make_room(served: Callable[..., Served]) -> None:
@@ -322,14 +374,15 @@ def test_a_stop_does_not_wait_longer_than_it_may(served: Callable[..., Served]) 
 class Load(threading.Thread):
     """A client that asks again and again, on one connection as long as it is kept."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, seconds: float) -> None:
         super().__init__()
         self.port = port
+        self.until = time.monotonic() + seconds
         self.answered = 0
         self.lost: list[str] = []
 
     def run(self) -> None:
-        while True:
+        while time.monotonic() < self.until:
             try:
                 connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
             except OSError:
@@ -339,7 +392,7 @@ class Load(threading.Thread):
                     return
 
     def ask_on(self, connection: socket.socket) -> bool:
-        while True:
+        while time.monotonic() < self.until:
             try:
                 connection.sendall(b"GET /slow/0.01 HTTP/1.1\r\nHost: a\r\n\r\n")
                 status, headers, body = read_answer(connection)
@@ -351,11 +404,33 @@ class Load(threading.Thread):
             self.answered += 1
             if headers.get("connection") == "close":
                 return True
+        return False
+
+
+def test_crashes_elsewhere_in_the_tree_lose_no_request(served: Callable[..., Served]) -> None:
+    one = served(
+        ROUTES,
+        app="""
+            class Counter(Service):
+                def on_start(self):
+                    self.timeout(lambda: 1 / 0, 0.2)
+            providers = {"counter": Counter()}
+            app = App(routes="routes", name="shop", providers=providers, max_restarts=100)
+        """,
+    )
+    clients = [Load(one.port, seconds=2.0) for _ in range(8)]
+    for each in clients:
+        each.start()
+    for each in clients:
+        each.join(20)
+    assert [lost for each in clients for lost in each.lost] == []
+    assert sum(each.answered for each in clients) > 100
+    assert len(one.process.events("service restarted")) >= 5
 
 
 def test_under_load_a_stop_loses_no_request(served: Callable[..., Served]) -> None:
     one = served(ROUTES)
-    clients = [Load(one.port) for _ in range(24)]
+    clients = [Load(one.port, seconds=20.0) for _ in range(24)]
     for each in clients:
         each.start()
     time.sleep(1.0)

@@ -25,9 +25,11 @@ from gevent.pywsgi import Input, WSGIHandler
 
 from sprag.web._encoding import is_one
 from sprag.web._head import BadHead, Head, NoRequest, read_head
-from sprag.web._reply import Reply
+from sprag.web._reply import BODILESS, Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sprag.web._server import HTTPServer
 
 _InvalidInput: type[Exception] = getattr(pywsgi, "_InvalidClientInput", OSError)
@@ -36,12 +38,19 @@ _PIECE: Final = 64 * 1024
 """Bytes that are sent at a time, each within the `send_timeout`."""
 _WORTH_READING: Final = 64 * 1024
 """Bytes of an unread body that are thrown away to keep the connection; with more it closes."""
+_TURN: Final = 0.001
+"""Seconds for which one client is served before the others have a turn. Each turn costs a tenth
+of a request."""
 _LAST_WORDS: Final = 1.0
 """Seconds in which a client may read our last answer while it is still sending."""
 
 
 class ClientGone(Exception):
     """The answer cannot be sent: the client has left, or is too slow."""
+
+
+class WrongLength(Exception):
+    """The answer is not as long as its own Content-Length: where would the next one begin?"""
 
 
 class Connection(WSGIHandler):
@@ -75,6 +84,8 @@ class Connection(WSGIHandler):
         self.is_given_up = False
         self._closes = False
         self._head: Head | None = None
+        self._left: int | None = None
+        """Bytes of the answer's body that were announced and are still to be sent."""
 
     # -- from outside ------------------------------------------------------------------
 
@@ -97,10 +108,13 @@ class Connection(WSGIHandler):
         """Serve requests until the connection ends, and close it."""
         try:
             within = self._limits.head_timeout
+            turn = time.monotonic()
             while self._serve_one(within):
                 within = self._limits.keep_alive
                 # A client that is faster than we are would never let the others have a turn.
-                sleep(0)
+                if time.monotonic() - turn > _TURN:
+                    sleep(0)
+                    turn = time.monotonic()
             if self._closes and not self.is_given_up:
                 self._linger()
         except (ClientGone, OSError):
@@ -242,9 +256,45 @@ class Connection(WSGIHandler):
 
     # -- writing -------------------------------------------------------------------------
 
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], None]:
+        """Take the application's status and headers."""
+        super().start_response(status, headers, exc_info)
+        announced: str | None = self.provided_content_length
+        self._left = None if announced is None else int(announced)
+        return self.write
+
+    def process_result(self) -> None:
+        """Send what the application has returned.
+
+        Raises:
+            WrongLength: It is shorter than announced.
+        """
+        super().process_result()
+        if self._left and self.command != "HEAD" and self.code not in BODILESS:
+            raise WrongLength(f"the answer has {self._left} bytes less than it has announced")
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the body.
+
+        Raises:
+            WrongLength: With it the body would be longer than announced.
+        """
+        if self._left is not None:
+            if len(data) > self._left:
+                announced = f"{self.provided_content_length} bytes it has announced"
+                raise WrongLength(f"the answer has more than the {announced}")
+            self._left -= len(data)
+        super().write(data)
+
     def finalize_headers(self) -> None:
         """Say whether the connection stays open, once everything else is known."""
         super().finalize_headers()
+        if self.command == "HEAD":
+            self.response_use_chunked = False  # not even the last chunk
+        elif self._ends_with_connection():
+            self.close_connection = True
         if self._unread() > _WORTH_READING:
             self.close_connection = True
             self._closes = True
@@ -254,6 +304,11 @@ class Connection(WSGIHandler):
             headers: list[Any] = self.response_headers or []
             headers = [each for each in headers if each[0].lower() != b"connection"]
             self.response_headers = [*headers, (b"Connection", b"close")]  # type: ignore[list-item]
+
+    def _ends_with_connection(self) -> bool:
+        """Whether nothing else can tell the client where this answer ends (HTTP/1.0)."""
+        is_known = self._left is not None or hasattr(self.result, "__len__")
+        return not (is_known or self.response_use_chunked or self.code in BODILESS)
 
     def _write_with_headers(self, data: bytes) -> None:
         self.headers_sent = True
@@ -274,14 +329,12 @@ class Connection(WSGIHandler):
     def _sendall(self, data: bytes | bytearray) -> None:
         self._is_sending = True
         try:
-            if len(data) <= _PIECE:
+            for start in range(0, len(data), _PIECE):
+                piece = data if len(data) <= _PIECE else memoryview(data)[start : start + _PIECE]
                 self.deadline = time.monotonic() + self._limits.send_timeout
-                self.socket.sendall(data)
-            else:
-                view = memoryview(data)
-                for start in range(0, len(view), _PIECE):
-                    self.deadline = time.monotonic() + self._limits.send_timeout
-                    self.socket.sendall(view[start : start + _PIECE])
+                # The kernel mostly takes all of it at once, which gevent's sendall does not expect.
+                if (sent := self.socket.send(piece)) < len(piece):
+                    self.socket.sendall(memoryview(piece)[sent:])
         except OSError as error:
             raise ClientGone from error
         finally:

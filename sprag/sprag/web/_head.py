@@ -29,6 +29,7 @@ _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE: Final = re.compile(rb"(%s) ([\x21-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)\r\n" % _TOKEN)
 _FIELD: Final = re.compile(rb"(%s):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)\r\n" % _TOKEN)
 _ABSOLUTE: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+_HOST: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 _LENGTH: Final = re.compile(r"[0-9]{1,15}")
 
 
@@ -132,30 +133,16 @@ _ONLY_ONCE: Final = frozenset({"CONTENT_LENGTH", "TRANSFER_ENCODING", "HOST", "C
 
 
 def _checked(method: str, target: str, is_11: bool, fields: dict[str, str]) -> Head:  # noqa: FBT001
-    absolute = _ABSOLUTE.match(target)
-    if absolute is not None:
-        target = target[absolute.end() :]
-        target = target if target.startswith("/") else f"/{target}"
-    elif not target.startswith("/") and (method, target) != ("OPTIONS", "*"):
-        raise BadHead(400, "the target must be a path")
-    if is_11 and "HOST" not in fields:
-        raise BadHead(400, "no Host")
-    length = chunked = None
-    if (given := fields.get("TRANSFER_ENCODING")) is not None:
-        if given.lower() != "chunked":
-            raise BadHead(501, "the only transfer coding is chunked")
-        if not is_11 or "CONTENT_LENGTH" in fields:
-            raise BadHead(400, "Transfer-Encoding with HTTP/1.0 or a Content-Length")
-        chunked = True
-    if (given := fields.get("CONTENT_LENGTH")) is not None:
-        if _LENGTH.fullmatch(given) is None:
-            raise BadHead(400, "Content-Length is no number")
-        length = int(given)
+    target = _target(method, target)
+    host = fields.get("HOST", None if is_11 else "")
+    if host is None or _HOST.fullmatch(host) is None:
+        raise BadHead(400, "no Host, or none that could be one")
+    length, is_chunked = _body(is_11, fields)
     waits = False
     if (given := fields.get("EXPECT")) is not None:
         if given.lower() != "100-continue":
             raise BadHead(417, "the only expectation is 100-continue")
-        waits = is_11 and bool(length or chunked)
+        waits = is_11 and bool(length or is_chunked)
     connection = fields.get("CONNECTION", "").lower()
     options = [each.strip() for each in connection.split(",")] if connection else []
     closes = "close" in options or (not is_11 and "keep-alive" not in options)
@@ -164,4 +151,34 @@ def _checked(method: str, target: str, is_11: bool, fields: dict[str, str]) -> H
         for key, value in fields.items()
     }
     version = "HTTP/1.1" if is_11 else "HTTP/1.0"
-    return Head(method, target, version, named, length, bool(chunked), closes, waits)
+    return Head(method, target, version, named, length, is_chunked, closes, waits)
+
+
+def _target(method: str, given: str) -> str:
+    """Return the path and query that are asked for, without the host some clients put before."""
+    if given.startswith("/"):
+        return given
+    absolute = _ABSOLUTE.match(given)
+    if absolute is not None:
+        path = given[absolute.end() :]
+        return path if path.startswith("/") else f"/{path}"
+    if (method, given) != ("OPTIONS", "*"):
+        raise BadHead(400, "the target must be a path")
+    return given
+
+
+def _body(is_11: bool, fields: dict[str, str]) -> tuple[int | None, bool]:  # noqa: FBT001
+    """Return the body's length, if it is announced, and whether it comes in chunks."""
+    length = fields.get("CONTENT_LENGTH")
+    coding = fields.get("TRANSFER_ENCODING")
+    if coding is not None:
+        if coding.lower() != "chunked":
+            raise BadHead(501, "the only transfer coding is chunked")
+        if not is_11 or length is not None:
+            raise BadHead(400, "Transfer-Encoding with HTTP/1.0 or a Content-Length")
+        return None, True
+    if length is None:
+        return None, False
+    if _LENGTH.fullmatch(length) is None:
+        raise BadHead(400, "Content-Length is no number")
+    return int(length), False

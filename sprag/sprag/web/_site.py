@@ -28,6 +28,7 @@ from sprag.web._reply import BODILESS, HTML, Reply, phrase, wants_html
 from sprag.web._routing import Mount, Router, dotted
 from sprag.web._shell import Shell, shell
 from sprag.web._static import PREFIX, StaticFiles, send
+from sprag.web._streamed import Streamed
 from sprag.web._templates import Templates
 from sprag.web.exceptions import HTTPError
 from sprag_supervisor._failure import without_engine
@@ -52,6 +53,7 @@ CONTROLLER: Final = "sprag.controller"
 """Where the server finds, in the WSGI environ, what its access log is to say."""
 
 _ACCEPTED_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_LINE_BREAK: Final = re.compile(r"[\r\n]")
 _PLAIN_METHODS: Final = ("GET", "HEAD")
 
 
@@ -121,24 +123,15 @@ class Site:
         environ[REQUEST_ID] = request_id
         path = environ.get("PATH_INFO") or "/"
         if path in self._own:
-            reply: Reply | Response = self._health(environ["REQUEST_METHOD"], path)
-        else:
-            bound = structlog.contextvars.bind_contextvars(request_id=request_id)
-            try:
-                reply = self._answer(_Asked(Request(environ), request_id), path)
-            finally:
-                structlog.contextvars.unbind_contextvars("controller")
-                structlog.contextvars.reset_contextvars(**bound)
-        if isinstance(reply, Response):
-            reply.headers.setdefault("X-Request-ID", request_id)
-            body = reply(environ, start_response)
-            if environ["REQUEST_METHOD"] == "HEAD" or reply.status_code in BODILESS:
-                reply.close()  # Werkzeug would leave the file open that it does not send
-            return body
-        status, headers = reply.head()
-        headers.append(("X-Request-ID", request_id))
-        start_response(status, headers)
-        return () if environ["REQUEST_METHOD"] == "HEAD" else (reply.body,)
+            reply = self._health(environ["REQUEST_METHOD"], path)
+            return _sent(reply, request_id, environ, start_response)
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            answer = self._answer(_Asked(Request(environ), request_id), path)
+            return _sent(answer, request_id, environ, start_response)
+        finally:
+            structlog.contextvars.unbind_contextvars("controller")
+            structlog.contextvars.reset_contextvars(**bound)
 
     def _health(self, method: str, path: str) -> Reply:
         if method not in _PLAIN_METHODS:
@@ -150,7 +143,7 @@ class Site:
         try:
             return self._dispatch(asked, path)
         except HTTPError as error:
-            return self._failed(asked, error.status, error.message, list(error.headers.items()))
+            return self._failed(asked, error.status, error.message, _headers(error.headers))
         except HTTPException as error:
             return self._http_exception(asked, error)
         except (GreenletExit, KeyboardInterrupt):
@@ -286,6 +279,24 @@ class Site:
         )
 
 
+def _sent(
+    reply: Reply | Response, request_id: str, environ: Environ, start_response: StartResponse
+) -> Iterable[bytes]:
+    """Do the WSGI part: status and headers now, the body as what is returned."""
+    is_head = environ["REQUEST_METHOD"] == "HEAD"
+    if isinstance(reply, Response):
+        reply.headers.setdefault("X-Request-ID", request_id)
+        body = reply(environ, start_response)
+        if is_head or reply.status_code in BODILESS:
+            reply.close()  # Werkzeug would leave the file open that it does not send
+            return body
+        return body if reply.is_sequence else Streamed(body)
+    status, headers = reply.head()
+    headers.append(("X-Request-ID", request_id))
+    start_response(status, headers)
+    return () if is_head else (reply.body,)
+
+
 def _parts(result: Any, name: str) -> tuple[_Data, int, list[tuple[str, str]]]:
     """Take apart what a controller has returned: the data, a status, headers."""
     data: Any = result
@@ -299,7 +310,15 @@ def _parts(result: Any, name: str) -> tuple[_Data, int, list[tuple[str, str]]]:
             f"{name} returned {result!r:.200}: return a dict, a list, None, a Werkzeug response, "
             "(data, status) or (data, status, headers), with a status from 200 to 599"
         )
-    return data, status, [(str(key), str(value)) for key, value in headers.items()]
+    return data, status, _headers(headers)
+
+
+def _headers(given: Mapping[str, Any]) -> list[tuple[str, str]]:
+    headers = [(str(name), str(value)) for name, value in given.items()]
+    for name, value in headers:
+        if _LINE_BREAK.search(name + value):
+            raise ValueError(f"the header {name!r} has a line break in it: {value!r:.200}")
+    return headers
 
 
 def _allow(methods: str) -> list[tuple[str, str]]:
