@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sprag._supervisor import Supervisor
-from sprag_supervisor import StopReport, _supervising
+from sprag_supervisor import StopReport, _adopting
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
@@ -135,10 +135,10 @@ class App(Supervisor):
         for child, name, policy in self._static_:
             if name is not None and tree.root is self:
                 tree.providers[name] = child
-            _supervising.adopt(self, child, name, policy)
+            _adopting.adopt(self, child, name, policy)
         if serve is not None:
             server, policy = self.wsgi.server(serve)
-            _supervising.adopt(self, server, _SERVER, policy)
+            _adopting.adopt(self, server, _SERVER, policy)
 
     def start(self) -> None:
         """Start the providers in order; see `Service.start`."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sprag._lifecycle import Feed
     from sprag_supervisor._node import Node
-    from sprag_supervisor._pool import Parking
+    from sprag_supervisor._parking import Parking
 
 
 _CLOSED: Final = Timeout(None).timer

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from sprag._service import Service
-from sprag_supervisor import ChildCounts, ChildInfo, StopReport, _managing, _supervising
+from sprag_supervisor import ChildCounts, ChildInfo, StopReport, _adopting, _managing
 from sprag_supervisor._node import path_of
 from sprag_supervisor.exceptions import BadPolicy, BadValue, MaxChildren, UnknownChild
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 ServiceT = TypeVar("ServiceT", bound=Service)
 
@@ -72,7 +69,7 @@ class DynamicSupervisor(Service):
             _managing.start_child(self, service, name, policy)
         if self.max_children is not None:
             self._check_room_()  # at once, and again when it is our turn
-        _supervising.adopt(self, service, name, policy)
+        _adopting.adopt(self, service, name, policy)
         return service
 
     def _check_room_(self) -> None:
@@ -105,17 +102,3 @@ class DynamicSupervisor(Service):
     def count_children(self) -> ChildCounts:
         """Return how many children there are: specs, active, supervisors, workers."""
         return _managing.count_children(self)
-
-    def __enter__(self) -> Self:
-        """Start, and stop at the end of the block."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._tree_ is None or not self._tree_.is_copy:  # else a forked child leaves the block
-            self.stop()

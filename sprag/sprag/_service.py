@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextvars
 import math
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from gevent import getcurrent
+from gevent import get_hub, getcurrent
 
 from sprag import _lifecycle, _threads
 from sprag._bus import EventBus, Listener
@@ -20,22 +20,25 @@ from sprag_supervisor import (
     State,
     StopReport,
     Tree,
+    _adopting,
     _clock,
     _ending,
     _guard,
-    _supervising,
     snapshot,
 )
+from sprag_supervisor._acquiring import may_acquire, not_active
 from sprag_supervisor._belonging import get_ident, must_be_at_home, refuse
 from sprag_supervisor._history import History
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._node import context_of, current_node, is_within, name_of, path_of, settled
-from sprag_supervisor._pool import Parking, waits_for_caller
+from sprag_supervisor._parking import Parking
 from sprag_supervisor._readiness import not_ready
+from sprag_supervisor._waiting import waits_for_caller
 from sprag_supervisor.exceptions import BadValue, UnknownService
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from gevent import Greenlet
     from structlog.stdlib import BoundLogger
@@ -243,7 +246,7 @@ class Service(Node):
         """
         tree = self._tree_
         if tree is None:
-            raise _supervising.not_active(self, "emit")
+            raise not_active(self, "emit")
         if tree.thread != get_ident():
             refuse(self, tree)
         tree.bus.publish(event, data)
@@ -270,7 +273,7 @@ class Service(Node):
             BadPolicy: A policy keyword is unknown or wrong.
             WouldDeadlock: I wait for the very hook that makes this call.
         """
-        _supervising.adopt(self, child, name, policy)
+        _adopting.adopt(self, child, name, policy)
         return child
 
     def add_cleanup(self, fn: Callable[..., object], *args: Any, **kwargs: Any) -> None:
@@ -301,7 +304,7 @@ class Service(Node):
         """
         tree = self._tree_
         if tree is None:
-            raise _supervising.not_active(self, "look up a service")
+            raise not_active(self, "look up a service")
         must_be_at_home(self)
         provider = tree.providers.get(name)
         if provider is not None:
@@ -350,9 +353,9 @@ class Service(Node):
         """
         must_be_at_home(self)
         if self._parent_ is None:
-            _supervising.start_root(self)
+            _adopting.start_root(self)
         else:
-            _supervising.start_again(self)
+            _adopting.start_again(self)
 
     def stop(self, timeout: float | None = None) -> StopReport:
         """Stop the service and everything below it, on purpose: nobody restarts it.
@@ -382,7 +385,7 @@ class Service(Node):
         must_be_at_home(self)
         deadline = math.inf if timeout is None else _clock.now() + timeout
         # In the hub, where Python runs signal handlers, nothing can be waited for.
-        if is_within(current_node(), self) or getcurrent() is tree.hub:
+        if is_within(current_node(), self) or getcurrent() is get_hub():
             tree.pool.launch(lambda: _ending.stop(self, deadline))
             return StopReport(is_pending=True)
         ran = self._state_ is State.RUNNING
@@ -401,6 +404,20 @@ class Service(Node):
             operation = self._op_
         return report
 
+    def __enter__(self) -> Self:
+        """Start, and stop at the end of the block."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._tree_ is None or not self._tree_.is_copy:  # else a forked child leaves the block
+            self.stop()
+
     def finish(self) -> None:
         """End cleanly by yourself: "I am done", OTP's normal exit.
 
@@ -412,8 +429,8 @@ class Service(Node):
             NotRunning: The service is neither starting nor running.
         """
         must_be_at_home(self)
-        if not _supervising.may_acquire(self):
-            raise _supervising.not_active(self, "finish")
+        if not may_acquire(self):
+            raise not_active(self, "finish")
         incarnation = self._incarnation_
         tree = self._tree_
         assert tree is not None
@@ -435,7 +452,7 @@ class Service(Node):
             NotRunning: It was never started.
         """
         if self._state_ is State.NEW:
-            raise _supervising.not_active(self, "wait for its end")
+            raise not_active(self, "wait for its end")
         must_be_at_home(self)
         until = None if timeout is None else _clock.now() + timeout
         history = self._history_
@@ -501,8 +518,8 @@ class Service(Node):
         tree = self._tree_
         if tree is not None and tree.thread != get_ident():
             refuse(self, tree)
-        if not _supervising.may_acquire(self):
-            raise _supervising.not_active(self, action)
+        if not may_acquire(self):
+            raise not_active(self, action)
         holdings = self._holdings_
         if holdings is None:
             holdings = self._holdings_ = Holdings()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, TracebackType
 
-    from sprag_supervisor._pool import Parking
+    from sprag_supervisor._parking import Parking
 
 _HANDLED: Final = (signal.SIGTERM, signal.SIGINT)
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sprag._service import Service
-from sprag_supervisor import ChildCounts, ChildInfo, ChildSpec, StopReport, _managing, _supervising
+from sprag_supervisor import ChildCounts, ChildInfo, ChildSpec, StopReport, _adopting, _managing
 from sprag_supervisor.exceptions import AlreadyPresent, BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from types import TracebackType
 
 ServiceT = TypeVar("ServiceT", bound=Service)
 Child = Service | tuple[Service, dict[str, Any]]
@@ -67,21 +66,7 @@ class Supervisor(Service):
 
     def _prepare_(self) -> None:
         for child, name, policy in self._static_:
-            _supervising.adopt(self, child, name, policy)
-
-    def __enter__(self) -> Self:
-        """Start, and stop at the end of the block."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._tree_ is None or not self._tree_.is_copy:  # else a forked child leaves the block
-            self.stop()
+            _adopting.adopt(self, child, name, policy)
 
     # -- OTP's management calls; results as in otp-rules appendix A ----------------------
 

@@ -6,7 +6,8 @@ import contextvars
 import logging
 from typing import TYPE_CHECKING, Any
 
-from sprag_supervisor import _guard, _supervising
+from sprag_supervisor import _guard
+from sprag_supervisor._acquiring import not_active
 from sprag_supervisor._belonging import refuse
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._log import say
@@ -25,7 +26,7 @@ def call(node: Node, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
         _drop(node, fn)
         return
     if tree is None:
-        raise _supervising.not_active(node, "call from a thread")
+        raise not_active(node, "call from a thread")
     if not tree.thread:
         refuse(node, tree)
         _drop(node, fn)

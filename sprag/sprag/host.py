@@ -30,12 +30,12 @@ from sprag._signals import Signals
 from sprag._status import Status
 from sprag._watchdog import Watchdog
 from sprag_supervisor import Reason, StopReport, _clock
+from sprag_supervisor._adopting import tree_of
 from sprag_supervisor._ending import request_exit
 from sprag_supervisor._log import listening, text_of
 from sprag_supervisor._node import Node, path_of, settled
-from sprag_supervisor._pool import Parking
+from sprag_supervisor._parking import Parking
 from sprag_supervisor._states import DOWN, State
-from sprag_supervisor._supervising import tree_of
 from sprag_supervisor._tree import logger
 from sprag_supervisor.exceptions import AlreadyStarted, BadValue, StartFailed
 

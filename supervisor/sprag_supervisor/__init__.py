@@ -1,7 +1,7 @@
 """The engine of sprag: nodes, strategies, restart limits, shutdown, snapshots.
 
 Users import `sprag`; this package holds what it is made of. A stranger reads it in
-this order: `_states`, `_policy`, `_decide` (pure), `_node`, `_starting`, `_ending`,
+this order: `_states`, `_policy`, `_decide` (pure), `_node`, `_starting`, `_ending`, `_adopting`,
 `_supervising`, and `_pool` for how hooks are run.
 """
 

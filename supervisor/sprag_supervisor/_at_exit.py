@@ -32,7 +32,7 @@ def prepare() -> None:
 def _stop_all() -> None:
     from sprag_supervisor._ending import stop
     from sprag_supervisor._log import say
-    from sprag_supervisor._pool import Parking
+    from sprag_supervisor._parking import Parking
 
     # Forked children have no trees (`_forking`); those of other threads are out of reach.
     mine = [tree for tree in _belonging.living if tree.thread == _belonging.get_ident()]

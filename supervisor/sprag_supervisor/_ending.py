@@ -29,11 +29,13 @@ from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import Failure, remember
 from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, context_of, move, path_of
-from sprag_supervisor._pool import Call, Parking, joiners_served, leave_behind
+from sprag_supervisor._parking import Parking
+from sprag_supervisor._pool import Call, leave_behind
 from sprag_supervisor._report import Outcome, StopEntry, StopReport
 from sprag_supervisor._settling import cancel_retry, detach, settle
 from sprag_supervisor._states import RESTARTING, RUNNING, STOPPING
 from sprag_supervisor._stragglers import bequeath, keep
+from sprag_supervisor._waiting import joiners_served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

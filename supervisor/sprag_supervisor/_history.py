@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sprag_supervisor._clock import Timer
     from sprag_supervisor._decide import Reason
     from sprag_supervisor._failure import Failure
-    from sprag_supervisor._pool import Parking
+    from sprag_supervisor._parking import Parking
     from sprag_supervisor._stragglers import Straggler
 
 _KEPT_FAILURES: Final = 10

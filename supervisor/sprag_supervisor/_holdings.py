@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from gevent import Greenlet
 
-    from sprag_supervisor._pool import Call, Parking
+    from sprag_supervisor._parking import Parking
+    from sprag_supervisor._pool import Call
 
 
 class Cancellable(Protocol):

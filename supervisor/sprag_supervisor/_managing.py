@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sprag_supervisor import _supervising
+from sprag_supervisor import _adopting
 from sprag_supervisor._belonging import must_be_at_home
 from sprag_supervisor._node import Node, is_active, name_of, path_of
 from sprag_supervisor._settling import detach
@@ -110,7 +110,7 @@ def start_child(parent: Node, child: Node, name: str | None, policy: Mapping[str
         if child._state_ in ACTIVE:
             raise AlreadyStarted(path_of(child))
         raise AlreadyPresent(path_of(child), child._state_.value)
-    _supervising.adopt(parent, child, name, policy)
+    _adopting.adopt(parent, child, name, policy)
 
 
 def restart_child(child: Node) -> None:
@@ -119,7 +119,7 @@ def restart_child(child: Node) -> None:
         raise ChildRestarting(path_of(child))
     parent, name = child._parent_, name_of(child)
     try:
-        _supervising.start_again(child)
+        _adopting.start_again(child)
     except AlreadyStarted as error:
         raise ChildRunning(error.path) from None
     except NotRunning:

@@ -6,9 +6,6 @@ Timeout of somebody else. A fresh greenlet for every hook would be safe, but cos
 more than a whole restart. So hooks run in pooled greenlets, entered by a direct
 switch that does not pass through the hub:
 
-- `Parking` is how one greenlet waits: for a call, for a deadline, or for a poke.
-  Whoever pokes it only has to schedule one callback; a poke that comes early is
-  kept, one that comes late finds nobody and is dropped.
 - `Call` is one run of a body in a pooled greenlet. When the body returns without
   having blocked, control comes straight back to the parked caller: two switches.
   When it blocks, its greenlet goes to the hub like any other, and the caller stays
@@ -24,8 +21,7 @@ A pooled greenlet is always begun from the hub. A greenlet inherits the recursio
 depth of the one that first switches to it, so a tree started from nested `on_start`
 hooks, each in its own greenlet, may be as deep as memory allows.
 
-``waited_on_by``, ``serves`` and ``queued`` make the graph of who waits for whom readable,
-which is how a call that could only end in a deadlock is recognised (`_turn`).
+``waited_on_by``, ``serves`` and ``queued`` tell who waits for whom (`_waiting`).
 """
 
 from __future__ import annotations
@@ -40,66 +36,15 @@ from greenlet import greenlet
 from sprag_supervisor import _clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from gevent.hub import Hub
 
+    from sprag_supervisor._parking import Parking
     from sprag_supervisor._turn import Turn
 
 _MAX_IDLE: Final = 8
 _QUIET_SECONDS: Final = 1.0
-
-
-class Parking:
-    """A place where one greenlet waits. Lets exceptions thrown into that greenlet through."""
-
-    __slots__ = ("_delivery", "_greenlet", "_poked")
-
-    def __init__(self) -> None:
-        self._greenlet: Any = None  # Invariant: set exactly while its owner is switched away here
-        self._poked = False
-        self._delivery: Any = None
-
-    @property
-    def greenlet(self) -> greenlet | None:
-        """The greenlet that waits here now, if any."""
-        parked: greenlet | None = self._greenlet
-        return parked
-
-    def park(self, until: float | None = None) -> None:
-        """Wait until poked, or until the monotonic time *until*; return at once if poked before.
-
-        May return early: callers loop over their condition.
-        """
-        if self._poked:
-            self._poked = False
-            return
-        timer = None
-        if until is not None:
-            timer = _clock.call_later(until - _clock.now(), self._deliver)
-        self._greenlet = getcurrent()
-        try:
-            get_hub().switch()
-        finally:
-            self._greenlet = None
-            if timer is not None:
-                timer.close()
-
-    def poke(self) -> None:
-        """Wake the waiting greenlet in the next turn of the loop. Callable from the hub."""
-        if self._greenlet is None:
-            self._poked = True
-        elif self._delivery is None:
-            self._delivery = get_hub().loop.run_callback(self._deliver)
-
-    def _deliver(self) -> None:
-        self._delivery = None
-        parked = self._greenlet
-        if parked is None:
-            self._poked = True
-        else:
-            self._greenlet = None
-            parked.switch()
 
 
 class Call:
@@ -390,46 +335,3 @@ def leave_behind(straggler: greenlet) -> None:
 def is_left_behind() -> bool:
     """Whether the calling greenlet is a straggler."""
     return bool(left_behind) and getcurrent() in left_behind
-
-
-def waiting_for(current: greenlet) -> Iterator[greenlet]:
-    """Yield every greenlet that cannot go on before *current* does, itself first."""
-    queue = queued().items()
-    seen: set[int] = set()
-    pending: list[greenlet | None] = [current]
-    while pending:
-        one = pending.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        pending.extend(parking.greenlet for parking, turn in queue if turn.holder is one)
-        if isinstance(one, _Worker):
-            pending.extend(one.waited_on_by)
-            pending.extend(joiner.greenlet for joiners in one.serves for joiner in joiners)
-
-
-def waits_for_caller(joiners: list[Parking]) -> bool:
-    """Whether the end that *joiners* wait for cannot be over before the calling greenlet goes on.
-
-    To join them would be to wait for oneself.
-    """
-    return any(
-        each is joiners
-        for one in waiting_for(getcurrent())
-        if isinstance(one, _Worker)
-        for each in one.serves
-    )
-
-
-def queued() -> dict[Parking, Turn]:
-    """Return who waits for which turn, in the hub of the calling thread."""
-    pool = _pools.get(get_hub())
-    return {} if pool is None else pool.queued
-
-
-def joiners_served() -> list[list[Parking]]:
-    """Return who waits for each end that the calling engine greenlet carries out, to be kept."""
-    worker = getcurrent()
-    assert isinstance(worker, _Worker)
-    return worker.serves

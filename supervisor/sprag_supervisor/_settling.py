@@ -147,6 +147,15 @@ def detach(child: Node) -> None:
     child._parent_ = child._tree_ = None
 
 
+def leave_if_over(node: Node, child: Node) -> bool:
+    """Take a temporary child out of the tree that has kept its place until it was heard of."""
+    is_over = child._state_ in (FINISHED, FAILED)
+    leaves = is_over and child._policy_.restart == "temporary" and child._parent_ is node
+    if leaves:
+        detach(child)
+    return leaves
+
+
 def wake_waiters(node: Node) -> None:
     """Wake those who wait for the node's end."""
     if node._history_ is not None:

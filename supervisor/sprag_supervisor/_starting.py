@@ -23,7 +23,8 @@ from sprag_supervisor._ending import KILL_GRACE
 from sprag_supervisor._failure import as_text, passed_on, remember
 from sprag_supervisor._log import saying
 from sprag_supervisor._node import Node, lineage, move, path_of, reset, take_seat
-from sprag_supervisor._pool import Call, Parking
+from sprag_supervisor._parking import Parking
+from sprag_supervisor._pool import Call
 from sprag_supervisor._states import RUNNING, STARTING
 from sprag_supervisor._stragglers import warn_of_stragglers
 from sprag_supervisor._supervision import attend_soon

@@ -1,4 +1,4 @@
-"""Supervision: adopting children, and what happens when one of them ends.
+"""Supervision: what happens when a child has ended.
 
 A child's end is posted to its parent's inbox and worked through by `attend`, in an
 engine greenlet that exists only while there is something in it. Each item is taken
@@ -18,26 +18,21 @@ from typing import TYPE_CHECKING, Final
 from gevent import sleep
 
 from sprag_supervisor import _clock, _ending, _guard
-from sprag_supervisor._belonging import get_ident, refuse
 from sprag_supervisor._decide import Reason, RestartWindow, covered, shuts_down
 from sprag_supervisor._failure import remember
 from sprag_supervisor._history import History
 from sprag_supervisor._ledger import Ruling
 from sprag_supervisor._log import say, saying
-from sprag_supervisor._node import Node, is_active, name_of, path_of, wanted_name
-from sprag_supervisor._pool import Parking, is_left_behind, left_behind, waits_for_caller
-from sprag_supervisor._settling import cancel_retry, detach
-from sprag_supervisor._starting import Starting, start
+from sprag_supervisor._node import Node, name_of, path_of
+from sprag_supervisor._parking import Parking
+from sprag_supervisor._settling import cancel_retry, leave_if_over
+from sprag_supervisor._starting import start
 from sprag_supervisor._states import (
-    ACTIVE,
     DOWN,
     FAILED,
-    FINISHED,
-    NEW,
     RESTARTING,
     RUNNING,
     STARTING,
-    STOPPING,
 )
 from sprag_supervisor._supervision import (
     BackoffOver,
@@ -47,203 +42,21 @@ from sprag_supervisor._supervision import (
     post,
     supervision_of,
 )
-from sprag_supervisor._tree import Tree
 from sprag_supervisor.exceptions import (
-    AlreadyAdopted,
-    AlreadyPresent,
-    AlreadyStarted,
-    BadPolicy,
-    BadValue,
-    ChildRestarting,
     Escalated,
     MaxRestartsExceeded,
-    NotRunning,
     SpragError,
     StartFailed,
-    WouldDeadlock,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from sprag_supervisor._failure import Failure
     from sprag_supervisor._ledger import Decision
 
 _GIVING_UP: Final = (MaxRestartsExceeded.__name__, Escalated.__name__)
 _random = random.Random()  # noqa: S311 - jitter, not secrets
-
-
-# -- adopting ----------------------------------------------------------------------
-
-
-def adopt(
-    parent: Node, child: Node, name: str | None = None, policy: Mapping[str, object] | None = None
-) -> None:
-    """Give *child* a place below *parent* and start it there.
-
-    Raises:
-        NotRunning: The parent is neither starting nor running.
-        AlreadyAdopted: The child has a place in a tree already.
-        AlreadyStarted: *name* belongs to a running child of the parent.
-        AlreadyPresent: *name* belongs to a child that does not run.
-        BadPolicy: A keyword of *policy* is unknown or wrong.
-        BadValue: *name* is empty or holds a slash.
-        WrongThread, AfterFork: The parent lives elsewhere.
-        WouldDeadlock: The parent waits for the hook that makes this call.
-        StartFailed: The child could not be started; it has left the tree again.
-    """
-    if not isinstance(child, Node):
-        raise BadValue("child", child, "an instance of a Service")
-    tree = parent._tree_
-    if tree is not None and tree.thread != get_ident():
-        refuse(parent, tree)
-    if not may_acquire(parent):
-        raise not_active(parent, "adopt a child")
-    if name is not None:
-        _check_name(name)
-    own = child._policy_ if child._given_ is None else child._given_[0]
-    checked = own.with_(policy) if policy else own
-    if checked.significant and parent._policy_.auto_shutdown == "never":
-        # otp-rules 63
-        raise BadPolicy("significant", True, "it below a parent with auto_shutdown set")
-    if checked.needs:
-        _check_needs(parent, checked.needs)
-    supervision = parent._supervision_ or supervision_of(parent)
-    turn = supervision.turn
-    if not turn.take():
-        raise WouldDeadlock(path_of(parent), "adopt a child")
-    try:
-        if not _accepts(parent, supervision):
-            raise not_active(parent, "adopt a child")
-        _attach(parent, supervision, child, name)
-        child._given_ = (own, dict(policy)) if policy else None
-        child._policy_ = checked
-        try:
-            start(child)
-        except BaseException:
-            detach(child)
-            raise
-    finally:
-        turn.give()
-
-
-def _check_name(name: object) -> None:
-    if not isinstance(name, str) or not name or "/" in name:
-        raise BadValue("name", name, "a text that is not empty and holds no slash")
-
-
-def _check_needs(parent: Node, needs: tuple[str, ...]) -> None:
-    """Refuse a need that comes later: start order stays the order of adoption."""
-    siblings = parent._children_ or {}
-    for name in needs:
-        if name not in siblings:
-            raise BadPolicy("needs", name, f"names of siblings adopted before: {list(siblings)}")
-
-
-def _attach(parent: Node, supervision: Supervision, child: Node, name: str | None) -> None:
-    if child._parent_ is not None or child._state_ not in DOWN:
-        raise AlreadyAdopted(path_of(child))
-    if parent._forgets_ended_:
-        parent._check_room_()
-    children = parent._children_
-    if children is None:
-        children = parent._children_ = {}
-    if name is None:
-        name = supervision.free_name(wanted_name(child), children)
-    elif (other := children.get(name)) is not None and not _leave_if_over(parent, other):
-        if is_active(other):
-            raise AlreadyStarted(path_of(other))
-        raise AlreadyPresent(path_of(other), other._state_.value)
-    child._name_ = name
-    child._parent_ = parent
-    children[name] = child
-    child._tree_ = parent._tree_
-
-
-def may_acquire(node: Node) -> bool:
-    """Whether the caller may acquire something for *node* now."""
-    return node._state_ in ACTIVE and not (left_behind and is_left_behind())
-
-
-def not_active(node: Node, action: str) -> NotRunning:
-    """Make the error for something that only a starting or running service may do."""
-    state = node._state_
-    if is_left_behind():
-        remedy = "who asks was killed and left behind: let GreenletExit end what it is raised in"
-    elif state is NEW:
-        remedy = "start it first, with start() or by adopting it (in __init__: do it in on_start)"
-    elif state is RESTARTING:
-        remedy = "wait until it is running again"
-    elif state is STOPPING:
-        remedy = "do it before the stop begins, for instance in on_start"
-    else:
-        remedy = "start it again first"
-    return NotRunning(path_of(node), state.value, action, remedy)
-
-
-# -- starting on request -------------------------------------------------------------
-
-
-def tree_of(root: Node) -> Tree:
-    """Return the tree of a root, made on first use."""
-    tree = root._tree_
-    if tree is None:
-        tree = root._tree_ = Tree(root)
-        root._found_(tree)
-        if root._name_ is None:
-            root._name_ = wanted_name(root)
-    return tree
-
-
-def start_root(root: Node) -> None:
-    """Start *root* and with it its tree; see `start_again` for a service below another."""
-    if root._state_ not in DOWN:
-        raise AlreadyStarted(path_of(root))
-    tree_of(root).enter(attend)
-    start(root)
-
-
-def start_again(node: Node) -> None:
-    """Start a child that is kept but down (OTP's restart_child, otp-rules 56).
-
-    Never counts toward the limit (otp-rules 17); a failure keeps it, `failed`.
-    """
-    parent = node._parent_
-    assert parent is not None
-    supervision = supervision_of(parent)
-    if not supervision.turn.take():
-        raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")
-    try:
-        while True:
-            if not _accepts(parent, supervision) or node._parent_ is not parent:
-                raise not_active(parent, f"start {name_of(node)}")
-            operation = node._op_
-            if operation is None:
-                break
-            if operation.joiners is not None and waits_for_caller(operation.joiners):
-                raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")
-            operation.join(Parking())
-        if node._state_ is RESTARTING:
-            raise ChildRestarting(path_of(node))
-        if node._state_ not in DOWN:
-            raise AlreadyStarted(path_of(node))
-        start(node)
-    finally:
-        supervision.turn.give()
-
-
-def _accepts(parent: Node, supervision: Supervision) -> bool:
-    """Whether the holder of the turn may start children: not if the parent has ended meanwhile.
-
-    Nor while its own `on_start` is being called off: they would be stopped at once.
-    """
-    if parent._state_ not in ACTIVE or parent._supervision_ is not supervision:
-        return False
-    operation = parent._op_
-    return not isinstance(operation, Starting) or operation.aborted is None
-
-
-# -- the inbox -----------------------------------------------------------------------
 
 
 def attend(node: Node) -> None:
@@ -279,7 +92,7 @@ def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver)
         return
     if child._incarnation_ != item.incarnation:
         return  # of an older incarnation
-    _leave_if_over(node, child)
+    leave_if_over(node, child)
     if isinstance(item, ChildExit) and item.failure is not None and _is_escalated(item.failure):
         _write_down(node, item, "escalate")
         error = Escalated(path_of(node), name_of(child), _root_of(item.failure))
@@ -455,7 +268,7 @@ def _stop_group(node: Node, group: Sequence[Node], failed: Node) -> None:
             operation.join(parking)
         if sibling._state_ is RESTARTING:
             cancel_retry(sibling)
-        _leave_if_over(node, sibling)
+        leave_if_over(node, sibling)
     supervision = node._supervision_
     significant = {id(one) for one in group if one._policy_.significant and one is not failed}
     if significant and supervision is not None:
@@ -467,15 +280,6 @@ def _is_past(item: ChildExit | BackoffOver, significant: Collection[int]) -> boo
     if not isinstance(item, ChildExit) or item.is_retry or id(item.child) not in significant:
         return False
     return item.failure is None or not _is_escalated(item.failure)
-
-
-def _leave_if_over(node: Node, child: Node) -> bool:
-    """Take a temporary child out of the tree that has kept its place until it was heard of."""
-    is_over = child._state_ in (FINISHED, FAILED)
-    leaves = is_over and child._policy_.restart == "temporary" and child._parent_ is node
-    if leaves:
-        detach(child)
-    return leaves
 
 
 def _restart(node: Node, supervision: Supervision, group: Sequence[Node], failed: Node) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Self
 
 from gevent import getcurrent
 
-from sprag_supervisor._pool import Parking, queued, waiting_for
+from sprag_supervisor._parking import Parking
+from sprag_supervisor._waiting import queued, waiting_for
 
 if TYPE_CHECKING:
     from greenlet import greenlet

@@ -13,9 +13,9 @@ import gevent
 from sprag import DynamicSupervisor, Ignore, Lifecycle, Service, SpragError, State, Supervisor
 from sprag.testing import virtual_time
 from sprag_supervisor import Reason
+from sprag_supervisor._adopting import tree_of
 from sprag_supervisor._managing import kind_of
 from sprag_supervisor._node import name_of
-from sprag_supervisor._supervising import tree_of
 from sprag_supervisor._supervision import ChildExit, supervision_of
 from sprag_supervisor.exceptions import (
     AlreadyPresent,

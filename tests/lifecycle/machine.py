@@ -20,8 +20,8 @@ from scripted import spawn
 from sprag import SpragError, StartFailed
 from sprag.testing import LeakCheck, check_invariants, virtual_time
 from sprag_supervisor import _ending, _managing, _starting
+from sprag_supervisor._adopting import tree_of
 from sprag_supervisor._node import settled
-from sprag_supervisor._supervising import tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -31,8 +31,8 @@ from scripted import spawn
 from sprag import DynamicSupervisor, Service, Snapshot, SpragError, StartFailed, State, Supervisor
 from sprag.testing import check_invariants, virtual_time
 from sprag_supervisor import _ending
+from sprag_supervisor._adopting import tree_of
 from sprag_supervisor._guard import report
-from sprag_supervisor._supervising import tree_of
 from sprag_supervisor.exceptions import (
     AlreadyPresent,
     AlreadyStarted,

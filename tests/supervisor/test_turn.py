@@ -9,7 +9,8 @@ import pytest
 from gevent import get_hub, getcurrent
 
 from scripted import spawn
-from sprag_supervisor._pool import Call, Parking, Pool, join_pool, leave_pool
+from sprag_supervisor._parking import Parking
+from sprag_supervisor._pool import Call, Pool, join_pool, leave_pool
 from sprag_supervisor._turn import Turn
 
 if TYPE_CHECKING:

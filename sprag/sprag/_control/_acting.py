@@ -14,7 +14,7 @@ from gevent import Greenlet
 
 from sprag._control._http import Answer, Refused
 from sprag._json import node_to_json
-from sprag_supervisor import StopReport, _clock, _managing, _supervising, picture
+from sprag_supervisor import StopReport, _adopting, _clock, _managing, picture
 from sprag_supervisor._node import Node, name_of, path_of
 from sprag_supervisor._states import ACTIVE, State
 from sprag_supervisor.exceptions import ChildRunning, NotRunning, SpragError, StartFailed
@@ -76,7 +76,7 @@ def _restart(node: Node, deadline: float | None) -> StopReport | None:
     report = _stop(node, deadline)
     if node._parent_ is None and node._state_ is not State.NEW:
         # A temporary child has left the tree with its end; it gets its place again.
-        _supervising.adopt(parent, node, name, None if given is None else given[1])
+        _adopting.adopt(parent, node, name, None if given is None else given[1])
     else:
         _managing.restart_child(node)
     return report

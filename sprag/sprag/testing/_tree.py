@@ -9,7 +9,7 @@ from gevent import GreenletExit
 from gevent.event import Event
 
 from sprag_supervisor import Lifecycle, State, StopReport, _guard
-from sprag_supervisor._supervising import tree_of
+from sprag_supervisor._adopting import tree_of
 from sprag_supervisor.exceptions import NotRunning
 
 if TYPE_CHECKING:

@@ -1,0 +1,34 @@
+"""Who may acquire something for a service, and what everybody else is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sprag_supervisor._node import path_of
+from sprag_supervisor._pool import is_left_behind, left_behind
+from sprag_supervisor._states import ACTIVE, NEW, RESTARTING, STOPPING
+from sprag_supervisor.exceptions import NotRunning
+
+if TYPE_CHECKING:
+    from sprag_supervisor._node import Node
+
+
+def may_acquire(node: Node) -> bool:
+    """Whether the caller may acquire something for *node* now."""
+    return node._state_ in ACTIVE and not (left_behind and is_left_behind())
+
+
+def not_active(node: Node, action: str) -> NotRunning:
+    """Make the error for something that only a starting or running service may do."""
+    state = node._state_
+    if is_left_behind():
+        remedy = "who asks was killed and left behind: let GreenletExit end what it is raised in"
+    elif state is NEW:
+        remedy = "start it first, with start() or by adopting it (in __init__: do it in on_start)"
+    elif state is RESTARTING:
+        remedy = "wait until it is running again"
+    elif state is STOPPING:
+        remedy = "do it before the stop begins, for instance in on_start"
+    else:
+        remedy = "start it again first"
+    return NotRunning(path_of(node), state.value, action, remedy)

@@ -1,0 +1,172 @@
+"""A child gets its place below a parent, or starts there again; a root founds a tree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sprag_supervisor._acquiring import may_acquire, not_active
+from sprag_supervisor._belonging import get_ident, refuse
+from sprag_supervisor._node import Node, is_active, name_of, path_of, wanted_name
+from sprag_supervisor._parking import Parking
+from sprag_supervisor._settling import detach, leave_if_over
+from sprag_supervisor._starting import Starting, start
+from sprag_supervisor._states import ACTIVE, DOWN, RESTARTING
+from sprag_supervisor._supervising import attend
+from sprag_supervisor._supervision import Supervision, supervision_of
+from sprag_supervisor._tree import Tree
+from sprag_supervisor._waiting import waits_for_caller
+from sprag_supervisor.exceptions import (
+    AlreadyAdopted,
+    AlreadyPresent,
+    AlreadyStarted,
+    BadPolicy,
+    BadValue,
+    ChildRestarting,
+    WouldDeadlock,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def adopt(
+    parent: Node, child: Node, name: str | None = None, policy: Mapping[str, object] | None = None
+) -> None:
+    """Give *child* a place below *parent* and start it there.
+
+    Raises:
+        NotRunning: The parent is neither starting nor running.
+        AlreadyAdopted: The child has a place in a tree already.
+        AlreadyStarted: *name* belongs to a running child of the parent.
+        AlreadyPresent: *name* belongs to a child that does not run.
+        BadPolicy: A keyword of *policy* is unknown or wrong.
+        BadValue: *name* is empty or holds a slash.
+        WrongThread, AfterFork: The parent lives elsewhere.
+        WouldDeadlock: The parent waits for the hook that makes this call.
+        StartFailed: The child could not be started; it has left the tree again.
+    """
+    if not isinstance(child, Node):
+        raise BadValue("child", child, "an instance of a Service")
+    tree = parent._tree_
+    if tree is not None and tree.thread != get_ident():
+        refuse(parent, tree)
+    if not may_acquire(parent):
+        raise not_active(parent, "adopt a child")
+    if name is not None:
+        _check_name(name)
+    own = child._policy_ if child._given_ is None else child._given_[0]
+    checked = own.with_(policy) if policy else own
+    if checked.significant and parent._policy_.auto_shutdown == "never":
+        # otp-rules 63
+        raise BadPolicy("significant", True, "it below a parent with auto_shutdown set")
+    if checked.needs:
+        _check_needs(parent, checked.needs)
+    supervision = parent._supervision_ or supervision_of(parent)
+    turn = supervision.turn
+    if not turn.take():
+        raise WouldDeadlock(path_of(parent), "adopt a child")
+    try:
+        if not _accepts(parent, supervision):
+            raise not_active(parent, "adopt a child")
+        _attach(parent, supervision, child, name)
+        child._given_ = (own, dict(policy)) if policy else None
+        child._policy_ = checked
+        try:
+            start(child)
+        except BaseException:
+            detach(child)
+            raise
+    finally:
+        turn.give()
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not name or "/" in name:
+        raise BadValue("name", name, "a text that is not empty and holds no slash")
+
+
+def _check_needs(parent: Node, needs: tuple[str, ...]) -> None:
+    """Refuse a need that comes later: start order stays the order of adoption."""
+    siblings = parent._children_ or {}
+    for name in needs:
+        if name not in siblings:
+            raise BadPolicy("needs", name, f"names of siblings adopted before: {list(siblings)}")
+
+
+def _attach(parent: Node, supervision: Supervision, child: Node, name: str | None) -> None:
+    if child._parent_ is not None or child._state_ not in DOWN:
+        raise AlreadyAdopted(path_of(child))
+    if parent._forgets_ended_:
+        parent._check_room_()
+    children = parent._children_
+    if children is None:
+        children = parent._children_ = {}
+    if name is None:
+        name = supervision.free_name(wanted_name(child), children)
+    elif (other := children.get(name)) is not None and not leave_if_over(parent, other):
+        if is_active(other):
+            raise AlreadyStarted(path_of(other))
+        raise AlreadyPresent(path_of(other), other._state_.value)
+    child._name_ = name
+    child._parent_ = parent
+    children[name] = child
+    child._tree_ = parent._tree_
+
+
+def tree_of(root: Node) -> Tree:
+    """Return the tree of a root, made on first use."""
+    tree = root._tree_
+    if tree is None:
+        tree = root._tree_ = Tree(root)
+        root._found_(tree)
+        if root._name_ is None:
+            root._name_ = wanted_name(root)
+    return tree
+
+
+def start_root(root: Node) -> None:
+    """Start *root* and with it its tree; see `start_again` for a service below another."""
+    if root._state_ not in DOWN:
+        raise AlreadyStarted(path_of(root))
+    tree_of(root).enter(attend)
+    start(root)
+
+
+def start_again(node: Node) -> None:
+    """Start a child that is kept but down (OTP's restart_child, otp-rules 56).
+
+    Never counts toward the limit (otp-rules 17); a failure keeps it, `failed`.
+    """
+    parent = node._parent_
+    assert parent is not None
+    supervision = supervision_of(parent)
+    if not supervision.turn.take():
+        raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")
+    try:
+        while True:
+            if not _accepts(parent, supervision) or node._parent_ is not parent:
+                raise not_active(parent, f"start {name_of(node)}")
+            operation = node._op_
+            if operation is None:
+                break
+            if operation.joiners is not None and waits_for_caller(operation.joiners):
+                raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")
+            operation.join(Parking())
+        if node._state_ is RESTARTING:
+            raise ChildRestarting(path_of(node))
+        if node._state_ not in DOWN:
+            raise AlreadyStarted(path_of(node))
+        start(node)
+    finally:
+        supervision.turn.give()
+
+
+def _accepts(parent: Node, supervision: Supervision) -> bool:
+    """Whether the holder of the turn may start children: not if the parent has ended meanwhile.
+
+    Nor while its own `on_start` is being called off: they would be stopped at once.
+    """
+    if parent._state_ not in ACTIVE or parent._supervision_ is not supervision:
+        return False
+    operation = parent._op_
+    return not isinstance(operation, Starting) or operation.aborted is None
