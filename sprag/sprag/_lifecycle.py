@@ -136,7 +136,6 @@ class LifecycleListener(Listener):
 class Delivery(Call):
     """The call that empties a mailbox."""
 
-    __slots__ = ()
     step = "listener"
 
 

@@ -47,10 +47,7 @@ class Seat:
     may share a seat: every context that is made for one gets its own.
     """
 
-    __slots__ = ("node",)
-
-    def __init__(self, node: Node | None) -> None:
-        self.node = node
+    node: Node | None = None
 
 
 seat: Final[contextvars.ContextVar[Seat | None]] = contextvars.ContextVar(
@@ -285,7 +282,9 @@ def context_of(node: Node, base: contextvars.Context | None = None) -> contextva
 
 def take_seat(node: Node) -> None:
     """Make *node* the current service of the running context, which is nobody else's."""
-    seat.set(Seat(node))
+    here = Seat()
+    here.node = node
+    seat.set(here)
 
 
 def uptime_of(node: Node) -> float | None:

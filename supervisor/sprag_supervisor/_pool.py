@@ -55,18 +55,18 @@ class Call:
         error: What it raised, if anything; any BaseException.
     """
 
-    __slots__ = ("_body", "_parking", "_worker", "done", "error")
-
     step: ClassVar[str] = "timer"
     """What a service that owns the call is doing there, for a stop report."""
     runs_user_code: ClassVar[bool] = True
 
+    # Defaults of the class, for the sake of quick calls.
+    done = False
+    error: BaseException | None = None
+    _parking: Parking | None = None
+    _worker: _Worker | None = None
+
     def __init__(self, body: Callable[[], object]) -> None:
         self._body = body
-        self._parking: Parking | None = None
-        self._worker: _Worker | None = None
-        self.done = False
-        self.error: BaseException | None = None
 
     @property
     def has_begun(self) -> bool:
@@ -124,8 +124,6 @@ class Call:
 
 class _Errand(Call):
     """The engine's own work: hooks run in greenlets of their own, so nothing is left behind."""
-
-    __slots__ = ()
 
     runs_user_code: ClassVar[bool] = False
 

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from sprag_supervisor._failure import Failure
 
 
-class Starting:
-    """One service on its way up."""
+class Starting(Call):
+    """One service on its way up: the call of its first steps, and what may become of it."""
 
     # Defaults of the class: a start goes well and needs none of these.
     aborted: BaseException | None = None
@@ -61,7 +61,7 @@ class Starting:
         """If it fails it is tried again: the start is a restart."""
         self.parking = Parking()
         self._context = context
-        self._call = Call(partial(context.run, self._bring_up))
+        self._body = partial(context.run, self._bring_up)
 
     # -- what others may ask for meanwhile ------------------------------------------
 
@@ -105,15 +105,14 @@ class Starting:
         node = self.node
         tree = node._tree_
         assert tree is not None
-        call = self._call
         seconds = node._policy_.start_timeout
         until = None if seconds is None else _clock.now() + seconds
         try:
-            tree.pool.enter_and_wait(call, self.parking, until)
+            tree.pool.enter_and_wait(self, self.parking, until)
         except BaseException as interrupt:  # noqa: BLE001 - raised again when all is undone
             self._interrupted(interrupt)
         kills = 0
-        while not call.done:
+        while not self.done:
             now = _clock.now()
             if self.aborted is None and seconds is not None and until is not None and now >= until:
                 self.aborted = StartTimeout(seconds)
@@ -121,7 +120,7 @@ class Starting:
                 # As for greenlets at a stop: one kill at once, one at the limit.
                 if kills == 0:
                     kills, self._killed_at = 1, now
-                    call.kill()
+                    self.kill()
                 if self.adopts:
                     until = None  # the child is undone within limits of its own
                 elif kills == 1:
@@ -129,18 +128,14 @@ class Starting:
                     until = max(until, self._killed_at + KILL_GRACE)
                     if now >= until:
                         kills, until = 2, now + KILL_GRACE
-                        call.kill()
+                        self.kill()
                 elif until is not None and now >= until:
-                    self.left_behind = call.abandon()
+                    self.left_behind = self.abandon()
                     return
             try:
-                call.wait(None if until == math.inf else until)
+                self.wait(None if until == math.inf else until)
             except BaseException as interrupt:  # noqa: BLE001 - raised again when all is undone
                 self._interrupted(interrupt)
-
-    def runs_in(self, greenlet: greenlet) -> bool:
-        """Whether it is this very start, `on_start` that is, whose code runs in *greenlet*."""
-        return self._call.runs_in(greenlet)
 
     def has_adopted(self) -> None:
         """Take note that a child is up, or its start undone, which took no time of our own."""
@@ -165,10 +160,11 @@ class Starting:
     def conclude(self) -> None:
         """Make the service running, or undo the start and raise why."""
         node = self.node
-        error = self.aborted or self._call.error
+        error = self.aborted or self.error
         if error is None:
             node._op_ = None
-            self._wake_joiners()
+            if self.joiners is not None:
+                self._wake_joiners()
             come_up(node, self._context, restarted=self.retries)
             if self._finishes:
                 _guard.finish(node, node._incarnation_)
@@ -177,7 +173,7 @@ class Starting:
         self._undo(error)
         raised = self._interrupt or self._told(path, error)
         # What is raised keeps this frame and those of `on_start`: no work for the collector.
-        self._call.error = self.aborted = self._interrupt = None
+        self.error = self.aborted = self._interrupt = None
         del self, error
         if raised is not None:
             try:
@@ -249,9 +245,8 @@ class Starting:
         return Reason.START_FAILED, failure
 
     def _wake_joiners(self) -> None:
-        if self.joiners is not None:
-            for parking in self.joiners:
-                parking.poke()
+        for parking in self.joiners or ():
+            parking.poke()
 
 
 def _failure_for(path: str, error: BaseException) -> StartFailed:

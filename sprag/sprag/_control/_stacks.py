@@ -107,7 +107,7 @@ def _place(one: Any, owner: Node | None, frames: tuple[_Frame, ...]) -> tuple[st
         return path, "run" if one._is_body else "greenlet"
     operation = owner._op_
     call = getattr(one, "call", None)
-    if isinstance(operation, Starting) and call is not None and operation._call is call:
+    if isinstance(operation, Starting) and operation is call:
         return path, "on_start"
     names = [code.co_name for code, _line, ours in frames if not ours]
     if names and names[0] in _HOOKS:
