@@ -144,7 +144,7 @@ class EventBus:
             listeners = topic.frozen = tuple(topic.listeners)
         here = seat.get()
         if here is None:  # the emitter is outside of any service
-            here = Seat()
+            here = Seat(None)
             seat.set(here)
         emitter = here.node
         for listener in listeners:

@@ -47,7 +47,10 @@ class Seat:
     may share a seat: every context that is made for one gets its own.
     """
 
-    node: Node | None = None
+    __slots__ = ("node",)
+
+    def __init__(self, node: Node | None) -> None:
+        self.node = node
 
 
 seat: Final[contextvars.ContextVar[Seat | None]] = contextvars.ContextVar(
@@ -282,9 +285,7 @@ def context_of(node: Node, base: contextvars.Context | None = None) -> contextva
 
 def take_seat(node: Node) -> None:
     """Make *node* the current service of the running context, which is nobody else's."""
-    here = Seat()
-    here.node = node
-    seat.set(here)
+    seat.set(Seat(node))
 
 
 def uptime_of(node: Node) -> float | None:
