@@ -89,7 +89,7 @@ CASES: Final = {
     for case in (
         Case("idle", "all"),
         Case("named", "siblings"),
-        Case("crash", "siblings", 1000, 300),
+        Case("crash", "all", 300, 300),
         Case("crash-dynamic", "siblings", 1000, in_quick=False),
         Case("crash-logged", "siblings", 300, in_quick=False),
         Case("storm", "siblings", 2000, 2000),
