@@ -137,7 +137,7 @@ def _record(
         as_text(exception),
         at,
         incarnation,
-        _frames(exception.__traceback__),
+        _frames(exception),
         cause,
         is_chained,
         _notes_of(exception) if hasattr(exception, "__notes__") else (),
@@ -182,18 +182,22 @@ def _notes_of(exception: BaseException) -> tuple[str, ...]:
     return tuple(map(as_text, notes if isinstance(notes, list | tuple) else (notes,)))
 
 
-def without_engine(traceback: TracebackType | None) -> TracebackType | None:
-    """Return the part of *traceback* that is the user's: how the engine got there helps nobody."""
-    inner = traceback
+def users_part(error: BaseException) -> TracebackType | None:
+    """Return the user's part of the error's traceback: how the engine got there helps nobody.
+
+    Where no code of the user's has a part in it: all of it, for a bug of the engine; nothing,
+    for an error of sprag's own, whose text says what is wrong.
+    """
+    inner = error.__traceback__
     while inner is not None:
         if not inner.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
             return inner
         inner = inner.tb_next
-    return traceback
+    return None if isinstance(error, SpragError) else error.__traceback__
 
 
-def _frames(traceback: TracebackType | None) -> tuple[tuple[CodeType, int], ...]:
-    traceback = without_engine(traceback)
+def _frames(error: BaseException) -> tuple[tuple[CodeType, int], ...]:
+    traceback = users_part(error)
     frames: list[tuple[CodeType, int]] = []
     while traceback is not None:
         frames.append((traceback.tb_frame.f_code, traceback.tb_lineno))

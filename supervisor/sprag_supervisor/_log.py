@@ -11,7 +11,7 @@ import logging
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
-from sprag_supervisor._failure import without_engine
+from sprag_supervisor._failure import users_part
 from sprag_supervisor._node import path_of
 from sprag_supervisor._tree import logger
 
@@ -68,7 +68,7 @@ def saying(
     }
     exc_info = None
     if error is not None:
-        exc_info = type(error), error, without_engine(error.__traceback__)
+        exc_info = type(error), error, users_part(error)
 
     def tell() -> None:
         try:

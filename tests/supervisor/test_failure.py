@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import traceback
 import weakref
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
+from sprag.exceptions import WouldDeadlock
 from sprag.testing import virtual_time
 from sprag_supervisor._failure import Failure, remember
 
@@ -230,3 +231,18 @@ def test_groups_in_groups_are_remembered_so_far_and_no_further() -> None:
         failure = next(iter(failure.members))
         levels += 1
     assert levels == 3
+
+
+@pytest.mark.parametrize(("error", "shown"), [(WouldDeadlock("a", "b"), 0), (ValueError(), 1)])
+def test_an_error_of_sprags_own_is_told_without_the_engines_frames(
+    error: Exception, shown: int
+) -> None:
+    engine: dict[str, Any] = {"__name__": "sprag_supervisor._made_up"}
+    exec("def fail(error): raise error", engine)
+    with pytest.raises(type(error)) as raised:
+        engine["fail"](error)
+    outermost = raised.value.__traceback__
+    assert outermost is not None
+    assert len(remember(error, 1).frames) == 2  # a call of the user's has led there
+    error.__traceback__ = outermost.tb_next
+    assert len(remember(error, 1).frames) == shown

@@ -31,7 +31,7 @@ from sprag.web._static import PREFIX, StaticFiles, send
 from sprag.web._streamed import Streamed
 from sprag.web._templates import Templates
 from sprag.web.exceptions import HTTPError
-from sprag_supervisor._failure import without_engine
+from sprag_supervisor._failure import users_part
 from sprag_supervisor._node import name_of, path_of
 from sprag_supervisor.exceptions import BadValue, NotRunning
 
@@ -275,7 +275,7 @@ class Site:
             path=path,
             controller=asked.request.environ.get(CONTROLLER),
             request_id=asked.id,
-            exc_info=(type(error), error, without_engine(error.__traceback__)),
+            exc_info=(type(error), error, users_part(error)),
         )
 
 
