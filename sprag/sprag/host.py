@@ -131,6 +131,7 @@ class _Host:
         self._start_error: BaseException | None = None
         self._stop_error: BaseException | None = None
         self._report: StopReport | None = None
+        self._has_used_budget = False
         self._is_over_budget = False
         self._stopped_by: signal.Signals | None = None
 
@@ -263,6 +264,7 @@ class _Host:
     def _stop(self, deadline: float) -> None:
         try:
             self._report = self._root.stop(max(deadline - _clock.now(), 0.0))
+            self._has_used_budget = _clock.now() > deadline - _EARLY
             if self._starting is not None:
                 self._starting.join()
         except BaseException as error:  # noqa: BLE001 - raised in the main greenlet
@@ -288,7 +290,8 @@ class _Host:
     def _outcome(self, report: StopReport) -> tuple[int, str]:
         asked = self._tree.exit_code
         ending = self._root.wait(0) if settled(self._root) else None
-        killed_late = report.killed > 0 and report.seconds >= self._budget
+        is_late = self._has_used_budget or report.seconds >= self._budget
+        killed_late = report.killed > 0 and is_late
         if self._start_error is not None and self._stopped_by is None and asked is None:
             return ExitCode.NEVER_CAME_UP, "never came up"
         if asked:
@@ -409,6 +412,8 @@ os.register_at_fork(after_in_child=_after_fork)
 _FIRST_NOTICE: Final = 3.0
 _NEXT_NOTICE: Final = 10.0
 _LISTED: Final = 8
+_EARLY: Final = 0.01
+"""What is killed so many seconds before the budget is over has used it up: timers are not exact."""
 _TOLERANCE: Final = 0.1
 """Past the budget by this many seconds a stop without kills still counts as in time."""
 _OVERTIME: Final = OVERTIME - 0.2
