@@ -70,15 +70,22 @@ class Sentinel:
         self._deadline = math.inf
         self._code = NOT_CLEAN
         self._is_over = False
+        self._is_after_signal = False
         self._look_at = math.inf
         self._reading, self.writing = os.pipe()
         os.set_blocking(self.writing, False)
         _start_thread(self._watch, ())
 
-    def must_end(self, seconds: float, code: int, describe: Callable[[], str]) -> None:
-        """End the process with *code* if it still lives after *seconds*, or at a signal."""
+    def must_end(
+        self, seconds: float, code: int, describe: Callable[[], str], *, after_signal: bool
+    ) -> None:
+        """End the process with *code* if it still lives after *seconds*, or at a signal.
+
+        With *after_signal* one has led here already, of which the thread may hear only now.
+        """
         self._code = code
         self._describe = describe
+        self._is_after_signal = after_signal
         self._is_over = True
         self._deadline = time.monotonic() + seconds
         self.tell(0)
@@ -134,9 +141,10 @@ class Sentinel:
 
     def _heard(self, number: int) -> None:
         now = time.monotonic()
-        if self._heard_first == math.inf and not self._is_over:
+        if self._heard_first == math.inf and (not self._is_over or self._is_after_signal):
             self._heard_first = now
-            self._deadline = min(self._deadline, now + self._budget + OVERTIME)
+            if not self._is_over:
+                self._deadline = min(self._deadline, now + self._budget + OVERTIME)
         elif not 0 <= now - self._heard_first < ECHO:
             self._code = 128 + number
             self._deadline = min(self._deadline, now + _PATIENCE)

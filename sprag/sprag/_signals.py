@@ -109,7 +109,8 @@ class Signals:
         Instead of leaving the context: for a process that ends with its tree.
         """
         self._describe = describe
-        self._sentinel.must_end(seconds, code, describe)
+        after_signal = self.received is not None
+        self._sentinel.must_end(seconds, code, describe, after_signal=after_signal)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()

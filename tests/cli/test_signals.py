@@ -454,6 +454,19 @@ def test_a_forked_child_has_its_own_signals(tmp_path: Path) -> None:
         assert process.ends(within=1) == RunExit.STOPPED
 
 
+def test_a_signal_the_sentinel_hears_of_after_the_apps_end_is_still_the_first() -> None:
+    sentinel = Sentinel(frozenset({SIGTERM}), math.inf, str, bool)
+    try:
+        sentinel.must_end(60, 0, str, after_signal=True)
+        sentinel._heard(SIGTERM)
+        assert sentinel._code == 0
+        sentinel._heard_first -= 1.0
+        sentinel._heard(SIGTERM)
+        assert sentinel._code == 128 + SIGTERM
+    finally:
+        sentinel.dismiss()
+
+
 @pytest.mark.parametrize("number", [SIGTERM, None])
 def test_threads_that_are_no_daemons_cannot_keep_the_process(
     tmp_path: Path, number: int | None
