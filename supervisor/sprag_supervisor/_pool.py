@@ -123,7 +123,11 @@ class Call:
 
 
 class _Errand(Call):
-    """The engine's own work: hooks run in greenlets of their own, so nothing is left behind."""
+    """The engine's own work: hooks run in greenlets of their own, so nothing is left behind.
+
+    Of a user's code only log handlers run here; what they keep for their thread stays, as in
+    any pool of threads.
+    """
 
     runs_user_code: ClassVar[bool] = False
 

@@ -27,13 +27,7 @@ from sprag_supervisor._node import Node, name_of, path_of
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._settling import cancel_retry, leave_if_over
 from sprag_supervisor._starting import start
-from sprag_supervisor._states import (
-    DOWN,
-    FAILED,
-    RESTARTING,
-    RUNNING,
-    STARTING,
-)
+from sprag_supervisor._states import DOWN, FAILED, RESTARTING, RUNNING, STARTING
 from sprag_supervisor._supervision import (
     BackoffOver,
     ChildExit,

@@ -1361,6 +1361,13 @@ def test_context_variables_pass_into_what_a_service_starts(clock: VirtualClock) 
     root.stop()
 
 
+def test_any_service_is_a_block(clock: VirtualClock) -> None:
+    with pytest.raises(KeyError), Plain() as service:
+        assert service.snapshot().state is State.RUNNING
+        raise KeyError
+    assert service.snapshot().state is State.STOPPED
+
+
 def test_run_sees_what_on_start_has_put_into_its_context(clock: VirtualClock) -> None:
     seen: list[object] = []
 
