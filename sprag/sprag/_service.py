@@ -27,7 +27,7 @@ from sprag_supervisor import (
     snapshot,
 )
 from sprag_supervisor._acquiring import may_acquire, not_active
-from sprag_supervisor._belonging import get_ident, must_be_at_home, refuse
+from sprag_supervisor._belonging import get_ident, must_be_able_to_wait, must_be_at_home, refuse
 from sprag_supervisor._history import History
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._node import context_of, current_node, is_within, name_of, path_of, settled
@@ -272,6 +272,7 @@ class Service(Node):
             AlreadyPresent: *name* belongs to a child that does not run.
             BadPolicy: A policy keyword is unknown or wrong.
             WouldDeadlock: I wait for the very hook that makes this call.
+            CalledInHub: The caller is a callback of the loop or a signal handler in the hub.
         """
         _adopting.adopt(self, child, name, policy)
         return child
@@ -350,8 +351,9 @@ class Service(Node):
             ChildRestarting: Its parent is restarting it already.
             NotRunning: Its parent does not run.
             WouldDeadlock: Its parent waits for the very hook that makes this call.
+            CalledInHub: The caller is a callback of the loop or a signal handler in the hub.
         """
-        must_be_at_home(self)
+        must_be_able_to_wait(self, "start it")
         if self._parent_ is None:
             _adopting.start_root(self)
         else:
@@ -364,8 +366,9 @@ class Service(Node):
         what would not die is named. Stopping something that does not run does nothing.
         Several stops at once join one stop. From inside the service or its subtree the
         stop is carried out after the caller has returned to the loop, and this returns a
-        report that `is_pending` at once. So it does where the stop itself waits for the
-        caller: two services that stop each other in their `on_stop`.
+        report that `is_pending` at once. So it does in the hub, where nothing can wait, and
+        where the stop itself waits for the caller: two services that stop each other in
+        their `on_stop`.
 
         Args:
             timeout: Seconds for the whole subtree, after which everything left is killed;
@@ -383,6 +386,8 @@ class Service(Node):
         if tree is None:
             return StopReport()
         must_be_at_home(self)
+        if not tree.thread:
+            return StopReport()  # its root has not been started yet, or has ended
         deadline = math.inf if timeout is None else _clock.now() + timeout
         # In the hub, where Python runs signal handlers, nothing can be waited for.
         if is_within(current_node(), self) or getcurrent() is get_hub():
@@ -422,8 +427,8 @@ class Service(Node):
         """End cleanly by yourself: "I am done", OTP's normal exit.
 
         The restart type applies: a permanent service comes back, a transient one stays
-        finished, a temporary one leaves the tree. Does not block; from inside the service
-        it is carried out after the caller has returned to the loop.
+        finished, a temporary one leaves the tree. Does not block; from inside the service,
+        and from the hub, it is carried out after the caller has returned to the loop.
 
         Raises:
             NotRunning: The service is neither starting nor running.
@@ -434,7 +439,7 @@ class Service(Node):
         incarnation = self._incarnation_
         tree = self._tree_
         assert tree is not None
-        if is_within(current_node(), self):
+        if is_within(current_node(), self) or getcurrent() is tree.hub:
             tree.pool.launch(lambda: _guard.finish(self, incarnation))
         else:
             _guard.finish(self, incarnation)
@@ -450,10 +455,14 @@ class Service(Node):
 
         Raises:
             NotRunning: It was never started.
+            CalledInHub: It has not ended, *timeout* is not 0, and the caller is a callback of
+                the loop or a signal handler in the hub.
         """
         if self._state_ is State.NEW:
             raise not_active(self, "wait for its end")
         must_be_at_home(self)
+        if timeout != 0 and not settled(self):
+            must_be_able_to_wait(self, "wait for its end")
         until = None if timeout is None else _clock.now() + timeout
         history = self._history_
         if history is None:

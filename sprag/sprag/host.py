@@ -31,6 +31,7 @@ from sprag._status import Status
 from sprag._watchdog import Watchdog
 from sprag_supervisor import Reason, StopReport, _clock
 from sprag_supervisor._adopting import tree_of
+from sprag_supervisor._belonging import must_be_able_to_wait
 from sprag_supervisor._ending import request_exit
 from sprag_supervisor._log import listening, text_of
 from sprag_supervisor._node import Node, path_of, settled
@@ -100,11 +101,13 @@ def run(
         AlreadyStarted: *root* runs already.
         BadValue: *root* has a parent, or *shutdown_timeout* or *watchdog* is no time.
         ValueError: This is not the main thread.
+        CalledInHub: The caller is a callback of the loop or a signal handler in the hub.
     """
     if not shutdown_timeout >= 0:
         raise BadValue("shutdown_timeout", shutdown_timeout, "seconds, 0 or more")
     if watchdog is not None and not 0 < watchdog < math.inf:
         raise BadValue("watchdog", watchdog, "seconds, above 0, or None")
+    must_be_able_to_wait(root, "run it")
     if root._parent_ is not None:
         raise BadValue("root", root, "a service that has no parent")
     if root._state_ not in DOWN:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gevent import getcurrent
+
 from sprag_supervisor._acquiring import may_acquire, not_active
 from sprag_supervisor._belonging import get_ident, refuse
 from sprag_supervisor._node import Node, is_active, name_of, path_of, wanted_name
@@ -21,6 +23,7 @@ from sprag_supervisor.exceptions import (
     AlreadyStarted,
     BadPolicy,
     BadValue,
+    CalledInHub,
     ChildRestarting,
     WouldDeadlock,
 )
@@ -42,6 +45,7 @@ def adopt(
         BadPolicy: A keyword of *policy* is unknown or wrong.
         BadValue: *name* is empty or holds a slash.
         WrongThread, AfterFork: The parent lives elsewhere.
+        CalledInHub: The caller is the hub.
         WouldDeadlock: The parent waits for the hook that makes this call.
         StartFailed: The child could not be started; it has left the tree again.
     """
@@ -50,6 +54,8 @@ def adopt(
     tree = parent._tree_
     if tree is not None and tree.thread != get_ident():
         refuse(parent, tree)
+    if tree is not None and tree.thread and getcurrent() is tree.hub:
+        raise CalledInHub(path_of(parent), "adopt a child")
     if not may_acquire(parent):
         raise not_active(parent, "adopt a child")
     if name is not None:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from gevent import monkey
+from gevent import get_hub, getcurrent, monkey
 
 from sprag_supervisor._node import path_of
-from sprag_supervisor.exceptions import AfterFork, WrongThread
+from sprag_supervisor.exceptions import AfterFork, CalledInHub, WrongThread
 
 if TYPE_CHECKING:
     from sprag_supervisor._node import Node
@@ -59,6 +59,21 @@ def must_be_at_home(node: Node) -> None:
     tree = node._tree_
     if tree is not None and tree.thread != get_ident():
         refuse(node, tree)
+
+
+def must_be_able_to_wait(node: Node, action: str) -> None:
+    """Refuse a call about *node* that may block from where its tree does not live, or nobody can.
+
+    A hook that blocks would hand control straight back to the callback that has called, which
+    would wait for it by spinning.
+
+    Raises:
+        WrongThread, AfterFork: As for `must_be_at_home`.
+        CalledInHub: The caller is the hub.
+    """
+    must_be_at_home(node)
+    if getcurrent() is get_hub():
+        raise CalledInHub(path_of(node), action)
 
 
 def refuse(node: Node, tree: Tree) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from sprag_supervisor import _adopting
-from sprag_supervisor._belonging import must_be_at_home
+from sprag_supervisor._belonging import must_be_able_to_wait, must_be_at_home
 from sprag_supervisor._node import Node, is_active, name_of, path_of
 from sprag_supervisor._settling import detach
 from sprag_supervisor._states import ACTIVE, DOWN, RESTARTING, State
@@ -105,7 +105,7 @@ def child_of(parent: Node, name: str) -> Node:
 
 def start_child(parent: Node, child: Node, name: str | None, policy: Mapping[str, object]) -> None:
     """Adopt *child*; a child that is there already is refused in OTP's words (otp-rules 54)."""
-    must_be_at_home(parent)
+    must_be_able_to_wait(parent, "start a child")
     if getattr(child, "_parent_", None) is parent:  # adopt says what is no service
         if child._state_ in ACTIVE:
             raise AlreadyStarted(path_of(child))
@@ -115,6 +115,7 @@ def start_child(parent: Node, child: Node, name: str | None, policy: Mapping[str
 
 def restart_child(child: Node) -> None:
     """Start a child that is kept but down (otp-rules 56)."""
+    must_be_able_to_wait(child, "start it")
     if child._state_ is RESTARTING:
         raise ChildRestarting(path_of(child))
     parent, name = child._parent_, name_of(child)
@@ -131,6 +132,7 @@ def restart_child(child: Node) -> None:
 
 def delete_child(parent: Node, child: Node) -> None:
     """Forget a child that is down (otp-rules 57). Never stops anything."""
+    must_be_able_to_wait(parent, f"delete {name_of(child)}")
     supervision = supervision_of(parent)
     if not supervision.turn.take():
         raise WouldDeadlock(path_of(parent), f"delete {name_of(child)}")

@@ -85,7 +85,7 @@ def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver)
         _end_by_itself(node)
         return
     if child._incarnation_ != item.incarnation:
-        return  # of an older incarnation
+        return  # of a life that somebody has started anew meanwhile: its escalation ends nobody
     leave_if_over(node, child)
     if isinstance(item, ChildExit) and item.failure is not None and _is_escalated(item.failure):
         _write_down(node, item, "escalate")

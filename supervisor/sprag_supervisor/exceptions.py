@@ -22,6 +22,7 @@ __all__ = [
     "AlreadyStarted",
     "BadPolicy",
     "BadValue",
+    "CalledInHub",
     "ChildRestarting",
     "ChildRunning",
     "Escalated",
@@ -303,6 +304,24 @@ class WouldDeadlock(SpragFieldsError):
     _template = (
         "cannot {action}: {path} is waiting for the hook that makes this call; "
         "do it from a greenlet of your own: self.spawn(...)"
+    )
+
+    def __init__(self, path: str, action: str) -> None:
+        super().__init__(path=path, action=action)
+
+
+class CalledInHub(SpragFieldsError):
+    """The call may have to wait, and came from gevent's hub, where nothing can be waited for.
+
+    The hub runs the loop's callbacks (`rawlink`, `loop.timer`, `run_callback`) and, while all
+    greenlets wait, Python's signal handlers.
+    """
+
+    path: str
+    action: str
+    _template = (
+        "{path}: cannot {action} in the hub, in a callback of the loop or a signal handler, "
+        "where nothing can wait: do it in a greenlet, gevent.spawn(fn)"
     )
 
     def __init__(self, path: str, action: str) -> None:

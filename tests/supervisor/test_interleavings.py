@@ -1391,3 +1391,25 @@ def test_every_start_is_followed_by_exactly_one_end(clock: VirtualClock, journal
         ("top/b", 1),
         ("top/c", 3),
     }
+
+
+# -- exits of an older life: each carries its incarnation -------------------------------
+
+
+class Fatal(Crash):
+    """What is to be escalated."""
+
+
+def test_an_escalation_of_a_life_that_was_started_anew_meanwhile_ends_nobody(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a = Scripted("a", journal, on_failure={Fatal: "escalate"})
+    with Supervisor(children=[a]) as top:
+        spawn(top.adopt, Scripted("slow", journal, start_takes=1.0))  # holds the turn
+        clock.settle()
+        spawn(a.start)  # is the next to have it, before whoever attends to the crash
+        clock.settle()
+        crash(a, Fatal("no configuration"))
+        clock.advance(2.0)
+        assert (state_of(a), a.snapshot().incarnation) == ("running", 2)
+        assert state_of(top) == "running"
