@@ -31,10 +31,9 @@ def loads(text: str) -> object:
 def dumps(value: object, *, indent: int | None = None) -> str:
     """Return *value* as JSON, in ASCII, with *indent* spaces per level or on one line."""
     try:
-        text = json.dumps(value, indent=indent)
+        return json.dumps(value, indent=indent)
     except RecursionError:
-        text = "".join(_pieces(value, indent))
-    return text.replace("\x7f", "\\u007f")  # DEL is the one control that JSON lets pass
+        return "".join(_pieces(value, indent))
 
 
 def _loads_deep(text: str) -> object:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from sprag_cli._commands import COMMANDS
 from sprag_cli._complete import SHELLS, script
 from sprag_cli._exit import ClientExit, CommandError
-from sprag_cli._output import complain_at_length
-from sprag_cli._plain import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
+from sprag_cli._output import complain
 
 _RUN_EXITS = """\b
 Exit codes:
@@ -41,33 +36,15 @@ Exit codes:
   3  the module could not be imported"""
 
 
-@contextmanager
-def _harmless() -> Generator[None]:
-    """Let click complain of what was typed without repeating it to the letter."""
-    try:
-        yield
-    except click.UsageError as error:
-        said = error.format_message()
-        if said.isprintable():
-            raise
-        raise click.UsageError(printable(said), error.ctx) from None
-
-
 class _Commands(click.Group):
     """A group that shows a `CommandError` as one line and ends with its exit code."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take the words up to the command."""
-        with _harmless():
-            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command the user chose."""
         try:
-            with _harmless():
-                return super().invoke(ctx)
+            return super().invoke(ctx)
         except CommandError as error:
-            complain_at_length(error.report())
+            complain(error.report())
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(ClientExit.INTERRUPTED)
@@ -108,7 +85,7 @@ def commands() -> None:
     metavar="SECONDS",
     envvar="SPRAG_SHUTDOWN_TIMEOUT",
     show_envvar=True,
-    help="How long the whole tree may take to stop after SIGTERM or SIGINT.",
+    help="How long the whole tree may take to stop after a signal.",
 )
 @click.option(
     "--log-format",
@@ -161,8 +138,8 @@ def run(**options: Any) -> None:
     """Run an app until it is asked to stop.
 
     MODULE:ATTRIBUTE names an App, a Service or a Supervisor, or a class or function that makes
-    one without arguments, as in shop.main:app. The first SIGTERM or SIGINT stops the tree, a
-    second one ends the process at once.
+    one without arguments, as in shop.main:app. The first SIGTERM, SIGINT or SIGHUP stops the
+    tree, a second SIGTERM or SIGINT ends the process at once.
     """
     from sprag_cli._run import RunOptions
     from sprag_cli._run import run as run_app

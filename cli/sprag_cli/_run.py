@@ -20,6 +20,7 @@ import click
 import sprag
 from sprag import host
 from sprag._app import DEFAULT_HOST, DEFAULT_PORT
+from sprag._signals import take_signals_back
 from sprag.exceptions import SpragError
 from sprag_cli._exit import CommandError, RunExit
 from sprag_cli._load import load
@@ -94,6 +95,7 @@ def run(options: RunOptions) -> int:
     """
     if math.isnan(options.shutdown_timeout):
         raise BadTimeout("--shutdown-timeout takes seconds, 0 or more; 'inf' waits for ever")
+    take_signals_back()
     configure(options.log_format, options.log_level)
     try:
         with _quiet_interrupt():
@@ -170,7 +172,9 @@ def _quiet_interrupt() -> Generator[None]:
         raise SystemExit(128 + number)
 
     # Process 1, as in a container, ignores what has no handler: there SIGTERM would be lost.
-    numbers = (signal.SIGINT, signal.SIGTERM) if os.getpid() == 1 else (signal.SIGINT,)
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP][: 3 if os.getpid() == 1 else 1]
+    # What is ignored stays ignored: a shell does that to SIGINT for what it starts with '&'.
+    numbers = [each for each in numbers if signal.getsignal(each) is not signal.SIG_IGN]
     before = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield

@@ -5,6 +5,9 @@ greenlet runs while another never yields. This thread needs neither: it hears of
 signals through a pipe that the interpreter writes to at once, keeps the time, and
 leaves by ``os._exit``. Only C code that blocks without releasing the interpreter's
 lock is beyond it (and beyond everything but SIGKILL).
+
+Once a signal has come it also asks the loop, every second, whether it still turns: if not, it
+says who holds it, and how to force the end, because nobody else can.
 """
 
 from __future__ import annotations
@@ -21,8 +24,6 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from gevent import monkey
 
-from sprag_supervisor._plain import plain_lines
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -36,6 +37,12 @@ _PATIENCE: Final = 0.3
 """Seconds that the Python handler of a second signal gets before the sentinel acts."""
 _LOOK_PATIENCE: Final = 1.0
 """Seconds that the Python handler of SIGUSR1 gets."""
+_ANSWER: Final = 0.4
+"""Seconds that the loop gets to answer, before it is said who holds it."""
+_ASK: Final = 1.0
+"""Seconds from an answer to the next question."""
+_REPEAT: Final = 10.0
+"""Seconds between two reports about one stall."""
 _UNHANDLED: Final = (signal.SIG_DFL, signal.SIG_IGN, None)
 _LONGEST_WAIT: Final = 3600.0
 _CHUNK: Final = 4096  # a pipe that is ready takes as much without blocking
@@ -51,7 +58,9 @@ class Sentinel:
         handled: The signals that ask for the end.
         budget: Seconds from the first of them to the end.
         describe: Says what still runs. Called from the thread.
-        wake: Wakes the loop of the main thread. Called from the thread.
+        wake: Wakes the loop of the main thread, which calls `answered`. Called from the thread.
+        held: Says who holds the loop, given the signal and the seconds until the end. Called
+            from the thread.
 
     Attributes:
         writing: The pipe's end for `signal.set_wakeup_fd`.
@@ -63,17 +72,22 @@ class Sentinel:
         budget: float,
         describe: Callable[[], str],
         wake: Callable[[], object],
+        held: Callable[[int, float], str] | None = None,
     ) -> None:
         self._handled = handled
         self._budget = budget
         self._describe = describe
         self._wake = wake
+        self._held = held
+        self._first = 0
         self._heard_first = math.inf
         self._deadline = math.inf
         self._code = NOT_CLEAN
         self._is_over = False
         self._is_after_signal = False
         self._look_at = math.inf
+        self._ask_at = math.inf
+        self._say_at = math.inf  # Invariant: finite while a question to the loop is open
         self._reading, self.writing = os.pipe()
         os.set_blocking(self.writing, False)
         _start_thread(self._watch, ())
@@ -100,6 +114,12 @@ class Sentinel:
         """Take note that the Python handler of SIGUSR1 runs: nothing to do here."""
         self._look_at = math.inf
 
+    def answered(self) -> None:
+        """Take note that the loop turns. Called in the hub."""
+        if self._say_at != math.inf:
+            self._say_at = math.inf
+            self._ask_at = time.monotonic() + _ASK
+
     def dismiss(self) -> None:
         """Let the thread end."""
         os.close(self.writing)  # it reads the end of the pipe, closes its side and goes
@@ -120,8 +140,13 @@ class Sentinel:
             if now >= self._look_at:
                 self._look_at = math.inf
                 self._look()
-            left = min(left, max(self._look_at - now, 0.0))
-            if not poll.poll(math.ceil(min(left, _LONGEST_WAIT) * 1000)):
+            self._keep_asking(now)
+            left = min(left, max(min(self._look_at, self._say_at, self._ask_at) - now, 0.0))
+            left = min(left, _LONGEST_WAIT)
+            heard = poll.poll(math.ceil(left * 1000))
+            if time.monotonic() - now > left + _ANSWER:
+                self._slept()
+            if not heard:
                 continue
             data = os.read(self._reading, _CHUNK)
             if not data:
@@ -139,14 +164,40 @@ class Sentinel:
     def _look(self) -> None:
         """Answer SIGUSR1 in place of a main thread that sits in C: greenlets are out of reach."""
         said = f"sprag: the main thread does not answer; {_described(self._describe)}\n"
-        write_stderr(_stacks() + said)
+        write_stderr(_stacks() + said.encode(errors="backslashreplace"))
+
+    def _keep_asking(self, now: float) -> None:
+        """Ask the loop whether it turns; say who holds it, once it has not answered for long."""
+        if self._is_over or self._held is None:
+            self._ask_at = self._say_at = math.inf
+            return
+        if now >= self._say_at:
+            self._say_at, self._ask_at = math.inf, now + _REPEAT
+            said = "the loop is held"
+            with suppress(Exception):  # it looks at a stack that changes meanwhile
+                said = self._held(self._first, self._deadline - now)
+            write_stderr(f"sprag: {said}\n".encode(errors="backslashreplace"))
+        elif now >= self._ask_at:
+            self._ask_at = math.inf
+            self._say_at = now + _ANSWER
+            with suppress(Exception):
+                self._wake()
+
+    def _slept(self) -> None:
+        """Give the loop its time anew: the process was suspended, and nobody holds anything."""
+        if self._say_at != math.inf:
+            self._say_at = time.monotonic() + _ANSWER
 
     def _heard(self, number: int) -> None:
         now = time.monotonic()
         if self._heard_first == math.inf and (not self._is_over or self._is_after_signal):
             self._heard_first = now
             if not self._is_over:
+                self._first = number
                 self._deadline = min(self._deadline, now + self._budget + OVERTIME)
+                self._ask_at = now
+        elif number == signal.SIGHUP and self._heard_first != math.inf:
+            return
         elif not 0 <= now - self._heard_first < ECHO:
             self._code = 128 + number
             self._deadline = min(self._deadline, now + _PATIENCE)
@@ -160,7 +211,8 @@ def end_process(
     Past Python's buffers and locks, which may be held by whoever is stuck.
     """
     try:
-        said = f"sprag: {why}: ending at once; {_described(describe)}\n"
+        text = f"sprag: {why}: ending at once; {_described(describe)}\n"
+        said = text.encode(errors="backslashreplace")
         write_stderr(_stacks() + said if stacks else said)
     finally:
         os._exit(code)
@@ -174,16 +226,12 @@ def _described(describe: Callable[[], str]) -> str:
     return "something still runs"
 
 
-def write_stderr(text: str) -> None:
-    """Write to stderr past Python's buffers and locks; what nobody reads is dropped.
-
-    Names and messages in the text are others': they must not act on a terminal.
-    """
+def write_stderr(said: bytes) -> None:
+    """Write to stderr past Python's buffers and locks; what nobody reads is dropped."""
     if sys.__stderr__ is None:
         return  # 2 is closed, or somebody else's file by now
     poll: Any = _make_poll()
     poll.register(2, select.POLLOUT)
-    said = plain_lines(text).encode(errors="backslashreplace")
     for begin in range(0, len(said), _CHUNK):
         if not poll.poll(200):
             return  # nobody reads
@@ -191,7 +239,7 @@ def write_stderr(text: str) -> None:
             os.write(2, said[begin : begin + _CHUNK])
 
 
-def _stacks() -> str:
+def _stacks() -> bytes:
     """Return the Python stacks of all threads, as much as a pipe takes."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -200,4 +248,4 @@ def _stacks() -> str:
     text = bytearray()
     while piece := os.read(reading, 1 << 16):
         text += piece
-    return text.decode(errors="replace")
+    return bytes(text)

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 _start_thread: Final = monkey.get_original("_thread", "start_new_thread")
-_get_ident: Final = monkey.get_original("_thread", "get_ident")
+this_thread: Final = monkey.get_original("_thread", "get_ident")
 _sleep: Final = monkey.get_original("time", "sleep")
 
 _LOOKS: Final = 4
 """Signs of life, and looks for them, per period."""
 _SLACK: Final = 0.05
+_LIBRARIES: Final = ("sprag", "sprag_supervisor", "sprag_cli", "gevent", "greenlet")
+_STANDARD: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - a prefix of file names
 ENDED: Final = 4
 """Exit code of a process that its watchdog has ended."""
 
@@ -60,7 +62,7 @@ class Watchdog:
         self._thread = 0
 
     def __enter__(self) -> Self:
-        self._thread = _get_ident()
+        self._thread = this_thread()
         self._alive_at = time.monotonic()
         self._watching = True
         period = self._seconds / _LOOKS
@@ -105,7 +107,7 @@ class Watchdog:
             del frame
             if self._exits:
                 said += "sprag: ending the process (--watchdog-exit)\n"
-            write_stderr(said)
+            write_stderr(said.encode(errors="backslashreplace"))
             if self._exits:
                 os._exit(ENDED)
 
@@ -116,6 +118,32 @@ def describe_stall(frame: FrameType | None, held: float) -> str:
     who = "code outside of any service" if service is None else path_of(service)
     stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
     return f"sprag: the loop is held since {held:.1f} s by {who}:\n{stack}"
+
+
+def describe_holder(frame: FrameType | None) -> str:
+    """Return in one line who runs at *frame*, and where: the innermost line not of a library."""
+    service = holder_of(frame)
+    who = "code outside of any service" if service is None else path_of(service)
+    place = frame
+    while frame is not None:
+        if not _is_of_a_library(frame):
+            place = frame
+            break
+        frame = frame.f_back
+    if place is None:
+        return who
+    code = place.f_code
+    return f"{who} (line {place.f_lineno} of {code.co_filename}, in {code.co_name})"
+
+
+def _is_of_a_library(frame: FrameType) -> bool:
+    module = str(frame.f_globals.get("__name__", ""))
+    file = frame.f_code.co_filename
+    return (
+        module.partition(".")[0] in _LIBRARIES
+        or file.startswith(("<frozen", _STANDARD))
+        or f"{os.sep}site-packages{os.sep}" in file
+    )
 
 
 def holder_of(frame: FrameType | None) -> Node | None:

@@ -27,8 +27,9 @@ from sprag._notify import Notifier
 from sprag._ownership import own_greenlets
 from sprag._sentinel import NOT_CLEAN, OVERTIME, write_stderr
 from sprag._signals import Signals
+from sprag._slow_starts import SlowStarts
 from sprag._status import Status
-from sprag._watchdog import Watchdog
+from sprag._watchdog import Watchdog, describe_holder, this_thread
 from sprag_supervisor import Reason, StopReport, _clock
 from sprag_supervisor._adopting import tree_of
 from sprag_supervisor._belonging import must_be_able_to_wait
@@ -36,7 +37,6 @@ from sprag_supervisor._ending import request_exit
 from sprag_supervisor._log import listening, text_of
 from sprag_supervisor._node import Node, path_of, settled
 from sprag_supervisor._parking import Parking
-from sprag_supervisor._plain import plain
 from sprag_supervisor._states import DOWN, State
 from sprag_supervisor._tree import logger
 from sprag_supervisor.exceptions import AlreadyStarted, BadValue, StartFailed
@@ -73,10 +73,11 @@ def run(
 ) -> int:
     """Start *root*, wait for a signal or its end, stop it; return the exit code.
 
-    To be called in the main thread. SIGTERM and SIGINT stop the tree within
-    *shutdown_timeout* seconds; a second one ends the process at once. After that time
-    the process ends even if a service never yields or blocks in C: the stacks go to
-    stderr, the exit code is 4. SIGUSR1 writes the tree and everybody's stack to stderr.
+    To be called in the main thread. SIGTERM, SIGINT and SIGHUP stop the tree within
+    *shutdown_timeout* seconds; a second one, unless it is a SIGHUP, ends the process at once.
+    After that time the process ends even if a service never yields or blocks in C: the stacks
+    go to stderr, the exit code is 4. SIGUSR1 writes the tree and everybody's stack to stderr.
+    All of them are unblocked meanwhile; an ignored SIGINT or SIGHUP stays ignored.
 
     Meanwhile every greenlet that a service's code starts belongs to it (`own_greenlets`),
     and systemd is told what it asks for (NOTIFY_SOCKET).
@@ -126,7 +127,10 @@ class _Host:
         self._budget = budget
         self._on_up = on_up
         self._parking = Parking()
-        self._signals = Signals(self._parking, budget, self._last_words, self._dump)
+        self._thread = this_thread()
+        self._signals = Signals(
+            self._parking, budget, self._last_words, self._dump, self._say_who_holds
+        )
         self._tree = tree_of(root)
         self._status = Status(Notifier(), self._tree)
         self._lifecycle_log = LifecycleLog(self._tree)
@@ -154,6 +158,7 @@ class _Host:
                     life.enter_context(own_greenlets())
                     life.enter_context(self._status.told())
                     life.enter_context(zombies_watched())
+                    life.enter_context(SlowStarts(tree).told())
                     if watchdog is not None:
                         life.enter_context(watchdog)
                     try:
@@ -360,10 +365,7 @@ class _Host:
 
     def _hint(self) -> str | None:
         received = self._signals.received
-        if received is None or not _on_terminal():
-            return None
-        key = "Ctrl-C" if received == signal.SIGINT else received.name
-        return f"{key} again to end at once"
+        return _how_to_force(received) if received is not None and _on_terminal() else None
 
     def _awaited(self) -> str:
         """Name the services that others wait for: up, with nothing up below them."""
@@ -384,6 +386,13 @@ class _Host:
     def _dump(self, frame: FrameType | None) -> None:
         """Write down where everybody is. In a signal handler."""
         write_dump(self._root, frame, write_stderr)
+
+    def _say_who_holds(self, number: int, left: float) -> str:
+        """Say why nothing happens after the signal. From another thread."""
+        who = describe_holder(sys._current_frames().get(self._thread))
+        ends = "" if left == math.inf else f", or it ends in {left:.0f} s"
+        name = signal.Signals(number).name
+        return f"{name}: the stop waits, for {who} holds the loop: {_how_to_force(number)}{ends}"
 
     def _last_words(self) -> str:
         """Remove the socket and say what is up: the process ends now. From any thread."""
@@ -447,6 +456,13 @@ def _still_running() -> str:
     return f"the app has ended, but {what} kept the process alive"
 
 
+def _how_to_force(number: int) -> str:
+    if number == signal.SIGHUP:  # which never forces anything
+        return "SIGTERM to end at once"
+    key = "Ctrl-C" if number == signal.SIGINT and _on_terminal() else signal.Signals(number).name
+    return f"{key} again to end at once"
+
+
 def _on_terminal() -> bool:
     try:
         return sys.stderr.isatty()
@@ -461,7 +477,7 @@ def _tell(level: int, event: str, *, why: str | None = None, **fields: object) -
     elif level >= logging.ERROR or _on_terminal():
         details = [f"{name}={value}" for name, value in fields.items() if value not in _NOTHING]
         with suppress(OSError, ValueError, AttributeError):
-            sys.stderr.write(f"{why or ''}{' '.join(['sprag:', event, *map(plain, details)])}\n")
+            sys.stderr.write(f"{why or ''}{' '.join(['sprag:', event, *details])}\n")
 
 
 def _log(level: int, event: str, **fields: object) -> None:

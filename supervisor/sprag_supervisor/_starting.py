@@ -60,6 +60,7 @@ class Starting(Call):
         self.retries = retries
         """If it fails it is tried again: the start is a restart."""
         self.parking = Parking()
+        self.began = _clock.now()
         self._context = context
         self._body = partial(context.run, self._bring_up)
 
@@ -160,6 +161,8 @@ class Starting(Call):
     def conclude(self) -> None:
         """Make the service running, or undo the start and raise why."""
         node = self.node
+        if (tree := node._tree_) is not None:
+            tree.starts.discard(self)
         error = self.aborted or self.error
         if error is None:
             node._op_ = None
@@ -291,6 +294,9 @@ def start(node: Node, *, restarts: bool = False) -> None:
     context = contextvars.Context() if restarts else contextvars.copy_context()
     starting = Starting(node, context, retries=restarts)
     node._op_ = starting
+    tree = node._tree_
+    assert tree is not None
+    tree.starts.add(starting)
     above = node._parent_._op_ if node._parent_ is not None else None
     if isinstance(above, Starting) and above.runs_in(getcurrent()):
         above.adopts = True

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sprag_supervisor._failure import Failure
     from sprag_supervisor._node import Node
     from sprag_supervisor._pool import Pool
+    from sprag_supervisor._starting import Starting
 
 logger = logging.getLogger("sprag")
 logger.addHandler(logging.NullHandler())
@@ -83,6 +84,8 @@ class Tree:
         """The code of a SystemExit that a service has raised."""
         self.exit_seconds = math.inf
         """The budget of the stop that such a SystemExit begins."""
+        self.starts: set[Starting] = set()
+        """What is on its way up at this moment; one that the engine has lost may be left here."""
         self.report = StopReport()
         """What the last end of the root was like."""
         self.ledger = Ledger()

@@ -683,3 +683,64 @@ def test_an_embedded_tree_leaves_the_process_alone(tmp_path: Path) -> None:
     with script(tmp_path, source) as process:
         assert process.ends() == 0, process.err
         assert (process.out, process.err) == ("", "")
+
+
+# -- while nobody answers ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", [CPU_BOUND, BLOCKED_IN_C], ids=["cpu", "c"])
+def test_one_ctrl_c_says_at_once_who_holds_the_loop_and_how_to_force_the_end(
+    tmp_path: Path, source: str
+) -> None:
+    app(tmp_path, source)
+    with run(tmp_path, terminal=True, environ={"NO_COLOR": "1"}) as process:
+        process.says("hogging")
+        process.type("\x03")
+        began = time.monotonic()
+        process.says("sprag: SIGINT: the stop waits, for shop/busy (line ")
+        assert time.monotonic() - began < PROMPT
+        process.says("/app.py, in hog_the_cpu)" if source is CPU_BOUND else "in block_in_c)")
+        process.says("holds the loop: Ctrl-C again to end at once, or it ends in 3")
+        process.type("\x03")
+        assert process.ends(within=PROMPT) == RunExit.FORCED_INT
+        assert process.out.count("holds the loop") == 1
+
+
+def test_a_hook_that_holds_the_loop_while_it_stops_is_named_too(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        class Busy(Service):
+            def on_stop(self):
+                gevent.sleep(0.1)
+                while True:
+                    pass
+        app = App(name="shop", providers={"busy": Busy()})
+        """,
+    )
+    with up(run(tmp_path, "--shutdown-timeout", "4")) as process:
+        process.send(SIGTERM)
+        process.says("sprag: SIGTERM: the stop waits, for shop/busy (line ")
+        process.says("SIGTERM again to end at once, or it ends in ")
+        assert process.ends() == RunExit.STRAGGLERS
+
+
+def test_a_stop_that_waits_is_not_taken_for_one_that_is_held(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        class Slow(Service):
+            def on_stop(self):
+                say("stopping")
+                gevent.sleep(2)
+        app = App(name="shop", providers={"slow": Slow()})
+        """,
+    )
+    with up(run(tmp_path)) as process:
+        process.send(SIGTERM)
+        process.says("stopping")
+        process.send(signal.SIGSTOP)
+        time.sleep(1)
+        process.send(signal.SIGCONT)
+        assert process.ends() == RunExit.STOPPED
+        assert "holds the loop" not in process.err
