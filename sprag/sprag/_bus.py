@@ -2,29 +2,42 @@
 
 `publish` calls the listeners in the emitter's greenlet, in order of subscription,
 and returns when the last has returned. What a listener raises is its own service's
-crash, not the emitter's.
+crash, not the emitter's. What somebody has thrown into that greenlet, to end it or to
+limit its time, is the emitter's; see `_concerns_emitter`.
+
+Who emits in whose greenlet is kept nowhere: emitting would pay for it. The frames of
+`publish` in the stack of a greenlet tell it to the few who ask (`_calls_in`).
 """
 
 from __future__ import annotations
 
 import gc
+import logging
+import sys
 import traceback
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from gevent import Greenlet, Timeout
+from gevent import GreenletExit, Timeout, getcurrent
 from greenlet import greenlet
 
+from sprag_supervisor._failure import traceback_of, was_thrown_in
 from sprag_supervisor._guard import report
-from sprag_supervisor._node import Seat, seat
+from sprag_supervisor._log import say
+from sprag_supervisor._node import Seat, current_node, is_within, seat
+from sprag_supervisor._tree import logger
+from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from sprag._lifecycle import Feed
     from sprag_supervisor._node import Node
     from sprag_supervisor._parking import Parking
 
 
+PREFIX: Final = "sprag:"
+"""What the names of lifecycle events begin with: sprag tells them, and nobody else."""
 _CLOSED: Final = Timeout(None).timer
 """What a Timeout has for a timer once it is closed; gevent has one such object."""
 
@@ -52,59 +65,79 @@ class Listener:
         """Stop listening. A call that is under way goes on; harmless a second time."""
         node = self._node
         if node is not None:
-            self._node = None
             self._bus._remove(self._event, self)
-            if not self.running:
-                self._forget(node)
+            self._node = None
+            if not self.running and node._holdings_ is not None:
+                node._holdings_.drop_subscription(self)
 
     def returned(self, node: Node) -> None:
         """Take note that a call of a listener that was cancelled meanwhile has returned."""
-        if not self.running:
-            self._forget(node)
+        if not self.running and node._holdings_ is not None:
+            node._holdings_.drop_subscription(self)
         if self.awaited_by is not None:
             self.awaited_by.poke()
 
-    def _forget(self, node: Node) -> None:
-        if node._holdings_ is not None:
-            node._holdings_.drop_subscription(self)
-
     def describe(self) -> str:
         """Name the listener and show where its unfinished calls are."""
-        code = getattr(self._fn, "__code__", None)
         stacks = [
-            "".join(traceback.format_stack(each.gr_frame))
-            for each in gc.get_objects()
-            if isinstance(each, greenlet | Greenlet) and _runs(each, code)
+            "".join(traceback.format_stack(frame, _SHOWN_FRAMES))
+            for frame in _frames_of_greenlets()
+            if any(call.get("listener") is self for call in _calls_in(frame))
         ]
         return f"listener for {self._event!r}\n" + "\n".join(stacks)
 
 
-def _runs(one: Any, code: object) -> bool:
-    frame = one.gr_frame
+_SHOWN_FRAMES: Final = 50
+
+
+def _frames_of_greenlets() -> Iterator[FrameType | None]:
+    for each in gc.get_objects():
+        # By its type: an object may lie about its class, and a dead proxy raises.
+        if issubclass(type(each), greenlet):
+            yield each.gr_frame
+
+
+def _calls_in(frame: FrameType | None) -> Iterator[dict[str, Any]]:
+    """Yield the variables of each `publish` under way in the stack that ends in *frame*."""
     while frame is not None:
-        if frame.f_code is code:
-            return True
+        if frame.f_code is _PUBLISHES:
+            yield frame.f_locals
         frame = frame.f_back
-    return False
+
+
+def runs_within(root: Node) -> bool:
+    """Whether the calling greenlet cannot go on when *root* and what is below it have ended.
+
+    Its own service is among them, or one of those that emit here and wait for their listeners.
+    """
+    node = current_node()
+    if node is None:
+        return False
+    return is_within(node, root) or any(
+        is_within(call.get("emitter"), root) for call in _calls_in(sys._getframe())
+    )
 
 
 class _Topic:
     """The listeners of one event: a set in order, and the tuple that emitting walks."""
 
-    __slots__ = ("frozen", "listeners")
+    __slots__ = ("frozen", "listeners", "size")
 
     def __init__(self) -> None:
         self.listeners: dict[Listener, None] = {}
         self.frozen: tuple[Listener, ...] | None = None
+        self.size = 0  # Invariant: how many are in `frozen`, if it is set
 
 
 class EventBus:
     """Who listens to what in one tree."""
 
-    __slots__ = ("_topics", "feed")
+    __slots__ = ("_telling", "_topics", "feed")
 
     def __init__(self) -> None:
         self._topics: dict[str, _Topic] = {}
+        self._telling: set[greenlet] = set()
+        """Who logs that nobody has heard an event: a log handler may emit again."""
         self.feed: Feed | None = None
         """Where lifecycle events come from, once somebody has listened to them."""
 
@@ -134,14 +167,25 @@ class EventBus:
         topic = self._topics.get(event)
         return () if topic is None else tuple(topic.listeners)
 
-    def publish(self, event: str, data: Any) -> None:
-        """Call every listener of *event*; those who come or go meanwhile do not matter."""
-        topic = self._topics.get(event)
+    def publish(self, event: str, data: Any) -> int:
+        """Call every listener of *event* and return how many there were.
+
+        Those who come or go meanwhile do not matter.
+
+        Raises:
+            BadValue: *event* is no str, or begins with ``sprag:``.
+        """
+        try:
+            topic = self._topics.get(event)
+        except TypeError:
+            topic = None  # has no hash, and is no text
         if topic is None:
-            return
+            return self._publish_unusual(event, data)
         listeners = topic.frozen
         if listeners is None:
             listeners = topic.frozen = tuple(topic.listeners)
+            topic.size = len(listeners)
+        heard = topic.size
         here = seat.get()
         if here is None:  # the emitter is outside of any service
             here = Seat(None)
@@ -150,21 +194,83 @@ class EventBus:
         for listener in listeners:
             node = listener._node
             if node is None:
+                heard -= 1
                 continue  # cancelled by an earlier listener
             here.node = node
             listener.running += 1
             try:
                 listener._fn(data)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - the listener's crash
-                report(node, listener._incarnation, "listener", error)
-            except Timeout as timeout:
-                # One that its `with` has closed was the listener's own and has leaked;
-                # one still open belongs to the emitter, further up.
-                if timeout.timer is not _CLOSED:
+            except BaseException as error:  # sorted by whose it is
+                if _concerns_emitter(listener, node, error):
                     raise
-                report(node, listener._incarnation, "listener", timeout)
             finally:
                 listener.running -= 1
                 here.node = emitter
                 if listener._node is None:
                     listener.returned(node)
+        return heard
+
+    def _publish_unusual(self, event: object, data: Any) -> int:
+        """Publish what no topic was found for: nobody listens, or it is no plain text."""
+        plain = name_of_event(event)
+        if plain.startswith(PREFIX):
+            raise BadValue("event", plain, f"another name: {PREFIX}… is told by sprag alone")
+        # A member of an Enum has the hash of its name, not of its value.
+        return self.publish(plain, data) if plain in self._topics else 0
+
+    def unheard(self, node: Node, event: str) -> int:
+        """Log that nobody has heard what *node* emits, if anybody wants to know; return 0."""
+        if logger.isEnabledFor(logging.DEBUG):
+            current = getcurrent()
+            if current not in self._telling:
+                self._telling.add(current)
+                try:
+                    say(logging.DEBUG, node, "nobody listens to the event", name=event)
+                finally:
+                    self._telling.discard(current)
+        return 0
+
+
+_PUBLISHES: Final = EventBus.publish.__code__
+
+
+def name_of_event(given: object) -> str:
+    """Return the name of an event as plain text.
+
+    Raises:
+        BadValue: *given* is no str.
+    """
+    kind = type(given)
+    if kind is str:
+        return cast("str", given)
+    if not issubclass(kind, str):
+        raise BadValue("event", given, "a str: of an Enum's member that is none, its .value")
+    return str.__str__(cast("str", given))
+
+
+def _concerns_emitter(listener: Listener, node: Node, error: BaseException) -> bool:
+    """Report what is *listener*'s own crash; return whether the emitter hears of *error*.
+
+    The emitter's is what was thrown into its greenlet while the listener waited: a kill, or
+    a Timeout that is still open. One that its own `with` has closed is the listener's and has
+    leaked. Of another exception that was thrown in nobody can tell: ``kill(error)`` and a
+    socket's own timeout look alike, so both hear of it.
+    """
+    kind = type(error)
+    if issubclass(kind, KeyboardInterrupt):
+        return True  # the program's, whoever's code it has hit
+    if issubclass(kind, RecursionError):
+        entered = traceback_of(error)
+        if entered is None or entered.tb_next is None:
+            return True  # the emitter's stack has no room even to call the listener
+    is_thrown_in = was_thrown_in(error)
+    if is_thrown_in and issubclass(kind, GreenletExit):
+        return True
+    if issubclass(kind, Timeout):
+        if is_thrown_in and cast("Timeout", error).timer is not _CLOSED:
+            return True
+        is_thrown_in = False
+    report(node, listener._incarnation, "listener", error)
+    if not issubclass(kind, GreenletExit):
+        listener.cancel()  # its service ends; and what emits to itself does not do so for ever
+    return is_thrown_in

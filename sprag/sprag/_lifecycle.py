@@ -11,11 +11,11 @@ The tree is observed only while somebody listens. Otherwise no record is even ma
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from gevent import GreenletExit
 
-from sprag._bus import Listener
+from sprag._bus import PREFIX, EventBus, Listener
 from sprag_supervisor._guard import report
 from sprag_supervisor._node import is_active
 from sprag_supervisor._pool import Call
@@ -25,24 +25,23 @@ if TYPE_CHECKING:
     import contextvars
     from collections.abc import Callable
 
-    from sprag._bus import EventBus
     from sprag_supervisor._node import Node
     from sprag_supervisor._tree import Lifecycle, Tree
 
-PREFIX: Final = "sprag:"
 EVENTS: Final = tuple(
     PREFIX + word for word in ("started", "crashed", "restarted", "stopped", "finished", "gave_up")
 )
 
 
 class Feed:
-    """Passes what a tree's engine tells on to those who listen on its bus."""
+    """Passes what a tree's engine tells on to those who listen to it."""
 
-    __slots__ = ("_bus", "_listeners", "_tree")
+    __slots__ = ("_listeners", "_tree", "bus")
 
-    def __init__(self, tree: Tree, bus: EventBus) -> None:
+    def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._bus = bus
+        self.bus: Final = EventBus()
+        """Apart from the tree's own: nobody but the engine tells what happens in it."""
         self._listeners = 0  # Invariant: the tree is observed exactly while it is above 0
 
     def join(self) -> None:
@@ -58,9 +57,8 @@ class Feed:
             self._tree.observers.remove(self)
 
     def __call__(self, record: Lifecycle) -> None:
-        for listener in self._bus.listeners(PREFIX + record.event):
-            if isinstance(listener, LifecycleListener):
-                listener.put(record)
+        for listener in self.bus.listeners(PREFIX + record.event):
+            cast("LifecycleListener", listener).put(record)
 
 
 class LifecycleListener(Listener):
@@ -71,14 +69,13 @@ class LifecycleListener(Listener):
     def __init__(
         self,
         feed: Feed,
-        bus: EventBus,
         event: str,
         fn: Callable[[Any], object],
         *,
         node: Node,
         context: contextvars.Context,
     ) -> None:
-        super().__init__(bus, event, fn, node)
+        super().__init__(feed.bus, event, fn, node)
         self._feed = feed
         self._context = context
         self._mailbox: deque[Lifecycle] = deque()
@@ -157,8 +154,8 @@ def listen(
         raise BadValue("event", event, choices(event, EVENTS))
     feed = bus.feed
     if feed is None:
-        feed = bus.feed = Feed(tree, bus)
-    listener = LifecycleListener(feed, bus, event, fn, node=node, context=context)
-    bus.add(listener)
+        feed = bus.feed = Feed(tree)
+    listener = LifecycleListener(feed, event, fn, node=node, context=context)
+    feed.bus.add(listener)
     feed.join()
     return listener

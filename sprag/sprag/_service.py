@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from gevent import get_hub, getcurrent
 
 from sprag import _lifecycle, _threads
-from sprag._bus import EventBus, Listener
+from sprag._bus import PREFIX, EventBus, Listener, name_of_event, runs_within
 from sprag._log import bound_logger
 from sprag._timers import TimerHandle
 from sprag_supervisor import (
@@ -30,7 +30,7 @@ from sprag_supervisor._acquiring import may_acquire, not_active
 from sprag_supervisor._belonging import get_ident, must_be_able_to_wait, must_be_at_home, refuse
 from sprag_supervisor._history import History
 from sprag_supervisor._holdings import Holdings
-from sprag_supervisor._node import context_of, current_node, is_within, name_of, path_of, settled
+from sprag_supervisor._node import context_of, current_node, name_of, path_of, settled
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._readiness import not_ready
 from sprag_supervisor._waiting import waits_for_caller
@@ -209,7 +209,7 @@ class Service(Node):
 
         It runs in the emitter's greenlet and holds the emitter as long as it blocks.
         Listeners are called in the order of subscription. An exception is this service's
-        crash, not the emitter's.
+        crash, not the emitter's, and the listener hears no more.
 
         What happens to the services of the tree can be listened to as well, under
         ``sprag:started``, ``sprag:crashed``, ``sprag:restarted``, ``sprag:stopped``,
@@ -222,15 +222,17 @@ class Service(Node):
 
         Raises:
             NotRunning: The service is neither starting nor running.
-            BadValue: *fn* is not callable, or there is no such ``sprag:`` event.
+            BadValue: *fn* is not callable, *event* is no str, or there is no such ``sprag:``
+                event.
         """
         if not callable(fn):
             raise BadValue("fn", fn, "something callable")
+        event = name_of_event(event)
         holdings = self._hold_("listen")
         tree = self._tree_
         assert tree is not None
         listener: Listener
-        if event.startswith(_lifecycle.PREFIX):
+        if event.startswith(PREFIX):
             context = self._context_()
             listener = _lifecycle.listen(tree, tree.bus, event, fn, node=self, context=context)
         else:
@@ -238,18 +240,34 @@ class Service(Node):
         holdings.add_subscription(listener)
         return listener
 
-    def emit(self, event: str, data: Any = None) -> None:
+    def emit(self, event: str, data: Any = None) -> int:
         """Call every listener of *event* in this tree, in this greenlet, and return then.
 
+        Works in every state, as long as the service has its place in the tree. An exception
+        of a listener is its own service's crash. What was thrown into this greenlet while a
+        listener waited is raised here: a kill, a Timeout that is still open. Of any other
+        exception that was thrown in (``kill(error)``, a Timeout that has its own exception, a
+        socket's timeout) nobody can tell whose it is: it is raised here, too, and the
+        listener's service crashes.
+
+        Args:
+            event: Any name that does not begin with ``sprag:``; a member of a str Enum is one.
+            data: What the listeners are called with.
+
+        Returns:
+            How many listeners heard it. That nobody did is logged at debug level.
+
         Raises:
-            NotRunning: The service has never been part of a tree.
+            NotRunning: The service has no place in a tree: it was never started, or has left.
+            BadValue: *event* is no str, or begins with ``sprag:``.
         """
         tree = self._tree_
         if tree is None:
             raise not_active(self, "emit")
         if tree.thread != get_ident():
             refuse(self, tree)
-        tree.bus.publish(event, data)
+        bus: EventBus = tree.bus
+        return bus.publish(event, data) or bus.unheard(self, event)
 
     def adopt(self, child: ServiceT, *, name: str | None = None, **policy: Any) -> ServiceT:
         """Make *child* my child and start it; return it when it has started.
@@ -366,9 +384,10 @@ class Service(Node):
         what would not die is named. Stopping something that does not run does nothing.
         Several stops at once join one stop. From inside the service or its subtree the
         stop is carried out after the caller has returned to the loop, and this returns a
-        report that `is_pending` at once. So it does in the hub, where nothing can wait, and
-        where the stop itself waits for the caller: two services that stop each other in
-        their `on_stop`.
+        report that `is_pending` at once: also from a listener, if what waits in this greenlet
+        for its listeners would end. So it does in the hub, where nothing can wait, and where
+        the stop itself waits for the caller: two services that stop each other in their
+        `on_stop`.
 
         Args:
             timeout: Seconds for the whole subtree, after which everything left is killed;
@@ -390,7 +409,7 @@ class Service(Node):
             return StopReport()  # its root has not been started yet, or has ended
         deadline = math.inf if timeout is None else _clock.now() + timeout
         # In the hub, where Python runs signal handlers, nothing can be waited for.
-        if is_within(current_node(), self) or getcurrent() is get_hub():
+        if runs_within(self) or getcurrent() is get_hub():
             tree.pool.launch(lambda: _ending.stop(self, deadline))
             return StopReport(is_pending=True)
         ran = self._state_ is State.RUNNING
@@ -439,7 +458,7 @@ class Service(Node):
         incarnation = self._incarnation_
         tree = self._tree_
         assert tree is not None
-        if is_within(current_node(), self) or getcurrent() is tree.hub:
+        if runs_within(self) or getcurrent() is tree.hub:
             tree.pool.launch(lambda: _guard.finish(self, incarnation))
         else:
             _guard.finish(self, incarnation)

@@ -25,6 +25,8 @@ def not_active(node: Node, action: str) -> NotRunning:
         remedy = "who asks was killed and left behind: let GreenletExit end what it is raised in"
     elif state is NEW:
         remedy = "start it first, with start() or by adopting it (in __init__: do it in on_start)"
+    elif node._tree_ is None:
+        remedy = "it has left its tree: adopt it again first"
     elif state is RESTARTING:
         remedy = "wait until it is running again"
     elif state is STOPPING:

@@ -12,6 +12,7 @@ import textwrap
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from sprag_supervisor import _clock
+from sprag_supervisor._pool import Pool
 from sprag_supervisor.exceptions import SpragError
 
 if TYPE_CHECKING:
@@ -180,6 +181,33 @@ def as_text(given: object) -> str:
 def _notes_of(exception: BaseException) -> tuple[str, ...]:
     notes: object = exception.__notes__  # a user may have put anything there
     return tuple(map(as_text, notes if isinstance(notes, list | tuple) else (notes,)))
+
+
+_traceback_of: Final = BaseException.__dict__["__traceback__"].__get__
+_SWITCHES: Final = ("gevent._gevent_c_greenlet_primitives", "gevent._greenlet_primitives")
+
+
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """Return the traceback of *error*, past whatever its class makes of that attribute."""
+    traceback: TracebackType | None = _traceback_of(error)
+    return traceback
+
+
+def was_thrown_in(error: BaseException) -> bool:
+    """Whether *error* was thrown into a greenlet that waited, and not raised by what it ran.
+
+    A kill and a Timeout do so. The innermost frame is then the one that had switched away.
+    """
+    inner = traceback_of(error)
+    if inner is None:
+        return False
+    while (deeper := inner.tb_next) is not None:
+        inner = deeper
+    frame = inner.tb_frame
+    module = frame.f_globals.get("__name__")
+    if module in _SWITCHES:
+        return frame.f_code.co_name.endswith("switch")  # gevent's own, compiled or not
+    return frame.f_code is Pool.enter_and_wait.__code__ and not isinstance(error, RecursionError)
 
 
 def users_part(error: BaseException) -> TracebackType | None:

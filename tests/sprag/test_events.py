@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import gc
 import logging
 import weakref
@@ -81,6 +82,90 @@ def test_listeners_run_in_the_emitters_greenlet(root: Parent) -> None:
 
 def test_an_event_nobody_listens_to_is_no_error(root: Parent) -> None:
     root.emit("nothing", 1)
+
+
+def test_emit_returns_how_many_have_heard_it(root: Parent) -> None:
+    assert root.emit("event") == 0
+    handles = [root.listen("event", lambda _data: None) for _ in range(3)]
+    assert root.emit("event") == 3
+    handles[1].cancel()
+    assert root.emit("event") == 2
+    root.listen("other", lambda _data: late.cancel())
+    late = root.listen("other", lambda _data: None)
+    assert root.emit("other") == 1  # cancelled by the first, before its turn
+    root.listen("broken", boom)
+    assert root.emit("broken") == 1  # it has heard, and crashed of it
+
+
+def test_that_nobody_listens_is_logged_at_debug_level_only(root: Parent, log: Any) -> None:
+    root.emit("ordr")
+    (record,) = log.records
+    assert record.levelno == logging.DEBUG
+    assert record.getMessage() == "Parent: nobody listens to the event (name='ordr')"
+    logging.getLogger("sprag").setLevel(logging.INFO)
+    root.emit("ordr")
+    assert len(log.records) == 1
+
+
+def test_a_log_handler_may_emit_what_nobody_hears(root: Parent, log: Any) -> None:
+    class Forwards(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            root.emit("logged", record)
+
+    handler = Forwards()
+    logging.getLogger("sprag").addHandler(handler)
+    root.emit("ordr")
+    logging.getLogger("sprag").removeHandler(handler)
+    assert [record.sprag["name"] for record in log.records] == ["ordr"]
+
+
+class Text(str, enum.Enum):  # noqa: UP042 - its hash is that of its name
+    PAID = "order:paid"
+    SENT = "order:sent"
+
+
+class Modern(enum.StrEnum):
+    PAID = "order:paid"
+
+
+class Number(enum.Enum):
+    PAID = "order:paid"
+
+
+class Own(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("name", [Text.PAID, Modern.PAID, Own("order:paid"), "order:paid"])
+@pytest.mark.parametrize("emitted", [Text.PAID, Modern.PAID, Own("order:paid"), "order:paid"])
+def test_a_text_by_any_type_is_the_same_event(root: Parent, name: str, emitted: str) -> None:
+    handle = root.listen(name, boom)
+    assert root.emit(Text.SENT) == 0
+    handle.cancel()
+    seen: list[object] = []
+    root.listen(name, seen.append)
+    assert root.emit(emitted, 1) == 1
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("event", [Number.PAID, 5, None, b"order", ["order"], ("a", "b"), boom])
+def test_what_is_no_text_names_no_event(root: Parent, event: Any) -> None:
+    with pytest.raises(BadValue, match=r"event=.* is not accepted: use a str"):
+        root.emit(event)
+    with pytest.raises(BadValue, match=r"event=.* is not accepted: use a str"):
+        root.listen(event, boom)
+    assert root.snapshot().owned.listeners == 0
+
+
+def test_a_service_that_has_left_its_tree_cannot_emit(root: Parent) -> None:
+    leaver = root.adopt(Plain(), name="leaver", restart="temporary")
+    leaver.stop()
+    with pytest.raises(NotRunning, match="it has left its tree: adopt it again first"):
+        leaver.emit("event")
+    with pytest.raises(NotRunning, match="it has left its tree: adopt it again first"):
+        leaver.service("leaver")
+    with pytest.raises(NotRunning, match="start it first"):
+        Plain().emit("event")
 
 
 def test_the_same_function_may_listen_twice(root: Parent) -> None:
@@ -675,12 +760,15 @@ def test_a_stopped_service_cannot_listen(clock: VirtualClock) -> None:
     clock.settle()
 
 
-def test_a_user_may_rehearse_a_lifecycle_event(root: Parent) -> None:
-    """Emitted by hand it is an event like any other: at once, in the emitter's greenlet."""
+@pytest.mark.parametrize("listens", [False, True])
+def test_nobody_but_sprag_tells_what_happens_in_the_tree(root: Parent, *, listens: bool) -> None:
     seen: list[object] = []
-    root.listen("sprag:gave_up", seen.append)
-    root.emit("sprag:gave_up", "rehearsal")
-    assert seen == ["rehearsal"]
+    if listens:
+        root.listen("sprag:gave_up", seen.append)
+    for event in ("sprag:gave_up", "sprag:made up"):
+        with pytest.raises(BadValue, match="told by sprag alone"):
+            root.emit(event, "rehearsal")
+    assert seen == []
 
 
 @pytest.mark.parametrize("times", [1, 5])

@@ -42,11 +42,12 @@ class _CountingBus(EventBus):
 
     __slots__ = ()
 
-    def publish(self, event: str, data: Any) -> None:
-        for listener in self.listeners(event):
-            if listener._node is not None:
-                _delivered[id(listener._node)] += 1
-        super().publish(event, data)
+    def publish(self, event: str, data: Any) -> int:
+        if type(event) is str:  # else it comes again as a plain text, if there are listeners
+            for listener in self.listeners(event):
+                if listener._node is not None:
+                    _delivered[id(listener._node)] += 1
+        return super().publish(event, data)
 
 
 _delivered: Counter[int] = Counter()

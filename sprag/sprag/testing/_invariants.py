@@ -152,8 +152,11 @@ def _strangers_on_the_bus(root: Node, nodes: set[int]) -> Iterator[str]:
     bus = None if root._tree_ is None else root._tree_.bus
     if bus is None:
         return
-    for event in tuple(bus._topics):
-        for listener in bus.listeners(event):
-            node = listener._node
-            if node is not None and (id(node) not in nodes or node._state_ in DOWN):
-                yield f"{path_of(node)}: listens to {event!r}, but is down or has left the tree"
+    for one in (bus, bus.feed.bus) if bus.feed else (bus,):
+        for event in tuple(one._topics):
+            for listener in one.listeners(event):
+                node = listener._node
+                if node is None:
+                    yield f"a cancelled listener is still on the bus, for {event!r}"
+                elif id(node) not in nodes or node._state_ in DOWN:
+                    yield f"{path_of(node)}: listens to {event!r}, but is down or has left the tree"
