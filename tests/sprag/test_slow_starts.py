@@ -49,7 +49,8 @@ def test_a_hanging_start_is_named_after_5_seconds_then_rarer_with_its_stack(
 ) -> None:
     app = App(name="shop", providers={"quick": Service(), "broker": Hangs(1000)})
     with watched(app):
-        starting: Any = gevent.spawn(app.start)
+        starting = gevent.Greenlet(app.start)
+        starting.start()
         clock.advance(4.9)
         assert told(log) == []
         clock.advance(1000)
@@ -100,7 +101,8 @@ def test_a_restart_and_a_late_adoption_that_hang_are_named_too(
 def test_a_stop_ends_the_talk_about_a_start(clock: VirtualClock, log: Any) -> None:
     app = App(name="shop", providers={"broker": Hangs(1000)})
     with watched(app):
-        starting: Any = gevent.spawn(app.start)
+        starting = gevent.Greenlet(app.start)
+        starting.start()
         clock.advance(6)
         app.stop()
         starting.join()
