@@ -3,7 +3,7 @@
 structlog is imported on first use: it loads ssl, socket and threading, which must
 not happen before a program had its chance to patch them (gevent-traps 37). The
 processors are given here, so structlog's global configuration is neither read nor
-touched, and nothing is printed by a program that has not configured logging.
+touched, and what is printed is for the standard library's logging alone to decide.
 """
 
 from __future__ import annotations

@@ -525,8 +525,8 @@ class Service(Node):
     log = _Log()
     """A structlog logger bound to the service's path and incarnation.
 
-    It writes to stdlib logging under ``sprag.service`` and is silent until that is
-    configured, as `sprag run` does.
+    It writes to stdlib logging under ``sprag.service``, which `sprag run` configures. Where
+    nobody has, warnings and errors go to stderr, as from any library.
     """
 
     def __repr__(self) -> str:

@@ -34,7 +34,7 @@ from sprag_supervisor import Reason, StopReport, _clock
 from sprag_supervisor._adopting import tree_of
 from sprag_supervisor._belonging import must_be_able_to_wait
 from sprag_supervisor._ending import request_exit
-from sprag_supervisor._log import listening, text_of
+from sprag_supervisor._log import configured, listening, text_of
 from sprag_supervisor._node import Node, path_of, settled
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._states import DOWN, State
@@ -472,9 +472,9 @@ def _on_terminal() -> bool:
 
 def _tell(level: int, event: str, *, why: str | None = None, **fields: object) -> None:
     """Log *event*; to a user who has no logs of this level, say what he must know."""
-    if listening(level):
+    if configured(level):
         _log(level, event, **fields)
-    elif level >= logging.ERROR or _on_terminal():
+    elif level >= logging.ERROR or listening(level) or _on_terminal():
         details = [f"{name}={value}" for name, value in fields.items() if value not in _NOTHING]
         with suppress(OSError, ValueError, AttributeError):
             sys.stderr.write(f"{why or ''}{' '.join(['sprag:', event, *details])}\n")

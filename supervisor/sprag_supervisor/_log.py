@@ -1,8 +1,10 @@
 """What the engine says, through stdlib logging under ``sprag``.
 
-Silent until the application configures logging. Then each record names the service in
-its text, and has the bare event and all fields in ``record.sprag``, for handlers that
-show them in their own way. While only NullHandlers listen no record is made.
+As with any library, where no logging is configured warnings and errors go to Python's last
+resort, on stderr: a crash is never silent. Each record names the service in its text, and has
+the bare event and all fields in ``record.sprag``, for handlers that show them in their own
+way. While nobody would see it, because a program gives ``sprag`` nothing but a NullHandler
+for instance, no record is made.
 """
 
 from __future__ import annotations
@@ -23,16 +25,50 @@ if TYPE_CHECKING:
 _NOT_IN_TEXT: Final = frozenset({"event", "service", "incarnation", "stack"})
 
 
+class Onlooker(logging.NullHandler):
+    """A handler that takes note and changes nothing for others.
+
+    Where it is the only one, Python would take the record for handled. It is not: so this
+    hands it to the last resort, as Python had done without it.
+    """
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Hand *record* to the last resort if that would have got it. Subclasses look first."""
+        last = logging.lastResort
+        is_handled = _has_handlers(logging.getLogger(record.name))
+        if last is not None and record.levelno >= last.level and not is_handled:
+            last.handle(record)
+        return True
+
+
 def listening(level: int) -> bool:
-    """Whether anybody would see a record of this level."""
+    """Whether anybody would see a record of this level: a handler, or Python's last resort."""
     if not logger.isEnabledFor(level):
         return False
+    is_dropped = False
     source: logging.Logger | None = logger
-    while source is not None:
+    while source is not None:  # asked for each crash and each request: no call for each handler
         for handler in source.handlers:
             if not isinstance(handler, logging.NullHandler):
                 return True
+            is_dropped = is_dropped or not isinstance(handler, Onlooker)
         source = source.parent if source.propagate else None
+    last = logging.lastResort
+    return not is_dropped and last is not None and level >= last.level
+
+
+def configured(level: int) -> bool:
+    """Whether a record of this level would go where the program has said."""
+    return listening(level) and _has_handlers(logger)
+
+
+def _has_handlers(source: logging.Logger) -> bool:
+    """Whether a record of this logger finds handlers, but those that only look on."""
+    place: logging.Logger | None = source
+    while place is not None:
+        if not all(isinstance(handler, Onlooker) for handler in place.handlers):
+            return True
+        place = place.parent if place.propagate else None
     return False
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from sprag_supervisor._starting import Starting
 
 logger = logging.getLogger("sprag")
-logger.addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True)

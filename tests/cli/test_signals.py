@@ -671,7 +671,7 @@ def test_an_embedded_tree_leaves_the_process_alone(tmp_path: Path) -> None:
             def on_start(self):
                 self.timeout(self.crash, 0.01)
             def crash(self):
-                raise ValueError("quiet")
+                raise ValueError("told")
         before = state()
         with Supervisor([Service(), (Crashing(), {"restart": "temporary"})]) as supervisor:
             assert state() == before, (before, state())
@@ -682,7 +682,10 @@ def test_an_embedded_tree_leaves_the_process_alone(tmp_path: Path) -> None:
         """
     with script(tmp_path, source) as process:
         assert process.ends() == 0, process.err
-        assert (process.out, process.err) == ("", "")
+        assert process.out == ""
+        assert process.err.startswith("Supervisor/Crashing: service crashed")
+        assert process.err.endswith("ValueError: told\n")
+        assert process.err.count("Traceback") == 1
 
 
 # -- while nobody answers ----------------------------------------------------------------------

@@ -1,18 +1,20 @@
 """The last log records of a tree, for ``sprag status``.
 
 Installed by the host alone. It takes what goes to the root logger if the program has
-configured that, else only what sprag and its services log, so that Python's rule "no
-handler: warnings go to stderr" stays as it is. It is a NullHandler by class: sprag's
-engine, which makes no record while only NullHandlers listen, does not work for it.
+configured that, else only what sprag and its services log: ``logging.basicConfig()`` does
+nothing once the root logger has a handler. It is an `Onlooker`: the engine makes no record
+for it alone, and what it gets still goes to Python's last resort where nobody else listens.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from sprag._json import iso
+from sprag_supervisor._log import Onlooker
 from sprag_supervisor._node import current_node, path_of
 from sprag_supervisor._tree import logger
 
@@ -50,7 +52,7 @@ class Line(NamedTuple):
         }
 
 
-class LogRing(logging.NullHandler):
+class LogRing(Onlooker):
     """Remembers the last records that services of one tree have caused."""
 
     def __init__(self, root: Node) -> None:
@@ -88,13 +90,11 @@ class LogRing(logging.NullHandler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Remember *record* if a service has caused it. Takes no lock and never raises."""
-        try:
+        with suppress(Exception):  # a record that cannot be shown is not worth a crash
             line = self._line(record)
-        except Exception:  # noqa: BLE001 - a record that cannot be shown is not worth a crash
-            return False
-        if line is not None:
-            self._lines.append(line)
-        return line is not None
+            if line is not None:
+                self._lines.append(line)
+        return super().handle(record)
 
     def _line(self, record: logging.LogRecord) -> Line | None:
         message: Any = record.msg
