@@ -109,7 +109,7 @@ def run(options: RunOptions) -> int:
         with suppress(OSError, ValueError):
             screen = screen_of(sys.stdout)
             if screen.terminal and options.tree:
-                node = sprag.to_json(root.snapshot())
+                node = sprag.to_json(sprag.Service.snapshot(root))
                 lines = render(node, width=screen.width, now=time.time(), charset=screen.charset)
                 click.echo("\n".join(map(screen.painted, lines)), color=True)
 

@@ -45,6 +45,7 @@ class App(Supervisor):
             the name of a module.
     """
 
+    _exit_seconds_ = 30.0
     _run_is_hook_ = False  # it is called by whoever owns the process
     __slots__ = ("_serve_", "_wsgi_")
     _keeps_slots_ = True  # where to serve, and the WSGI callable others hold, outlive a restart

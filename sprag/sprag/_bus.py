@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from gevent import GreenletExit, Timeout, getcurrent
 from greenlet import greenlet
 
+from sprag_supervisor._callables import check_result
 from sprag_supervisor._failure import traceback_of, was_thrown_in
 from sprag_supervisor._guard import report
 from sprag_supervisor._log import say
@@ -199,7 +200,8 @@ class EventBus:
             here.node = node
             listener.running += 1
             try:
-                listener._fn(data)
+                if (result := listener._fn(data)) is not None:
+                    check_result("a listener", result)
             except BaseException as error:  # sorted by whose it is
                 if _concerns_emitter(listener, node, error):
                     raise

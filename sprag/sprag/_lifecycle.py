@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from gevent import GreenletExit
 
 from sprag._bus import PREFIX, EventBus, Listener
+from sprag_supervisor._callables import check_result
 from sprag_supervisor._guard import report
 from sprag_supervisor._node import is_active
 from sprag_supervisor._pool import Call
@@ -106,7 +107,7 @@ class LifecycleListener(Listener):
         while self._mailbox and failure is None:
             record = self._mailbox.popleft()
             try:
-                self._context.copy().run(self._fn, record)
+                check_result("a listener", self._context.copy().run(self._fn, record))
             except GreenletExit:
                 if not is_active(node):
                     break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import math
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 from gevent import get_hub, getcurrent
 
@@ -28,6 +28,7 @@ from sprag_supervisor import (
 )
 from sprag_supervisor._acquiring import may_acquire, not_active
 from sprag_supervisor._belonging import get_ident, must_be_able_to_wait, must_be_at_home, refuse
+from sprag_supervisor._callables import check_callable
 from sprag_supervisor._history import History
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._node import context_of, current_node, name_of, path_of, settled
@@ -114,6 +115,8 @@ class Service(Node):
     __slots__ = ()
 
     _keeps_slots_ = True
+    _exit_seconds_: ClassVar[float | None] = None
+    """How long a stop at the end of a ``with`` block may take."""
 
     def __init__(self) -> None:
         """Take no arguments; subclasses take what they like."""
@@ -148,6 +151,7 @@ class Service(Node):
             NotRunning: The service is neither starting nor running.
             BadValue: An argument is out of range.
         """
+        check_callable("fn", fn)
         if not _is_number(seconds) or not 0 < seconds < math.inf:
             raise BadValue("seconds", seconds, "a finite number above 0")
         if not _is_number(jitter) or not 0 <= jitter <= 1:
@@ -170,6 +174,7 @@ class Service(Node):
             NotRunning: The service is neither starting nor running.
             BadValue: An argument is out of range.
         """
+        check_callable("fn", fn)
         if not _is_number(seconds) or not 0 <= seconds < math.inf:
             raise BadValue("seconds", seconds, "a finite number, 0 or more")
         return self._timer_(fn, args, first=seconds, period=None)
@@ -183,13 +188,11 @@ class Service(Node):
         period: float | None,
         jitter: float = 0.0,
     ) -> TimerHandle:
-        if not callable(fn):
-            raise BadValue("fn", fn, "something callable")
         self._hold_("start a timer")
         context = self._context_()
         return TimerHandle(self, context, fn, args, first=first, period=period, jitter=jitter)
 
-    def spawn(self, fn: Callable[..., object], *args: Any, **kwargs: Any) -> Greenlet[..., Any]:
+    def spawn(self, fn: Callable[..., object], /, *args: Any, **kwargs: Any) -> Greenlet[..., Any]:
         """Run ``fn(*args, **kwargs)`` in a greenlet that ends with the service.
 
         An exception in it is the service's crash; ``get()`` raises it too. Killing the
@@ -197,10 +200,9 @@ class Service(Node):
 
         Raises:
             NotRunning: The service is neither starting nor running.
-            BadValue: *fn* is not callable.
+            BadValue: *fn* is not callable, or is an `async def` or a generator function.
         """
-        if not callable(fn):
-            raise BadValue("fn", fn, "something callable")
+        check_callable("fn", fn)
         self._hold_("spawn a greenlet")
         return _guard.spawn_managed(self, contextvars.copy_context(), fn, args, kwargs)
 
@@ -222,11 +224,10 @@ class Service(Node):
 
         Raises:
             NotRunning: The service is neither starting nor running.
-            BadValue: *fn* is not callable, *event* is no str, or there is no such ``sprag:``
-                event.
+            BadValue: *fn* is not callable, or is an `async def` or a generator function; *event*
+                is no str, or there is no such ``sprag:`` event.
         """
-        if not callable(fn):
-            raise BadValue("fn", fn, "something callable")
+        check_callable("fn", fn)
         event = name_of_event(event)
         holdings = self._hold_("listen")
         tree = self._tree_
@@ -295,7 +296,7 @@ class Service(Node):
         _adopting.adopt(self, child, name, policy)
         return child
 
-    def add_cleanup(self, fn: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+    def add_cleanup(self, fn: Callable[..., object], /, *args: Any, **kwargs: Any) -> None:
         """Call ``fn(*args, **kwargs)`` when the service has ended, whatever the reason.
 
         Clean-ups run last, in reverse order of registration; a failing one does not keep
@@ -303,10 +304,9 @@ class Service(Node):
 
         Raises:
             NotRunning: The service is neither starting nor running.
-            BadValue: *fn* is not callable.
+            BadValue: *fn* is not callable, or is an `async def` or a generator function.
         """
-        if not callable(fn):
-            raise BadValue("fn", fn, "something callable")
+        check_callable("fn", fn)
         self._hold_("add a clean-up").add_cleanup(fn, args, kwargs)
 
     def service(self, name: str) -> Any:
@@ -349,10 +349,9 @@ class Service(Node):
         Raises:
             NotRunning: The service has never been part of a tree.
             AfterFork: The service runs in the process that this one was forked from.
-            BadValue: *fn* is not callable.
+            BadValue: *fn* is not callable, or is an `async def` or a generator function.
         """
-        if not callable(fn):
-            raise BadValue("fn", fn, "something callable")
+        check_callable("fn", fn)
         _threads.call(self, fn, args)
 
     # -- life ------------------------------------------------------------------------
@@ -430,7 +429,7 @@ class Service(Node):
 
     def __enter__(self) -> Self:
         """Start, and stop at the end of the block."""
-        self.start()
+        Service.start(self)
         return self
 
     def __exit__(
@@ -440,7 +439,7 @@ class Service(Node):
         traceback: TracebackType | None,
     ) -> None:
         if self._tree_ is None or not self._tree_.is_copy:  # else a forked child leaves the block
-            self.stop()
+            Service.stop(self, self._exit_seconds_)
 
     def finish(self) -> None:
         """End cleanly by yourself: "I am done", OTP's normal exit.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sprag_supervisor import _guard
 from sprag_supervisor._acquiring import not_active
 from sprag_supervisor._belonging import refuse
+from sprag_supervisor._callables import run_for_effect
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._log import say
 from sprag_supervisor._node import is_active
@@ -39,7 +40,9 @@ def call(node: Node, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
             return
         if node._holdings_ is None:
             node._holdings_ = Holdings()
-        _guard.spawn_managed(node, contextvars.Context(), fn, args, {})
+        _guard.spawn_managed(
+            node, contextvars.Context(), run_for_effect, ("call_from_thread", fn, *args), {}
+        )
 
     tree.hub.loop.run_callback_threadsafe(arrived)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sprag_supervisor import _clock
 from sprag_supervisor._belonging import must_be_at_home
+from sprag_supervisor._callables import check_result
 from sprag_supervisor._guard import report
 from sprag_supervisor._pool import Call
 
@@ -120,7 +121,9 @@ class TimerHandle:
         if self._period is None:
             self.cancel()
         try:
-            self._context.copy().run(self._fn, *self._args)
+            result = self._context.copy().run(self._fn, *self._args)
+            if result is not None:
+                check_result("a timer's function", result)
         except BaseException as error:  # noqa: BLE001 - this is where crashes are caught
             holdings.drop_call(call)
             report(self._node, self._incarnation, "timer", error)

@@ -26,6 +26,7 @@ from sprag._lifecycle_log import LifecycleLog
 from sprag._notify import Notifier
 from sprag._ownership import own_greenlets
 from sprag._sentinel import NOT_CLEAN, OVERTIME, write_stderr
+from sprag._service import Service
 from sprag._signals import Signals
 from sprag._slow_starts import SlowStarts
 from sprag._status import Status
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from sprag._control import ControlSocket
-    from sprag._service import Service
 
 
 class ExitCode(enum.IntEnum):
@@ -193,7 +193,7 @@ class _Host:
             self._status.up()
             if self._on_up is not None:
                 self._on_up()
-            watching = self._in_background(self._root.wait)
+            watching = self._in_background(lambda: Service.wait(self._root))
             self._wait(lambda: watching.ready() or self._is_called_off())
             watching.kill(block=False)
 
@@ -201,7 +201,7 @@ class _Host:
         if self._is_called_off():
             return
         try:
-            self._root.start()
+            Service.start(self._root)
         except BaseException as error:  # noqa: BLE001 - raised or reported in the main greenlet
             self._start_error = error
 
@@ -272,7 +272,7 @@ class _Host:
 
     def _stop(self, deadline: float) -> None:
         try:
-            self._report = self._root.stop(max(deadline - _clock.now(), 0.0))
+            self._report = Service.stop(self._root, max(deadline - _clock.now(), 0.0))
             self._has_used_budget = _clock.now() > deadline - _EARLY
             if self._starting is not None:
                 self._starting.join()
@@ -298,7 +298,7 @@ class _Host:
 
     def _outcome(self, report: StopReport) -> tuple[int, str]:
         asked = self._tree.exit_code
-        ending = self._root.wait(0) if settled(self._root) else None
+        ending = Service.wait(self._root, 0) if settled(self._root) else None
         is_late = self._has_used_budget or report.seconds >= self._budget
         killed_late = report.killed > 0 and is_late
         if self._start_error is not None and self._stopped_by is None and asked is None:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent import GreenletExit
 
 from sprag_supervisor import _clock
+from sprag_supervisor._callables import check_result
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import Failure, remember
 from sprag_supervisor._log import say
@@ -172,7 +173,7 @@ class Ending:
         """Run a hook or clean-up in a pooled greenlet, killing it at the limit."""
         node = self.node
         assert node._tree_ is not None
-        call = Call(lambda: self._inside(fn))
+        call = Call(lambda: self._inside(step, fn))
         began = _clock.now()
         limit = self.limit(began)
         # Without a limit there is no timer; beyond it, the body runs until it first blocks.
@@ -193,9 +194,11 @@ class Ending:
             self._step_raised(step, call)
         self.own_left -= _clock.now() - began
 
-    def _inside(self, fn: Callable[[], object]) -> None:
+    def _inside(self, step: str, fn: Callable[[], object]) -> None:
         """Run *fn* as the service's code; in a frame that knows the service, for the watchdog."""
-        context_of(self.node).run(fn)
+        result = context_of(self.node).run(fn)
+        if result is not None:
+            check_result(step, result)
 
     def _step_raised(self, step: str, call: Call) -> None:
         error = call.error

@@ -14,11 +14,13 @@ and a SystemExit or KeyboardInterrupt would end the program past the supervisor
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gevent import Greenlet, GreenletExit, get_hub
 
 from sprag_supervisor import _ending
+from sprag_supervisor._callables import check_asked_result, check_result
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import remember
 from sprag_supervisor._holdings import Holdings
@@ -111,11 +113,13 @@ class Managed(Greenlet):  # type: ignore[type-arg]
         self._is_body = is_body
         self._failure: BaseException | None = None
 
-    def _run(self, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def _run(self, /, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         node, incarnation, is_body = self._node, self._incarnation, self._is_body
         take_seat(node)
         try:
             result = self._fn(*args, **kwargs)
+            if result is not None:
+                (check_result if is_body else check_asked_result)("a greenlet", result)
         except GreenletExit:
             self._leave()
             del self  # what was raised keeps this frame, and we keep it: no work for the collector
@@ -177,6 +181,8 @@ def spawn_managed(
     kwargs: dict[str, Any],
 ) -> Managed:
     """Start an owned greenlet; the caller has checked that the node is active."""
+    if "run" in kwargs:  # a parameter of Greenlet's own
+        fn, kwargs = partial(fn, **kwargs), {}
     greenlet = Managed(node, context, fn, args, kwargs)
     assert node._holdings_ is not None
     node._holdings_.add_greenlet(greenlet)

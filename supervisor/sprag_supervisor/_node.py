@@ -24,9 +24,11 @@ import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from sprag_supervisor import _clock
+from sprag_supervisor._hooks import Body, check_hooks, hook, hooks_of
+from sprag_supervisor._making import let_engine_write, record_arguments
+from sprag_supervisor._mistakes import warn_of_mistakes
 from sprag_supervisor._policy import DEFAULT, Policy
 from sprag_supervisor._states import ACTIVE, MOVES, NEW, RUNNING, SETTLED, State
-from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,18 +123,25 @@ class Node:
     def __init_subclass__(cls, **policy: object) -> None:
         """Check the policy keywords of the class: ``class Feed(Service, restart="transient")``."""
         super().__init_subclass__()
-        for hook in _HOOKS:
-            _check_hook(cls, hook)
+        check_hooks(cls, tuple(hooks_of(cls)))
+        record_arguments(cls, Node)
+        if cls.__setattr__ is not _set:
+            let_engine_write(cls)
         cls._user_slots_ = tuple(_slots_of(cls))
         # A flag of that name, or what a user's __getattr__ makes up, is no hook.
         cls._has_run_ = cls._run_is_hook_ and callable(getattr(cls, "run", None))
         if policy:
             cls._class_policy_ = cls._class_policy_.with_(policy)
+        warn_of_mistakes(cls)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make the node before any ``__init__`` runs, which need not call this class's."""
         self = super().__new__(cls)
-        self._args_ = args
+        try:
+            self._args_ = args
+        except AttributeError:  # frozen, by a decorator: it came after the class was made
+            let_engine_write(cls)
+            self._args_ = args
         self._kwargs_ = kwargs or None
         self._state_ = NEW
         self._policy_ = cls._class_policy_
@@ -149,6 +158,10 @@ class Node:
     # -- hooks: define what you need ---------------------------------------------
     # No class of sprag's own may override them: a hook that is still Node's is not run.
 
+    if not TYPE_CHECKING:
+        run = Body()
+
+    @hook
     def on_start(self) -> None:
         """Hook: acquire what the service needs. It has started when this returns.
 
@@ -157,6 +170,7 @@ class Node:
         was acquired; raising `Ignore` leaves the service out, without a failure.
         """
 
+    @hook
     def on_drain(self) -> None:
         """Hook: take no new work. The first step of a stop, parents before children.
 
@@ -164,6 +178,7 @@ class Node:
         the stop goes on.
         """
 
+    @hook
     def on_stop(self) -> None:
         """Hook: say goodbye. Runs after the children have stopped.
 
@@ -184,19 +199,7 @@ class Node:
         """Furnish the tree that the node is the root of."""
 
 
-_HOOKS: Final = ("on_start", "on_drain", "on_stop", "run")
-_NEVER_RUNS: Final = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
-
-
-def _check_hook(cls: type[Node], hook: str) -> None:
-    """Refuse a hook whose body would silently never run: `async def`, or one with a yield."""
-    code = getattr(cls.__dict__.get(hook), "__code__", None)
-    if code is not None and code.co_flags & _NEVER_RUNS:
-        raise BadValue(
-            f"{cls.__name__}.{hook}",
-            cls.__dict__[hook],
-            "a plain function: under gevent it may block, and needs neither async nor yield",
-        )
+_set: Final = Node.__setattr__
 
 
 def move(node: Node, to: State) -> None:

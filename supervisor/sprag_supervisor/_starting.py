@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from gevent import GreenletExit, getcurrent
 
 from sprag_supervisor import _clock, _ending, _guard
+from sprag_supervisor._callables import check_result
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._ending import KILL_GRACE
 from sprag_supervisor._failure import as_text, passed_on, remember
@@ -156,7 +157,9 @@ class Starting(Call):
         if node._incarnation_ > 1:
             reset(node)
         node._prepare_()
-        node.on_start()
+        on_start: Callable[[], object] = node.on_start
+        if (result := on_start()) is not None:
+            check_result("on_start", result)
 
     def conclude(self) -> None:
         """Make the service running, or undo the start and raise why."""

@@ -8,7 +8,7 @@ do. They pickle and copy like plain exceptions.
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +27,7 @@ __all__ = [
     "ChildRunning",
     "Escalated",
     "Ignore",
+    "LikelyMistake",
     "MaxChildren",
     "MaxRestartsExceeded",
     "NotRunning",
@@ -45,6 +46,25 @@ class SpragError(Exception):
     """Root of all errors that sprag raises on purpose."""
 
 
+class LikelyMistake(UserWarning):
+    """A class says something that sprag does not hear: a misspelt hook, policy as an attribute.
+
+    A warning, because it may be meant: ``warnings.filterwarnings("ignore", category=…)``.
+    """
+
+
+_SHOWN: Final = 200
+
+
+def shown(given: object) -> str:
+    """Return the repr of something foreign: cut, and whatever its ``__repr__`` raises."""
+    try:
+        text = repr(given[:_SHOWN] if isinstance(given, str) else given)
+    except Exception as error:  # noqa: BLE001 - ours is what must be told
+        return f"<{type(given).__name__}, whose __repr__ raised {type(error).__name__}>"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
 def _rebuild(cls: type[SpragFieldsError], fields: dict[str, object]) -> SpragFieldsError:
     return cls(**fields)
 
@@ -60,7 +80,10 @@ class SpragFieldsError(SpragError):
         super().__init__(self._message())
 
     def _message(self) -> str:
-        return self._template.format_map(self._fields)
+        fields = self._fields
+        if "given" in fields:
+            fields = {**fields, "shown": shown(fields["given"])}
+        return self._template.format_map(fields)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self._fields), vars(self)  # with any notes
@@ -81,7 +104,7 @@ class BadPolicy(SpragFieldsError, ValueError):
     given: object
     accepted: str
     is_known: bool
-    _template = "policy {keyword}={given!r} is not accepted: use {accepted}"
+    _template = "policy {keyword}={shown} is not accepted: use {accepted}"
 
     def __init__(
         self, keyword: str, given: object, accepted: str, *, is_known: bool = True
@@ -100,7 +123,7 @@ class BadValue(SpragFieldsError, ValueError):
     argument: str
     given: object
     accepted: str
-    _template = "{argument}={given!r} is not accepted: use {accepted}"
+    _template = "{argument}={shown} is not accepted: use {accepted}"
 
     def __init__(self, argument: str, given: object, accepted: str) -> None:
         super().__init__(argument=argument, given=given, accepted=accepted)

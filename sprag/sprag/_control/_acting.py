@@ -14,6 +14,7 @@ from gevent import Greenlet
 
 from sprag._control._http import Answer, Refused
 from sprag._json import node_to_json
+from sprag._service import Service
 from sprag_supervisor import StopReport, _adopting, _clock, _managing, picture
 from sprag_supervisor._node import Node, name_of, path_of
 from sprag_supervisor._states import ACTIVE, State
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from sprag._control._desk import Desk
     from sprag._control._http import Request
-    from sprag._service import Service
 
 _MOST: Final = 32
 _ENTRIES: Final = 20
@@ -67,7 +67,7 @@ def _start(node: Node) -> StopReport | None:
 
 def _stop(node: Node, deadline: float | None) -> StopReport | None:
     left = None if deadline is None else max(deadline - _clock.now(), 0.0)
-    return cast("Service", node).stop(left)
+    return Service.stop(cast("Service", node), left)
 
 
 def _restart(node: Node, deadline: float | None) -> StopReport | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sprag._log import bound_logger
-from sprag._service import current_service
+from sprag._service import Service, current_service
 from sprag_supervisor._node import path_of
 
 if TYPE_CHECKING:
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from structlog.stdlib import BoundLogger
     from werkzeug.wrappers import Request, Response
-
-    from sprag._service import Service
 
 METHODS: Final = {
     "load": ("GET", "HEAD"),
@@ -83,7 +81,7 @@ class Controller:
             NotRunning: The app has never been started.
             UnknownService: There is none. The providers are listed.
         """
-        return self._root_.service(name)
+        return Service.service(self._root_, name)
 
     def emit(self, event: str, data: Any = None) -> None:
         """Call every listener of *event* in the app, in this greenlet, and return then.
@@ -91,7 +89,7 @@ class Controller:
         Raises:
             NotRunning: The app has never been started.
         """
-        self._root_.emit(event, data)
+        Service.emit(self._root_, event, data)
 
     @property
     def log(self) -> BoundLogger:

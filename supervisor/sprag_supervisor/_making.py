@@ -1,0 +1,66 @@
+"""What a user's class may do to the making of its services, and still be restarted.
+
+A restart runs ``__init__`` again with the arguments of the construction, so the node has to
+know them, whatever a ``__new__`` of the user's passes on; and the engine writes its slots,
+even where ``frozen=True`` or a ``__setattr__`` of the user's is in the way.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Final
+
+from sprag_supervisor.exceptions import BadValue
+
+if TYPE_CHECKING:
+    from sprag_supervisor._node import Node
+
+_DONE: Final = "_knows_the_engine_"
+
+
+def record_arguments(cls: type[Node], node: type[Node]) -> None:
+    """See to it that a ``__new__`` of the user's, as for a singleton, loses no arguments.
+
+    Raises:
+        BadValue: It belongs to a class that comes after `Service`, and would not be called.
+    """
+    behind = cls.__mro__[cls.__mro__.index(node) + 1 : -1]
+    for base in behind:
+        if "__new__" in vars(base):
+            raise BadValue(
+                f"class {cls.__name__}",
+                base,
+                f"it in front of Service, 'class {cls.__name__}({base.__name__}, Service)': "
+                f"its __new__ must come first",
+            )
+    new: Any = cls.__new__
+    if new is node.__new__ or hasattr(new, _DONE):
+        return
+
+    @functools.wraps(new)
+    def recording(kind: type[Node], *args: Any, **kwargs: Any) -> Any:
+        made = new(kind, *args, **kwargs)
+        if isinstance(made, kind):  # so its __init__ is about to run with these
+            made._args_, made._kwargs_ = args, kwargs or None
+        return made
+
+    setattr(recording, _DONE, True)
+    type.__setattr__(cls, "__new__", staticmethod(recording))
+
+
+def let_engine_write(cls: type[Node]) -> None:
+    """Keep a ``__setattr__`` of the user's, that of a frozen dataclass say, off engine slots."""
+    users: Any = cls.__setattr__
+    if hasattr(users, _DONE):
+        return
+    plain: Any = object.__setattr__
+
+    @functools.wraps(users)
+    def writing(self: object, name: str, value: object) -> None:
+        if name[0] == "_" == name[-1] and name[1] != "_":
+            plain(self, name, value)
+        else:
+            users(self, name, value)
+
+    setattr(writing, _DONE, True)
+    type.__setattr__(cls, "__setattr__", writing)
