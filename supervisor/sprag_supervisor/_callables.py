@@ -48,18 +48,18 @@ def never_runs(fn: Any) -> bool:
     has put in front of an async function may well run it, and is not looked through.
     """
     for _ in range(_MAX_WRAPPERS):
-        if isinstance(fn, FunctionType):
+        kind: type[Any] = type(fn)
+        if kind is FunctionType:
             return bool(fn.__code__.co_flags & _NEVER_RUNS)
-        if isinstance(fn, _WRAPPERS):
+        if issubclass(kind, _WRAPPERS):
             fn = _inside(fn)
-        elif isinstance(fn, type):
+        elif issubclass(kind, type):
             return False  # it makes an instance
         else:
             # As Python does for a call: by the type. A foreign object's own code is not run.
-            call: object = inspect.getattr_static(type(fn), "__call__", None)
-            if not isinstance(call, (FunctionType, *_WRAPPERS)):
+            fn = inspect.getattr_static(kind, "__call__", None)
+            if not issubclass(type(fn), (FunctionType, *_WRAPPERS)):
                 return False
-            fn = call
     return False
 
 
@@ -120,7 +120,6 @@ def run_for_effect(argument: str, fn: Callable[..., object], *args: object) -> N
 
 def _drop(given: Any) -> None:
     """Let a coroutine that has not begun go, without Python's warning on top of our error."""
-    if _UNRUN.get(type(given)) == "a coroutine" and (
-        inspect.getcoroutinestate(given) == inspect.CORO_CREATED
-    ):
+    kind: type[Any] = type(given)
+    if kind is CoroutineType and inspect.getcoroutinestate(given) == inspect.CORO_CREATED:
         given.close()

@@ -67,8 +67,8 @@ class Body:
         raise AttributeError(f"{owner.__name__!r} object has no attribute {BODY!r}")
 
     def __set__(self, node: Any, given: Any) -> None:
-        if isinstance(given, _FUNCTIONS):
-            _refuse_on_instance(node, BODY, cast("object", given))
+        if issubclass(type(given), _FUNCTIONS):
+            _refuse_on_instance(node, BODY, given)
         node.__dict__[BODY] = given
 
     def __delete__(self, node: Any) -> None:

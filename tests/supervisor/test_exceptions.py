@@ -16,6 +16,7 @@ from sprag.exceptions import (
     AlreadyStarted,
     BadPolicy,
     BadValue,
+    CalledInHub,
     ChildRestarting,
     ChildRunning,
     Escalated,
@@ -155,6 +156,14 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
         (
             "cannot adopt a child: app is waiting for the hook that makes this call; "
             "do it from a greenlet of your own: self.spawn(...)"
+        ),
+    ),
+    (
+        CalledInHub("app", "start it"),
+        {"path": "app", "action": "start it"},
+        (
+            "app: cannot start it in the hub, in a callback of the loop or a signal handler, "
+            "where nothing can wait: do it in a greenlet, gevent.spawn(fn)"
         ),
     ),
 ]
