@@ -19,6 +19,7 @@ Exit codes:
   2    wrong usage
   3    never came up
   4    stopped, but with stragglers or over the time limit
+  129  ended by a SIGHUP that came after the app's own end
   130  ended at once by a second SIGINT (143: SIGTERM)"""
 
 
