@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from itertools import pairwise
@@ -40,6 +41,7 @@ class ActOptions:
         verb: Which of the three.
         paths: The services.
         failed: Of these, and of all below them, those that have failed.
+        whole: The whole app instead; for ``stop`` only.
         json: Print JSON.
         wait: Whether to wait until it is done.
         ascii: Draw in ASCII.
@@ -51,6 +53,7 @@ class ActOptions:
     verb: Verb
     paths: tuple[str, ...] = ()
     failed: bool = False
+    whole: bool = False
     json: bool = False
     wait: bool = True
     ascii: bool = False
@@ -65,9 +68,10 @@ class NothingChosen(CommandError):
 
     def __init__(self, verb: Verb) -> None:
         """Say how to choose."""
+        whole = "; 'sprag stop --app NAME' ends a whole app" if verb == "stop" else ""
         super().__init__(
             "which service? — give paths or globs, or --failed "
-            f"— as in 'sprag {verb} fleet/courier'"
+            f"— as in 'sprag {verb} fleet/courier'{whole}"
         )
 
 
@@ -77,10 +81,10 @@ def act(options: ActOptions) -> int:
     Raises:
         CommandError: There is no such app or service.
     """
-    if not options.paths and not options.failed:
+    if not options.paths and not options.failed and not options.whole:
         raise NothingChosen(options.verb)
     client = Client(find_app(options.app), timeout=options.timeout + _MARGIN)
-    paths = chosen(client, options.paths, failed=options.failed)
+    paths = [""] if options.whole else chosen(client, options.paths, failed=options.failed)
     screen = screen_of(sys.stdout, ascii_only=options.ascii)
     told: list[Node] = []
     code = ClientExit.WELL
@@ -97,7 +101,7 @@ def act(options: ActOptions) -> int:
             told.append({"path": path, "done": False, "error": str(refusal), "name": refusal.name})
             code = max(code, ClientExit(refusal.exit_code))
             if not options.json:
-                about = "" if refusal.name == "UnknownService" else f"{path}: "
+                about = "" if refusal.name in _SELF_EXPLAINING or not path else f"{path}: "
                 complain(f"sprag: {about}{refusal}")
             continue
         told.append(answer)
@@ -108,20 +112,24 @@ def act(options: ActOptions) -> int:
 
 
 def _ask(client: Client, options: ActOptions, path: str) -> Node:
-    query = {"timeout": options.timeout, "wait": None if options.wait else 0}
+    query = {
+        "timeout": None if options.timeout == math.inf else options.timeout,
+        "wait": None if options.wait else 0,
+        "whole": 1 if options.whole else None,
+    }
     try:
         return client.ask(
             f"/v1/{options.verb}", path, query, method="POST", accepted=(_OK, _ACCEPTED, _LATE)
         )
     except KeyboardInterrupt:
-        complain(f"sprag: not waiting any longer — {path} is told to {options.verb} all the same")
+        told = path or client.app.name
+        complain(f"sprag: not waiting any longer — {told} is told to {options.verb} all the same")
         raise
-    except AppGone:
-        if options.verb != "stop":
+    except AppGone as error:
+        if not options.whole or not error.was_there:
             raise
-        if "/" in path.strip("/"):
-            raise
-        # It was the root: the process ends with it, and may do so before it has answered.
+        # The process ends with its root, and may do so before it has answered.
+        path = client.app.name
         return {"path": path, "done": True, "before": "running", "state": "stopped"}
 
 
@@ -155,6 +163,7 @@ def _outcome(answer: Node, options: ActOptions, screen: Screen) -> ClientExit:
     )
 
 
+_SELF_EXPLAINING: Final = ("UnknownService", "AmbiguousPath", "WholeApp")
 _UP: Final = ("running", "starting")
 _DOWN: Final = ("new", "stopped", "finished", "failed")
 

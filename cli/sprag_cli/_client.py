@@ -35,9 +35,16 @@ class AppGone(CommandError):
 
     exit_code = ClientExit.NOT_FOUND
 
-    def __init__(self, app: RunningApp, reason: str) -> None:
-        """Say which app, where it should be, and how it is known to be gone."""
+    def __init__(self, app: RunningApp, reason: str, *, was_there: bool = False) -> None:
+        """Say which app, where it should be, and how it is known to be gone.
+
+        Args:
+            app: The app.
+            reason: How it is known.
+            was_there: It took the connection, and hung up later.
+        """
         self.app = app
+        self.was_there = was_there
         super().__init__(f"{app} is gone: {reason} ({app.socket}) — is it still running?")
 
 
@@ -204,7 +211,7 @@ class Client:
         except ValueError:
             raise BadAnswer(self.app, resource, "text that is not JSON", "an event") from None
         except (HTTPException, OSError) as error:
-            raise AppGone(self.app, _reason(error)) from None
+            raise _gone(self.app, error) from None
         finally:
             connection.close()
 
@@ -222,7 +229,7 @@ class Client:
         except (TimeoutError, BlockingIOError):
             raise TimedOut(self.app, self._timeout) from None
         except (HTTPException, OSError) as error:
-            raise AppGone(self.app, _reason(error)) from None
+            raise _gone(self.app, error) from None
         finally:
             connection.close()
         if response.status not in accepted:
@@ -256,9 +263,14 @@ class Client:
 
 def target_of(resource: str, path: str = "", query: Mapping[str, object] | None = None) -> str:
     """Return the target of a request: everything percent-encoded that has to be."""
-    target = f"{resource}/{quote(path.strip('/'))}" if path else resource
+    target = f"{resource}/{quote(path)}" if path else resource
     given = {key: value for key, value in (query or {}).items() if value is not None}
     return f"{target}?{urlencode(given)}" if given else target
+
+
+def _gone(app: RunningApp, error: HTTPException | OSError) -> AppGone:
+    was_there = isinstance(error, HTTPException | ConnectionResetError | BrokenPipeError)
+    return AppGone(app, _reason(error), was_there=was_there)
 
 
 def _reason(error: HTTPException | OSError) -> str:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from sprag_cli._options import (
     SELECTORS,
@@ -245,20 +246,25 @@ def start(**options: Any) -> None:
 
 
 @click.command(epilog=_ACT_EXITS)
-@paths_argument(required=True)
+@paths_argument()
 @failed_option
 @json_option
 @_NO_WAIT
 @ascii_option
 @app_option
 @timeout_option(30.0, "How long each stop may take; what is left then is killed.")
-def stop(**options: Any) -> None:
+@click.pass_context
+def stop(context: click.Context, /, **options: Any) -> None:
     """Stop services on purpose.
 
-    They stay down until they are started again. {selectors} What is below stops too. With the
-    root the app ends.
+    They stay down until they are started again. {selectors} What is below stops too.
+
+    No PATH ends the app itself: 'sprag stop --app NAME', without a PATH, does.
     """
-    _act("stop", options)
+    # Not by SPRAG_APP: that may have been set long ago, for other commands.
+    is_typed = context.get_parameter_source("app") is ParameterSource.COMMANDLINE
+    whole = is_typed and not options["paths"] and not options["failed"]
+    _act("stop", {**options, "whole": whole})
 
 
 @click.command(epilog=_ACT_EXITS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sprag_cli import _json
+from sprag_cli._node import children_of, text_of
 from sprag_cli._select import is_glob, select
 
 if TYPE_CHECKING:
@@ -25,7 +26,15 @@ def chosen(client: Client, patterns: Sequence[str], *, failed: bool = False) -> 
     """
     if patterns and not failed and not any(map(is_glob, patterns)):
         return list(dict.fromkeys(patterns))
-    return [path for path, _ in select(client.tree(), patterns, failed=failed)]
+    root = client.tree()
+    return [_unmistakable(path, root) for path, _ in select(root, patterns, failed=failed)]
+
+
+def _unmistakable(path: str, root: Node) -> str:
+    """Return a full path so that it can mean nothing else, where it could."""
+    name, _, relative = path.partition("/")
+    is_doubtful = any(text_of(child, "name") == name for child in children_of(root))
+    return f"/{relative}" if is_doubtful else path
 
 
 def is_one(patterns: Sequence[str], *, failed: bool = False) -> bool:

@@ -117,18 +117,22 @@ def follow(options: EventOptions) -> int:
 
 
 def _checked(client: Client, events: Iterator[Node], patterns: Sequence[str]) -> Iterator[Node]:
-    """Pass *events* on; complain of a path that is not in the snapshot.
+    """Pass *events* on; complain of a path that is not in the snapshot, or means two services.
 
     A glob may match what comes later.
     """
-    unseen = {pattern: matcher(pattern) for pattern in patterns if not is_glob(pattern)}
+    matchers = {pattern: matcher(pattern) for pattern in patterns if not is_glob(pattern)}
+    seen = dict.fromkeys(matchers, 0)
     for event in events:
-        if unseen:
-            kind, path = text_of(event, "event"), text_of(event, "path")
-            unseen = {pattern: each for pattern, each in unseen.items() if not each(path)}
-            if kind == "live":
-                for pattern in unseen:
-                    find(client.tree(), pattern)
+        if matchers:
+            path = text_of(event, "path")
+            for pattern, each in matchers.items():
+                seen[pattern] += each(path)
+            if text_of(event, "event") == "live":
+                for pattern, number in seen.items():
+                    if number != 1:
+                        find(client.tree(), pattern)
+                matchers = {}
         yield event
 
 

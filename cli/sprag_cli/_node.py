@@ -46,6 +46,29 @@ class NoSuchService(CommandError):
         super().__init__(f"no service {path!r} — {held} — {remedy}")
 
 
+class AmbiguousPath(CommandError):
+    """Raised when a path can mean two services: the app, or a child, is called like the root."""
+
+    exit_code = ClientExit.USAGE
+
+    def __init__(self, path: str, root: str, first: str, second: str) -> None:
+        """Say which two.
+
+        Args:
+            path: The path as it was given.
+            root: The name of the root.
+            first: The one, from the root's children on; ``""`` for the root itself.
+            second: The other.
+        """
+        self.path = path
+        meant = [
+            (f"{root}/{each}" if each else f"the app {root}", each) for each in (first, second)
+        ]
+        said = " or ".join(what for what, _ in meant)
+        remedy = " or ".join(f"'/{each}' for {what}" for what, each in meant)
+        super().__init__(f"{path!r} can mean {said}: write {remedy}")
+
+
 @dataclass(frozen=True, slots=True)
 class Below:
     """How much is under a node: services, and failed ones among them."""
@@ -151,22 +174,28 @@ def find(root: Node, path: str) -> Node:
     Args:
         root: The root of the tree.
         path: A full path (``shop/fleet/courier``) or one from the root's children on
-            (``fleet/courier``); the full one wins where both are possible.
+            (``fleet/courier``); the latter only with a slash in front (``/fleet/courier``).
 
     Raises:
         NoSuchService: The path leads nowhere. Names that look alike are listed.
+        AmbiguousPath: It can be read both ways.
     """
     parts = [part for part in path.split("/") if part]
-    if parts and parts[0] == text_of(root, "name"):
-        node, walked = _descend(root, parts[1:])
-        if walked == len(parts) - 1:
-            return node
-        if walked or _child(root, parts[0]) is None:
-            raise _nowhere(path, root, parts[1:], walked)
-    node, walked = _descend(root, parts)
-    if walked == len(parts):
-        return node
-    raise _nowhere(path, root, parts, walked)
+    name = text_of(root, "name")
+    ways = [parts]
+    if parts and parts[0] == name and not path.startswith("/"):
+        ways.insert(0, parts[1:])
+    ends = [_descend(root, way) for way in ways]
+    found = [
+        (way, node) for way, (node, walked) in zip(ways, ends, strict=True) if walked == len(way)
+    ]
+    if len(found) > 1:
+        raise AmbiguousPath(path, name, *("/".join(way) for way, _ in found))
+    if found:
+        return found[0][1]
+    # A root's name in front may also be the beginning of a relative path: which came further?
+    best = 0 if ends[0][1] or _child(root, ways[-1][0]) is None else -1
+    raise _nowhere(path, root, ways[best], ends[best][1])
 
 
 def only_failed(root: Node) -> Node | None:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 Decorator: TypeAlias = "Callable[[Callable[..., Any]], Callable[..., Any]]"
 
 SELECTORS: Final = (
-    "PATH is a service, as in shop/fleet/courier or fleet/courier, or a glob: 'fleet/*' for one "
-    "level, 'fleet/**' for all below."
+    "PATH is a service, as in shop/fleet/courier, fleet/courier or /fleet/courier, or a glob: "
+    "'fleet/*' for one level, 'fleet/**' for all below."
 )
 
 

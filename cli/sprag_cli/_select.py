@@ -1,7 +1,9 @@
 """Which services a command is about: the same selectors for all of them.
 
-- a path, full (``shop/fleet/courier``) or from the root's children on (``fleet/courier``);
+- a path, full (``shop/fleet/courier``) or from the root's children on (``fleet/courier``); with a
+  slash in front only the latter (``/fleet/courier``), and ``/`` is the app itself;
 - a glob: ``fleet/*`` for one level, ``fleet/**`` for all below, ``*/cour?er``;
+  never for the app itself;
 - ``--failed``: of those, and of all below them, the ones that have failed.
 """
 
@@ -50,6 +52,7 @@ def select(root: Node, patterns: Sequence[str], *, failed: bool = False) -> list
 
     Raises:
         NoSuchService: A path leads nowhere.
+        AmbiguousPath: A path can mean two of them.
         NoMatch: A glob matches nothing.
     """
     places = list(located(root))
@@ -75,7 +78,7 @@ def _matching(root: Node, pattern: str, places: list[tuple[str, Node]]) -> list[
     else:
         return [(path, each) for path, each in places if each is node]
     matches = matcher(pattern)
-    found = [(path, node) for path, node in places if matches(path)]
+    found = [(path, node) for path, node in places if matches(path) and node is not root]
     if not found:
         raise NoMatch(pattern)
     return found
@@ -87,20 +90,22 @@ class matcher:  # noqa: N801 - used as a function
     def __init__(self, pattern: str) -> None:
         """Compile *pattern*."""
         self._regex = re.compile(_translated(pattern.strip("/")))
+        self._is_from_root = pattern.startswith("/")
+        self._may_be_root = not is_glob(pattern)
 
     def __call__(self, path: str) -> bool:
         """Tell whether *path* is meant."""
-        return any(self._regex.fullmatch(each) for each in _ways(path))
+        _, slash, relative = path.partition("/")
+        if self._regex.fullmatch(relative) and (slash or self._is_from_root):
+            return True
+        if self._is_from_root or not (slash or self._may_be_root):
+            return False
+        return self._regex.fullmatch(path) is not None
 
     def covers(self, path: str) -> bool:
         """Tell whether *path* is meant, or lies below one that is."""
         parts = path.split("/")
         return any(self("/".join(parts[:length])) for length in range(1, len(parts) + 1))
-
-
-def _ways(path: str) -> tuple[str, ...]:
-    _, slash, relative = path.partition("/")
-    return (path, relative) if slash else (path,)
 
 
 def _translated(pattern: str) -> str:

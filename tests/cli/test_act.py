@@ -12,6 +12,7 @@ from sprag_cli._main import commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from http.server import BaseHTTPRequestHandler
 
 
 def done(path: str, before: str, state: str, **more: Any) -> dict[str, Any]:
@@ -170,3 +171,61 @@ def test_ctrl_c_ends_the_waiting_and_not_the_work(
     assert said.output == (
         "sprag: not waiting any longer — shop/mail is told to restart all the same\n"
     )
+
+
+# -- the whole app ---------------------------------------------------------------------------
+
+
+def test_the_app_itself_is_ended_by_its_name_behind_app_and_no_path(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = answering({"POST /v1/stop": done("shop", "running", "stopped")})
+    with pytest.raises(SystemExit) as ended:
+        commands(["stop", "--app", "shop"])
+    assert ended.value.code == ClientExit.WELL
+    assert capsys.readouterr().out == "■ shop stopped\n"
+    assert app.requests == ["POST /v1/stop?timeout=30.0&whole=1 HTTP/1.1"]
+
+
+@pytest.mark.parametrize("arguments", [["stop"], ["stop", "--failed"], ["stop", "*"]])
+def test_nothing_else_ends_it(
+    answering: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[..., dict[str, Any]],
+    arguments: list[str],
+) -> None:
+    monkeypatch.setenv("SPRAG_APP", "shop")
+    app = answering({"/v1/tree": make("shop", "App")})
+    with pytest.raises(SystemExit):
+        commands(arguments)
+    assert not any("POST" in request for request in app.requests)
+
+
+def test_an_app_that_hangs_up_while_it_ends_has_ended(
+    serve: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def hang_up(handler: BaseHTTPRequestHandler) -> None:
+        handler.close_connection = True
+
+    serve(hang_up)
+    assert act(ActOptions("stop", whole=True)) == ClientExit.WELL
+    assert capsys.readouterr().out == "■ shop stopped\n"
+
+
+def test_chosen_paths_that_could_mean_two_are_sent_unmistakably(
+    answering: Callable[..., Any], make: Callable[..., dict[str, Any]]
+) -> None:
+    root = make("web", "App", "running", make("web", "W"), make("mail", "M"))
+    app = answering(
+        {
+            "/v1/tree": root,
+            "POST /v1/stop//web": done("web/web", "running", "stopped"),
+            "POST /v1/stop//mail": done("web/mail", "running", "stopped"),
+        }
+    )
+    assert act(ActOptions("stop", ("*",))) == ClientExit.WELL
+    assert [each.split("?")[0] for each in app.requests] == [
+        "GET /v1/tree HTTP/1.1",
+        "POST /v1/stop//web",
+        "POST /v1/stop//mail",
+    ]

@@ -6,6 +6,7 @@ import pytest
 
 from sprag_cli._exit import ClientExit
 from sprag_cli._node import (
+    AmbiguousPath,
     Below,
     NoSuchService,
     below,
@@ -39,7 +40,7 @@ def test_the_trail_says_where_the_last_children_are(shop: dict[str, Any]) -> Non
     assert trails == [[], [False], [False], [True], [True, False], [True, True]]
 
 
-@pytest.mark.parametrize("path", ["shop/fleet/courier", "fleet/courier", "/shop/fleet/courier/"])
+@pytest.mark.parametrize("path", ["shop/fleet/courier", "fleet/courier", "/fleet/courier/"])
 def test_a_path_may_begin_at_the_root_or_at_its_children(shop: dict[str, Any], path: str) -> None:
     assert find(shop, path)["name"] == "courier"
 
@@ -49,9 +50,26 @@ def test_the_root_has_its_own_path(shop: dict[str, Any], path: str) -> None:
     assert find(shop, path) is shop
 
 
-def test_the_full_path_wins_where_root_and_child_share_a_name(make: Make) -> None:
+def test_a_path_that_can_mean_two_services_is_refused_with_what_to_write(make: Make) -> None:
+    deep = make("a", "Child", "running", make("b", "Leaf"), make("c", "Deep"))
+    root = make("a", "Root", "running", deep, make("c", "Flat"))
+    with pytest.raises(AmbiguousPath) as caught:
+        find(root, "a")
+    assert (
+        str(caught.value)
+        == "'a' can mean the app a or a/a: write '/' for the app a or '/a' for a/a"
+    )
+    assert caught.value.exit_code == ClientExit.USAGE
+    with pytest.raises(AmbiguousPath, match="write '/c' for a/c or '/a/c' for a/a/c"):
+        find(root, "a/c")
+    assert find(root, "/") is root
+    assert find(root, "/a")["class"] == "Child"
+    assert find(root, "/c")["class"] == "Flat"
+    assert find(root, "/a/c")["class"] == "Deep"
+
+
+def test_a_root_and_a_child_of_one_name_are_told_apart_where_only_one_fits(make: Make) -> None:
     root = make("a", "Root", "running", make("a", "Child", "running", make("b", "Leaf")))
-    assert find(root, "a") is root
     assert find(root, "a/a")["class"] == "Child"
     assert find(root, "a/b")["class"] == "Leaf"
     assert find(root, "a/a/b")["class"] == "Leaf"
@@ -130,7 +148,7 @@ def test_depth_is_no_limit(make: Make) -> None:
     kept = only_failed(root)
     assert kept is not None
     assert len(names(kept)) == 5001
-    assert find(root, "/".join(["n"] * 4999))["name"] == "n"
+    assert find(root, "/" + "/".join(["n"] * 4999))["name"] == "n"
 
 
 def test_values_of_the_wrong_kind_count_as_missing() -> None:

@@ -24,7 +24,9 @@ def paths(root: dict[str, Any], *patterns: str, failed: bool = False) -> list[st
         (["shop/fleet/courier", "fleet/courier"], ["shop/fleet/courier"]),
         (["fleet/*"], ["shop/fleet/courier", "shop/fleet/printer"]),
         (["shop/*/c*"], ["shop/fleet/courier"]),
-        (["*"], ["shop", "shop/metrics", "shop/intake", "shop/fleet"]),
+        (["*"], ["shop/metrics", "shop/intake", "shop/fleet"]),
+        (["/fleet", "/"], ["shop/fleet", "shop"]),
+        (["/fleet/*"], ["shop/fleet/courier", "shop/fleet/printer"]),
         (["shop/**"], [f"shop/{x}" for x in
                        ("metrics", "intake", "fleet", "fleet/courier", "fleet/printer")]),
         (["*/[cp]?????r"], ["shop/fleet/courier", "shop/fleet/printer"]),
@@ -71,6 +73,12 @@ def test_what_means_nothing_is_not_found(shop: dict[str, Any]) -> None:
         ("fleet/*", "shop/fleet/courier/x", True),
         ("flee", "shop/fleet", False),
         ("shop", "shop/metrics", True),
+        ("/", "shop/metrics", True),
+        ("/fleet", "shop/fleet/courier", True),
+        ("/shop", "shop/metrics", False),
+        ("*", "shop/fleet/courier", True),
+        ("*", "shop", False),
+        ("*/courier", "shop/metrics", False),
     ],
 )
 def test_what_lies_below_is_covered(pattern: str, path: str, *, covered: bool) -> None:

@@ -165,7 +165,7 @@ def test_what_is_not_there_is_not_found(get: Callable[..., Any], post: Callable[
         assert answer["name"] == "UnknownService"
     post("/v1/stop/fleet/nope", status=404)
     assert "there is GET /v1/events" in get("/v1/event", status=404)["error"]
-    assert "POST /v1/stop/PATH" in post("/v1/stop", status=404)["error"]
+    assert "POST /v1/start/PATH" in post("/v1/start", status=404)["error"]
 
 
 def test_a_service_is_stopped_and_started_again(post: Callable[..., Any]) -> None:
@@ -320,11 +320,42 @@ def test_events_say_when_the_app_ends(tmp_path: Path) -> None:
         assert process.ends() == 0
 
 
+@pytest.mark.parametrize("path", ["", "/", "/shop", "//", "/?whole=0", "/mail?whole=1"])
+def test_no_path_ends_the_app(post: Callable[..., Any], get: Callable[..., Any], path: str) -> None:
+    refused = post(f"/v1/stop{path}", status=400)
+    assert "whole=1" in refused["error"] or refused["name"] == "WholeApp"
+    assert get("/v1/tree")["state"] == "running"
+
+
+def test_a_path_that_means_the_app_and_a_service_is_refused(tmp_path: Path) -> None:
+    source = """
+        class Group(Service):
+            def on_start(self):
+                self.adopt(Service(), name="feed")
+        app = App(name="web", providers={"web": Group(), "feed": Service()})
+        """
+    app(tmp_path, source)
+    with run(tmp_path) as process:
+        process.says('"event": "up"')
+        path = process.socket()
+        status, told = ask(path, "POST", "/v1/stop/web")
+        assert (status, told["name"]) == (400, "AmbiguousPath")
+        assert "'/' for the app web or '/web' for web/web" in told["error"]
+        assert ask(path, "GET", "/v1/service/web/feed")[1]["name"] == "AmbiguousPath"
+        assert ask(path, "GET", "/v1/service//web/feed")[1]["path"] == "web/web/feed"
+        assert ask(path, "GET", "/v1/service//feed")[1]["path"] == "web/feed"
+        assert ask(path, "GET", "/v1/service//")[1]["path"] == "web"
+        assert ask(path, "POST", "/v1/stop//web")[1]["path"] == "web/web"
+        assert ask(path, "GET", "/v1/tree")[1]["state"] == "running"
+        process.send(signal.SIGTERM)
+        assert process.ends() == 0
+
+
 def test_the_root_is_stopped_from_outside_and_answers_before_it_is_gone(tmp_path: Path) -> None:
     app(tmp_path, 'app = App(name="shop", providers={"a": Service()})')
     with run(tmp_path) as process:
         process.says('"event": "up"')
-        status, answer = ask(process.socket(), "POST", "/v1/stop/shop")
+        status, answer = ask(process.socket(), "POST", "/v1/stop?whole=1")
         assert (status, answer["state"], answer["report"]["clean"]) == (200, "stopped", 2)
         assert process.ends() == 0
 

@@ -1,13 +1,15 @@
 """``POST /v1/start``, ``/v1/stop`` and ``/v1/restart`` with ``/PATH``: management.
 
-Each runs in a greenlet of its own, so it is carried out whether or not the client
-waits for it. The results are those of OTP's management calls (otp-rules, appendix A):
-sprag's exceptions, with an HTTP status each.
+No path ends the whole app, however it is called: ``/v1/stop?whole=1`` does. Each runs in a
+greenlet of its own, so it is carried out whether or not the client waits for it. The results are
+those of OTP's management calls (otp-rules, appendix A): sprag's exceptions, with an HTTP status
+each.
 """
 
 from __future__ import annotations
 
 from http import HTTPStatus
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gevent import Greenlet
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _MOST: Final = 32
 _ENTRIES: Final = 20
+_LISTED: Final = 6
 _NO: Final = ("0", "no", "false")
 
 
@@ -40,8 +43,17 @@ def start(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
 
 
 def stop(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
-    """Stop a service on purpose, as OTP's terminate_child does; ``?timeout=`` is its budget."""
+    """Stop a service on purpose, as OTP's terminate_child does; ``?timeout=`` is its budget.
+
+    The root, and with it the process, only without a path and with ``?whole=1``.
+    """
     node = desk.find(path)
+    is_whole = request.query.get("whole", "0").lower() not in _NO
+    if is_whole and path:
+        message = f"whole=1 ends the app: leave out the path {path!r}"
+        raise Refused(HTTPStatus.BAD_REQUEST, message)
+    if node._parent_ is None and not is_whole:
+        raise _would_end(node, path)
     return _carry_out(request, node, lambda deadline: _stop(node, deadline))
 
 
@@ -55,6 +67,17 @@ def restart(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
         )
         raise Refused(HTTPStatus.CONFLICT, message, name="NotRunning")
     return _carry_out(request, node, lambda deadline: _restart(node, deadline))
+
+
+def _would_end(root: Node, path: str) -> Refused:
+    name = path_of(root)
+    below = ", ".join(islice((f"/{child}" for child in root._children_ or ()), _LISTED))
+    what = f"{path!r} is the app itself" if path else "no service is named"
+    or_else = f"; its services are {below}{', …' if len(root._children_ or ()) > _LISTED else ''}"
+    message = (
+        f"{what}: 'sprag stop --app {name}', without a path, ends it{or_else if below else ''}"
+    )
+    return Refused(HTTPStatus.BAD_REQUEST, message, name="WholeApp")
 
 
 def _start(node: Node) -> StopReport | None:

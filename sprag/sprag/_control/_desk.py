@@ -63,20 +63,21 @@ class Desk:
     def find(self, path: str) -> Node:
         """Return the service at *path*: a full one, or one from the root's children on.
 
-        The full one wins where both are possible. No path is the root.
+        With a slash in front it is meant from the root's children on. No path is the root.
 
         Raises:
-            Refused: There is none; 404.
+            Refused: There is none; 404. Or it can mean two services; 400.
         """
         parts = [part for part in path.split("/") if part]
-        candidates = [parts]
-        if parts and parts[0] == name_of(self.root):
-            candidates.insert(0, parts[1:])
-        for way in candidates:
-            found = self._descend(way)
-            if found is not None:
-                return found
-        raise self._unknown(path, candidates[0])
+        ways = [parts]
+        if parts and parts[0] == name_of(self.root) and not path.startswith("/"):
+            ways.insert(0, parts[1:])
+        found = [(way, node) for way in ways if (node := self._descend(way)) is not None]
+        if len(found) > 1:
+            raise _ambiguous(path, *found)
+        if not found:
+            raise self._unknown(path, ways[0])
+        return found[0][1]
 
     def _descend(self, parts: list[str]) -> Node | None:
         node: Node | None = self.root
@@ -103,6 +104,16 @@ _LISTED = 6
 _COMPARED = 1000
 _ALIKE = 3
 _LONGEST = 100
+
+
+def _ambiguous(path: str, first: tuple[list[str], Node], second: tuple[list[str], Node]) -> Refused:
+    meant = [
+        (f"{'' if way else 'the app '}{path_of(node)}", f"/{'/'.join(way)}")
+        for way, node in (first, second)
+    ]
+    said = f"{_shortened(path)!r} can mean {meant[0][0]} or {meant[1][0]}"
+    remedy = " or ".join(f"'{word}' for {what}" for what, word in meant)
+    return Refused(HTTPStatus.BAD_REQUEST, f"{said}: write {remedy}", name="AmbiguousPath")
 
 
 def _nowhere(path: str, parent: Node, part: str, root: Node) -> str:

@@ -49,7 +49,7 @@ _RESOURCES: Final[dict[str, tuple[tuple[str, ...], str, _Resource]]] = {
     "/v1/why": (_READING, _MAY, _named(_why.answer)),
     "/v1/events": (_READING, _NO, lambda desk, _request, _path, gone: _events.answer(desk, gone)),
     "/v1/start": (_ACTING, _MUST, _acting.start),
-    "/v1/stop": (_ACTING, _MUST, _acting.stop),
+    "/v1/stop": (_ACTING, _MAY, _acting.stop),
     "/v1/restart": (_ACTING, _MUST, _acting.restart),
     "/v1/stacks": (_READING, _NO, _asked(_stacks.answer)),
     "/v1/top": (_READING, _NO, _asked(_top.answer)),
