@@ -59,11 +59,3 @@ def chopped(text: str, room: int) -> list[str]:
 def pad(text: str, room: int) -> str:
     """Fill *text* up with spaces to *room* cells."""
     return text + " " * (room - cell_len(text))
-
-
-def printable(text: str) -> str:
-    """Return *text* on one line, without anything that could move a terminal's cursor."""
-    if text.isprintable():
-        return text
-    spaced = " ".join(text.split())
-    return "".join(letter if letter.isprintable() else "�" for letter in spaced)

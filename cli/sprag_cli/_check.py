@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, cast
 import sprag
 from sprag._supervisor import Supervisor
 from sprag_cli import _json
-from sprag_cli._cells import printable
 from sprag_cli._exit import ClientExit
 from sprag_cli._lint import Finding, Plan, lint
 from sprag_cli._load import load
 from sprag_cli._output import painted, write
+from sprag_cli._plain import printable
 from sprag_cli._screen import screen_of
 from sprag_cli._style import Charset, Line, Tone
 from sprag_cli._words import counted, wrapped

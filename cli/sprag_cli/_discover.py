@@ -90,7 +90,7 @@ class NoApp(CommandError):
             remedy = f"did you mean --app {alike[0]}?" if alike else "give one of these with --app"
             said = f"no app {asked!r} — running: {', '.join(map(str, found.apps))} — {remedy}"
         note = found.stale_note()
-        super().__init__(f"{said}\n{note}" if note else said)
+        super().__init__(said, *([note] if note else []))
 
 
 class SeveralApps(CommandError):
@@ -119,7 +119,7 @@ class SeveralApps(CommandError):
         which = "apps are running" if asked is None else f"running apps are called {asked!r}"
         by = "NAME or --app PID" if asked is None else "PID"
         said = f"{len(apps)} {which} — choose one with --app {by}"
-        super().__init__("\n".join([said, *rows]))
+        super().__init__(said, *rows)
 
 
 def runtime_directory(environ: Mapping[str, str], uid: int) -> Path:

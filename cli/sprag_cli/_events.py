@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sprag_cli import _json
-from sprag_cli._cells import cell_len, cut, printable
+from sprag_cli._cells import cell_len, cut
 from sprag_cli._client import AppGone, Client
 from sprag_cli._discover import listens
 from sprag_cli._exit import ClientExit, CommandError
 from sprag_cli._node import Node, count_of, find, mapping_of, text_of
 from sprag_cli._output import discard, painted
+from sprag_cli._plain import printable
 from sprag_cli._reach import find_app
 from sprag_cli._screen import screen_of
 from sprag_cli._select import is_glob, matcher

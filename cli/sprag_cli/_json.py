@@ -31,9 +31,10 @@ def loads(text: str) -> object:
 def dumps(value: object, *, indent: int | None = None) -> str:
     """Return *value* as JSON, in ASCII, with *indent* spaces per level or on one line."""
     try:
-        return json.dumps(value, indent=indent)
+        text = json.dumps(value, indent=indent)
     except RecursionError:
-        return "".join(_pieces(value, indent))
+        text = "".join(_pieces(value, indent))
+    return text.replace("\x7f", "\\u007f")  # DEL is the one control that JSON lets pass
 
 
 def _loads_deep(text: str) -> object:

@@ -8,10 +8,20 @@ from structlog.contextvars import get_contextvars
 from structlog.processors import JSONRenderer, TimeStamper
 from structlog.stdlib import ProcessorFormatter
 
+from sprag_cli._plain import shown
+
 if TYPE_CHECKING:
     import logging
 
+    from structlog.typing import EventDict
+
+_render: Final = JSONRenderer(default=shown)
 _RESERVED: Final = frozenset({"timestamp", "level", "stack", "exception"})
+
+
+def JSON(logger: object, method: str, event: EventDict) -> str:  # noqa: N802 - as a renderer
+    """Return a record as JSON in ASCII; DEL, which JSON lets pass, is escaped too."""
+    return str(_render(logger, method, event)).replace("\x7f", "\\u007f")
 
 
 class JsonLines(ProcessorFormatter):
@@ -24,7 +34,6 @@ class JsonLines(ProcessorFormatter):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._stamp = TimeStamper(fmt="iso", utc=True)
-        self._render = JSONRenderer()
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line for *record*."""
@@ -37,4 +46,4 @@ class JsonLines(ProcessorFormatter):
         line = self._stamp(None, "", {})
         line["level"] = record.levelname.lower()
         line["event"] = fields["event"]
-        return str(self._render(None, "", {**line, **fields, **around}))
+        return JSON(None, "", {**line, **fields, **around})

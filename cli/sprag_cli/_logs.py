@@ -14,6 +14,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final, Literal, TextIO, TypeAlias, cast
 
+from sprag_cli._screen import coloured
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
@@ -40,7 +42,8 @@ def configure(
     """
     import structlog
 
-    from sprag_cli._json_lines import JsonLines
+    from sprag_cli._console import ConsoleLines
+    from sprag_cli._json_lines import JSON, JsonLines
 
     target: TextIO = sys.stderr if stream is None else stream
     environ = os.environ if environ is None else environ
@@ -49,24 +52,15 @@ def configure(
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(
-            fmt="%Y-%m-%d %H:%M:%S" if console else "iso", utc=not console
-        ),
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
+        structlog.processors.format_exc_info,
     ]
-    renderers: list[Processor]
-    formatter: type[structlog.stdlib.ProcessorFormatter] = JsonLines
+    formatter: type[structlog.stdlib.ProcessorFormatter]
     if console:
         formatter = structlog.stdlib.ProcessorFormatter
-        renderers = [
-            structlog.dev.ConsoleRenderer(
-                colors=_coloured(environ, terminal=terminal),
-                exception_formatter=structlog.dev.plain_traceback,
-                sort_keys=False,
-            )
-        ]
+        renderer: Processor = ConsoleLines(colours=coloured(target, environ))
     else:
-        renderers = [structlog.processors.JSONRenderer()]
-        shared.append(structlog.processors.format_exc_info)
+        formatter, renderer = JsonLines, JSON
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -85,7 +79,7 @@ def configure(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _in_order,
-                *renderers,
+                renderer,
             ],
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(allow=()), _add_fields],
         )
@@ -94,12 +88,6 @@ def configure(
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
-
-
-def _coloured(environ: Mapping[str, str], *, terminal: bool) -> bool:
-    if environ.get("NO_COLOR"):
-        return False
-    return bool(environ.get("FORCE_COLOR")) or (terminal and environ.get("TERM") != "dumb")
 
 
 _FIRST: Final = ("timestamp", "level", "event", "service", "incarnation")

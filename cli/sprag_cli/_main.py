@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sprag_cli._commands import COMMANDS
 from sprag_cli._complete import SHELLS, script
 from sprag_cli._exit import ClientExit, CommandError
-from sprag_cli._output import complain
+from sprag_cli._output import complain_at_length
+from sprag_cli._plain import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 _RUN_EXITS = """\b
 Exit codes:
@@ -37,15 +42,33 @@ Exit codes:
   3  the module could not be imported"""
 
 
+@contextmanager
+def _harmless() -> Generator[None]:
+    """Let click complain of what was typed without repeating it to the letter."""
+    try:
+        yield
+    except click.UsageError as error:
+        said = error.format_message()
+        if said.isprintable():
+            raise
+        raise click.UsageError(printable(said), error.ctx) from None
+
+
 class _Commands(click.Group):
     """A group that shows a `CommandError` as one line and ends with its exit code."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the words up to the command."""
+        with _harmless():
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command the user chose."""
         try:
-            return super().invoke(ctx)
+            with _harmless():
+                return super().invoke(ctx)
         except CommandError as error:
-            complain(error.report())
+            complain_at_length(error.report())
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(ClientExit.INTERRUPTED)

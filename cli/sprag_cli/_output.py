@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 import click
 
 from sprag_cli._cells import cell_len
+from sprag_cli._plain import printable, printable_lines
 from sprag_cli._screen import size_of
 from sprag_cli._words import wrapped
 
@@ -30,12 +31,23 @@ def write(stream: TextIO, text: str) -> None:
         discard(stream)
 
 
+def tell(text: str) -> None:
+    """Write *text*, whatever it names, to stdout as one line."""
+    write(sys.stdout, f"{printable(text)}\n")
+
+
 def complain(text: str) -> None:
-    """Write *text* to stderr; a terminal does not get to break it in the middle of a word."""
+    """Write *text*, whatever it names, to stderr as one line."""
+    complain_at_length(printable(text))
+
+
+def complain_at_length(text: str) -> None:
+    """Write a text that has lines; a terminal does not get to break them within a word."""
+    lines = printable_lines(text)
     if sys.stderr.isatty():
         width, _ = size_of(sys.stderr)
-        text = "\n".join(_broken(text, width))
-    click.echo(_encodable(text, sys.stderr), err=True)
+        lines = list(_broken(lines, width))
+    click.echo(_encodable("\n".join(lines), sys.stderr), err=True)
 
 
 def _encodable(text: str, stream: TextIO) -> str:
@@ -48,8 +60,8 @@ def _encodable(text: str, stream: TextIO) -> str:
     return text
 
 
-def _broken(text: str, width: int) -> Iterator[str]:
-    for line in text.splitlines():
+def _broken(lines: Iterable[str], width: int) -> Iterator[str]:
+    for line in lines:
         if cell_len(line) <= width:
             yield line
         else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
+from sprag_cli._plain import escaped
 from sprag_cli._style import ASCII, UNICODE, Charset, Line, Tone
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _WIDTH_OFF_TERMINAL: Final = 120
 _HEIGHT_OFF_TERMINAL: Final = 24
 _WIDTH_LEAST: Final = 10
+_DUMB: Final = ("dumb", "unknown")
 
 _STYLES: Final[Mapping[Tone, Mapping[str, str | bool]]] = {
     Tone.NAME: {"bold": True},
@@ -36,6 +38,7 @@ class Screen:
         charset: The characters it can print.
         colour: Whether to colour.
         terminal: Whether somebody looks at it.
+        moves: Whether it draws in place when told to: it is a terminal, and no dumb one.
     """
 
     width: int
@@ -43,9 +46,14 @@ class Screen:
     charset: Charset
     colour: bool
     terminal: bool
+    moves: bool = False
 
     def painted(self, line: Line) -> str:
-        """Return a line as text for this screen."""
+        """Return a line as text for this screen: whatever it says, it stays one line.
+
+        What is drawn is made printable before it is measured; what was forgotten is escaped here.
+        """
+        line = [(escaped(text), tone) for text, tone in line]
         if not self.colour:
             return "".join(text for text, _ in line)
         return "".join(
@@ -69,20 +77,28 @@ def screen_of(
     """
     environ = os.environ if environ is None else environ
     terminal = stream.isatty()
-    colour = terminal and environ.get("TERM") != "dumb"
-    if environ.get("FORCE_COLOR"):
-        colour = True
-    if environ.get("NO_COLOR"):
-        colour = False
     width, height = size_of(stream, environ)
     unicode = not ascii_only and _prints_unicode(stream)
     return Screen(
         width=max(width, _WIDTH_LEAST),
         height=height,
         charset=UNICODE if unicode else ASCII,
-        colour=colour,
+        colour=coloured(stream, environ),
         terminal=terminal,
+        moves=terminal and bool(environ.get("TERM")) and _understands(environ),
     )
+
+
+def coloured(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Tell whether to colour what goes to *stream*."""
+    if environ.get("NO_COLOR"):
+        return False
+    return bool(environ.get("FORCE_COLOR")) or (stream.isatty() and _understands(environ))
+
+
+def _understands(environ: Mapping[str, str]) -> bool:
+    """Tell whether a terminal takes escapes as such: a dumb one prints them."""
+    return environ.get("TERM") not in _DUMB
 
 
 def size_of(stream: TextIO, environ: Mapping[str, str] | None = None) -> tuple[int, int]:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sprag_cli import _json
-from sprag_cli._cells import cut, printable
+from sprag_cli._cells import cut
 from sprag_cli._client import Client
 from sprag_cli._each import chosen
 from sprag_cli._exit import ClientExit
 from sprag_cli._node import Node, count_of, list_of, text_of
 from sprag_cli._output import painted, write
+from sprag_cli._plain import printable
 from sprag_cli._reach import find_app
 from sprag_cli._screen import screen_of
 from sprag_cli._style import Charset, Line, Tone

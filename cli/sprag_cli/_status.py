@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
-from sprag_cli._cells import cut, printable
+from sprag_cli._cells import cut
 from sprag_cli._client import Client
 from sprag_cli._each import as_json, chosen, is_one
 from sprag_cli._exit import ClientExit
@@ -22,6 +22,7 @@ from sprag_cli._node import (
     text_of,
 )
 from sprag_cli._output import painted, write
+from sprag_cli._plain import printable
 from sprag_cli._reach import find_app
 from sprag_cli._screen import screen_of
 from sprag_cli._style import TONES, Charset, Line, Tone

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from sprag_cli._cells import printable
+from sprag_cli._plain import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -99,7 +99,7 @@ def _text(root: Node, node: Node, shown: Node | None, options: TreeOptions, scre
             return "nothing is failed\n"
         services = below(node).services
         among = f" and the {counted(services, 'service')} below it" if services else ""
-        return f"nothing is failed: {text_of(node, 'name')}{among}\n"
+        return f"nothing is failed: {screen.charset.safe(text_of(node, 'name'))}{among}\n"
     lines = render(
         shown, width=screen.width, now=time.time(), charset=screen.charset, depth=options.depth
     )

@@ -12,7 +12,7 @@ from sprag_cli._discover import NoApp
 from sprag_cli._each import as_json, chosen, is_one
 from sprag_cli._exit import ClientExit, CommandError
 from sprag_cli._node import Node, NoSuchService, count_of, list_of, text_of
-from sprag_cli._output import write
+from sprag_cli._output import tell, write
 from sprag_cli._reach import find_app
 from sprag_cli._select import NoMatch
 
@@ -88,7 +88,7 @@ def wait(options: WaitOptions, *, sleep: Callable[[float], None] = time.sleep) -
             break
         if not options.json:
             took = f"{time.monotonic() - began:.1f} s"
-            write(sys.stdout, f"{text_of(answer, 'path')} is ready ({took})\n")
+            tell(f"{text_of(answer, 'path')} is ready ({took})")
     if options.json:
         write(sys.stdout, as_json(answers, one=one))
     elif not answers:

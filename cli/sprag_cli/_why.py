@@ -7,12 +7,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
-from sprag_cli._cells import printable
 from sprag_cli._client import Client
 from sprag_cli._each import as_json, chosen, is_one
 from sprag_cli._exit import ClientExit
 from sprag_cli._node import Node, count_of, list_of, mapping_of, number_of, text_of
 from sprag_cli._output import painted, write
+from sprag_cli._plain import printable
 from sprag_cli._reach import find_app
 from sprag_cli._screen import screen_of
 from sprag_cli._style import TONES, Charset, Line, Tone

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from sprag_cli._cells import cell_len, chopped, printable
+from sprag_cli._cells import cell_len, chopped
 from sprag_cli._node import number_of, text_of
+from sprag_cli._plain import printable
 
 if TYPE_CHECKING:
     from sprag_cli._node import Node

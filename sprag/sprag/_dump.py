@@ -20,6 +20,7 @@ from sprag._json import to_json
 from sprag_supervisor import snapshot
 from sprag_supervisor._guard import Managed
 from sprag_supervisor._node import path_of, seat
+from sprag_supervisor._plain import plain
 from sprag_supervisor._pool import idle_greenlets
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _line(node: dict[str, Any]) -> str:
     if node["last_failure"] is not None:
         failure = node["last_failure"]
         said.append(f"last failure {failure['type']}: {failure['message']}")
-    return " · ".join(said)
+    return " · ".join(map(plain, said))
 
 
 def _stack_lines(root: Node, frame: FrameType | None) -> Iterator[str]:
@@ -86,7 +87,7 @@ def _stack_lines(root: Node, frame: FrameType | None) -> Iterator[str]:
             found[key] = found.get(key, 0) + 1
     for (owner, stack), number in sorted(found.items()):
         times = f" ({number} of them)" if number > 1 else ""
-        yield f"- {owner}{times}\n{stack.rstrip()}"
+        yield f"- {plain(owner)}{times}\n{stack.rstrip()}"
 
 
 def _stacks(root: Node, frame: FrameType | None) -> Iterator[tuple[str, str]]:
@@ -126,4 +127,4 @@ def write_dump(root: Node, frame: FrameType | None, write: Any) -> None:
         text = dump(root, frame)
     except Exception:  # noqa: BLE001 - e.g. memory: then at least where we are
         text = f"sprag: no dump: {sys.exc_info()[1]!r}\n" + (_format(frame) if frame else "")
-    write(text.encode(errors="backslashreplace"))
+    write(text)

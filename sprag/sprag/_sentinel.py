@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from gevent import monkey
 
+from sprag_supervisor._plain import plain_lines
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -164,7 +166,7 @@ class Sentinel:
     def _look(self) -> None:
         """Answer SIGUSR1 in place of a main thread that sits in C: greenlets are out of reach."""
         said = f"sprag: the main thread does not answer; {_described(self._describe)}\n"
-        write_stderr(_stacks() + said.encode(errors="backslashreplace"))
+        write_stderr(_stacks() + said)
 
     def _keep_asking(self, now: float) -> None:
         """Ask the loop whether it turns; say who holds it, once it has not answered for long."""
@@ -211,8 +213,7 @@ def end_process(
     Past Python's buffers and locks, which may be held by whoever is stuck.
     """
     try:
-        text = f"sprag: {why}: ending at once; {_described(describe)}\n"
-        said = text.encode(errors="backslashreplace")
+        said = f"sprag: {why}: ending at once; {_described(describe)}\n"
         write_stderr(_stacks() + said if stacks else said)
     finally:
         os._exit(code)
@@ -226,12 +227,16 @@ def _described(describe: Callable[[], str]) -> str:
     return "something still runs"
 
 
-def write_stderr(said: bytes) -> None:
-    """Write to stderr past Python's buffers and locks; what nobody reads is dropped."""
+def write_stderr(text: str) -> None:
+    """Write to stderr past Python's buffers and locks; what nobody reads is dropped.
+
+    Names and messages in the text are others': they must not act on a terminal.
+    """
     if sys.__stderr__ is None:
         return  # 2 is closed, or somebody else's file by now
     poll: Any = _make_poll()
     poll.register(2, select.POLLOUT)
+    said = plain_lines(text).encode(errors="backslashreplace")
     for begin in range(0, len(said), _CHUNK):
         if not poll.poll(200):
             return  # nobody reads
@@ -239,7 +244,7 @@ def write_stderr(said: bytes) -> None:
             os.write(2, said[begin : begin + _CHUNK])
 
 
-def _stacks() -> bytes:
+def _stacks() -> str:
     """Return the Python stacks of all threads, as much as a pipe takes."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -248,4 +253,4 @@ def _stacks() -> bytes:
     text = bytearray()
     while piece := os.read(reading, 1 << 16):
         text += piece
-    return bytes(text)
+    return text.decode(errors="replace")

@@ -107,7 +107,7 @@ class Watchdog:
             del frame
             if self._exits:
                 said += "sprag: ending the process (--watchdog-exit)\n"
-            write_stderr(said.encode(errors="backslashreplace"))
+            write_stderr(said)
             if self._exits:
                 os._exit(ENDED)
 

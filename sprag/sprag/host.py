@@ -38,6 +38,7 @@ from sprag_supervisor._ending import request_exit
 from sprag_supervisor._log import configured, listening, text_of
 from sprag_supervisor._node import Node, path_of, settled
 from sprag_supervisor._parking import Parking
+from sprag_supervisor._plain import plain
 from sprag_supervisor._states import DOWN, State
 from sprag_supervisor._tree import logger
 from sprag_supervisor.exceptions import AlreadyStarted, BadValue, StartFailed
@@ -477,7 +478,7 @@ def _tell(level: int, event: str, *, why: str | None = None, **fields: object) -
     elif level >= logging.ERROR or listening(level) or _on_terminal():
         details = [f"{name}={value}" for name, value in fields.items() if value not in _NOTHING]
         with suppress(OSError, ValueError, AttributeError):
-            sys.stderr.write(f"{why or ''}{' '.join(['sprag:', event, *details])}\n")
+            sys.stderr.write(f"{why or ''}{' '.join(['sprag:', event, *map(plain, details)])}\n")
 
 
 def _log(level: int, event: str, **fields: object) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sprag_supervisor._failure import users_part
 from sprag_supervisor._node import path_of
+from sprag_supervisor._plain import plain, plain_lines
 from sprag_supervisor._tree import logger
 
 if TYPE_CHECKING:
@@ -126,13 +127,13 @@ def text_of(fields: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
     The message is the same for each event of a kind, so that aggregators can group by it.
     """
     names = [name for name in fields if name not in _NOT_IN_TEXT]
-    message = _literal(fields["event"])
+    message = _literal(plain_lines(fields["event"]))
     if names:
         # As their repr, and cut, so that no value fills the screen or fakes a line.
-        message += f" ({', '.join([f'{_literal(name)}=%.300r' for name in names])})"
+        message += f" ({', '.join([f'{_literal(plain(name))}=%.300r' for name in names])})"
     values = tuple([fields[name] for name in names])
     if "service" in fields:
-        return f"%s: {message}", (fields["service"], *values)
+        return f"%s: {message}", (plain(str(fields["service"])), *values)
     return message, values
 
 

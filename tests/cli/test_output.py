@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sprag_cli._complete import ServicePath
-from sprag_cli._output import complain, write
+from sprag_cli._output import complain, complain_at_length, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Callable[[io.StringIO, str], str]:
     def said(stream: io.StringIO, text: str) -> str:
         monkeypatch.setattr(sys, "stderr", stream)
         monkeypatch.setenv("COLUMNS", "40")
-        complain(text)
+        complain_at_length(text)
         return stream.getvalue()
 
     return said

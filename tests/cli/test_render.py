@@ -247,7 +247,7 @@ def test_text_cannot_move_the_cursor(make: Make) -> None:
     drawn = picture(make("bad\x1b[2Jname", "A", "failed", last_failure=failure), 80)
     assert drawn.count("\n") == 2
     assert "\x1b" not in drawn
-    assert "ValueError: two lines �[31mred" in drawn
+    assert "ValueError: two lines \\x1b[31mred" in drawn
 
 
 def deep(make: Make, levels: int) -> dict[str, Any]:
@@ -333,7 +333,7 @@ def test_no_line_is_longer_than_the_window(
     for line in render(root, width=width, now=1e9, charset=charset, depth=depth):
         text = plain(line)
         assert cell_len(text) <= width
-        assert text.isprintable()
+        assert re.sub("[\u200c\u200d]", "", text).isprintable()
         assert text == text.rstrip()
         assert charset is UNICODE or text.isascii()
         assert re.search(r"\S", text)

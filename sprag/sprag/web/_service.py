@@ -15,6 +15,7 @@ from sprag.web._server import LINGER, HTTPServer
 from sprag.web._site import CONTROLLER, REQUEST_ID
 from sprag_supervisor._log import listening
 from sprag_supervisor._node import path_of
+from sprag_supervisor._plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,7 +140,7 @@ class WebServer(Service):
         if (controller := environ.get(CONTROLLER)) is not None:
             fields["controller"] = controller
         # What `self.log` would come to, at half the cost: it is paid for each request.
-        said = self._path, connection.command, path, status
+        said = plain(self._path), plain(connection.command or ""), plain(path or ""), status
         record = _access.makeRecord(
             _access.name, level, __file__, 0, "%s: %s %s %s", said, None, extra={"sprag": fields}
         )
