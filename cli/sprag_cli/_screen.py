@@ -46,7 +46,7 @@ class Screen:
     charset: Charset
     colour: bool
     terminal: bool
-    moves: bool = False
+    moves: bool
 
     def painted(self, line: Line) -> str:
         """Return a line as text for this screen: whatever it says, it stays one line.

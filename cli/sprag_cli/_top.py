@@ -83,7 +83,7 @@ def show(options: TopOptions) -> int:
             write(sys.stdout, "nothing is failed\n")
             return ClientExit.WELL
     try:
-        if sys.stdout.isatty() and not options.once and not options.json:
+        if screen_of(sys.stdout).moves and not options.once and not options.json:
             _live(client, options, sys.stdout)
         else:
             _printed(client, options)

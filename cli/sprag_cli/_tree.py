@@ -119,7 +119,7 @@ def _watch(client: Client, options: TreeOptions, sleep: Callable[[float], None])
     stream = sys.stdout
     frames = _frames(client, options, stream, sleep)
     try:
-        if stream.isatty() and not options.json:
+        if screen_of(stream).moves and not options.json:
             on_terminal(frames, stream, client.app, options.interval)
         else:
             on_pipe(frames, stream)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 APP = RunningApp("shop", 4242, Path("/run/shop.4242.sock"))
-SCREEN = Screen(width=60, height=5, charset=UNICODE, colour=False, terminal=True)
+SCREEN = Screen(width=60, height=5, charset=UNICODE, colour=False, terminal=True, moves=True)
 
 
 def frame(text: str, screen: Screen = SCREEN) -> Frame:
@@ -71,7 +71,7 @@ def test_an_app_that_does_not_answer_is_shown_as_it_was() -> None:
 
 
 def test_ascii_has_an_ascii_title() -> None:
-    screen = Screen(width=60, height=5, charset=ASCII, colour=False, terminal=True)
+    screen = Screen(width=60, height=5, charset=ASCII, colour=False, terminal=True, moves=True)
     assert shown([frame("one\n", screen)]).isascii()
 
 
