@@ -6,12 +6,14 @@ import os
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import CompletionItem
+
+from sprag_cli._shells import Bash, Fish, Zsh
 
 if TYPE_CHECKING:
     from sprag_cli._node import Node
 
-SHELLS: Final = ("bash", "zsh", "fish")
+SHELLS: Final = {shell.name: shell for shell in (Bash, Zsh, Fish)}
 
 _PATIENCE: Final = 0.3
 """Seconds that a press of the tab key may take."""
@@ -19,9 +21,7 @@ _PATIENCE: Final = 0.3
 
 def script(commands: click.Command, shell: str) -> str:
     """Return what makes *shell* ask `sprag` when the tab key is pressed."""
-    found = get_completion_class(shell)
-    assert found is not None, shell
-    return found(commands, {}, "sprag", "_SPRAG_COMPLETE").source()
+    return SHELLS[shell](commands, {}, "sprag", "_SPRAG_COMPLETE").source()
 
 
 class ServicePath(click.ParamType[str]):
