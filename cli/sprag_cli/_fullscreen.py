@@ -107,8 +107,9 @@ class FullScreen:
         signal.signal(number, self._stop)
         self._return()
 
-    def _go_on(self, _number: int, _frame: FrameType | None) -> None:
+    def _go_on(self, number: int, _frame: FrameType | None) -> None:
         """Come back from a stop that nobody could prepare for, SIGSTOP."""
+        del number
         if self._is_borrowed:
             self._return()
 

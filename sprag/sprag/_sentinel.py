@@ -178,7 +178,7 @@ class Sentinel:
             said = "the loop is held"
             with suppress(Exception):  # it looks at a stack that changes meanwhile
                 said = self._held(self._first, self._deadline - now)
-            write_stderr(f"sprag: {said}\n".encode(errors="backslashreplace"))
+            write_stderr(f"sprag: {said}\n")
         elif now >= self._ask_at:
             self._ask_at = math.inf
             self._say_at = now + _ANSWER
