@@ -3,7 +3,7 @@
 `publish` calls the listeners in the emitter's greenlet, in order of subscription,
 and returns when the last has returned. What a listener raises is its own service's
 crash, not the emitter's. What somebody has thrown into that greenlet, to end it or to
-limit its time, is the emitter's; see `_concerns_emitter`.
+limit its time, is the emitter's; see `_is_thrown_at_emitter`.
 
 Who emits in whose greenlet is kept nowhere: emitting would pay for it. The frames of
 `publish` in the stack of a greenlet tell it to the few who ask (`_calls_in`).
@@ -25,6 +25,7 @@ from sprag_supervisor._failure import traceback_of, was_thrown_in
 from sprag_supervisor._guard import report
 from sprag_supervisor._log import say
 from sprag_supervisor._node import Seat, current_node, is_within, seat
+from sprag_supervisor._room import has_room
 from sprag_supervisor._tree import logger
 from sprag_supervisor.exceptions import BadValue
 
@@ -66,10 +67,10 @@ class Listener:
         """Stop listening. A call that is under way goes on; harmless a second time."""
         node = self._node
         if node is not None:
-            self._bus._remove(self._event, self)
-            self._node = None
             if not self.running and node._holdings_ is not None:
                 node._holdings_.drop_subscription(self)
+            self._bus._remove(self._event, self)
+            self._node = None
 
     def returned(self, node: Node) -> None:
         """Take note that a call of a listener that was cancelled meanwhile has returned."""
@@ -222,7 +223,7 @@ class EventBus:
 
     def unheard(self, node: Node, event: str) -> int:
         """Log that nobody has heard what *node* emits, if anybody wants to know; return 0."""
-        if logger.isEnabledFor(logging.DEBUG):
+        if logger.isEnabledFor(logging.DEBUG) and has_room():
             current = getcurrent()
             if current not in self._telling:
                 self._telling.add(current)
@@ -253,14 +254,30 @@ def name_of_event(given: object) -> str:
 def _concerns_emitter(listener: Listener, node: Node, error: BaseException) -> bool:
     """Report what is *listener*'s own crash; return whether the emitter hears of *error*.
 
+    Where the stack has no room even for that, a RecursionError goes on to the next listener
+    further out, until one has: it is one crash, of the innermost service that can report it.
+    """
+    kind = type(error)
+    if issubclass(kind, KeyboardInterrupt):
+        return True  # the program's, whosever code it has hit
+    try:
+        return _is_thrown_at_emitter(listener, node, error, kind)
+    except RecursionError:
+        if issubclass(kind, RecursionError):
+            return True
+        raise
+
+
+def _is_thrown_at_emitter(
+    listener: Listener, node: Node, error: BaseException, kind: type[BaseException]
+) -> bool:
+    """Report what is *listener*'s own crash; return whether *error* may be the emitter's.
+
     The emitter's is what was thrown into its greenlet while the listener waited: a kill, or
     a Timeout that is still open. One that its own `with` has closed is the listener's and has
     leaked. Of another exception that was thrown in nobody can tell: ``kill(error)`` and a
     socket's own timeout look alike, so both hear of it.
     """
-    kind = type(error)
-    if issubclass(kind, KeyboardInterrupt):
-        return True  # the program's, whoever's code it has hit
     if issubclass(kind, RecursionError):
         entered = traceback_of(error)
         if entered is None or entered.tb_next is None:

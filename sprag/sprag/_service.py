@@ -34,6 +34,7 @@ from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._node import context_of, current_node, name_of, path_of, settled
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._readiness import not_ready
+from sprag_supervisor._room import need_room
 from sprag_supervisor._waiting import waits_for_caller
 from sprag_supervisor.exceptions import BadValue, UnknownService
 
@@ -406,6 +407,7 @@ class Service(Node):
         must_be_at_home(self)
         if not tree.thread:
             return StopReport()  # its root has not been started yet, or has ended
+        need_room()
         deadline = math.inf if timeout is None else _clock.now() + timeout
         # In the hub, where Python runs signal handlers, nothing can be waited for.
         if runs_within(self) or getcurrent() is get_hub():
@@ -454,6 +456,7 @@ class Service(Node):
         must_be_at_home(self)
         if not may_acquire(self):
             raise not_active(self, "finish")
+        need_room()
         incarnation = self._incarnation_
         tree = self._tree_
         assert tree is not None

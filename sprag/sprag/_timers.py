@@ -77,8 +77,8 @@ class TimerHandle:
         self._timer: _clock.Timer | None = None
         self.ticks = 0
         self.missed = 0
-        self._holdings.add_timer(self)
         self._arm()
+        self._holdings.add_timer(self)
 
     @property
     def active(self) -> bool:

@@ -10,6 +10,7 @@ from sprag_supervisor._acquiring import may_acquire, not_active
 from sprag_supervisor._belonging import get_ident, refuse
 from sprag_supervisor._node import Node, is_active, name_of, path_of, wanted_name
 from sprag_supervisor._parking import Parking
+from sprag_supervisor._room import need_room
 from sprag_supervisor._settling import detach, leave_if_over
 from sprag_supervisor._starting import Starting, start
 from sprag_supervisor._states import ACTIVE, DOWN, RESTARTING
@@ -134,6 +135,7 @@ def start_root(root: Node) -> None:
     """Start *root* and with it its tree; see `start_again` for a service below another."""
     if root._state_ not in DOWN:
         raise AlreadyStarted(path_of(root))
+    need_room()
     tree_of(root).enter(attend)
     start(root)
 
@@ -145,6 +147,7 @@ def start_again(node: Node) -> None:
     """
     parent = node._parent_
     assert parent is not None
+    need_room()
     supervision = supervision_of(parent)
     if not supervision.turn.take():
         raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")

@@ -355,14 +355,17 @@ def end(
         or (holdings is not None and holdings.needs_waiting())
         or (had_started and _has_stop_hooks(node))
     )
-    move(node, STOPPING)
     if not at_once:
-        ending = node._op_ = Ending(node, reason, failure, deadline, had_started=had_started)
+        # First the record, then the state: whatever making it may raise has changed nothing.
+        ending = Ending(node, reason, failure, deadline, had_started=had_started)
         ending.on_purpose = on_purpose or ending.on_purpose
         ending.retries = retries
+        move(node, STOPPING)
+        node._op_ = ending
         if left_behind is not None:
             ending.leave_behind("on_start", left_behind)
         return ending
+    move(node, STOPPING)
     if holdings is not None:
         holdings.cancel_passive()
     if node._parent_ is None and node._tree_ is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import linecache
 import textwrap
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from sprag_supervisor import _clock
@@ -16,12 +17,17 @@ from sprag_supervisor._pool import Pool
 from sprag_supervisor.exceptions import SpragError
 
 if TYPE_CHECKING:
-    from types import CodeType, TracebackType
+    from types import CodeType
 
     from sprag_supervisor._policy import OnFailure
 
 _OURS: Final = ("sprag.", "sprag_supervisor.")
 _MAX_FRAMES: Final = 50
+_MAX_SHOWN: Final = 60
+"""Frames of a traceback in a log record, and how many of them are the outermost …"""
+_SHOWN_OUTER: Final = 15
+_FOLDED_FROM: Final = 3
+"""… not counting those that are the same line again, from the fourth on."""
 _MAX_CHAIN: Final = 10
 _MAX_MEMBERS: Final = 15
 _MAX_DEPTH: Final = 3
@@ -222,6 +228,34 @@ def users_part(error: BaseException) -> TracebackType | None:
             return inner
         inner = inner.tb_next
     return None if isinstance(error, SpragError) else error.__traceback__
+
+
+def shortened(traceback: TracebackType | None) -> tuple[TracebackType | None, int]:
+    """Return *traceback* without its middle if it is too long to be read, and what is missing.
+
+    Frames that repeat do not count: whoever prints it folds them.
+    """
+    entries: list[TracebackType] = []
+    lines = run = 0
+    while traceback is not None:
+        repeats = bool(entries) and _is_same_line(entries[-1], traceback)
+        run = run + 1 if repeats else 0
+        lines += run < _FOLDED_FROM
+        entries.append(traceback)
+        traceback = traceback.tb_next
+    if not entries:
+        return None, 0
+    if lines <= _MAX_SHOWN:
+        return entries[0], 0
+    kept = [*entries[:_SHOWN_OUTER], *entries[_SHOWN_OUTER - _MAX_SHOWN :]]
+    short: TracebackType | None = None
+    for each in reversed(kept):
+        short = TracebackType(short, each.tb_frame, each.tb_lasti, each.tb_lineno)
+    return short, len(entries) - len(kept)
+
+
+def _is_same_line(one: TracebackType, other: TracebackType) -> bool:
+    return one.tb_frame.f_code is other.tb_frame.f_code and one.tb_lineno == other.tb_lineno
 
 
 def _frames(error: BaseException) -> tuple[tuple[CodeType, int], ...]:

@@ -26,6 +26,7 @@ from sprag_supervisor._failure import remember
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._log import say, saying
 from sprag_supervisor._node import take_seat
+from sprag_supervisor._room import has_room
 from sprag_supervisor._states import RUNNING
 
 if TYPE_CHECKING:
@@ -36,8 +37,14 @@ if TYPE_CHECKING:
 
 
 def report(node: Node, incarnation: int, step: str, error: BaseException) -> None:
-    """Act on what left a managed callable of *node*. Does not block, never raises."""
+    """Act on what left a managed callable of *node*. Never raises.
+
+    Does not block, but where the caller's stack is used up it waits for a greenlet with another.
+    """
     tree = node._tree_
+    if tree is not None and tree.thread and not has_room():
+        tree.pool.run_apart(partial(report, node, incarnation, step, error))
+        return
     if isinstance(error, GreenletExit) or (tree is not None and tree.is_copy):
         return  # in a forked child it is the child's end, and the parent's tree is not told
     if isinstance(error, SystemExit):

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import logging
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from sprag_supervisor._failure import users_part
+from sprag_supervisor._failure import shortened, users_part
 from sprag_supervisor._node import path_of
 from sprag_supervisor._plain import plain, plain_lines
 from sprag_supervisor._tree import logger
@@ -105,14 +106,18 @@ def saying(
     }
     exc_info = None
     if error is not None:
-        exc_info = type(error), error, users_part(error)
+        shown, left_out = shortened(users_part(error))
+        exc_info = type(error), error, shown
+        if left_out:
+            said["frames_left_out"] = left_out
 
     def tell() -> None:
         try:
             message, values = text_of(said)
             logger.log(level, message, *values, exc_info=exc_info, extra={"sprag": said})
         except Exception:  # noqa: BLE001 - a user's handler or filter must not end the supervisor
-            traceback.print_exc()
+            with suppress(Exception):  # stderr may be closed, the stack used up
+                traceback.print_exc()
 
     return tell
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sprag_supervisor import _adopting
 from sprag_supervisor._belonging import must_be_able_to_wait, must_be_at_home
 from sprag_supervisor._node import Node, is_active, name_of, path_of
+from sprag_supervisor._room import need_room
 from sprag_supervisor._settling import detach
 from sprag_supervisor._states import ACTIVE, DOWN, RESTARTING, State
 from sprag_supervisor._supervision import supervision_of
@@ -133,6 +134,7 @@ def restart_child(child: Node) -> None:
 def delete_child(parent: Node, child: Node) -> None:
     """Forget a child that is down (otp-rules 57). Never stops anything."""
     must_be_able_to_wait(parent, f"delete {name_of(child)}")
+    need_room()
     supervision = supervision_of(parent)
     if not supervision.turn.take():
         raise WouldDeadlock(path_of(parent), f"delete {name_of(child)}")

@@ -34,13 +34,13 @@ from gevent import GreenletExit, get_hub, getcurrent
 from greenlet import greenlet
 
 from sprag_supervisor import _clock
+from sprag_supervisor._parking import Parking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gevent.hub import Hub
 
-    from sprag_supervisor._parking import Parking
     from sprag_supervisor._turn import Turn
 
 _MAX_IDLE: Final = 8
@@ -238,6 +238,22 @@ class Pool:
     def launch(self, body: Callable[[], object]) -> None:
         """Run *body* in a pooled greenlet in the next turn of the loop. Callable from the hub."""
         self.hub.loop.run_callback(self.enter, _Errand(body))
+
+    def run_apart(self, body: Callable[[], object]) -> None:
+        """Run *body*, the engine's own work, on a stack of its own, and wait until it is done.
+
+        In the hub, where nothing can wait, it is done in the next turn of the loop. What is
+        thrown into the waiting greenlet passes through, and the work goes on.
+        """
+        if getcurrent() is self.hub:
+            self.launch(body)
+            return
+        call = _Errand(body)
+        self.enter_and_wait(call, Parking())
+        while not call.done:
+            call.wait()
+        if call.error is not None:
+            raise call.error
 
     def enter(self, call: Call) -> None:
         """Run *call* in a pooled greenlet now. Only for callbacks in the hub."""

@@ -26,6 +26,7 @@ from sprag_supervisor._log import saying
 from sprag_supervisor._node import Node, lineage, move, path_of, reset, take_seat
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._pool import Call
+from sprag_supervisor._room import need_room
 from sprag_supervisor._states import RUNNING, STARTING
 from sprag_supervisor._stragglers import warn_of_stragglers
 from sprag_supervisor._supervision import attend_soon
@@ -284,14 +285,18 @@ def start(node: Node, *, restarts: bool = False) -> None:
 
     Raises:
         StartFailed: It could not be started, and everything it had acquired is released.
+        RecursionError: The caller's stack has no room for it; nothing has changed.
     """
+    cls = type(node)
+    has_code = cls.on_start is not Node.on_start or cls._prepare_ is not Node._prepare_
+    is_plain = not node._incarnation_ and not has_code
+    if not is_plain:
+        need_room()
     move(node, STARTING)
     node._incarnation_ += 1
     if node._history_ is not None:
         warn_of_stragglers(node)
-    cls = type(node)
-    has_code = cls.on_start is not Node.on_start or cls._prepare_ is not Node._prepare_
-    if node._incarnation_ == 1 and not has_code:
+    if is_plain:
         come_up(node, None, restarted=False)
         return
     context = contextvars.Context() if restarts else contextvars.copy_context()
