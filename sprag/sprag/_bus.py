@@ -182,6 +182,8 @@ class EventBus:
         except TypeError:
             topic = None  # has no hash, and is no text
         if topic is None:
+            if type(event) is str and event[: len(PREFIX)] != PREFIX:
+                return 0
             return self._publish_unusual(event, data)
         listeners = topic.frozen
         if listeners is None:
@@ -214,7 +216,7 @@ class EventBus:
         return heard
 
     def _publish_unusual(self, event: object, data: Any) -> int:
-        """Publish what no topic was found for: nobody listens, or it is no plain text."""
+        """Publish what has no topic, and is no plain text or no name that may be emitted."""
         plain = name_of_event(event)
         if plain.startswith(PREFIX):
             raise BadValue("event", plain, f"another name: {PREFIX}… is told by sprag alone")

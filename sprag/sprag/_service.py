@@ -268,8 +268,8 @@ class Service(Node):
             raise not_active(self, "emit")
         if tree.thread != get_ident():
             refuse(self, tree)
-        bus: EventBus = tree.bus
-        return bus.publish(event, data) or bus.unheard(self, event)
+        heard: int = tree.bus.publish(event, data) or tree.bus.unheard(self, event)
+        return heard
 
     def adopt(self, child: ServiceT, *, name: str | None = None, **policy: Any) -> ServiceT:
         """Make *child* my child and start it; return it when it has started.
