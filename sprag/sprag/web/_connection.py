@@ -1,8 +1,5 @@
 """One client's connection: requests one after another, each within its times.
 
-pywsgi writes the answers and decodes chunked bodies. Reading heads, giving up on slow
-clients, what happens to a body that nobody has read, and what is logged are our own.
-
 A connection never waits with a timer of its own. It says until when it may wait where
 it does (`deadline`), and the server's sweep shuts the socket of those that are late, so
 that the wait ends like any other whose client has gone. The same way it is closed while
@@ -15,25 +12,24 @@ from __future__ import annotations
 import io
 import math
 import socket
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from gevent import GreenletExit, pywsgi, sleep
-from gevent.pywsgi import Input, WSGIHandler
+from gevent import GreenletExit
+from werkzeug.exceptions import HTTPException
 
+from sprag._pace import Pace
+from sprag.web._answer import Answer
+from sprag.web._body import BODY, Body
 from sprag.web._encoding import is_one
 from sprag.web._head import BadHead, Head, NoRequest, read_head
-from sprag.web._reply import BODILESS, Reply
+from sprag.web._reply import Reply
+from sprag_supervisor import _clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sprag.web._server import HTTPServer
 
-_InvalidInput: type[Exception] = getattr(pywsgi, "_InvalidClientInput", OSError)
-"""What pywsgi raises when a body's chunks are malformed."""
 _PIECE: Final = 64 * 1024
 """Bytes that are sent at a time, each within the `send_timeout`."""
 _WORTH_READING: Final = 64 * 1024
@@ -45,47 +41,50 @@ _LAST_WORDS: Final = 1.0
 """Seconds in which a client may read our last answer while it is still sending."""
 
 
-class ClientGone(Exception):
+class ClientGone(OSError):
     """The answer cannot be sent: the client has left, or is too slow."""
 
 
-class WrongLength(Exception):
-    """The answer is not as long as its own Content-Length: where would the next one begin?"""
-
-
-class Connection(WSGIHandler):
+class Connection:
     """Serves one connection until either side closes it.
 
     Attributes:
+        head: Of the request in progress, or None.
+        answer: To it.
+        environ: What WSGI knows about it.
+        time_start: When it had come; `time_finish`: when it was answered.
         is_idle: It waits for a request, or for the rest of one's head: nothing is lost if
             it is closed.
-        since: Monotonic time at which it became idle.
+        since: Time at which it became idle.
         client: Its IP address; None on a Unix socket.
         is_given_up: Its wait was ended from outside; it is about to close.
-        deadline: Monotonic time until which it may wait as it does now; infinity while a
-            controller works.
+        deadline: Time until which it may wait as it does now; infinity while a controller
+            works.
+        read_by: Time until which what is read next must have come.
     """
 
     def __init__(self, sock: Any, address: Any, server: HTTPServer) -> None:
         self.socket = sock
-        self.client_address = address
         self.client: str | None = str(address[0]) if address and is_one(address, tuple) else None
-        self.server: Any = server
-        self.rfile = io.BufferedReader(_Incoming(self, sock), 8192)
+        self.head: Head | None = None
+        self.answer: Answer | None = None
+        self.environ: dict[str, Any] = {}
+        self.time_start = self.time_finish = 0.0
         self.is_idle = True
-        self.since = time.monotonic()
+        self.since = _clock.now()
+        self.is_given_up = False
         self.deadline = math.inf
-        self.read_by: float | None = None
-        """Until when what is read now must have come; None: a body's time begins with the read."""
+        self.read_by = math.inf
+        self.rfile = io.BufferedReader(_Incoming(self, sock), 8192)
+        self.pace = Pace(_TURN)
         self.has_ended = False
         """The client sends nothing any more, or was given up."""
+        self._server = server
         self._limits = server.limits
+        self._port = "" if self.client is None else str(address[1])
+        self._body: Body | None = None
         self._is_sending = False
-        self.is_given_up = False
-        self._closes = False
-        self._head: Head | None = None
-        self._left: int | None = None
-        """Bytes of the answer's body that were announced and are still to be sent."""
+        self._lingers = False
 
     # -- from outside ------------------------------------------------------------------
 
@@ -99,7 +98,7 @@ class Connection(WSGIHandler):
 
     def describe(self) -> str:
         """Name the request in progress."""
-        head = self._head
+        head = self.head
         return "no request" if head is None else f"{head.method} {head.target}"
 
     # -- the connection ------------------------------------------------------------------
@@ -108,16 +107,13 @@ class Connection(WSGIHandler):
         """Serve requests until the connection ends, and close it."""
         try:
             within = self._limits.head_timeout
-            turn = time.monotonic()
             while self._serve_one(within):
                 within = self._limits.keep_alive
                 # A client that is faster than we are would never let the others have a turn.
-                if time.monotonic() - turn > _TURN:
-                    sleep(0)
-                    turn = time.monotonic()
-            if self._closes and not self.is_given_up:
+                self.pace()
+            if self._lingers and not self.is_given_up:
                 self._linger()
-        except (ClientGone, OSError):
+        except OSError:
             pass  # of no interest: clients come and go
         finally:
             with suppress(OSError):
@@ -125,9 +121,9 @@ class Connection(WSGIHandler):
 
     def _serve_one(self, within: float) -> bool:
         """Read and answer one request; return whether another may follow."""
-        now = self.since = time.monotonic()
+        now = self.since = _clock.now()
         self.is_idle = True
-        self._head = None
+        self.head = None
         self.read_by = now + within
         try:
             head = read_head(_HeadLines(self), self._limits.max_head)
@@ -138,209 +134,137 @@ class Connection(WSGIHandler):
             self._refuse(late if self.is_given_up else error)
             return False
         self.is_idle = False
-        self._head = head
-        self.read_by = None
-        self.time_start = time.time()
-        self.command, self.request_version = head.method, head.version
-        self.close_connection = head.closes or self._limits.keep_alive == 0
-        self.environ = self.get_environ()
-        self.application = self.server.application
-        self.handle_one_response()
-        return not self.close_connection and self._drop_body()
+        self.head = head
+        self.time_start = _clock.now()
+        self.environ = self._environ_of(head)
+        answer = self.answer = Answer(
+            self, head, closes=head.closes or self._limits.keep_alive == 0
+        )
+        self._respond(answer)
+        return not answer.closes and not self.is_given_up and self._drop_body()
 
     def begin_head(self) -> None:
         """Take note that a request has begun to come: its head gets its own time."""
-        self.read_by = time.monotonic() + self._limits.head_timeout
+        self.read_by = _clock.now() + self._limits.head_timeout
 
     def _refuse(self, error: BadHead) -> None:
         """Answer what is no request; there is no telling where a next one would begin."""
         reply = Reply(error.status, "text/plain; charset=utf-8", f"{error.reason}\n".encode())
         status, headers = reply.head()
         lines = [f"{name}: {value}" for name, value in (*headers, ("Connection", "close"))]
-        self.server.refused(self, error)
-        self._closes = True
-        self._sendall("\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode() + reply.body)
+        self._server.refused(self, error)
+        self._lingers = True
+        self.send("\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode() + reply.body)
 
     def _linger(self) -> None:
         """Let the client read our last answer: data unread at the close would destroy it."""
         self.is_idle = True
-        self.since = time.monotonic()
+        self.since = _clock.now()
         self.read_by = self.since + _LAST_WORDS
         self.socket.shutdown(socket.SHUT_WR)
-        for _ in range(_WORTH_READING // 4096):
-            if not self.rfile.read1(4096):
-                return
+        while self.rfile.read1(_PIECE) and _clock.now() < self.read_by:
+            self.pace()
 
     # -- one request -------------------------------------------------------------------
 
-    def get_environ(self) -> dict[str, Any]:
+    def _environ_of(self, head: Head) -> dict[str, Any]:
         """Return what WSGI is to know about the request."""
-        head = self._head
-        assert head is not None
-        environ: dict[str, Any] = self.server.get_environ()
+        environ = self._server.environ.copy()
         path, _, query = head.target.partition("?")
         environ["REQUEST_METHOD"] = head.method
-        environ["SCRIPT_NAME"] = ""
         environ["PATH_INFO"] = unquote(path, "latin-1") if "%" in path else path
         environ["QUERY_STRING"] = query
         environ["SERVER_PROTOCOL"] = head.version
         if self.client is not None:
             environ["REMOTE_ADDR"] = self.client
-            environ["REMOTE_PORT"] = str(self.client_address[1])
+            environ["REMOTE_PORT"] = self._port
         environ.update(head.fields)
-        self.wsgi_input = Input(
-            self.rfile, head.length, self.socket if head.waits else None, head.chunked
-        )
-        environ["wsgi.input"] = self.wsgi_input
-        environ["wsgi.input_terminated"] = True
+        if head.chunked or head.length:
+            self._body = environ[BODY] = Body(self, head, self._limits)
+            environ["wsgi.input"] = io.BufferedReader(self._body)
+        else:
+            self._body = None
+            environ["wsgi.input"] = io.BytesIO()
         return environ
 
-    def handle_one_response(self) -> None:
+    def _respond(self, answer: Answer) -> None:
         """Have the application answer; whatever it raises is logged once and ends here."""
-        self.status = None
-        self.headers_sent = False
-        self.result = None
-        self.response_use_chunked = False
-        self.connection_upgraded = False
-        self.response_length = 0
         try:
-            self.run_application()
+            answer.make(self._server.application, self.environ)
         except ClientGone:
-            self.close_connection = True
-        except _InvalidInput:
-            self._fail(400)
+            answer.closes = True
+        except HTTPException as error:  # from a body that was read while the answer was made
+            self._fail(error.code or 500)
         except GreenletExit:
             self._fail(503)
             raise
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a request never ends the server
-            self.server.crashed(self, error)
+            self._server.crashed(self, error)
             self._fail(500)
         finally:
-            self.time_finish = time.time()
-            self.server.answered(self)
+            self.time_finish = _clock.now()
+            self._server.answered(self)
 
     def _fail(self, status: int) -> None:
         """Answer for an application that cannot, unless it has begun to."""
-        self.close_connection = True
-        if self.headers_sent:
-            return
+        assert self.answer is not None
         reply = Reply(status, body=b'{"error": "the request could not be answered"}')
-        line, headers = reply.head()
         with suppress(ClientGone):
-            self.start_response(line, headers)
-            self.write(b"" if self.command == "HEAD" else reply.body)
+            self.answer.fail(reply)
 
-    # -- the body that nobody has read ---------------------------------------------------
+    def must_close(self) -> bool:
+        """Whether there can be no other request after this answer."""
+        if self._unread() > _WORTH_READING:
+            self._lingers = True
+            return True
+        return self._server.is_draining or self.has_ended or self.is_given_up
+
+    def go_on(self) -> None:
+        """Tell a client that waits for it that the body may come."""
+        if self.answer is not None and not self.answer.has_begun:
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _unread(self) -> float:
-        """Return how many bytes of the body are still to come; infinity for nobody knows."""
-        body: Any = self.wsgi_input
-        if body.chunked_input:
-            return 0 if body.chunk_length == 0 else math.inf
-        left = (body.content_length or 0) - body.position
-        # Who waits for our "100 Continue" may now send the body, or not.
-        return math.inf if left and body.socket is not None else float(left)
+        return 0 if self._body is None else self._body.unread()
 
     def _drop_body(self) -> bool:
         """Throw away what is left of the body; return whether the connection can go on."""
         if not self._unread():
             return True
+        assert self._body is not None
+        scratch = bytearray(8192)
         try:
-            while self.wsgi_input.read(16384):  # type: ignore[union-attr]
+            while self._body.readinto(scratch):
                 pass
-        except OSError:
+        except (OSError, HTTPException):
             return False
         return True
 
-    # -- writing -------------------------------------------------------------------------
+    # -- the socket ----------------------------------------------------------------------
 
-    def start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
-    ) -> Callable[[bytes], None]:
-        """Take the application's status and headers."""
-        super().start_response(status, headers, exc_info)
-        announced: str | None = self.provided_content_length
-        self._left = None if announced is None else int(announced)
-        return self.write
-
-    def process_result(self) -> None:
-        """Send what the application has returned.
+    def send(self, data: bytes | bytearray) -> None:
+        """Send all of *data*, each piece of it within the `send_timeout`.
 
         Raises:
-            WrongLength: It is shorter than announced.
+            ClientGone: The client has left, or takes it too slowly.
         """
-        super().process_result()
-        if self._left and self.command != "HEAD" and self.code not in BODILESS:
-            raise WrongLength(f"the answer has {self._left} bytes less than it has announced")
-
-    def write(self, data: bytes) -> None:
-        """Send a part of the body.
-
-        Raises:
-            WrongLength: With it the body would be longer than announced.
-        """
-        if self._left is not None:
-            if len(data) > self._left:
-                announced = f"{self.provided_content_length} bytes it has announced"
-                raise WrongLength(f"the answer has more than the {announced}")
-            self._left -= len(data)
-        super().write(data)
-
-    def finalize_headers(self) -> None:
-        """Say whether the connection stays open, once everything else is known."""
-        super().finalize_headers()
-        if self.command == "HEAD":
-            self.response_use_chunked = False  # not even the last chunk
-        elif self._ends_with_connection():
-            self.close_connection = True
-        if self._unread() > _WORTH_READING:
-            self.close_connection = True
-            self._closes = True
-        elif self.server.is_draining or self.has_ended:
-            self.close_connection = True
-        if self.close_connection and not self.connection_upgraded:
-            headers: list[Any] = self.response_headers or []
-            headers = [each for each in headers if each[0].lower() != b"connection"]
-            self.response_headers = [*headers, (b"Connection", b"close")]  # type: ignore[list-item]
-
-    def _ends_with_connection(self) -> bool:
-        """Whether nothing else can tell the client where this answer ends (HTTP/1.0)."""
-        is_known = self._left is not None or hasattr(self.result, "__len__")
-        return not (is_known or self.response_use_chunked or self.code in BODILESS)
-
-    def _write_with_headers(self, data: bytes) -> None:
-        self.headers_sent = True
-        self.finalize_headers()
-        status: Any = self.status
-        head = [b"HTTP/1.1 ", status, b"\r\n"]
-        headers: Any = self.response_headers
-        for name, value in headers:
-            head += (name, b": ", value, b"\r\n")
-        head.append(b"\r\n")
-        if data and not self.response_use_chunked and len(data) <= _PIECE:
-            # In one piece: two would wait for each other (Nagle and delayed acknowledgement).
-            self._sendall(b"".join((*head, data)))
-        else:
-            self._sendall(b"".join(head))
-            self._write(data)  # type: ignore[attr-defined]
-
-    def _sendall(self, data: bytes | bytearray) -> None:
         self._is_sending = True
         try:
             for start in range(0, len(data), _PIECE):
                 piece = data if len(data) <= _PIECE else memoryview(data)[start : start + _PIECE]
-                self.deadline = time.monotonic() + self._limits.send_timeout
+                self.deadline = _clock.now() + self._limits.send_timeout
                 # The kernel mostly takes all of it at once, which gevent's sendall does not expect.
                 if (sent := self.socket.send(piece)) < len(piece):
                     self.socket.sendall(memoryview(piece)[sent:])
+                self.deadline = math.inf
+                self.pace()
         except OSError as error:
             raise ClientGone from error
         finally:
             self._is_sending = False
             self.deadline = math.inf
-        self.response_length += len(data)
 
 
 class _Incoming(io.RawIOBase):
@@ -355,8 +279,8 @@ class _Incoming(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         connection = self._connection
-        if connection.read_by is None:
-            connection.read_by = time.monotonic() + connection._limits.body_timeout
+        if connection.is_given_up:
+            return 0  # of a socket that is shut the system still hands out what comes
         connection.deadline = connection.read_by
         try:
             count: int = self._receive_into(buffer)

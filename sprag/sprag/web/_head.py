@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 MAX_FIELDS: Final = 128
 
-_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_REQUEST_LINE: Final = re.compile(rb"(%s) ([\x21-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)\r\n" % _TOKEN)
-_FIELD: Final = re.compile(rb"(%s):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)\r\n" % _TOKEN)
+TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_REQUEST_LINE: Final = re.compile(rb"(%s) ([\x21-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)\r\n" % TOKEN)
+FIELD: Final = re.compile(rb"(%s):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)\r\n" % TOKEN)
 _ABSOLUTE: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _HOST: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 _LENGTH: Final = re.compile(r"[0-9]{1,15}")
@@ -111,7 +111,7 @@ def _fields(lines: Lines, left: int) -> dict[str, str]:
         count += 1
         if left < 0 or count > MAX_FIELDS:
             raise BadHead(431, "the headers are too long, or too many")
-        found = _FIELD.fullmatch(line)
+        found = FIELD.fullmatch(line)
         if found is None:
             cut = not line.endswith(b"\n")
             raise BadHead(400, "the head is cut off" if cut else "not a header")

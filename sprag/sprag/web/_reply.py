@@ -15,7 +15,12 @@ JSON: Final = "application/json"
 HTML: Final = "text/html; charset=utf-8"
 
 _NAMES_HTML: Final = re.compile(r"text/html|application/xhtml\+xml|text/\*", re.IGNORECASE)
+_LONGEST_ACCEPT: Final = 1000
+"""Characters; no browser sends more, and to weigh them takes its time."""
 BODILESS: Final = frozenset({204, 304})
+"""Their answers end with the head."""
+NO_CONTENT: Final = BODILESS | {205}
+"""There is nothing to be said with these."""
 
 
 @dataclass(slots=True)
@@ -70,7 +75,7 @@ def wants_html(accept: str) -> bool:
     Only who names HTML gets it, and only if nothing is said for JSON that weighs more: curl
     with its ``*/*`` gets JSON.
     """
-    if not _NAMES_HTML.search(accept):
+    if len(accept) > _LONGEST_ACCEPT or not _NAMES_HTML.search(accept):
         return False
     weights = parse_accept_header(accept, MIMEAccept)
     html = max(weights.quality("text/html"), weights.quality("application/xhtml+xml"))

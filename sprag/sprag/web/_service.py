@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import resource
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gevent import GreenletExit
@@ -12,7 +15,7 @@ from sprag.web._health import ALIVE, READY
 from sprag.web._limits import Limits
 from sprag.web._listener import Address, identity, listen, remove, shown
 from sprag.web._server import LINGER, HTTPServer
-from sprag.web._site import CONTROLLER, REQUEST_ID
+from sprag.web._site import CONTROLLER, REQUEST_ID, path_in
 from sprag_supervisor._log import listening
 from sprag_supervisor._node import path_of
 from sprag_supervisor._plain import plain
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
     from sprag.web._head import BadHead
 
 _access: Final = logging.getLogger("sprag.service")  # where `self.log` writes
+_OPEN_FILES: Final = Path("/dev/fd")
+_MORE_FILES: Final = (
+    "raise it (ulimit -n, LimitNOFILE= of systemd), or lower Limits(max_connections=...)"
+)
 _SWEEP: Final = 0.25
 """Seconds between two looks for clients that are late, at most."""
 _LOOK: Final = 0.05
@@ -73,6 +80,7 @@ class WebServer(Service):
             port = str(number)
         self._is_tcp = bool(port)
         self._log: BoundLogger = self.log.bind()
+        self._warn_of_few_files()
         self._path = path_of(self)
         limits = self._limits
         self._server = HTTPServer(
@@ -89,6 +97,19 @@ class WebServer(Service):
         self.add_cleanup(self._server.close)
         self._server.start()
         self._log.info("serving", url=shown(self._address))
+
+    def _warn_of_few_files(self) -> None:
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with suppress(OSError):
+            needed = sum(1 for _ in _OPEN_FILES.iterdir()) + self._limits.max_connections
+            if limit != resource.RLIM_INFINITY and limit < needed:
+                self._log.warning(
+                    "fewer open files are allowed than max_connections needs",
+                    open_files_limit=limit,
+                    needed=needed,
+                    max_connections=self._limits.max_connections,
+                    remedy=_MORE_FILES,
+                )
 
     def on_drain(self) -> None:
         self._server.drain()
@@ -119,28 +140,30 @@ class WebServer(Service):
 
     def answered(self, connection: Connection) -> None:
         """Write one line into the access log."""
-        environ: dict[str, Any] = connection.environ or {}
-        path = environ.get("PATH_INFO")
+        environ, answer, head = connection.environ, connection.answer, connection.head
+        assert answer is not None
+        assert head is not None
+        path = path_in(environ)
         level = logging.DEBUG if path in (ALIVE, READY) else logging.INFO
-        if not listening(level):
+        if not (_access.isEnabledFor(level) and listening(level)):
             return
-        status = connection.code if connection.headers_sent else None
+        status = answer.status if answer.has_begun else None
         fields: dict[str, object] = {
             "event": "request",
             "service": self._path,
             "incarnation": self._incarnation_,
-            "method": connection.command,
+            "method": head.method,
             "path": path,
             "status": status,
             "seconds": round(connection.time_finish - connection.time_start, 4),
-            "bytes": connection.response_length,
+            "bytes": answer.sent,
             "client": connection.client,
             "request_id": environ.get(REQUEST_ID),
         }
         if (controller := environ.get(CONTROLLER)) is not None:
             fields["controller"] = controller
         # What `self.log` would come to, at half the cost: it is paid for each request.
-        said = plain(self._path), plain(connection.command or ""), plain(path or ""), status
+        said = plain(self._path), head.method, plain(path), status
         record = _access.makeRecord(
             _access.name, level, __file__, 0, "%s: %s %s %s", said, None, extra={"sprag": fields}
         )
@@ -155,14 +178,25 @@ class WebServer(Service):
 
     def crashed(self, connection: Connection | None, error: BaseException) -> None:
         """Log what left the application, or a connection."""
-        environ: dict[str, Any] = (connection and connection.environ) or {}
+        environ: dict[str, Any] = {} if connection is None else connection.environ
         self._log.error(
             "request crashed",
             method=environ.get("REQUEST_METHOD"),
-            path=environ.get("PATH_INFO"),
+            path=path_in(environ),
             controller=environ.get(CONTROLLER),
             request_id=environ.get(REQUEST_ID),
             exc_info=error,
+        )
+
+    def is_short(self, reason: str, closed: int) -> None:
+        """Note that connections could not be accepted for want of descriptors or memory."""
+        self._log.warning(
+            "no room for new connections",
+            reason=reason,
+            connections=len(self._server.connections),
+            closed_while_idle=closed,
+            open_files_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            remedy=_MORE_FILES,
         )
 
     def write(self, text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -12,19 +14,23 @@ from urllib.parse import urlsplit
 import structlog
 from gevent import GreenletExit
 from markupsafe import Markup
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import RequestRedirect
-from werkzeug.wrappers import Request, Response
+from werkzeug.wrappers import Response
 
 from sprag._log import bound_logger
 from sprag._service import current_service
 from sprag.web import _health
+from sprag.web._body import BODY
 from sprag.web._bounded import BoundedBody
+from sprag.web._checks import BadAnswer, check_headers, check_status
+from sprag.web._controller import METHODS
 from sprag.web._discovery import discover, folders, top_folder
 from sprag.web._encoding import is_one, to_json
 from sprag.web._limits import Limits
 from sprag.web._page import Page
-from sprag.web._reply import BODILESS, HTML, Reply, phrase, wants_html
+from sprag.web._reply import BODILESS, HTML, NO_CONTENT, Reply, phrase, wants_html
+from sprag.web._request import WebRequest
 from sprag.web._routing import Mount, Router, dotted
 from sprag.web._shell import Shell, shell
 from sprag.web._static import PREFIX, StaticFiles, send
@@ -52,15 +58,20 @@ REQUEST_ID: Final = "sprag.request_id"
 CONTROLLER: Final = "sprag.controller"
 """Where the server finds, in the WSGI environ, what its access log is to say."""
 
+_LONGEST_PATH: Final = 4096
+_MOST_PARTS: Final = 256
+"""The parts of a path: two variables for several of them are tried at each, by each other."""
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+"""Nothing is called so, and where a line ends a rule may be thought to end as well."""
 _ACCEPTED_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-_LINE_BREAK: Final = re.compile(r"[\r\n]")
 _PLAIN_METHODS: Final = ("GET", "HEAD")
+_ALL_METHODS: Final = ", ".join([*(name for each in METHODS.values() for name in each), "OPTIONS"])
 
 
 class _Asked(NamedTuple):
     """One request, and what there is to know about it beside Werkzeug's part."""
 
-    request: Request
+    request: WebRequest
     id: str
 
 
@@ -121,31 +132,30 @@ class Site:
         if not _ACCEPTED_ID.fullmatch(request_id):
             request_id = secrets.token_hex(8)
         environ[REQUEST_ID] = request_id
-        path = environ.get("PATH_INFO") or "/"
+        path = path_in(environ)
         if path in self._own:
             reply = self._health(environ["REQUEST_METHOD"], path)
             return _sent(reply, request_id, environ, start_response)
         bound = structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            answer = self._answer(_Asked(Request(environ), request_id), path)
+            answer = self._answer(_Asked(WebRequest(environ), request_id), path)
             return _sent(answer, request_id, environ, start_response)
         finally:
             structlog.contextvars.unbind_contextvars("controller")
             structlog.contextvars.reset_contextvars(**bound)
 
     def _health(self, method: str, path: str) -> Reply:
+        allow = _allow("GET, HEAD, OPTIONS")
+        if method == "OPTIONS":
+            return Reply(204, headers=allow)
         if method not in _PLAIN_METHODS:
-            return Reply(405, body=b'{"error": "Method Not Allowed"}', headers=_allow("GET, HEAD"))
+            return Reply(405, body=b'{"error": "Method Not Allowed"}', headers=allow)
         status, body = _health.answer(path, self._root)
         return Reply(status, body=body, headers=[("Cache-Control", "no-store")])
 
     def _answer(self, asked: _Asked, path: str) -> Reply | Response:
         try:
-            return self._dispatch(asked, path)
-        except HTTPError as error:
-            return self._failed(asked, error.status, error.message, _headers(error.headers))
-        except HTTPException as error:
-            return self._http_exception(asked, error)
+            return _checked(self._attempt(asked, path))
         except (GreenletExit, KeyboardInterrupt):
             raise  # the server is stopping, or the program: not this request's fault
         except BaseException as error:  # noqa: BLE001 - a leaked Timeout or SystemExit stays here
@@ -154,11 +164,23 @@ class Site:
                 return self._failed(asked, 503, "a service that is needed does not run")
             return self._failed(asked, 500, "something went wrong: the app's log says what")
 
+    def _attempt(self, asked: _Asked, path: str) -> Reply | Response:
+        try:
+            return self._dispatch(asked, path)
+        except HTTPError as error:
+            return self._failed(asked, error.status, error.message, _headers(error.headers))
+        except HTTPException as error:
+            return self._http_exception(asked, error)
+
     def _dispatch(self, asked: _Asked, path: str) -> Reply | Response:
         request = asked.request
         method = request.method
+        if (method, path) == ("OPTIONS", "*"):
+            return Reply(204, headers=_allow(_ALL_METHODS))
+        if len(path) > _LONGEST_PATH or path.count("/") > _MOST_PARTS or _CONTROL.search(path):
+            raise NotFound
         if path.startswith(PREFIX):
-            found = self._static.find(path.removeprefix(PREFIX))
+            found = self._static.find(_as_stored(request.environ).removeprefix(PREFIX))
             if found is not None and method not in _PLAIN_METHODS:
                 return self._other_method(asked, "GET, HEAD, OPTIONS")
             if found is not None and (answer := send(found, request.environ)) is not None:
@@ -172,11 +194,7 @@ class Site:
         most = mount.controller.max_body or self._limits.max_body
         if (request.content_length or 0) > most:
             return self._failed(asked, 413, f"a body may have {most} bytes")
-        request.max_content_length = most
-        if request.content_length is None:
-            request.max_content_length = most + 1  # Werkzeug's must not be the first
-            environ = request.environ
-            environ["wsgi.input"] = BoundedBody(environ["wsgi.input"], most)
+        _bound_body(request.environ, request.content_length, most)
         controller = mount.controller.__new__(mount.controller)
         controller._request_ = request
         controller._root_ = self._root
@@ -198,8 +216,8 @@ class Site:
             return Reply(204)
         data, status, headers = _parts(result, mount.name)
         headers.append(("Vary", "Accept"))
-        if status == 204:
-            return Reply(204, headers=headers)
+        if status in NO_CONTENT:
+            return Reply(status, headers=headers)
         if not wants_html(asked.request.environ.get("HTTP_ACCEPT", "")):
             return Reply(status, body=to_json(data), headers=headers)
         page = self._page(asked, self._body(asked, mount, data), _title(mount), data)
@@ -297,6 +315,24 @@ def _sent(
     return () if is_head else (reply.body,)
 
 
+def _checked(reply: Reply | Response) -> Reply | Response:
+    """Return *reply* if it may be sent.
+
+    Raises:
+        BadAnswer: A status, a header or the body are not what HTTP has.
+    """
+    if isinstance(reply, Response):
+        status = check_status(reply.status)
+        check_headers(status, reply.headers)
+        # Of a 304 Werkzeug itself keeps the body, and does not send it.
+        if status == 204 and (not reply.is_sequence or any(reply.response)):
+            raise BadAnswer("a 204 has no body: return None, or use another status")
+        return reply
+    line, headers = reply.head()
+    check_headers(check_status(line), headers)
+    return reply
+
+
 def _parts(result: Any, name: str) -> tuple[_Data, int, list[tuple[str, str]]]:
     """Take apart what a controller has returned: the data, a status, headers."""
     data: Any = result
@@ -305,20 +341,42 @@ def _parts(result: Any, name: str) -> tuple[_Data, int, list[tuple[str, str]]]:
     if is_one(result, tuple) and 2 <= len(result) <= 3:
         data, status, headers = (*result, headers)[:3]
     is_status = is_one(status, int) and 200 <= status <= 599
+    if is_status and status in NO_CONTENT:
+        if data:
+            raise TypeError(f"{name} returned data with status {status}, which has no body")
+        data = {}
     if not is_one(data, Mapping, list) or not is_status or not is_one(headers, Mapping):
         raise TypeError(
             f"{name} returned {result!r:.200}: return a dict, a list, None, a Werkzeug response, "
             "(data, status) or (data, status, headers), with a status from 200 to 599"
         )
-    return data, status, _headers(headers)
+    return data, int(status), _headers(headers)
 
 
 def _headers(given: Mapping[str, Any]) -> list[tuple[str, str]]:
-    headers = [(str(name), str(value)) for name, value in given.items()]
-    for name, value in headers:
-        if _LINE_BREAK.search(name + value):
-            raise ValueError(f"the header {name!r} has a line break in it: {value!r:.200}")
-    return headers
+    return [(str(name), str(value)) for name, value in given.items()]
+
+
+def path_in(environ: Environ) -> str:
+    """Return the path that is asked for, as a text; what is no UTF-8 in it as hexadecimal."""
+    path: str = environ.get("PATH_INFO") or "/"
+    return path if path.isascii() else path.encode("latin-1").decode("utf-8", "backslashreplace")
+
+
+def _as_stored(environ: Environ) -> str:
+    """Return the path as the names of files are: those that are no UTF-8 can be had as well."""
+    return os.fsdecode(environ["PATH_INFO"].encode("latin-1"))
+
+
+def _bound_body(environ: Environ, length: int | None, most: int) -> None:
+    """See to it that no more than *most* bytes of a body are read."""
+    body = environ.get(BODY)
+    if body is not None:
+        body.most = most
+    elif length is not None or "wsgi.input_terminated" in environ:
+        bounded = BoundedBody(environ["wsgi.input"], most, length)
+        environ["wsgi.input"] = io.BufferedReader(bounded)
+        environ["wsgi.input_terminated"] = True
 
 
 def _allow(methods: str) -> list[tuple[str, str]]:

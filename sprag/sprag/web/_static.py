@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
+
+from sprag.web.exceptions import HTTPError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,17 +46,23 @@ class StaticFiles:
     def url_of(self, name: str) -> str | None:
         """Return the path under which the file called *name* is served, if there is one."""
         name = name.removeprefix("static/")
-        return None if self.find(name) is None else PREFIX + quote(name)
+        return None if self.find(name) is None else PREFIX + quote(os.fsencode(name))
 
 
 def send(path: Path, environ: dict[str, Any]) -> Response | None:
-    """Return the answer for a GET of the file; None if it cannot be read."""
+    """Return the answer for a GET of the file; None if it cannot be read.
+
+    Raises:
+        HTTPError: 503: the process has no file descriptor left for it.
+    """
     from werkzeug.utils import send_file
 
     try:
         # Conditional and range requests are Werkzeug's; a browser asks each time.
         answer = send_file(path, environ)
-    except OSError:  # not ours to read, or gone meanwhile
-        return None
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise HTTPError(503, "too many files are open", {"Retry-After": "1"}) from error
+        return None  # not ours to read, or gone meanwhile
     answer.headers["X-Content-Type-Options"] = "nosniff"
     return answer

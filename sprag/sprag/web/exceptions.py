@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from sprag_supervisor.exceptions import SpragFieldsError
+from sprag_supervisor.exceptions import BadValue, SpragFieldsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 __all__ = [
     "BadController",
@@ -29,6 +30,9 @@ class HTTPError(SpragFieldsError):
         status: 400 to 599.
         message: What the client is told. Default: the status' own phrase.
         headers: Sent along, for instance ``{"Retry-After": "10"}``.
+
+    Raises:
+        BadValue: One of them is something else.
     """
 
     status: int
@@ -38,7 +42,17 @@ class HTTPError(SpragFieldsError):
     def __init__(
         self, status: int, message: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(status=status, message=message, headers=dict(headers or {}))
+        # Python itself checks nothing, and a raise is seldom tried before it is needed.
+        number: object = status
+        if not isinstance(number, int) or not 400 <= number <= 599:
+            raise BadValue("status", status, "a number from 400 to 599")
+        text: object = message
+        if not isinstance(text, str):
+            raise BadValue("message", message, "a text")
+        given: object = {} if headers is None else headers
+        if not isinstance(given, Mapping):
+            raise BadValue("headers", headers, "a mapping of names to values")
+        super().__init__(status=int(status), message=message, headers=dict(headers or {}))
 
     def _message(self) -> str:
         return f"{self.status} {self.message}".rstrip()
