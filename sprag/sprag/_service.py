@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextvars
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, overload
 
 from gevent import get_hub, getcurrent
 
 from sprag import _lifecycle, _threads
 from sprag._bus import PREFIX, EventBus, Listener, name_of_event, runs_within
+from sprag._kinds import check_name, of_kind
 from sprag._log import bound_logger
 from sprag._timers import TimerHandle
 from sprag_supervisor import (
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
 ServiceT = TypeVar("ServiceT", bound="Service")
+KindT = TypeVar("KindT")
 
 
 def current_service() -> Service | None:
@@ -310,18 +312,29 @@ class Service(Node):
         check_callable("fn", fn)
         self._hold_("add a clean-up").add_cleanup(fn, args, kwargs)
 
-    def service(self, name: str) -> Any:
+    @overload
+    def service(self, name: str) -> Any: ...
+    @overload
+    def service(self, name: str, kind: type[KindT]) -> KindT: ...
+    def service(self, name: str, kind: type[Any] | None = None) -> Any:
         """Return a provider of this tree by its name, or a service by its path.
 
         Args:
             name: A key of the app's providers, or names from the root's children
                 downwards, joined by slashes: ``"fleet/courier"``; with the root's own name
                 in front as well, as in logs.
+            kind: The class that it must be of; a type checker knows then what is returned.
 
         Raises:
             NotRunning: The service has never been part of a tree.
             UnknownService: There is none. The providers are listed.
+            WrongKind: There is one, of another class.
+            BadValue: *name* is no text, or *kind* no class.
         """
+        return of_kind(kind, name, self._found_as_(name))
+
+    def _found_as_(self, name: str) -> Any:
+        check_name(name)
         tree = self._tree_
         if tree is None:
             raise not_active(self, "look up a service")

@@ -38,6 +38,7 @@ __all__ = [
     "UnknownChild",
     "UnknownService",
     "WouldDeadlock",
+    "WrongKind",
     "WrongThread",
 ]
 
@@ -317,6 +318,25 @@ class UnknownService(SpragFieldsError, LookupError):
         if not self.names:
             return f"no service {self.name!r}: this tree has no providers and no such path"
         return f"no service {self.name!r}: use {choices(self.name, self.names)}, or a path"
+
+
+class WrongKind(SpragFieldsError, TypeError):
+    """`service(name, kind)` found a service of another class."""
+
+    name: str
+    found: type
+    kind: type
+
+    def __init__(self, name: str, found: type, kind: type) -> None:
+        super().__init__(name=name, found=found, kind=kind)
+
+    def _message(self) -> str:
+        found, kind = self.found.__qualname__, self.kind.__qualname__
+        if found == kind:
+            found, kind = (
+                f"{one.__module__}.{one.__qualname__}" for one in (self.found, self.kind)
+            )
+        return f"the service {self.name!r} is of {found}, not of {kind}: ask for what it is"
 
 
 class WouldDeadlock(SpragFieldsError):

@@ -31,6 +31,7 @@ from sprag.exceptions import (
     UnknownChild,
     UnknownService,
     WouldDeadlock,
+    WrongKind,
     WrongThread,
 )
 
@@ -149,6 +150,11 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
         UnknownService("x", []),
         {"name": "x", "names": ()},
         "no service 'x': this tree has no providers and no such path",
+    ),
+    (
+        WrongKind("stock", int, str),
+        {"name": "stock", "found": int, "kind": str},
+        "the service 'stock' is of int, not of str: ask for what it is",
     ),
     (
         WouldDeadlock("app", "adopt a child"),

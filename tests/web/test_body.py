@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -183,13 +184,13 @@ def test_whoever_reads_and_however_the_others_get_their_turns() -> None:
     limits = Limits(max_body=1 << 20)
     lines = b"\n" * (1 << 20)
 
-    def by_the_line(stream: io.BufferedReader) -> int:
+    def by_the_line(stream: io.BufferedReader[Any]) -> int:
         return sum(1 for _ in stream)
 
-    def by_the_byte(stream: io.BufferedReader) -> int:
+    def by_the_byte(stream: io.BufferedReader[Any]) -> int:
         return sum(1 for _ in iter(lambda: stream.read(1), b""))
 
-    def at_once(stream: io.BufferedReader) -> int:
+    def at_once(stream: io.BufferedReader[Any]) -> int:
         return len(stream.read())
 
     for reading in (by_the_line, by_the_byte, at_once):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+from sprag.web._static import StaticFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +29,8 @@ def files(shop: Callable[..., Shop]) -> Shop:
         {
             "static/app.css": "body {}",
             "static/deep/a b.txt": "deep",
+            "static/größe/naïve café.txt": "ünï",
+            "static/日本.css": "body {}",
             "static/.env": "SECRET",
             "static/.git/config": "SECRET",
             "secret.txt": "SECRET",
@@ -52,6 +58,28 @@ def test_files_are_served_with_their_type_and_asked_for_again(files: Shop) -> No
     assert files.ask("/static/app.css", "OPTIONS").headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
+def test_names_beyond_ascii_are_names(files: Shop) -> None:
+    for path in (
+        "/static/größe/naïve café.txt",
+        "/static/gr%C3%B6%C3%9Fe/na%C3%AFve%20caf%C3%A9.txt",
+    ):
+        assert files.ask(path).text == "ünï"
+    assert files.ask("/static/日本.css").mimetype == "text/css"
+    url = StaticFiles([files.folder / "static"]).url_of("static/日本.css")
+    assert url == "/static/%E6%97%A5%E6%9C%AC.css"
+
+
+def test_a_name_that_is_no_utf_8_is_not_there(files: Shop) -> None:
+    for name in (b"caf\xe9.txt", b"caf\\xe9.txt"):
+        (files.folder / "static" / os.fsdecode(name)).write_text("SECRET")
+    environ = EnvironBuilder("/").get_environ()
+    environ["PATH_INFO"] = "/static/caf\xe9.txt"
+    assert files.client
+    pieces, status, _ = run_wsgi_app(files.app.wsgi, environ)
+    assert status.startswith("404")
+    assert b"SECRET" not in b"".join(pieces)
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -67,6 +95,9 @@ def test_files_are_served_with_their_type_and_asked_for_again(files: Shop) -> No
         "/static/link.txt",
         "/static/loop",
         "/static/app.css%00.txt",
+        "/static/%c0%ae%c0%ae/secret.txt",
+        "/static/%e2%80%ae/secret.txt",
+        "/static/%ff%fe",
         "/static/app.css/",
         "/static/deep",
         "/static/",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 
 from sprag._log import bound_logger
 from sprag._service import Service, current_service
-from sprag_supervisor._node import path_of
+from sprag.web.exceptions import HTTPError
+from sprag_supervisor._node import current_node, is_within, path_of
+from sprag_supervisor._states import RUNNING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
     from werkzeug.wrappers import Request, Response
 
+    from sprag_supervisor import Node
+
+KindT = TypeVar("KindT")
+
+RETRY_AFTER: Final = "1"
+"""Seconds after which a client may ask again for a service that does not run."""
 METHODS: Final = {
     "load": ("GET", "HEAD"),
     "post": ("POST",),
@@ -44,7 +52,8 @@ class Controller:
 
     An exception is logged once and answers 500; neither the server nor any other service
     takes notice. `HTTPError` answers with its own status. A service that is needed and
-    does not run (NotRunning) makes it 503.
+    does not run makes it 503: `service` hands out none that is down, and NotRunning is what
+    one raises that went down meanwhile.
 
     Attributes:
         route: A Werkzeug rule, or several: ``"/orders/<int:id>"``. A class without one of
@@ -74,14 +83,33 @@ class Controller:
         """What names this request in the log, and in the answer's ``X-Request-ID``."""
         return self._request_id_
 
-    def service(self, name: str) -> Any:
-        """Return a provider of the app by its name, or a service by its path.
+    @overload
+    def service(self, name: str) -> Any: ...
+    @overload
+    def service(self, name: str, kind: type[KindT]) -> KindT: ...
+    def service(self, name: str, kind: type[Any] | None = None) -> Any:
+        """Return a provider of the app by its name, or a service by its path, that runs.
+
+        Args:
+            name: As for `Service.service`.
+            kind: The class that it must be of; a type checker knows then what is returned.
 
         Raises:
+            HTTPError: It does not run: 503, with ``Retry-After``. It is down, or being
+                restarted, and what its last life has left is of no use.
             NotRunning: The app has never been started.
             UnknownService: There is none. The providers are listed.
+            WrongKind: There is one, of another class.
+            BadValue: *name* is no text, or *kind* no class.
         """
-        return Service.service(self._root_, name)
+        root = self._root_
+        found = Service.service(root, name) if kind is None else Service.service(root, name, kind)
+        node: Node = found
+        # A tree that stops has its server answer the last requests, and so have those above it.
+        if node._state_ is not RUNNING and not is_within(current_node(), node):
+            message = f"the service {name!r} does not run: it is {node._state_.value}"
+            raise HTTPError(503, message, {"Retry-After": RETRY_AFTER})
+        return found
 
     def emit(self, event: str, data: Any = None) -> None:
         """Call every listener of *event* in the app, in this greenlet, and return then.

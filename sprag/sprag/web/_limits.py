@@ -16,10 +16,11 @@ class Limits:
         max_connections: Connections at a time. With more, those that wait idly for a
             request are closed, the longest first; if there are none, new ones wait in
             the system's queue.
-        max_head: Bytes of the request line and the headers together.
+        max_head: Bytes of the request line and the headers together. A body in chunks may
+            have so many in extensions and trailers, and so many around its chunks.
         max_body: Bytes of a request's body; a controller's own ``max_body`` wins.
         head_timeout: Seconds for the request line and the headers to arrive.
-        body_timeout: Seconds for the whole body to arrive, counted while it is waited for.
+        body_timeout: Seconds for the whole body to arrive, counted while it is read.
         send_timeout: Seconds for the client to take each 64 KiB of the answer.
         keep_alive: Seconds that a connection may stay idle between two requests; 0 closes
             it after each answer.

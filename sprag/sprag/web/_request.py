@@ -59,7 +59,7 @@ class _FormParser(FormDataParser):
 class WebRequest(Request):
     """What a controller knows as ``self.request``."""
 
-    json_module = _Json
+    json_module: Any = _Json
     form_data_parser_class = _FormParser
 
     def __init__(self, environ: dict[str, Any]) -> None:

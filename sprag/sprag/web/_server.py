@@ -94,9 +94,8 @@ class HTTPServer(StreamServer):
         self.answered: Callable[[Connection], None] = journal.answered
         self.refused: Callable[[Connection, BadHead], None] = journal.refused
         self.crashed: Callable[[Connection | None, BaseException], None] = journal.crashed
-        self._tell_of_shortage: Callable[[str, int], None] = journal.is_short
+        self._tell_of_shortage: Callable[[str], None] = journal.is_short
         self._shortage = ""
-        self._closed_for_others = 0
         self._told = -_QUIET
         self._broken: OSError | None = None
         pool = _Connections(owner, limits.max_connections + _LEAVING)
@@ -146,10 +145,11 @@ class HTTPServer(StreamServer):
             if connection.deadline <= now:
                 connection.give_up()
         if self._shortage and now - self._told >= _QUIET:
-            self._tell_of_shortage(self._shortage, self._closed_for_others)
+            self._tell_of_shortage(self._shortage)
             self._told = _clock.now()
-            self._closed_for_others = 0
-        self._shortage = ""
+            self._shortage = ""
+        if self.started and self.socket.fileno() < 0:
+            self._broken = OSError(errno.EBADF, "somebody has closed the listening socket")
         if self._broken is not None:
             raise self._broken
         self._accept_again()
@@ -183,10 +183,8 @@ class HTTPServer(StreamServer):
 
     def _make_room(self, error: OSError) -> None:
         self._shortage = error.strerror or str(error)
-        oldest = self._oldest_idle()
-        if oldest is not None:
+        if (oldest := self._oldest_idle()) is not None:
             oldest.give_up()
-            self._closed_for_others += 1
 
     def _accept_again(self) -> None:
         if self.started:

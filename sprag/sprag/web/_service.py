@@ -188,13 +188,12 @@ class WebServer(Service):
             exc_info=error,
         )
 
-    def is_short(self, reason: str, closed: int) -> None:
+    def is_short(self, reason: str) -> None:
         """Note that connections could not be accepted for want of descriptors or memory."""
         self._log.warning(
             "no room for new connections",
             reason=reason,
             connections=len(self._server.connections),
-            closed_while_idle=closed,
             open_files_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             remedy=_MORE_FILES,
         )

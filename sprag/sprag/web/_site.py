@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from sprag.web import _health
 from sprag.web._body import BODY
 from sprag.web._bounded import BoundedBody
 from sprag.web._checks import BadAnswer, check_headers, check_status
-from sprag.web._controller import METHODS
+from sprag.web._controller import METHODS, RETRY_AFTER
 from sprag.web._discovery import discover, folders, top_folder
 from sprag.web._encoding import is_one, to_json
 from sprag.web._limits import Limits
@@ -161,7 +160,8 @@ class Site:
         except BaseException as error:  # noqa: BLE001 - a leaked Timeout or SystemExit stays here
             self._crashed(asked, path, error)
             if isinstance(error, NotRunning):
-                return self._failed(asked, 503, "a service that is needed does not run")
+                retry = [("Retry-After", RETRY_AFTER)]
+                return self._failed(asked, 503, "a service that is needed does not run", retry)
             return self._failed(asked, 500, "something went wrong: the app's log says what")
 
     def _attempt(self, asked: _Asked, path: str) -> Reply | Response:
@@ -180,7 +180,7 @@ class Site:
         if len(path) > _LONGEST_PATH or path.count("/") > _MOST_PARTS or _CONTROL.search(path):
             raise NotFound
         if path.startswith(PREFIX):
-            found = self._static.find(_as_stored(request.environ).removeprefix(PREFIX))
+            found = self._static.find(path.removeprefix(PREFIX))
             if found is not None and method not in _PLAIN_METHODS:
                 return self._other_method(asked, "GET, HEAD, OPTIONS")
             if found is not None and (answer := send(found, request.environ)) is not None:
@@ -361,11 +361,6 @@ def path_in(environ: Environ) -> str:
     """Return the path that is asked for, as a text; what is no UTF-8 in it as hexadecimal."""
     path: str = environ.get("PATH_INFO") or "/"
     return path if path.isascii() else path.encode("latin-1").decode("utf-8", "backslashreplace")
-
-
-def _as_stored(environ: Environ) -> str:
-    """Return the path as the names of files are: those that are no UTF-8 can be had as well."""
-    return os.fsdecode(environ["PATH_INFO"].encode("latin-1"))
 
 
 def _bound_body(environ: Environ, length: int | None, most: int) -> None:

@@ -22,8 +22,8 @@ class StaticFiles:
     """Plain files for everybody: those below the given folders, and no others.
 
     A name is refused (as if there were no such file) when a part of it is empty, hidden,
-    ``..``, or holds a backslash or NUL; and when the file, with all links followed, lies
-    outside its folder.
+    ``..``, no UTF-8, or holds a backslash or NUL; and when the file, with all links
+    followed, lies outside its folder.
     """
 
     def __init__(self, folders: Iterable[Path]) -> None:
@@ -46,7 +46,7 @@ class StaticFiles:
     def url_of(self, name: str) -> str | None:
         """Return the path under which the file called *name* is served, if there is one."""
         name = name.removeprefix("static/")
-        return None if self.find(name) is None else PREFIX + quote(os.fsencode(name))
+        return None if self.find(name) is None else PREFIX + quote(name)
 
 
 def send(path: Path, environ: dict[str, Any]) -> Response | None:
@@ -59,7 +59,9 @@ def send(path: Path, environ: dict[str, Any]) -> Response | None:
 
     try:
         # Conditional and range requests are Werkzeug's; a browser asks each time.
-        answer = send_file(path, environ)
+        answer = send_file(
+            path, environ, download_name=path.name.encode("utf-8", "replace").decode()
+        )
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise HTTPError(503, "too many files are open", {"Retry-After": "1"}) from error
