@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from sprag_supervisor.exceptions import BadValue, WrongKind
 
@@ -14,7 +14,7 @@ def check_name(name: object) -> None:
         raise BadValue("name", name, accepted)
 
 
-def of_kind(kind: type[Any] | None, name: str, found: Any) -> Any:
+def of_kind(kind: type[Any] | None, name: str, found: object) -> Any:
     """Return *found* if it is of *kind*, or nothing was said of that.
 
     Raises:
@@ -31,5 +31,5 @@ def of_kind(kind: type[Any] | None, name: str, found: Any) -> Any:
     except TypeError:  # a Protocol that nothing can be compared with
         raise BadValue("kind", kind, accepted) from None
     if not fits:
-        raise WrongKind(name, cast("type", type(found)), kind)
+        raise WrongKind(name, type(found), kind)
     return found
