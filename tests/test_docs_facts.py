@@ -292,7 +292,9 @@ def arguments_of(thing: Any, *, is_method: bool) -> str:
     """Return the signature as the reference writes it: without types, and without self."""
     signature = inspect.signature(thing)
     parameters = [
-        each.replace(annotation=inspect.Parameter.empty) for each in signature.parameters.values()
+        each.replace(annotation=inspect.Parameter.empty)
+        for each in signature.parameters.values()
+        if each.annotation != "Never"  # it is there to be refused with a good word
     ][is_method:]
     return str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
 

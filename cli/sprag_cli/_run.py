@@ -72,6 +72,12 @@ class BadTimeout(CommandError):
     exit_code = RunExit.USAGE
 
 
+class BadName(CommandError):
+    """Raised when the name given on the command line cannot name an app."""
+
+    exit_code = RunExit.USAGE
+
+
 class BadAddress(CommandError):
     """Raised when the options for the web server contradict each other, or have no use."""
 
@@ -96,6 +102,8 @@ def run(options: RunOptions) -> int:
     if math.isnan(options.shutdown_timeout):
         raise BadTimeout("--shutdown-timeout takes seconds, 0 or more; 'inf' waits for ever")
     take_signals_back()
+    if options.name is not None and (not options.name or "/" in options.name):
+        raise BadName("--name takes a text that is not empty and holds no slash")
     configure(options.log_format, options.log_level)
     try:
         with _quiet_interrupt():

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Never
 
+from sprag._service import Service
 from sprag._supervisor import Supervisor
 from sprag_supervisor import StopReport, _adopting
-from sprag_supervisor.exceptions import BadValue
+from sprag_supervisor.exceptions import BadValue, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from sprag._service import Service
     from sprag.web import Limits, Page
     from sprag.web._listener import Address
     from sprag.web._wsgi import Wsgi
+    from sprag_supervisor._seconds import Seconds
 
 
 DEFAULT_HOST: Final = "127.0.0.1"
@@ -55,7 +57,7 @@ class App(Supervisor):
 
     def __init__(
         self,
-        *,
+        *misplaced: Never,
         providers: Mapping[str, Service] | None = None,
         routes: str | None = None,
         shell: Callable[[Page], str] | None = None,
@@ -63,12 +65,12 @@ class App(Supervisor):
         name: str | None = None,
         strategy: str = "one_for_one",
         max_restarts: int = 3,
-        max_seconds: float = 5.0,
+        max_seconds: Seconds = 5.0,
     ) -> None:
-        given = dict(providers or {})
-        for key in given:
-            if not isinstance(key, str) or not key or "/" in key:
-                raise BadValue("provider", key, "a name that is not empty and holds no slash")
+        if misplaced:
+            accepted = "keywords, as in App(providers={'feed': Feed()}, name='shop')"
+            raise BadValue("App's argument", misplaced[0], accepted)
+        given = _checked_providers({} if providers is None else providers)
         if routes is not None:
             if not isinstance(routes, str) or not all(map(str.isidentifier, routes.split("."))):
                 raise BadValue("routes", routes, "the dotted name of a module, as in 'app.routes'")
@@ -79,7 +81,7 @@ class App(Supervisor):
         self._web_ = routes, shell, limits
         super().__init__(
             [(service, {"name": key}) for key, service in given.items()],
-            name=name or "app",
+            name="app" if name is None else name,
             strategy=strategy,
             max_restarts=max_restarts,
             max_seconds=max_seconds,
@@ -145,14 +147,14 @@ class App(Supervisor):
         """Start the providers in order; see `Service.start`."""
         super().start()
 
-    def stop(self, timeout: float | None = 30.0) -> StopReport:
+    def stop(self, timeout: Seconds | None = 30.0) -> StopReport:
         """Stop the app, by default within 30 seconds; see `Service.stop`."""
         return super().stop(timeout)
 
     def run(
         self,
         *,
-        shutdown_timeout: float = 30.0,
+        shutdown_timeout: Seconds = 30.0,
         host: str = DEFAULT_HOST,
         port: int = DEFAULT_PORT,
         unix_socket: str | None = None,
@@ -182,3 +184,27 @@ class App(Supervisor):
             return run(self, shutdown_timeout=shutdown_timeout)
         finally:
             self._serve_ = before
+
+
+def _checked_providers(given: Any) -> dict[str, Service]:
+    """Return the providers by name.
+
+    Raises:
+        BadValue: They are no mapping of plain names and services.
+    """
+    if not issubclass(type(given), Mapping):
+        accepted = "services by their names, as in {'feed': Feed()}"
+        raise BadValue("providers", given, accepted)
+    mapping: Mapping[Any, Any] = given
+    providers = dict(mapping)
+    for key, service in providers.items():
+        if not isinstance(key, str) or not key or "/" in key:
+            raise BadValue("provider", key, "a name that is not empty and holds no slash")
+        if not isinstance(service, Service):
+            what = "a service"
+            if isinstance(service, type):
+                what += f", made by calling the class: {service.__name__}(...)"
+            elif issubclass(type(service), tuple):
+                what += ": its policy is given in its class, or by a Supervisor's list of children"
+            raise BadValue(f"providers[{shown(key)}]", service, what)
+    return providers

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Never, TypeVar
 
 from sprag._service import Service
 from sprag_supervisor import ChildCounts, ChildInfo, StopReport, _adopting, _managing
-from sprag_supervisor._node import path_of
+from sprag_supervisor._node import check_name, path_of
 from sprag_supervisor.exceptions import BadPolicy, BadValue, MaxChildren, UnknownChild
 
 ServiceT = TypeVar("ServiceT", bound=Service)
@@ -39,9 +39,17 @@ class DynamicSupervisor(Service):
     max_children: int | None = None
 
     def __init__(
-        self, *, max_children: int | None = None, name: str | None = None, **policy: Any
+        self,
+        *misplaced: Never,
+        max_children: int | None = None,
+        name: str | None = None,
+        **policy: Any,
     ) -> None:
+        if misplaced:
+            accepted = "keywords, as in max_children=10; children are started with start_child()"
+            raise BadValue("DynamicSupervisor's argument", misplaced[0], accepted)
         if name is not None:
+            check_name(name)
             self.name = name
         if max_children is not None and not (type(max_children) is int and max_children >= 0):
             raise BadValue("max_children", max_children, "a whole number, 0 or more, or None")

@@ -36,6 +36,7 @@ from sprag_supervisor._node import context_of, current_node, name_of, path_of, s
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._readiness import not_ready
 from sprag_supervisor._room import need_room
+from sprag_supervisor._seconds import Seconds, in_seconds, is_number
 from sprag_supervisor._waiting import waits_for_caller
 from sprag_supervisor.exceptions import BadValue, UnknownService
 
@@ -59,8 +60,12 @@ def current_service() -> Service | None:
     return cast("Service | None", current_node())
 
 
-def _is_number(given: object) -> bool:
-    return isinstance(given, int | float) and not isinstance(given, bool)
+def _limit(timeout: Any, *, least: float = 0.0) -> float | None:
+    """Return the seconds that a call may take, given as a number, a timedelta or None."""
+    seconds = in_seconds(timeout)
+    if seconds is not None and (not is_number(seconds) or not seconds >= least):
+        raise BadValue("timeout", timeout, "seconds, 0 or more, or None")
+    return cast("float | None", seconds)
 
 
 def _below(root: Node, path: str) -> Node | None:
@@ -129,7 +134,7 @@ class Service(Node):
     def interval(
         self,
         fn: Callable[..., object],
-        seconds: float,
+        seconds: Seconds,
         *args: Any,
         immediate: bool = False,
         jitter: float = 0.0,
@@ -155,14 +160,15 @@ class Service(Node):
             BadValue: An argument is out of range.
         """
         check_callable("fn", fn)
-        if not _is_number(seconds) or not 0 < seconds < math.inf:
+        period: float = in_seconds(seconds)
+        if not is_number(period) or not 0 < period < math.inf:
             raise BadValue("seconds", seconds, "a finite number above 0")
-        if not _is_number(jitter) or not 0 <= jitter <= 1:
+        if not is_number(jitter) or not 0 <= jitter <= 1:
             raise BadValue("jitter", jitter, "a fraction, 0 to 1")
-        first = 0.0 if immediate else seconds
-        return self._timer_(fn, args, first=first, period=seconds, jitter=jitter)
+        first = 0.0 if immediate else period
+        return self._timer_(fn, args, first=first, period=period, jitter=jitter)
 
-    def timeout(self, fn: Callable[..., object], seconds: float, *args: Any) -> TimerHandle:
+    def timeout(self, fn: Callable[..., object], seconds: Seconds, *args: Any) -> TimerHandle:
         """Call ``fn(*args)`` once, in *seconds* from now, in a greenlet.
 
         Args:
@@ -178,9 +184,10 @@ class Service(Node):
             BadValue: An argument is out of range.
         """
         check_callable("fn", fn)
-        if not _is_number(seconds) or not 0 <= seconds < math.inf:
+        first: float = in_seconds(seconds)
+        if not is_number(first) or not 0 <= first < math.inf:
             raise BadValue("seconds", seconds, "a finite number, 0 or more")
-        return self._timer_(fn, args, first=seconds, period=None)
+        return self._timer_(fn, args, first=first, period=None)
 
     def _timer_(
         self,
@@ -390,7 +397,7 @@ class Service(Node):
         else:
             _adopting.start_again(self)
 
-    def stop(self, timeout: float | None = None) -> StopReport:
+    def stop(self, timeout: Seconds | None = None) -> StopReport:
         """Stop the service and everything below it, on purpose: nobody restarts it.
 
         Children stop before their parents, the latest first. Blocks until all are down or
@@ -410,10 +417,9 @@ class Service(Node):
             What was clean, killed, and left behind.
 
         Raises:
-            BadValue: *timeout* is negative.
+            BadValue: *timeout* is negative, or no time.
         """
-        if timeout is not None and (not _is_number(timeout) or not timeout >= 0):
-            raise BadValue("timeout", timeout, "seconds, 0 or more, or None")
+        timeout = _limit(timeout)
         tree = self._tree_
         if tree is None:
             return StopReport()
@@ -478,7 +484,7 @@ class Service(Node):
         else:
             _guard.finish(self, incarnation)
 
-    def wait(self, timeout: float | None = None) -> Exit | None:
+    def wait(self, timeout: Seconds | None = None) -> Exit | None:
         """Wait until the service has ended for good: stopped, finished or failed.
 
         Args:
@@ -489,9 +495,11 @@ class Service(Node):
 
         Raises:
             NotRunning: It was never started.
+            BadValue: *timeout* is no time.
             CalledInHub: It has not ended, *timeout* is not 0, and the caller is a callback of
                 the loop or a signal handler in the hub.
         """
+        timeout = _limit(timeout, least=-math.inf)
         if self._state_ is State.NEW:
             raise not_active(self, "wait for its end")
         must_be_at_home(self)

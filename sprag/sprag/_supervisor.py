@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Never, TypeVar, cast
 
 from sprag._service import Service
 from sprag_supervisor import ChildCounts, ChildInfo, ChildSpec, StopReport, _adopting, _managing
+from sprag_supervisor._node import called, check_name
 from sprag_supervisor.exceptions import AlreadyPresent, BadValue
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 ServiceT = TypeVar("ServiceT", bound=Service)
 Child = Service | tuple[Service, dict[str, Any]]
@@ -42,9 +40,15 @@ class Supervisor(Service):
     name: str | None = None
 
     def __init__(
-        self, children: Iterable[Child] = (), *, name: str | None = None, **policy: Any
+        self,
+        children: Iterable[Child] = (),
+        *more: Never,
+        name: str | None = None,
+        **policy: Any,
     ) -> None:
+        _check_shape(children, more)
         if name is not None:
+            check_name(name)
             self.name = name
         self._policy_ = self._policy_.with_(policy)
         if isinstance(children, Iterator):
@@ -147,9 +151,21 @@ def _checked(given: object) -> tuple[Service, str | None, dict[str, Any]]:
             service._policy_.with_(policy)
             return service, name, policy
         case _:
-            hint = f": write {given.__name__}(...)" if isinstance(given, type) else ""
-            accepted = f"a service, or a pair (service, {{policy}}){hint}"
+            accepted = f"a service, or a pair (service, {{policy}}){called(given)}"
             raise BadValue("child", given, accepted)
+
+
+def _check_shape(children: Any, more: tuple[object, ...]) -> None:
+    """Refuse what is no list of children, before its parts are taken for children."""
+    if more:
+        given: object = (children, *more)
+        raise BadValue("children", given, "one list of them: Supervisor([first, second])")
+    if isinstance(children, Mapping):
+        accepted = "a list; a name goes into a pair: [(Pool(), {'name': 'pool'})]"
+        raise BadValue("children", cast("object", children), accepted)
+    if isinstance(children, str | type | Service) or not isinstance(children, Iterable):
+        accepted = f"a list of services, as in Supervisor([Feed()]){called(children)}"
+        raise BadValue("children", cast("object", children), accepted)
 
 
 def _check_distinct(

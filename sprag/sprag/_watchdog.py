@@ -21,6 +21,7 @@ from gevent import Greenlet, get_hub, monkey
 from sprag._sentinel import write_stderr
 from sprag_supervisor import Node
 from sprag_supervisor._node import path_of
+from sprag_supervisor._seconds import Seconds, in_seconds
 from sprag_supervisor._tree import logger
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class Watchdog:
         exits: Whether to end the process then, with exit code 4.
     """
 
-    def __init__(self, seconds: float, *, exits: bool = False) -> None:
-        self._seconds = seconds
+    def __init__(self, seconds: Seconds, *, exits: bool = False) -> None:
+        self._seconds: float = in_seconds(seconds)
         self._exits = exits
         self._alive_at = 0.0
         self._reported = False

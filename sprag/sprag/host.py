@@ -36,9 +36,10 @@ from sprag_supervisor._adopting import tree_of
 from sprag_supervisor._belonging import must_be_able_to_wait
 from sprag_supervisor._ending import request_exit
 from sprag_supervisor._log import configured, listening, text_of
-from sprag_supervisor._node import Node, path_of, settled
+from sprag_supervisor._node import Node, check_name, path_of, settled
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._plain import plain
+from sprag_supervisor._seconds import Seconds, in_seconds, is_number
 from sprag_supervisor._states import DOWN, State
 from sprag_supervisor._tree import logger
 from sprag_supervisor.exceptions import AlreadyStarted, BadValue, StartFailed
@@ -65,11 +66,11 @@ def run(
     root: Service,
     *,
     name: str | None = None,
-    shutdown_timeout: float = 30.0,
+    shutdown_timeout: Seconds = 30.0,
     control: bool = True,
     on_up: Callable[[], None] | None = None,
     ends_process: bool = False,
-    watchdog: float | None = None,
+    watchdog: Seconds | None = None,
     watchdog_exits: bool = False,
 ) -> int:
     """Start *root*, wait for a signal or its end, stop it; return the exit code.
@@ -102,23 +103,27 @@ def run(
 
     Raises:
         AlreadyStarted: *root* runs already.
-        BadValue: *root* has a parent, or *shutdown_timeout* or *watchdog* is no time.
+        BadValue: *root* has a parent, *name* is empty or has a slash, or *shutdown_timeout* or
+            *watchdog* is no time.
         ValueError: This is not the main thread.
         CalledInHub: The caller is a callback of the loop or a signal handler in the hub.
     """
-    if not shutdown_timeout >= 0:
+    budget, hold = in_seconds(shutdown_timeout), in_seconds(watchdog)
+    if not is_number(budget) or not budget >= 0:
         raise BadValue("shutdown_timeout", shutdown_timeout, "seconds, 0 or more")
-    if watchdog is not None and not 0 < watchdog < math.inf:
+    if hold is not None and not (is_number(hold) and 0 < hold < math.inf):
         raise BadValue("watchdog", watchdog, "seconds, above 0, or None")
     must_be_able_to_wait(root, "run it")
     if root._parent_ is not None:
         raise BadValue("root", root, "a service that has no parent")
+    if name is not None:
+        check_name(name)
     if root._state_ not in DOWN:
         raise AlreadyStarted(path_of(root))
     if name is not None:
         root._name_ = name
-    dog = None if watchdog is None else Watchdog(watchdog, exits=watchdog_exits)
-    host = _Host(root, shutdown_timeout, on_up)
+    dog = None if hold is None else Watchdog(hold, exits=watchdog_exits)
+    host = _Host(root, budget, on_up)
     return host.run(control=control, ends_process=ends_process, watchdog=dog)
 
 

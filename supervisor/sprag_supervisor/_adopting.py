@@ -8,7 +8,15 @@ from gevent import getcurrent
 
 from sprag_supervisor._acquiring import may_acquire, not_active
 from sprag_supervisor._belonging import get_ident, refuse
-from sprag_supervisor._node import Node, is_active, name_of, path_of, wanted_name
+from sprag_supervisor._node import (
+    Node,
+    called,
+    check_name,
+    is_active,
+    name_of,
+    path_of,
+    wanted_name,
+)
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._room import need_room
 from sprag_supervisor._settling import detach, leave_if_over
@@ -51,7 +59,7 @@ def adopt(
         StartFailed: The child could not be started; it has left the tree again.
     """
     if not isinstance(child, Node):
-        raise BadValue("child", child, "an instance of a Service")
+        raise BadValue("child", child, f"an instance of a Service{called(child)}")
     tree = parent._tree_
     if tree is not None and tree.thread != get_ident():
         refuse(parent, tree)
@@ -60,7 +68,7 @@ def adopt(
     if not may_acquire(parent):
         raise not_active(parent, "adopt a child")
     if name is not None:
-        _check_name(name)
+        check_name(name)
     own = child._policy_ if child._given_ is None else child._given_[0]
     checked = own.with_(policy) if policy else own
     if checked.significant and parent._policy_.auto_shutdown == "never":
@@ -85,11 +93,6 @@ def adopt(
             raise
     finally:
         turn.give()
-
-
-def _check_name(name: object) -> None:
-    if not isinstance(name, str) or not name or "/" in name:
-        raise BadValue("name", name, "a text that is not empty and holds no slash")
 
 
 def _check_needs(parent: Node, needs: tuple[str, ...]) -> None:

@@ -17,7 +17,7 @@ from types import (
     GeneratorType,
     MethodType,
 )
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sprag_supervisor.exceptions import BadValue
 
@@ -41,16 +41,16 @@ _UNRUN: Final[dict[type, str]] = {
 PLAIN: Final = "a plain function: under gevent it may block, and needs neither async nor yield"
 
 
-def never_runs(fn: Any) -> bool:
+def never_runs(fn: object) -> bool:
     """Whether calling *fn* would run nothing of its body, as far as can be seen.
 
     Sees through partials, bound methods and objects with a ``__call__``. What a decorator
     has put in front of an async function may well run it, and is not looked through.
     """
     for _ in range(_MAX_WRAPPERS):
-        kind: type[Any] = type(fn)
+        kind = type(fn)
         if kind is FunctionType:
-            return bool(fn.__code__.co_flags & _NEVER_RUNS)
+            return bool(cast("FunctionType", fn).__code__.co_flags & _NEVER_RUNS)
         if issubclass(kind, _WRAPPERS):
             fn = _inside(fn)
         elif issubclass(kind, type):
@@ -118,8 +118,12 @@ def run_for_effect(argument: str, fn: Callable[..., object], *args: object) -> N
     check_result(argument, fn(*args))
 
 
+def kind_of(given: object) -> type[object]:
+    """Return the type of *given*, for type checkers too."""
+    return type(given)
+
+
 def _drop(given: Any) -> None:
     """Let a coroutine that has not begun go, without Python's warning on top of our error."""
-    kind: type[Any] = type(given)
-    if kind is CoroutineType and inspect.getcoroutinestate(given) == inspect.CORO_CREATED:
+    if kind_of(given) is CoroutineType and inspect.getcoroutinestate(given) == inspect.CORO_CREATED:
         given.close()

@@ -27,7 +27,7 @@ from gevent import GreenletExit
 from sprag_supervisor import _clock
 from sprag_supervisor._callables import check_result
 from sprag_supervisor._decide import Reason
-from sprag_supervisor._failure import Failure, remember
+from sprag_supervisor._failure import Failure, meaning_of, remember
 from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, context_of, move, path_of
 from sprag_supervisor._parking import Parking
@@ -202,9 +202,10 @@ class Ending:
 
     def _step_raised(self, step: str, call: Call) -> None:
         error = call.error
-        if isinstance(error, SystemExit):
-            request_exit(self.node, error)
-        elif error is not None and not isinstance(error, GreenletExit):
+        meant = None if error is None else meaning_of(error)
+        if isinstance(meant, SystemExit):
+            request_exit(self.node, meant)
+        if error is not None and not isinstance(meant, GreenletExit | SystemExit):
             self.stop_error(step, error)
 
     def release(self, holdings: Holdings) -> None:

@@ -12,7 +12,10 @@ import textwrap
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+from gevent import GreenletExit
+
 from sprag_supervisor import _clock
+from sprag_supervisor._groups import leaves_of
 from sprag_supervisor._pool import Pool
 from sprag_supervisor.exceptions import SpragError
 
@@ -191,6 +194,24 @@ def _notes_of(exception: BaseException) -> tuple[str, ...]:
 
 _traceback_of: Final = BaseException.__dict__["__traceback__"].__get__
 _SWITCHES: Final = ("gevent._gevent_c_greenlet_primitives", "gevent._greenlet_primitives")
+
+
+def meaning_of(error: BaseException) -> BaseException:
+    """Return what *error* comes to: a group means the KeyboardInterrupt or SystemExit in it.
+
+    A group of nothing but kills is a kill. Any other exception means itself.
+    """
+    kind = type(error)
+    if issubclass(kind, Exception) or not issubclass(kind, BaseExceptionGroup):
+        return error
+    leaves = list(leaves_of(error))
+    for special in (KeyboardInterrupt, SystemExit):
+        for leaf in leaves:
+            if issubclass(type(leaf), special):
+                return leaf
+    if all(issubclass(type(leaf), GreenletExit) for leaf in leaves):
+        return leaves[0]
+    return error
 
 
 def traceback_of(error: BaseException) -> TracebackType | None:

@@ -22,7 +22,7 @@ from gevent import Greenlet, GreenletExit, get_hub
 from sprag_supervisor import _ending
 from sprag_supervisor._callables import check_asked_result, check_result
 from sprag_supervisor._decide import Reason
-from sprag_supervisor._failure import remember
+from sprag_supervisor._failure import meaning_of, remember
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._log import say, saying
 from sprag_supervisor._node import take_seat
@@ -45,12 +45,15 @@ def report(node: Node, incarnation: int, step: str, error: BaseException) -> Non
     if tree is not None and tree.thread and not has_room():
         tree.pool.run_apart(partial(report, node, incarnation, step, error))
         return
-    if isinstance(error, GreenletExit) or (tree is not None and tree.is_copy):
+    meant = meaning_of(error)
+    if isinstance(meant, GreenletExit) or (tree is not None and tree.is_copy):
         return  # in a forked child it is the child's end, and the parent's tree is not told
-    if isinstance(error, SystemExit):
-        _ending.request_exit(node, error)
-    elif isinstance(error, KeyboardInterrupt):
-        interrupt_main(error)
+    if isinstance(meant, SystemExit | KeyboardInterrupt) and meant is not error:
+        say(logging.ERROR, node, "an exit was raised among other exceptions", error, step=step)
+    if isinstance(meant, SystemExit):
+        _ending.request_exit(node, meant)
+    elif isinstance(meant, KeyboardInterrupt):
+        interrupt_main(meant)
     else:
         crash(node, incarnation, step, error)
 
@@ -138,6 +141,8 @@ class Managed(Greenlet):  # type: ignore[type-arg]
             self._leave()
             del self
             report(node, incarnation, "run" if is_body else "greenlet", error)
+            if is_body and isinstance(meaning_of(error), GreenletExit):
+                finish(node, incarnation)
             return None
         self._leave()
         if is_body:

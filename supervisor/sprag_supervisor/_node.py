@@ -29,6 +29,7 @@ from sprag_supervisor._making import let_engine_write, record_arguments
 from sprag_supervisor._mistakes import warn_of_mistakes
 from sprag_supervisor._policy import DEFAULT, Policy
 from sprag_supervisor._states import ACTIVE, MOVES, NEW, RUNNING, SETTLED, State
+from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,6 +225,21 @@ def lineage(node: Node) -> Iterator[Node]:
     while above is not None:
         yield above
         above = above._parent_
+
+
+def check_name(name: object) -> None:
+    """Refuse what cannot name a service: paths are joined by slashes.
+
+    Raises:
+        BadValue: *name* is empty, holds a slash, or is no text.
+    """
+    if not isinstance(name, str) or not name or "/" in name:
+        raise BadValue("name", name, "a text that is not empty and holds no slash")
+
+
+def called(given: object) -> str:
+    """Say what to do with a class that is given in the place of a service."""
+    return f": write {given.__name__}(...)" if isinstance(given, type) else ""
 
 
 def wanted_name(node: Node) -> str:

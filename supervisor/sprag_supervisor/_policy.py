@@ -10,12 +10,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
+from sprag_supervisor._groups import leaves_of
+from sprag_supervisor._seconds import Seconds, in_seconds
 from sprag_supervisor.exceptions import BadPolicy, choices
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from random import Random
 
 Restart = Literal["permanent", "transient", "temporary"]
@@ -25,13 +27,13 @@ OnFailure = Literal["restart", "stop", "escalate"]
 Shutdown = float | Literal["brutal_kill", "infinity"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Backoff:
     """The delay before a service is restarted: exponential, capped, with jitter.
 
     The n-th restart in a row waits ``initial * factor ** (n - 1)`` seconds, at most
     *maximum*, give or take the fraction *jitter*. A run of at least *reset_after*
-    seconds starts the row anew.
+    seconds starts the row anew. Times are seconds, or `timedelta`.
 
     Raises:
         BadPolicy: A value is out of range.
@@ -43,15 +45,28 @@ class Backoff:
     jitter: float = 0.1
     reset_after: float = 60.0
 
-    def __post_init__(self) -> None:
-        _check_number("backoff.initial", self.initial, minimum=0.0)
-        _check_number("backoff.maximum", self.maximum, minimum=self.initial)
-        _check_number("backoff.factor", self.factor, minimum=1.0)
-        if math.isinf(self.maximum) or math.isinf(self.factor):
-            infinite = "maximum" if math.isinf(self.maximum) else "factor"
+    def __init__(
+        self,
+        initial: Seconds = 0.1,
+        *,
+        maximum: Seconds = 30.0,
+        factor: float = 2.0,
+        jitter: float = 0.1,
+        reset_after: Seconds = 60.0,
+    ) -> None:
+        first: float = _number("backoff.initial", initial, minimum=0.0)
+        highest: float = _number("backoff.maximum", maximum, minimum=first)
+        _number("backoff.factor", factor, minimum=1.0)
+        if math.isinf(highest) or math.isinf(factor):
+            infinite = "maximum" if math.isinf(highest) else "factor"
             raise BadPolicy(f"backoff.{infinite}", math.inf, "a finite number")
-        _check_number("backoff.jitter", self.jitter, minimum=0.0, maximum=1.0)
-        _check_number("backoff.reset_after", self.reset_after, minimum=0.0)
+        _number("backoff.jitter", jitter, minimum=0.0, maximum=1.0)
+        object.__setattr__(self, "initial", first)
+        object.__setattr__(self, "maximum", highest)
+        object.__setattr__(self, "factor", factor)
+        object.__setattr__(self, "jitter", jitter)
+        long_run = _number("backoff.reset_after", reset_after, minimum=0.0)
+        object.__setattr__(self, "reset_after", long_run)
 
     def delay(self, restarts_in_a_row: int, random: Random) -> float:
         """Return the seconds to wait before restart number *restarts_in_a_row* (from 1)."""
@@ -90,17 +105,18 @@ class Policy:
             if isinstance(self.shutdown, str):
                 accepted = "seconds, " + choices(self.shutdown, ("brutal_kill", "infinity"))
                 raise BadPolicy("shutdown", self.shutdown, accepted)
-            _check_number("shutdown", self.shutdown, minimum=0.0)
+            self._keep("shutdown", _number("shutdown", self.shutdown, minimum=0.0))
         if self.start_timeout is not None:
-            _check_number("start_timeout", self.start_timeout, minimum=0.0)
+            seconds = _number("start_timeout", self.start_timeout, minimum=0.0)
+            self._keep("start_timeout", seconds)
         if self.backoff is not None and not isinstance(self.backoff, Backoff):
             raise BadPolicy("backoff", self.backoff, "sprag.Backoff(...) or None")
         if not isinstance(self.significant, bool):
             raise BadPolicy("significant", self.significant, "True or False")
         if isinstance(self.max_restarts, bool) or not isinstance(self.max_restarts, int):
             raise BadPolicy("max_restarts", self.max_restarts, "a whole number, 0 or more")
-        _check_number("max_restarts", self.max_restarts, minimum=0)
-        _check_number("max_seconds", self.max_seconds, minimum=0.0)
+        _number("max_restarts", self.max_restarts, minimum=0)
+        self._keep("max_seconds", _number("max_seconds", self.max_seconds, minimum=0.0))
         if self.max_seconds == 0:
             raise BadPolicy("max_seconds", self.max_seconds, "seconds above 0")
         for kind, action in dict(self.on_failure).items():
@@ -124,13 +140,32 @@ class Policy:
             return 0.0
         return self.shutdown
 
+    def _keep(self, keyword: str, seconds: float) -> None:
+        """Remember a time, which may have been given as a timedelta, as a number."""
+        object.__setattr__(self, keyword, seconds)
+
     def action_for(self, error: BaseException) -> OnFailure | None:
-        """Return what `on_failure` says about *error*; the nearest of its classes decides."""
-        if self.on_failure:
-            for kind in type(error).__mro__:
-                action = self.on_failure.get(kind)
-                if action is not None:
-                    return action
+        """Return what `on_failure` says about *error*; the nearest of its classes decides.
+
+        Of an exception group its members are asked, unless its own class is named, and the
+        gravest answer counts: escalate, stop, restart.
+        """
+        if not self.on_failure:
+            return None
+        if not issubclass(type(error), BaseExceptionGroup):
+            return self._action_for(type(error).__mro__)
+        classes: tuple[type, ...] = type(error).__mro__
+        own: list[type] = [each for each in classes if issubclass(each, BaseExceptionGroup)]
+        if (action := self._action_for(own)) is not None:
+            return action
+        found = {self._action_for(type(leaf).__mro__) for leaf in leaves_of(error)}
+        return next((each for each in _GRAVEST if each in found), None)
+
+    def _action_for(self, classes: Sequence[type]) -> OnFailure | None:
+        for kind in classes:
+            action = self.on_failure.get(kind)
+            if action is not None:
+                return action
         return None
 
     def with_(self, given: Mapping[str, object]) -> Policy:
@@ -152,14 +187,20 @@ def _check_choice(keyword: str, given: object, accepted: tuple[str, ...]) -> Non
         raise BadPolicy(keyword, given, choices(given, accepted))
 
 
-def _check_number(
-    keyword: str, given: object, *, minimum: float, maximum: float = math.inf
-) -> None:
-    is_number = isinstance(given, int | float) and not isinstance(given, bool)
-    if not is_number or not minimum <= cast("float", given) <= maximum:
+def _number(keyword: str, given: Any, *, minimum: float, maximum: float = math.inf) -> Any:
+    """Return *given*, in seconds if it is a timedelta.
+
+    Raises:
+        BadPolicy: It is no number, or out of range.
+    """
+    number = in_seconds(given)
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    if not is_number or not minimum <= number <= maximum:
         upper = f" to {maximum:g}" if maximum != math.inf else " or more"
         raise BadPolicy(keyword, given, f"a number, {minimum:g}{upper}")
+    return number
 
 
+_GRAVEST: Final[tuple[OnFailure, ...]] = ("escalate", "stop", "restart")
 KEYWORDS: Final = tuple(field.name for field in dataclasses.fields(Policy))
 DEFAULT: Final = Policy()

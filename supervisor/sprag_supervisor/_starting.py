@@ -21,8 +21,8 @@ from sprag_supervisor import _clock, _ending, _guard
 from sprag_supervisor._callables import check_result
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._ending import KILL_GRACE
-from sprag_supervisor._failure import as_text, passed_on, remember
-from sprag_supervisor._log import saying
+from sprag_supervisor._failure import as_text, meaning_of, passed_on, remember
+from sprag_supervisor._log import say, saying
 from sprag_supervisor._node import Node, lineage, move, path_of, reset, take_seat
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._pool import Call
@@ -167,7 +167,11 @@ class Starting(Call):
         node = self.node
         if (tree := node._tree_) is not None:
             tree.starts.discard(self)
-        error = self.aborted or self.error
+        raised_by_user = self.aborted or self.error
+        error = None if raised_by_user is None else meaning_of(raised_by_user)
+        if raised_by_user is not error and not isinstance(error, GreenletExit):
+            say(logging.ERROR, node, "an exit was raised among other exceptions", raised_by_user)
+        del raised_by_user
         if error is None:
             node._op_ = None
             if self.joiners is not None:

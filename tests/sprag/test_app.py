@@ -162,7 +162,7 @@ def test_a_key_is_a_name(key: Any) -> None:
 
 @pytest.mark.parametrize("provider", [Plain, "metrics", None])
 def test_a_provider_is_a_service(provider: Any) -> None:
-    with pytest.raises(BadValue, match="child="):
+    with pytest.raises(BadValue, match=r"providers\['metrics'\]="):
         App(providers={"metrics": provider})
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import inspect
 import warnings
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
+import attrs
 import gevent
 import pytest
+from gevent import GreenletExit
 
-from scripted import states
-from sprag import Backoff, Service, Supervisor
-from sprag.exceptions import BadValue, LikelyMistake, StartFailed
+from scripted import crash, states
+from sprag import App, Backoff, DynamicSupervisor, Service, Supervisor, host
+from sprag.exceptions import BadPolicy, BadValue, LikelyMistake, StartFailed
+from sprag.web import Limits
+from sprag_supervisor import Policy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -455,3 +461,341 @@ def test_own_methods_called_like_the_engines_break_nothing(clock: VirtualClock) 
         gevent.sleep(0)
         assert Service.snapshot(feed).state.value == "running"
     assert Service.snapshot(feed).state.value == "stopped"
+
+
+# -- arguments -------------------------------------------------------------------------
+
+
+class Feed(Service):
+    pass
+
+
+an_app: Any = App
+a_supervisor: Any = Supervisor
+a_dynamicsupervisor: Any = DynamicSupervisor
+a_backoff: Any = Backoff
+limits: Any = Limits
+feed: Any = Feed
+run: Any = host.run
+
+TOLD: list[tuple[Callable[[], object], str]] = [
+    (
+        lambda: an_app({"feed": Feed()}),
+        "App's argument={'feed': .* use keywords, as in App(",
+    ),
+    (lambda: an_app(providers=[Feed()]), "providers=[<Feed .* use services by their names, as"),
+    (
+        lambda: an_app(providers={"f": Feed}),
+        "providers['f']=<class .* calling the class: Feed(...)",
+    ),
+    (
+        lambda: an_app(providers={"f": (Feed(), {})}),
+        "providers['f']=(.* its policy is given",
+    ),
+    (lambda: an_app(providers={"a/b": Feed()}), "provider='a/b' .* holds no slash"),
+    (
+        lambda: an_app(name="a/b"),
+        "name='a/b' is not accepted: use a text that is not empty",
+    ),
+    (lambda: an_app(name=""), "name='' is not accepted: use a text that is not empty"),
+    (lambda: a_supervisor(name="a/b"), "name='a/b' is not accepted"),
+    (lambda: a_dynamicsupervisor(name="a/b"), "name='a/b' is not accepted"),
+    (
+        lambda: a_supervisor({"pool": Feed()}),
+        "children={'pool': .* use a list; a name goes into",
+    ),
+    (lambda: a_supervisor(Feed(), Feed()), "children=(.* use one list of them: Supervisor([first"),
+    (
+        lambda: a_supervisor(Feed()),
+        "children=<Feed .* use a list of services, as in Supervisor([",
+    ),
+    (lambda: a_supervisor(Feed), "use a list of services, .*: write Feed(...)"),
+    (lambda: a_supervisor(None), "children=None .* use a list of services"),
+    (lambda: a_supervisor("feed"), "children='feed' .* use a list of services"),
+    (lambda: a_supervisor([Feed]), "child=<class .* a service, or a pair .*: write Feed(...)"),
+    (
+        lambda: a_dynamicsupervisor([Feed()]),
+        "use keywords, .* children are started with",
+    ),
+    (lambda: a_dynamicsupervisor(10), "argument=10 .* use keywords, as in max_children=10"),
+    (lambda: a_backoff("1"), "policy backoff.initial='1' is not accepted: use a number, 0 or more"),
+    (lambda: limits(head_timeout=timedelta(0)), "head_timeout=0.0 is not accepted"),
+    (lambda: run(Feed(), name="a/b"), "name='a/b' is not accepted"),
+    (lambda: run(Feed(), shutdown_timeout="5"), "shutdown_timeout='5' is not accepted"),
+    (lambda: feed().stop("5"), "timeout='5' is not accepted: use seconds, 0 or more, or None"),
+    (lambda: feed().wait("5"), "timeout='5' is not accepted: use seconds, 0 or more, or None"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), TOLD)
+def test_an_argument_of_the_wrong_shape_is_told_with_the_right_one(
+    call: Callable[[], object], message: str
+) -> None:
+    with pytest.raises((BadValue, BadPolicy)) as caught:
+        call()
+    said, at = str(caught.value), 0
+    for part in message.split(".*"):
+        at = said.index(part.strip(), at)
+
+
+def test_a_class_is_not_adopted(running: Service) -> None:
+    anything: Any = Feed
+    with pytest.raises(BadValue, match=r"use an instance of a Service: write Feed\(\.\.\.\)"):
+        running.adopt(anything)
+
+
+class Hostile:
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+
+def test_what_is_said_about_a_value_is_short_and_does_not_raise_what_its_repr_raises() -> None:
+    anything: Any = Supervisor
+    with pytest.raises(BadValue, match="<Hostile, whose __repr__ raised ZeroDivisionError>"):
+        anything([Hostile()])
+    with pytest.raises(BadValue) as caught:
+        anything("x" * 10_000_000)
+    assert len(str(caught.value)) < 400
+
+
+# -- times -----------------------------------------------------------------------------
+
+
+def test_a_timedelta_is_accepted_wherever_seconds_are(clock: VirtualClock) -> None:
+    second = timedelta(seconds=1)
+    backoff = Backoff(second, maximum=timedelta(minutes=1), reset_after=timedelta(hours=1))
+    assert backoff == Backoff(initial=1.0, maximum=60.0, reset_after=3600.0)
+    policy: dict[str, Any] = {"shutdown": 2 * second, "start_timeout": second}
+
+    class Timed(Service, **policy, max_seconds=timedelta(minutes=2)):
+        pass
+
+    assert Timed._class_policy_ == Policy(shutdown=2.0, start_timeout=1.0, max_seconds=120.0)
+    assert App(max_seconds=second)._policy_.max_seconds == 1.0
+    assert Limits(body_timeout=second).body_timeout == 1.0  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    ticks: list[str] = []
+    with Timed() as timed:
+        timed.interval(ticks.append, second, "tick")
+        timed.timeout(ticks.append, timedelta(milliseconds=1500), "once")
+        clock.advance(2 * second)
+        assert ticks == ["tick", "once", "tick"]
+        assert timed.wait(second) is None
+        assert clock.now == 3.0
+        assert timed.adopt(Feed(), shutdown=second)._policy_.shutdown == 1.0
+        assert timed.stop(5 * second).clean == 2
+
+
+@pytest.mark.parametrize("given", [timedelta(0), -timedelta(seconds=1)])
+def test_a_timedelta_is_checked_like_any_number(running: Service, given: timedelta) -> None:
+    with pytest.raises(BadValue, match="seconds="):
+        running.interval(int, given)
+    with pytest.raises(BadPolicy, match="max_seconds="):
+        Supervisor(max_seconds=given)
+
+
+# -- exception groups ------------------------------------------------------------------
+
+
+def test_on_failure_looks_into_exception_groups() -> None:
+    policy = Policy(on_failure={OSError: "restart", KeyError: "stop", MemoryError: "escalate"})
+
+    def action(*errors: Exception) -> str | None:
+        return policy.action_for(ExceptionGroup("several", errors))
+
+    assert action(ValueError()) is None
+    assert action(ConnectionError(), ValueError()) == "restart"
+    assert action(ConnectionError(), KeyError()) == "stop"
+    assert action(KeyError(), ExceptionGroup("inner", [MemoryError()])) == "escalate"
+    named = Policy(on_failure={ExceptionGroup: "stop", Exception: "escalate"})
+    assert named.action_for(ExceptionGroup("several", [OSError()])) == "stop"
+    assert named.action_for(BaseExceptionGroup("several", [GreenletExit()])) is None
+    whole = Policy(on_failure={Exception: "stop", ValueError: "restart"})
+    assert whole.action_for(ExceptionGroup("several", [ValueError()])) == "restart"
+
+
+def group(*errors: BaseException) -> BaseExceptionGroup[BaseException]:
+    return BaseExceptionGroup("several", [BaseExceptionGroup("inner", [ValueError(), *errors])])
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    def fail(*_: Any) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("taking", [name for name in TAKING if name != "listen to sprag"])
+def test_a_group_that_holds_a_system_exit_asks_the_app_to_stop(
+    clock: VirtualClock, log: Any, taking: str
+) -> None:
+    top = Supervisor(children=[one := Service()])
+    top.start()
+    TAKING[taking](one, raising(group(SystemExit(7))))
+    one.emit("order")
+    if taking == "add_cleanup":
+        one.stop()
+    clock.advance(1.5)
+    ending = top.wait(0)
+    assert ending is not None
+    assert (ending.code, ending.reason.value) == (7, "stopped")
+    assert not any(record.getMessage().count("crashed") for record in log.records)
+
+
+@pytest.mark.parametrize("hook", ["on_start", "run"])
+def test_a_hook_that_raises_such_a_group_does_so_too(clock: VirtualClock, hook: str) -> None:
+    leaving: Any = type("Leaving", (Service,), {hook: raising(group(SystemExit(7)))})
+    top = Supervisor()
+    top.start()
+    with nullcontext() if hook == "run" else pytest.raises(StartFailed):
+        top.adopt(leaving())
+    clock.settle()
+    ending = top.wait(0)
+    assert ending is not None
+    assert ending.code == 7
+
+
+def test_a_group_that_holds_a_keyboard_interrupt_is_the_programs(clock: VirtualClock) -> None:
+    interrupted: Any = type("Ctrl", (Service,), {"on_start": raising(group(KeyboardInterrupt()))})
+    with Supervisor(children=[one := Service()]) as top:
+        with pytest.raises(KeyboardInterrupt):
+            top.adopt(interrupted())
+        one.spawn(raising(group(KeyboardInterrupt())))
+        with pytest.raises(KeyboardInterrupt):
+            clock.settle()
+        assert states(top) == {"Service": "running"}
+
+
+def test_a_group_of_kills_is_a_kill(clock: VirtualClock, log: Any) -> None:
+    kills = BaseExceptionGroup("killed", [GreenletExit(), GreenletExit()])
+
+    class Body(Service, restart="transient"):
+        run = raising(kills)
+
+    with Supervisor(children=[body := Body(), one := Service()]):
+        one.spawn(raising(kills))
+        clock.settle()
+        assert body.snapshot().state.value == "finished"
+        assert one.snapshot().restarts == 0
+    assert [record for record in log.records if record.levelname == "ERROR"] == []
+
+
+# -- classes ---------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Service):
+    url: str
+    starts: list[str] = dataclasses.field(default_factory=list[str])
+
+    def on_start(self) -> None:
+        self.starts.append(self.url)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FrozenSlots(Service):
+    url: str
+
+    def on_start(self) -> None:
+        pass
+
+
+@attrs.define
+class Defined(Service, restart="transient"):
+    url: str = attrs.field(validator=attrs.validators.instance_of(str))
+
+    def on_start(self) -> None:
+        self.url += "!"
+
+
+@attrs.frozen
+class DefinedFrozen(Service):
+    url: str
+
+
+@attrs.define(slots=False)
+class DefinedOpen(Service):
+    url: str
+
+
+class Watched(Service):
+    """Refuses what it does not know, as some validating base classes do."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "url":
+            raise TypeError(name)
+        super().__setattr__(name, value)
+
+
+class Once(Service):
+    """A singleton, whose __new__ passes nothing on."""
+
+    made: ClassVar[dict[type, Any]] = {}
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
+        if cls not in cls.made:
+            cls.made[cls] = super().__new__(cls)
+        return cast("Self", cls.made[cls])
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+
+class OnceMore(Once):
+    pass
+
+
+class Single:
+    """The same as a mixin."""
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
+        return super().__new__(cls)
+
+
+class Mixed(Single, Service):
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Frozen, FrozenSlots, Defined, DefinedFrozen, DefinedOpen, Watched, Once, OnceMore, Mixed],
+)
+def test_a_class_of_whatever_make_lives_and_is_restarted(clock: VirtualClock, kind: Any) -> None:
+    one = kind("amqp://")
+    with Supervisor(children=[one]) as top:
+        before = one.url
+        crash(one)
+        clock.settle()
+        assert states(top) == {kind.__name__: "running"}
+        assert Service.snapshot(one).restarts == 1
+        assert one.url == before
+
+
+def test_a_frozen_service_stays_frozen_for_its_own_fields() -> None:
+    one: Any = Frozen("amqp://")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        one.url = "http://"
+    assert Defined._class_policy_.restart == "transient"
+
+
+def test_a_new_that_would_not_be_called_is_refused_when_the_class_is_made() -> None:
+    with pytest.raises(BadValue, match=r"it in front of Service, 'class Late\(Single, Service\)'"):
+        type("Late", (Service, Single), {})
+
+
+def test_keywords_of_the_engines_names_are_passed_on(clock: VirtualClock) -> None:
+    said: list[dict[str, Any]] = []
+
+    def take(**given: Any) -> None:
+        said.append(given)
+
+    words = {"fn": 1, "self": 2, "run": 3, "node": 4, "args": 5, "kwargs": 6}
+    with Service() as one:
+        one.spawn(take, **words)
+        one.spawn(take, self=1)
+        one.add_cleanup(take, **words)
+        clock.settle()
+    assert said == [words, {"self": 1}, words]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sprag._service import Service
+    from sprag_supervisor._seconds import Seconds
 
 
 class InjectedFailure(Exception):
@@ -131,7 +132,7 @@ class RunningTree:
         service = cast("Service", self.service(path))
         fail_next_start(service, error, times=times)
 
-    def stop(self, timeout: float | None = None) -> StopReport:
+    def stop(self, timeout: Seconds | None = None) -> StopReport:
         """Stop the whole tree; see `Service.stop`."""
         return self.root.stop(timeout)
 

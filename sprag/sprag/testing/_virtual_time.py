@@ -12,6 +12,7 @@ from gevent.hub import Hub
 from sprag.testing._loop import VirtualLoop
 from sprag.testing._timers import to_nanoseconds
 from sprag_supervisor import _belonging, _clock, _pool
+from sprag_supervisor._seconds import Seconds, in_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -39,7 +40,7 @@ class VirtualClock:
         """Virtual seconds since the epoch; the block begins on 2026-01-01T00:00:00Z."""
         return WALL_EPOCH + self._loop.now()
 
-    def advance(self, seconds: float) -> None:
+    def advance(self, seconds: Seconds) -> None:
         """Let *seconds* of virtual time pass, and everything happen that falls in them.
 
         Afterwards the time is exactly *seconds* later. Every timer due until then, that very
@@ -55,10 +56,11 @@ class VirtualClock:
             RuntimeError: Called from a callback in the hub, while another greenlet does the
                 same, or when the block is not the current one.
         """
-        if not 0 <= seconds < float("inf"):
+        span: float = in_seconds(seconds)
+        if not 0 <= span < float("inf"):
             msg = f"seconds must be zero or more, and finite: {seconds!r}"
             raise ValueError(msg)
-        self._loop.run_for(to_nanoseconds(seconds))
+        self._loop.run_for(to_nanoseconds(span))
 
     def settle(self) -> None:
         """Let everything run that is ready at this moment, without moving time.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from sprag_supervisor._seconds import in_seconds
 from sprag_supervisor.exceptions import BadValue
 
 
@@ -26,6 +27,8 @@ class Limits:
             it after each answer.
         shutdown: Seconds that requests in progress get when the server stops.
 
+    Seconds may be given as a `timedelta`.
+
     Raises:
         BadValue: One of them is not above 0 (``keep_alive``: below 0), or no number.
     """
@@ -45,6 +48,9 @@ class Limits:
             least = "0 or more" if field.name == "keep_alive" else "above 0"
             counted = field.name.startswith("max_")
             kind = int if counted else (int, float)
+            if not counted:
+                given = in_seconds(given)
+                object.__setattr__(self, field.name, given)
             enough = isinstance(given, kind) and not isinstance(given, bool)
             enough = enough and (given > 0 or (given == 0 and least == "0 or more"))
             if not enough or given == math.inf:
