@@ -27,9 +27,8 @@ _SOME_FAILED = "done, and one of these services has failed"
 _LINES = click.option(
     "--lines",
     type=click.IntRange(min=0),
-    default=10,
     metavar="NUMBER",
-    help="How many lines of its log to show.",
+    help="How many lines of its log to show.  [default: 10, or what the window has room for]",
 )
 
 
@@ -73,9 +72,9 @@ def tree(**options: Any) -> None:
 @click.option(
     "--tracebacks",
     type=click.IntRange(min=0),
-    default=1,
     metavar="NUMBER",
-    help="How many failures to show with their traceback; the others get a line.",
+    help="How many failures to show with their traceback; the others get a line.  "
+    "[default: 1, or what the window has room for of it]",
 )
 @ascii_option
 @app_option

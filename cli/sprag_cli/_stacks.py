@@ -7,10 +7,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sprag_cli import _json
 from sprag_cli._cells import cut
 from sprag_cli._client import Client
-from sprag_cli._each import chosen
+from sprag_cli._each import as_json, chosen, is_one
 from sprag_cli._exit import ClientExit
 from sprag_cli._node import Node, count_of, list_of, text_of
 from sprag_cli._output import painted, write
@@ -61,12 +60,12 @@ def show(options: StackOptions) -> int:
         answers = [client.ask("/v1/stacks", query={"path": path}) for path in paths]
     else:
         answers = [client.ask("/v1/stacks")]
-    stacks = [each for answer in answers for each in list_of(answer, "stacks")]
     if options.json:
-        value = {**(answers[0] if answers else {}), "stacks": stacks}
-        write(sys.stdout, _json.dumps(value, indent=2) + "\n")
+        one = is_one(options.paths or ("",), failed=options.failed)
+        write(sys.stdout, as_json(answers, one=one))
         return ClientExit.WELL
     screen = screen_of(sys.stdout, ascii_only=options.ascii)
+    stacks = [each for answer in answers for each in list_of(answer, "stacks")]
     lines = render(stacks, width=screen.width, charset=screen.charset, everything=options.all)
     write(sys.stdout, painted(lines, screen))
     return ClientExit.WELL

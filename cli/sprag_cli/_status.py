@@ -22,7 +22,7 @@ from sprag_cli._node import (
     text_of,
 )
 from sprag_cli._output import painted, write
-from sprag_cli._plain import printable
+from sprag_cli._plain import printable, printable_lines
 from sprag_cli._reach import find_app
 from sprag_cli._screen import screen_of
 from sprag_cli._style import TONES, Charset, Line, Tone
@@ -41,6 +41,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LABEL: Final = 10
+_LOG_LINES: Final = 10
+_LOG_LEAST: Final = 3
+_FAILURES_LEAST: Final = 8
+_HEAD: Final = 2
+"""Lines above a list: an empty one and its title."""
 _OWNED: Final = (
     ("greenlets", "greenlet"),
     ("timers", "timer"),
@@ -57,8 +62,9 @@ class StatusOptions:
         paths: The services; none at all means the root.
         failed: Of these, and of all below them, those that have failed.
         json: Print JSON.
-        lines: How many log lines to show of each.
-        tracebacks: How many failures to show with their traceback; the others get a line.
+        lines: How many log lines to show of each. ``None`` means 10, or what a window has room for.
+        tracebacks: How many failures to show with their traceback; the others get a line. ``None``
+            means one, or what a window has room for of it.
         ascii: Draw in ASCII.
         app: Name, pid or socket of the app. ``None`` means the only one that runs.
         timeout: Seconds in which an answer must be there.
@@ -67,8 +73,8 @@ class StatusOptions:
     paths: tuple[str, ...] = ()
     failed: bool = False
     json: bool = False
-    lines: int = 10
-    tracebacks: int = 1
+    lines: int | None = None
+    tracebacks: int | None = None
     ascii: bool = False
     app: str | None = None
     timeout: float = 5.0
@@ -103,6 +109,7 @@ def show(options: StatusOptions) -> int:
                     charset=screen.charset,
                     lines=options.lines,
                     tracebacks=options.tracebacks,
+                    height=screen.height if screen.terminal else None,
                 ),
                 screen,
             )
@@ -113,7 +120,14 @@ def show(options: StatusOptions) -> int:
 
 
 def render(
-    node: Node, *, width: int, now: float, charset: Charset, lines: int = 10, tracebacks: int = 1
+    node: Node,
+    *,
+    width: int,
+    now: float,
+    charset: Charset,
+    lines: int | None = None,
+    tracebacks: int | None = None,
+    height: int | None = None,
 ) -> list[Line]:
     """Draw what the app tells of one service.
 
@@ -122,8 +136,10 @@ def render(
         width: Cells per line; longer ones are broken or cut.
         now: The time, in seconds since 1970, that ages are counted from.
         charset: The characters to draw with.
-        lines: How many log lines to show.
-        tracebacks: How many failures to show with their traceback.
+        lines: How many log lines to show; ``None``: 10, or what there is room for.
+        tracebacks: How many failures to show with their traceback; ``None``: one, or what there is
+            room for of it.
+        height: Lines of the window. ``None`` means that there is no window.
     """
     state = text_of(node, "state")
     out: list[Line] = [
@@ -137,8 +153,15 @@ def render(
         tone = TONES.get(state, Tone.PLAIN) if label == "State" else Tone.PLAIN
         out.append([(f"{label:>{_LABEL}}: ", Tone.DIM), (first, tone)])
         out += [[(" " * (_LABEL + 2) + more, tone)] for more in rest]
-    out += _failures(node, width, now, charset, tracebacks)
-    out += _log(node, width, now, charset, lines)
+    failures = list(_failures(node, width, now, charset, 1 if tracebacks is None else tracebacks))
+    log = list(_log(node, width, now, charset, _LOG_LINES if lines is None else lines))
+    if height is not None:
+        room = height - 1 - len(out)  # a prompt follows
+        if lines is None:
+            log = _fitted_log(log, room - min(len(failures), _FAILURES_LEAST))
+        if tracebacks is None:
+            failures = _fitted_failures(failures, room - len(log), charset)
+    out += failures + log
     return [[(charset.ascii(text), tone) for text, tone in line] for line in out]
 
 
@@ -234,25 +257,51 @@ def _policy(policy: Node) -> Iterator[str]:
 def _failures(
     node: Node, width: int, now: float, charset: Charset, tracebacks: int
 ) -> Iterator[Line]:
-    failures = list_of(node, "failures")
-    if not failures:
+    """Draw the failures; of equal ones in a row the last, with their number."""
+    kinds: list[tuple[Node, int]] = []
+    for failure in list_of(node, "failures"):
+        before, times = kinds[-1] if kinds else (failure, 0)
+        if times and _is_alike(before, failure):
+            kinds[-1] = failure, times + 1
+        else:
+            kinds.append((failure, 1))
+    if not kinds:
         return
     yield []
     yield [("Failures", Tone.NAME), (", the latest last:", Tone.DIM)]
-    whole_from = len(failures) - tracebacks
-    for index, failure in enumerate(failures):
-        age = f"  ({ago(text_of(failure, 'at'), now)}, life {count_of(failure, 'incarnation')})"
+    whole_from = len(kinds) - tracebacks
+    for index, (failure, times) in enumerate(kinds):
+        when = f"{ago(text_of(failure, 'at'), now)}, life {count_of(failure, 'incarnation')}"
+        age = f"  ({when})" if times == 1 else f"  ({times} times, the last {when})"
         text = cut(failure_text(failure), max(width - 2 - len(age), 20), charset.ellipsis)
         yield [(f"  {text}", Tone.BAD), (age, Tone.DIM)]
         if index >= whole_from:
-            for line in text_of(failure, "traceback").splitlines():
-                yield [(f"    {cut(_plain(line), width - 4, charset.ellipsis)}", Tone.PLAIN)]
+            for line in printable_lines(text_of(failure, "traceback").rstrip("\n")):
+                yield [(f"    {cut(line, width - 4, charset.ellipsis)}", Tone.PLAIN)]
 
 
-def _plain(line: str) -> str:
-    """Return a line without anything that could move a cursor, its indentation kept."""
-    body = line.lstrip(" ")
-    return line[: len(line) - len(body)] + printable(body)
+def _is_alike(one: Node, other: Node) -> bool:
+    return all(text_of(one, key) == text_of(other, key) for key in ("type", "message"))
+
+
+def _fitted_log(log: list[Line], room: int) -> list[Line]:
+    """Leave out the oldest lines of the log that there is no room for."""
+    too_many = min(len(log) - room, len(log) - _HEAD - _LOG_LEAST)
+    return log[:_HEAD] + log[_HEAD + too_many :] if too_many > 0 else log
+
+
+def _fitted_failures(failures: list[Line], room: int, charset: Charset) -> list[Line]:
+    """Leave out the outermost calls, then the oldest failures, that there is no room for."""
+    too_many = len(failures) - max(room, _FAILURES_LEAST) + 1
+    if not failures or too_many <= 1:
+        return failures
+    begin = next(
+        (place for place, line in enumerate(failures) if line and line[0][0].startswith("    ")),
+        len(failures),
+    )
+    begin = min(begin, len(failures) - too_many)
+    said = f"    {charset.ellipsis} {too_many} more lines: --tracebacks 1"
+    return [*failures[:begin], [(said, Tone.DIM)], *failures[begin + too_many :]]
 
 
 _LEVELS: Final = {"error": Tone.BAD, "critical": Tone.BAD, "warning": Tone.BUSY}

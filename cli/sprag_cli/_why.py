@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
+from sprag_cli._cells import cut
 from sprag_cli._client import Client
 from sprag_cli._each import as_json, chosen, is_one
 from sprag_cli._exit import ClientExit
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NAMED: Final = 4
+_MESSAGE_LINES: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +111,14 @@ def render(answer: Node, *, width: int, now: float, charset: Charset, most: int 
         said = f"{counted(left_out, 'earlier decision')} not shown: --lines, --json"
         out.append([(f"  {said}", Tone.DIM)])
     for ruling in shown:
-        when = clock(text_of(ruling, "at"), now)
-        indent = " " * (len(when) + 4)
-        first = True
-        for text, tone in _story(ruling, path):
-            for line in wrapped(printable(text), width - len(indent)):
-                out.append([(f"  {when}  " if first else indent, Tone.DIM), (line, tone)])
-                first = False
+        above = ""
+        for at, text, tone in _story(ruling, path):
+            when = clock(at, now)
+            margin = f"  {when}  "
+            for line in _cut(wrapped(printable(text), width - len(margin)), width, charset):
+                shown_margin = margin if when != above else " " * len(margin)
+                out.append([(shown_margin, Tone.DIM), (line, tone)])
+                above = when
     return [[(charset.ascii(text), tone) for text, tone in line] for line in out]
 
 
@@ -133,7 +136,28 @@ def _nothing(state: str) -> str:
     return f"{said}."
 
 
-def _story(ruling: Node, path: str) -> Iterator[tuple[str, Tone]]:
+def _cut(lines: list[str], width: int, charset: Charset) -> list[str]:
+    """Return no more lines than a message deserves, and how to get the rest."""
+    if len(lines) <= _MESSAGE_LINES:
+        return lines
+    said = f"{charset.ellipsis} (all of it: sprag why --json)"
+    return [*lines[:_MESSAGE_LINES], cut(said, width, charset.ellipsis)]
+
+
+def _story(ruling: Node, path: str) -> Iterator[tuple[str, str, Tone]]:
+    """Yield when it was, what happened, and its tone.
+
+    A supervisor decides about a crash when it is up itself: on a first start that may be later.
+    """
+    decided = text_of(ruling, "at")
+    failure = mapping_of(ruling, "failure")
+    ended, *judged = _sentences(ruling, path)
+    yield (text_of(failure, "at") or decided, *ended)
+    for each in judged:
+        yield (decided, *each)
+
+
+def _sentences(ruling: Node, path: str) -> Iterator[tuple[str, Tone]]:
     child, supervisor = text_of(ruling, "child"), text_of(ruling, "supervisor")
     who = "it" if child == path else child
     failure = mapping_of(ruling, "failure")

@@ -16,6 +16,7 @@ _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86400
 _WIDTH_LEAST: Final = 20
+_MESSAGE_MOST: Final = 2000
 
 
 def duration(seconds: float) -> str:
@@ -67,6 +68,7 @@ def counted(number: float, noun: str, nouns: str | None = None) -> str:
 def failure_text(failure: Node) -> str:
     """Say what went wrong, on one line: ``ValueError: bad order 17``."""
     kind, message = text_of(failure, "type").rpartition(".")[2], text_of(failure, "message")
+    message = message[:_MESSAGE_MOST]  # an exception may hold a whole document
     return printable(": ".join(filter(None, [kind, message])))
 
 

@@ -12,7 +12,7 @@ import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sprag_supervisor._log import text_of
+from sprag_supervisor._log import catch_up, text_of
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -51,6 +51,7 @@ def _to_record(
 
     There no name clashes with logging's own.
     """
+    catch_up()
     fields = dict(event_dict)
     options: dict[str, Any] = {
         key: fields.pop(key) for key in ("exc_info", "stack_info", "stacklevel") if key in fields

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from gevent import GreenletExit
 
 from sprag_supervisor import _clock
+from sprag_supervisor._folding import folded, said_of
 from sprag_supervisor._groups import leaves_of
 from sprag_supervisor._pool import Pool
 from sprag_supervisor.exceptions import SpragError
@@ -71,8 +72,21 @@ class Failure(NamedTuple):
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type
 
+    def __repr__(self) -> str:
+        """Return what it says, without the code objects of its frames."""
+        said = [f"type={self.type!r}", f"message={self.message!r:.300}", f"at={self.at!r}"]
+        said += [f"incarnation={self.incarnation!r}", f"frames=<{len(self.frames)}>"]
+        more = {"cause": self.cause, "notes": self.notes, "action": self.action}
+        more["members"] = self.members
+        said += [f"{name}={value!r}" for name, value in more.items() if value]
+        return f"Failure({', '.join(said)})"
+
     def format(self) -> str:
-        """Return the traceback as Python prints it, the causes first."""
+        """Return the traceback as Python prints it, the causes first.
+
+        Rounds of a recursion are told once, also where several functions call each other. No more
+        than the innermost 50 frames are kept.
+        """
         chain: list[Failure] = [self]
         while (cause := chain[-1].cause) is not None:
             chain.append(cause)
@@ -84,11 +98,13 @@ class Failure(NamedTuple):
             lines.append(_WHILE_HANDLING if self.is_chained else _RAISED_FROM)
         if self.frames:
             lines.append("Traceback (most recent call last):\n")
-        for code, line_number in self.frames:
-            lines.append(f'  File "{code.co_filename}", line {line_number}, in {code.co_name}\n')
-            source = linecache.getline(code.co_filename, line_number).strip()
-            if source:
-                lines.append(f"    {source}\n")
+        for frames, more in folded(self.frames):
+            for code, number in frames:
+                lines.append(f'  File "{code.co_filename}", line {number}, in {code.co_name}\n')
+                if source := linecache.getline(code.co_filename, number).strip():
+                    lines.append(f"    {source}\n")
+            if more:
+                lines.append(f"  {said_of(len(frames), more)}\n")
         lines.extend(f"{line}\n" for line in (str(self), *self.notes))
         for number, member in enumerate(self.members, 1):
             lines.append(f"  +---------------- {number} ----------------\n")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from sprag_supervisor._node import Node
 
+backlogs: Final[list[Callable[[], None]]] = []
+"""What writes records that are still to be written, before one of later is."""
 _NOT_IN_TEXT: Final = frozenset({"event", "service", "incarnation", "stack"})
 
 
@@ -74,6 +76,12 @@ def _has_handlers(source: logging.Logger) -> bool:
     return False
 
 
+def catch_up() -> None:
+    """Have what happened earlier written first, so that the log is in the order of events."""
+    for write in tuple(backlogs):
+        write()
+
+
 def say(
     level: int,
     node: Node,
@@ -113,6 +121,7 @@ def saying(
 
     def tell() -> None:
         try:
+            catch_up()
             message, values = text_of(said)
             logger.log(level, message, *values, exc_info=exc_info, extra={"sprag": said})
         except Exception:  # noqa: BLE001 - a user's handler or filter must not end the supervisor

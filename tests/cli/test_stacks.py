@@ -9,6 +9,7 @@ from sprag_cli._style import ASCII, UNICODE, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from http.server import BaseHTTPRequestHandler
 
     import pytest
 
@@ -78,3 +79,23 @@ def test_the_app_is_asked_for_each_chosen_service(
     capsys.readouterr()
     show(StackOptions(json=True))
     assert json.loads(capsys.readouterr().out)["stacks"] == STACKS[:1]
+
+
+def test_several_are_told_as_several_in_json(
+    serve: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        path = handler.path.partition("=")[2]
+        body = json.dumps({"path": path, "greenlets": len(path), "stacks": STACKS}).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    serve(answer)
+    show(StackOptions(("a", "bc"), json=True))
+    told = json.loads(capsys.readouterr().out)
+    assert [(each["path"], each["greenlets"]) for each in told] == [("a", 1), ("bc", 2)]
+    assert all(each["stacks"] == STACKS for each in told)
+    show(StackOptions(("bc",), json=True))
+    assert json.loads(capsys.readouterr().out)["path"] == "bc"

@@ -196,3 +196,53 @@ def test_an_unknown_path_is_the_apps_to_refuse(answering: Callable[..., Any]) ->
     with pytest.raises(Refusal, match=r"no service .* — 'sprag tree' shows all") as caught:
         show(StatusOptions(("nope",)))
     assert caught.value.exit_code == ClientExit.NOT_FOUND
+
+
+def failing(times: int) -> dict[str, Any]:
+    frames = "".join(f'  File "x.py", line {number}, in f{number}\n' for number in range(40))
+    failures = [
+        {
+            "type": "ValueError",
+            "message": "17",
+            "at": f"2026-01-01T11:59:{number:02}Z",
+            "incarnation": number,
+            "traceback": f"Traceback (most recent call last):\n{frames}ValueError: 17\n",
+        }
+        for number in range(times)
+    ]
+    log = [
+        {"at": "2026-01-01T11:59:57Z", "level": "info", "event": f"event {number}", "fields": {}}
+        for number in range(20)
+    ]
+    return {**COURIER, "failures": failures, "log": log}
+
+
+def test_equal_failures_in_a_row_are_counted(now: float) -> None:
+    node = failing(3)
+    node["failures"].append({**node["failures"][0], "message": "18"})
+    text = drawn(node, now, width=80, charset=UNICODE, tracebacks=0)
+    assert "  ValueError: 17  (3 times, the last 58 s ago, life 2)\n" in text
+    assert "  ValueError: 18  (1m ago, life 0)\n" in text
+
+
+@pytest.mark.parametrize("height", [24, 30, 50])
+@pytest.mark.parametrize("width", [50, 80])
+def test_it_fits_the_window_with_the_end_of_the_traceback_and_of_the_log(
+    now: float, height: int, width: int
+) -> None:
+    text = drawn(failing(10), now, width=width, charset=UNICODE, height=height)
+    assert text.count("\n") == height - 1
+    assert "more lines: --tracebacks 1\n" in text
+    assert "in f39\n    ValueError: 17\n" in text
+    assert text.endswith("event 19\n")
+
+
+def test_what_is_asked_for_is_shown_whole_whatever_the_window(now: float) -> None:
+    asked = drawn(failing(1), now, width=80, charset=UNICODE, height=24, tracebacks=1, lines=20)
+    assert asked.count("event") == 20
+    assert asked.count("File") == 40
+
+
+def test_off_a_terminal_it_is_as_long_as_it_is(now: float) -> None:
+    text = drawn(failing(1), now, width=80, charset=UNICODE)
+    assert (text.count("event"), text.count("File")) == (10, 40)

@@ -137,3 +137,26 @@ def test_one_that_has_left_the_tree_is_explained_too(now: float) -> None:
     told = drawn(answer(ruling("keep"), state=None), now)
     assert told.startswith("? shop/fleet/courier is no longer in the tree\n")
     assert "lets it stay down: its policy says so" in told
+
+
+def test_a_crash_is_told_at_its_own_time_and_the_decision_at_its(now: float) -> None:
+    failure = {"type": "KeyError", "message": "'kid'", "at": "2026-01-01T11:59:54Z"}
+    assert drawn(answer(ruling("keep", failure=failure)), now) == (
+        "● shop/fleet/courier is running\n"
+        "  11:59:54  it crashed (life 3): KeyError: 'kid'\n"
+        "  11:59:58  shop/fleet lets it stay down: its policy says so (restart,\n"
+        "            on_failure)\n"
+    )
+
+
+def test_an_exception_that_holds_a_document_is_cut_and_json_has_all(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str], now: float
+) -> None:
+    failure = {"type": "ValueError", "message": "spam \x1b eggs " * 600_000}
+    told = answer(*[ruling("restart", failure=failure) for _ in range(10)])
+    text = drawn(told, now)
+    assert len(text) < 20_000
+    assert text.count("… (all of it: sprag why --json)") == 10
+    answering({"/v1/why/x": told})
+    show(WhyOptions(("x",), json=True))
+    assert len(capsys.readouterr().out) > 80_000_000

@@ -24,13 +24,15 @@ class Slow(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self.lines: list[str] = []
+        self.seconds = 1.0
         self.failures = 0
 
     def createLock(self) -> None:
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        gevent.sleep(1.0)
+        if self.seconds:
+            gevent.sleep(self.seconds)
         if self.failures:
             self.failures -= 1
             raise ConnectionError
@@ -77,3 +79,57 @@ def test_what_a_handler_fails_to_write_is_not_in_the_way_of_the_rest(
         assert slow.lines == ["service started top"]
     clock.advance(5.0)
     assert "ConnectionError" in capfd.readouterr().err
+
+
+def test_the_log_is_in_the_order_of_events_from_the_first_start_on(
+    clock: VirtualClock, slow: Slow
+) -> None:
+    class Eager(Service):
+        lives = 0
+
+        def on_start(self) -> None:
+            self.log.info("starting")
+            Eager.lives += 1
+
+        def run(self) -> None:
+            self.log.info("running")
+            if Eager.lives == 1:
+                raise ValueError("bad order")
+            gevent.sleep(3600)
+
+    slow.seconds = 0.0
+    top = Supervisor(children=[Eager(), Service()], name="top")
+    tree_of(top).observers.append(LifecycleLog(tree_of(top)))
+    with top:
+        clock.advance(1.0)
+    clock.advance(1.0)
+    eager = [line.rpartition(" top/Eager")[0] for line in slow.lines if "Eager" in line]
+    assert eager == [
+        "starting",
+        "service started",
+        "running",
+        "service crashed",
+        "starting",
+        "service restarted",
+        "running",
+        "service stopped",
+    ]
+
+
+def test_who_logs_something_waits_for_one_slow_write_of_others_and_not_for_all(
+    clock: VirtualClock, slow: Slow
+) -> None:
+    logged: list[float] = []
+
+    class Last(Service):
+        def on_start(self) -> None:
+            self.log.info("mine")
+            logged.append(clock.now)
+
+    children = [(Service(), {"name": f"n{number}"}) for number in range(20)]
+    top = Supervisor(children=[*children, Last()], name="top")
+    tree_of(top).observers.append(LifecycleLog(tree_of(top)))
+    with top:
+        assert logged[0] <= 2.0
+    clock.advance(60.0)
+    assert len(slow.lines) == 2 * 22 + 1

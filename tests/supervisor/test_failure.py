@@ -8,10 +8,13 @@ import weakref
 from typing import Any, NoReturn
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sprag.exceptions import WouldDeadlock
 from sprag.testing import virtual_time
 from sprag_supervisor._failure import Failure, remember
+from sprag_supervisor._folding import folded
 
 
 def fail(message: str) -> NoReturn:
@@ -246,3 +249,60 @@ def test_an_error_of_sprags_own_is_told_without_the_engines_frames(
     assert len(remember(error, 1).frames) == 2  # a call of the user's has led there
     error.__traceback__ = outermost.tb_next
     assert len(remember(error, 1).frames) == shown
+
+
+def ping(times: int) -> None:
+    if not times:
+        fail("at last")
+    pong(times - 1)
+
+
+def pong(times: int) -> None:
+    ping(times)
+
+
+def recurse(times: int) -> None:
+    if not times:
+        fail("at last")
+    recurse(times - 1)
+
+
+@pytest.mark.parametrize(
+    ("function", "told"), [(ping, "[Previous 2 frames repeated "), (recurse, "[Previous line ")]
+)
+def test_the_rounds_of_a_recursion_are_told_once(function: Any, told: str) -> None:
+    text = remember(caught(function, 40), 1).format()
+    assert text.count(told) == 1
+    assert text.count("\n") < 20
+    assert text.endswith("ValueError: at last\n")
+
+
+@pytest.mark.parametrize(
+    ("frames", "pieces"),
+    [
+        ("", []),
+        ("abc", [("abc", 0)]),
+        ("abab", [("abab", 0)]),
+        ("xababababy", [("x", 0), ("ab", 3), ("y", 0)]),
+        ("aaaaaab", [("aa", 0), ("a", 3), ("b", 0)]),
+        ("aaa", [("aaa", 0)]),
+        ("aabaabaabaab", [("aab", 3)]),
+        ("abcdabcdabcdxyxyxyxy", [("abcd", 2), ("xy", 3)]),
+    ],
+)
+def test_what_follows_itself_is_one_piece(frames: str, pieces: list[tuple[str, int]]) -> None:
+    found = [(piece, more) for piece, more in folded(frames) if piece]
+    assert found == pieces
+
+
+@given(st.text("abc", max_size=60))
+def test_nothing_is_lost_by_folding(frames: str) -> None:
+    assert "".join(str(piece) * (more + 1) for piece, more in folded(frames)) == frames
+
+
+def test_its_repr_has_no_code_objects() -> None:
+    failure = remember(caught(raised_three_deep), 3)
+    assert "code object" not in repr(failure)
+    assert repr(failure).startswith("Failure(type='OSError', message='[Errno 5] third', at=")
+    assert "cause=Failure(type='RuntimeError', message='second'" in repr(failure)
+    assert len(repr(remember(ValueError("x" * 10**6), 1))) < 1000
