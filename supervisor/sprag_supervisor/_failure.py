@@ -76,8 +76,8 @@ class Failure(NamedTuple):
         """Return what it says, without the code objects of its frames."""
         said = [f"type={self.type!r}", f"message={self.message!r:.300}", f"at={self.at!r}"]
         said += [f"incarnation={self.incarnation!r}", f"frames=<{len(self.frames)}>"]
-        more = {"cause": self.cause, "notes": self.notes, "action": self.action}
-        more["members"] = self.members
+        more: dict[str, object] = {"cause": self.cause, "notes": self.notes}
+        more |= {"action": self.action, "members": self.members}
         said += [f"{name}={value!r}" for name, value in more.items() if value]
         return f"Failure({', '.join(said)})"
 

@@ -210,7 +210,7 @@ def failing(times: int) -> dict[str, Any]:
         }
         for number in range(times)
     ]
-    log = [
+    log: list[dict[str, Any]] = [
         {"at": "2026-01-01T11:59:57Z", "level": "info", "event": f"event {number}", "fields": {}}
         for number in range(20)
     ]
