@@ -11,6 +11,7 @@ import logging
 import math
 import traceback
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from sprag_supervisor import _clock
@@ -49,7 +50,8 @@ class LifecycleLog:
             self._write_until(math.inf)
         finally:
             self._is_launched = False
-            backlogs.remove(self.catch_up)
+            with suppress(ValueError):  # nothing was to be logged, or two of us were at it
+                backlogs.remove(self.catch_up)
 
     def catch_up(self) -> None:
         """Log it now, for who has something to log that came later; not if a handler blocks."""
