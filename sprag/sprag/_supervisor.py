@@ -8,6 +8,7 @@ from typing import Any, Never, TypeVar, cast
 from sprag._service import Service
 from sprag_supervisor import ChildCounts, ChildInfo, ChildSpec, StopReport, _adopting, _managing
 from sprag_supervisor._node import called, check_name
+from sprag_supervisor._pace import Pace
 from sprag_supervisor.exceptions import AlreadyPresent, BadValue
 
 ServiceT = TypeVar("ServiceT", bound=Service)
@@ -69,7 +70,9 @@ class Supervisor(Service):
         return children
 
     def _prepare_(self) -> None:
+        pace = Pace()
         for child, name, policy in self._static_:
+            pace()
             _adopting.adopt(self, child, name, policy)
 
     # -- OTP's management calls; results as in otp-rules appendix A ----------------------

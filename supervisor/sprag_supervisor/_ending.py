@@ -30,6 +30,7 @@ from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import Failure, meaning_of, remember
 from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, context_of, move, path_of
+from sprag_supervisor._pace import Batches, Pace
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._pool import Call, leave_behind
 from sprag_supervisor._report import Outcome, StopEntry, StopReport
@@ -50,6 +51,8 @@ KILL_GRACE: Final = 0.1
 """Seconds that something killed at a deadline gets to die before it is left behind."""
 _NAMED: Final = 20
 """Stragglers of one service that are named one by one."""
+_AT_ONCE: Final = 256
+"""Children without hooks that end between two looks at the time."""
 _LATE: Final = 0.5
 """Past a deadline by this many seconds, nothing gets a grace any more."""
 
@@ -214,7 +217,9 @@ class Ending:
         holdings.cancel_passive()
         if holdings.greenlets or holdings.calls or busy:
             self._end_activities(holdings, busy)
+        pace = Pace()
         while holdings.cleanups:
+            pace()
             fn, args, kwargs = holdings.cleanups.pop()
             self.perform("clean-up", lambda fn=fn, a=args, k=kwargs: fn(*a, **k))  # type: ignore[misc]
 
@@ -400,7 +405,9 @@ def drive(ending: Ending) -> None:
     stack = [_steps(ending)]
     served = joiners_served()
     served.append(ending.joiners)
+    pace = Pace()
     while stack:
+        pace()
         child = next(stack[-1], None)
         if child is None:
             stack.pop()
@@ -430,7 +437,11 @@ def _steps(ending: Ending) -> Generator[Ending]:
 
 
 def _end_in_reverse(ending: Ending, children: dict[str, Node]) -> Generator[Ending]:
-    for child in reversed(tuple(children.values())):  # nobody is adopted any more
+    everyone = tuple(children.values())  # nobody is adopted any more
+    pace = Pace()
+    for number, child in enumerate(reversed(everyone)):
+        if not number % _AT_ONCE:
+            pace()
         if child._parent_ is not ending.node:
             continue  # a temporary child that has ended meanwhile
         sub = end_child(child, ending)
@@ -447,11 +458,15 @@ def _end_together(ending: Ending, children: dict[str, Node]) -> None:
     assert tree is not None
     everyone = tuple(children.values())
     subs: dict[int, Ending] = {}  # by identity: a service may be a dataclass, without a hash
-    for child in reversed(everyone):
+    pace, batches = Pace(), Batches()
+    for number, child in enumerate(reversed(everyone)):
+        if not number % _AT_ONCE:
+            pace()
         sub = end_child(child, ending)
         if sub is not None:
             subs[id(child)] = sub
             launch(sub)
+            batches()
         elif child._op_ is not None:
             call_off(child._op_, ending.deadline)  # now: else it is up before it is waited for
     for child in everyone:

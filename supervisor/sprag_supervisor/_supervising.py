@@ -24,6 +24,7 @@ from sprag_supervisor._history import History
 from sprag_supervisor._ledger import Ruling
 from sprag_supervisor._log import say, saying
 from sprag_supervisor._node import Node, name_of, path_of
+from sprag_supervisor._pace import Pace
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._settling import cancel_retry, leave_if_over
 from sprag_supervisor._starting import start
@@ -58,11 +59,13 @@ def attend(node: Node) -> None:
     supervision = node._supervision_
     if supervision is None:
         return
+    pace = Pace()
     try:
         while supervision.inbox and node._state_ is RUNNING:
             item = supervision.inbox.popleft()
             if isinstance(item, ChildExit) and item.is_retry:
                 sleep(0)  # stops and queries get their turn before a dead dependency is tried again
+            pace()  # and timers, which that alone would keep waiting
             if not supervision.turn.take():  # pragma: no cover - nobody waits for this greenlet
                 raise AssertionError(path_of(node))
             try:
@@ -251,7 +254,9 @@ def _stop_group(node: Node, group: Sequence[Node], failed: Node) -> None:
     not shut the supervisor down (otp-rules 14, 66).
     """
     parking = Parking()
+    pace = Pace()
     for sibling in reversed(group):
+        pace()
         if sibling is failed or sibling._parent_ is not node:
             continue
         if sibling._state_ is RUNNING:
@@ -279,10 +284,12 @@ def _is_past(item: ChildExit | BackoffOver, significant: Collection[int]) -> boo
 def _restart(node: Node, supervision: Supervision, group: Sequence[Node], failed: Node) -> None:
     """Restart *failed* with everyone its parent's strategy covers (otp-rules 35-41)."""
     covering = supervision.covering = set(map(id, group))
+    pace = Pace()
     try:
         if len(group) > 1:
             _stop_group(node, group, failed)
         for child in group:
+            pace()
             if node._state_ is not RUNNING:
                 return
             if id(child) not in covering or child._parent_ is not node:

@@ -1,0 +1,217 @@
+"""Long work of the engine's leaves timers their turn, whatever a user's code in it costs.
+
+Each piece of a user's code burns 10 ms of CPU here, on a clock that is told so. A timer that is
+always due ticks beside it, and counts how many pieces ran without a tick in between.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import gevent
+import pytest
+
+from scripted import Crash, crash, spawn
+from sprag import DynamicSupervisor, Service, Supervisor
+from sprag_supervisor import _clock
+
+if TYPE_CHECKING:
+    from sprag.testing import VirtualClock
+
+PIECE = 0.010
+MANY = 60
+
+
+class Burner:
+    """CPU time that passes while code runs, and what a timer notices of it."""
+
+    def __init__(self) -> None:
+        self.burned = 0.0
+        self.pieces = 0
+        self.longest = 0
+        """So many pieces ran without a tick in between."""
+        self._since = 0
+
+    def burn(self) -> None:
+        self.burned += PIECE
+        self.pieces += 1
+        self._since += 1
+        self.longest = max(self.longest, self._since)
+
+    def tick(self) -> None:
+        self._since = 0
+
+    def begin(self) -> None:
+        self.pieces = self.longest = self._since = 0
+
+
+@pytest.fixture
+def burner(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Burner:
+    burner = Burner()
+    now = _clock.now
+    monkeypatch.setattr(_clock, "now", lambda: now() + burner.burned)
+    return burner
+
+
+class Ticker(Service):
+    """Its timer is due in each turn of the loop, so it ends with the test's last look."""
+
+    def __init__(self, burner: Burner) -> None:
+        self.burner = burner
+
+    def on_start(self) -> None:
+        self.timeout(self.tick, 0)
+
+    def tick(self) -> None:
+        self.burner.tick()
+        self.timeout(self.tick, 0)
+
+
+class Burning(Service):
+    """Burns where it is told to."""
+
+    def __init__(self, burner: Burner, *where: str) -> None:
+        self.burner = burner
+        self.where = where
+
+    def on_start(self) -> None:
+        if "clean-up" in self.where:
+            for _ in range(MANY):
+                self.add_cleanup(self.burner.burn)
+        if "start" in self.where:
+            self.burner.burn()
+
+    def on_stop(self) -> None:
+        if "stop" in self.where:
+            self.burner.burn()
+
+
+class Broken(Service):
+    """Does not come up a second time."""
+
+    def __init__(self, burner: Burner) -> None:
+        self.burner = burner
+
+    def on_start(self) -> None:
+        self.burner.burn()
+        if self._incarnation_ > 1:
+            raise Crash
+
+
+def turns(number: int) -> None:
+    """Let the loop turn, without waiting for it to come to rest: a ticker never does."""
+    for _ in range(number):
+        with gevent.get_hub().loop.timer(0) as turn:  # type: ignore[attr-defined]
+            gevent.get_hub().wait(turn)
+
+
+def all_of(service: Supervisor) -> list[Service]:
+    return [info.service for info in service.which_children()]  # type: ignore[misc]
+
+
+def test_retries_of_a_restart_that_fails_leave_timers_their_turn(burner: Burner) -> None:
+    broken = Broken(burner)
+    limited = Supervisor(children=[broken], max_restarts=MANY, restart="temporary")
+    with Supervisor(children=[Ticker(burner), limited]):
+        burner.begin()
+        crash(broken)
+        turns(MANY * 3)
+        assert burner.pieces == MANY
+        assert burner.longest == 1
+
+
+def test_a_batch_of_exits_leaves_timers_their_turn(burner: Burner) -> None:
+    busy = Supervisor(children=[Burning(burner, "start") for _ in range(MANY)], max_restarts=MANY)
+    with Supervisor(children=[Ticker(burner), busy]):
+        burner.begin()
+        for each in all_of(busy):
+            crash(each)
+        turns(MANY * 3)
+        assert burner.pieces == MANY
+        assert burner.longest <= 2
+
+
+@pytest.mark.parametrize("where", ["start", "stop"])
+def test_a_large_group_restart_leaves_timers_their_turn(burner: Burner, where: str) -> None:
+    group = Supervisor(
+        children=[Burning(burner, where) for _ in range(MANY)], strategy="one_for_all"
+    )
+    with Supervisor(children=[Ticker(burner), group]):
+        burner.begin()
+        crash(all_of(group)[0])
+        turns(MANY * 3)
+        assert burner.pieces == MANY
+        assert burner.longest <= 2
+
+
+def test_the_start_of_many_children_leaves_timers_their_turn(burner: Burner) -> None:
+    with Supervisor(children=[Ticker(burner)]) as top:
+        burner.begin()
+        top.start_child(Supervisor(children=[Burning(burner, "start") for _ in range(MANY)]))
+        assert burner.pieces == MANY
+        assert burner.longest <= 2
+
+
+def test_the_stop_of_many_children_leaves_timers_their_turn(burner: Burner) -> None:
+    many = Supervisor(children=[Burning(burner, "stop") for _ in range(MANY)])
+    with Supervisor(children=[Ticker(burner), many]):
+        burner.begin()
+        many.stop()
+        assert burner.pieces == MANY
+        assert burner.longest <= 2
+
+
+def test_many_clean_ups_leave_timers_their_turn(burner: Burner) -> None:
+    service = Burning(burner, "clean-up")
+    with Supervisor(children=[Ticker(burner), service]):
+        burner.begin()
+        service.stop()
+        assert burner.pieces == MANY
+        assert burner.longest <= 2
+
+
+def test_children_that_stop_together_leave_timers_their_turn(burner: Burner) -> None:
+    pool = DynamicSupervisor()
+    with Supervisor(children=[Ticker(burner), pool]):
+        for _ in range(MANY):
+            pool.start_child(Burning(burner, "stop"))
+        burner.begin()
+        pool.stop()
+        assert burner.pieces == MANY
+        assert burner.longest <= 8
+
+
+def test_a_fast_interval_ticks_while_a_dead_dependency_is_tried_again() -> None:
+    """The same on a real clock: what a user sees."""
+    ticks: list[float] = []
+
+    class Interval(Service):
+        def on_start(self) -> None:
+            self.interval(lambda: ticks.append(time.monotonic()), 0.01)
+
+    class Dead(Service):
+        def on_start(self) -> None:
+            until = time.process_time() + PIECE
+            while time.process_time() < until:
+                pass
+            if self._incarnation_ > 1:
+                raise Crash
+
+    dead = Dead()
+    limited = Supervisor(children=[dead], max_restarts=40, restart="temporary")
+    with Supervisor(children=[Interval(), limited]):
+        crash(dead)
+        assert limited.wait(30) is not None
+    assert len(ticks) >= 30, "some 40 of 10 ms each; without a turn of its own it had 1"
+
+
+def test_a_stop_gets_through_while_a_batch_of_exits_is_worked_through(burner: Burner) -> None:
+    busy = Supervisor(children=[Burning(burner, "start") for _ in range(MANY)], max_restarts=MANY)
+    with Supervisor(children=[busy]):
+        burner.begin()
+        for each in all_of(busy):
+            crash(each)
+        spawn(busy.stop)
+        turns(5)
+        assert burner.pieces < 10
