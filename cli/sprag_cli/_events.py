@@ -201,6 +201,8 @@ def _change_line(event: Node, charset: Charset) -> Line:
     said = failure_text(named) if named["type"] else ""
     if text_of(event, "context") == "start_error":
         said = f"failed to start: {said}"
+    elif text_of(event, "context") == "restart_cancelled":
+        said = "its restart was called off"
     elif kind == "restarted":
         said = f"restart {count_of(event, 'restarts')}"
     state = _STATES.get(kind, "")

@@ -10,6 +10,7 @@ from gevent import get_hub, getcurrent
 
 from sprag import _lifecycle, _threads
 from sprag._bus import PREFIX, EventBus, Listener, name_of_event, runs_within
+from sprag._finding import find
 from sprag._kinds import check_name, of_kind
 from sprag._log import bound_logger
 from sprag._timers import TimerHandle
@@ -32,7 +33,7 @@ from sprag_supervisor._belonging import get_ident, must_be_able_to_wait, must_be
 from sprag_supervisor._callables import check_callable
 from sprag_supervisor._history import History
 from sprag_supervisor._holdings import Holdings
-from sprag_supervisor._node import context_of, current_node, name_of, path_of, settled
+from sprag_supervisor._node import context_of, current_node, path_of, settled
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._readiness import not_ready
 from sprag_supervisor._room import need_room
@@ -66,13 +67,6 @@ def _limit(timeout: Any, *, least: float = 0.0) -> float | None:
     if seconds is not None and (not is_number(seconds) or not seconds >= least):
         raise BadValue("timeout", timeout, "seconds, 0 or more, or None")
     return cast("float | None", seconds)
-
-
-def _below(root: Node, path: str) -> Node | None:
-    found: Node | None = root
-    for name in path.split("/"):
-        found = (found._children_ or {}).get(name) if found is not None else None
-    return found
 
 
 class _Log:
@@ -329,7 +323,7 @@ class Service(Node):
         Args:
             name: A key of the app's providers, or names from the root's children
                 downwards, joined by slashes: ``"fleet/courier"``; with the root's own name
-                in front as well, as in logs.
+                in front as well, as in logs. The command line finds the same.
             kind: The class that it must be of; a type checker knows then what is returned.
 
         Raises:
@@ -346,13 +340,7 @@ class Service(Node):
         if tree is None:
             raise not_active(self, "look up a service")
         must_be_at_home(self)
-        provider = tree.providers.get(name)
-        if provider is not None:
-            return provider
-        found = _below(tree.root, name)
-        root_name, _, rest = name.partition("/")
-        if found is None and root_name == name_of(tree.root):
-            found = _below(tree.root, rest) if rest else tree.root
+        found = find(tree, name) if name.strip("/") else None
         if found is None:
             known = list({**tree.providers, **(tree.root._children_ or {})})
             raise UnknownService(name, known)

@@ -34,7 +34,7 @@ from sprag_supervisor._pace import Batches, Pace
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._pool import Call, leave_behind
 from sprag_supervisor._report import Outcome, StopEntry, StopReport
-from sprag_supervisor._settling import cancel_retry, detach, settle
+from sprag_supervisor._settling import call_off_restart, detach, settle
 from sprag_supervisor._states import RESTARTING, RUNNING, STOPPING
 from sprag_supervisor._stragglers import bequeath, keep
 from sprag_supervisor._waiting import joiners_served
@@ -405,14 +405,16 @@ def drive(ending: Ending) -> None:
     stack = [_steps(ending)]
     served = joiners_served()
     served.append(ending.joiners)
-    pace = Pace()
+    pace: Pace | None = None
     while stack:
-        pace()
         child = next(stack[-1], None)
         if child is None:
             stack.pop()
             served.pop()
         else:
+            if pace is None:
+                pace = Pace()
+            pace()
             stack.append(_steps(child))
             served.append(child.joiners)
 
@@ -501,7 +503,7 @@ def wait_until_down(child: Node, ending: Ending) -> None:
         if isinstance(operation, Ending):
             ending.absorb(operation)
     if child._state_ is RESTARTING:
-        cancel_retry(child)
+        call_off_restart(child)
 
 
 def call_off(
@@ -552,7 +554,7 @@ def stop(node: Node, deadline: float) -> Ending | Starting | None:
     operation = node._op_
     if operation is None:
         if node._state_ is RESTARTING:
-            cancel_retry(node)
+            call_off_restart(node)
             if parent is not None and parent._forgets_ended_:
                 detach(node)
         elif node._state_ is RUNNING:

@@ -27,6 +27,9 @@ _RESTING: Final = {
     Reason.GAVE_UP: FAILED,
 }
 
+_TOLD_BY_STATE: Final = {FINISHED: Reason.FINISHED, STOPPED: Reason.STOPPED}
+"""Ends that need no memory: the state the service rests in says why."""
+
 _EVENTS: Final = {
     Reason.FINISHED: ("finished", "child_terminated"),
     Reason.SHUTDOWN: ("finished", "shutdown"),
@@ -68,7 +71,12 @@ def settle(
     action = None if failure is None else failure.action
     to, leaves = _destination(node, decided_as, action, retries=retries)
     move(node, to)
-    if failure is not None or parent is None or node._history_ is not None:
+    if (
+        failure is not None
+        or parent is None
+        or node._history_ is not None
+        or _TOLD_BY_STATE.get(to) is not reason
+    ):
         _remember(node, reason, failure, uptime)
     if tree.observers:
         event, context = _EVENTS[reason]
@@ -125,6 +133,14 @@ def _remember(node: Node, reason: Reason, failure: Failure | None, uptime: float
     backoff = node._policy_.backoff
     if backoff is not None and uptime >= backoff.reset_after:
         history.in_a_row = 0
+
+
+def call_off_restart(child: Node) -> None:
+    """Let a child that waits for its restart rest, because somebody wants it down, and tell."""
+    cancel_retry(child)
+    tree = child._tree_
+    if tree is not None and tree.observers:
+        tree.announce(child, "stopped", "restart_cancelled", Reason.STOPPED.value)
 
 
 def cancel_retry(child: Node) -> None:

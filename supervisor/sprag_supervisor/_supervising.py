@@ -59,13 +59,16 @@ def attend(node: Node) -> None:
     supervision = node._supervision_
     if supervision is None:
         return
-    pace = Pace()
+    pace: Pace | None = None
     try:
         while supervision.inbox and node._state_ is RUNNING:
             item = supervision.inbox.popleft()
             if isinstance(item, ChildExit) and item.is_retry:
                 sleep(0)  # stops and queries get their turn before a dead dependency is tried again
-            pace()  # and timers, which that alone would keep waiting
+            if pace is None:
+                pace = Pace()  # one item alone, as it mostly is, is not worth a look at the time
+            else:
+                pace()  # timers, too: that alone would keep them waiting
             if not supervision.turn.take():  # pragma: no cover - nobody waits for this greenlet
                 raise AssertionError(path_of(node))
             try:
@@ -284,12 +287,14 @@ def _is_past(item: ChildExit | BackoffOver, significant: Collection[int]) -> boo
 def _restart(node: Node, supervision: Supervision, group: Sequence[Node], failed: Node) -> None:
     """Restart *failed* with everyone its parent's strategy covers (otp-rules 35-41)."""
     covering = supervision.covering = set(map(id, group))
-    pace = Pace()
+    pace: Pace | None = None
     try:
         if len(group) > 1:
             _stop_group(node, group, failed)
+            pace = Pace()
         for child in group:
-            pace()
+            if pace is not None:
+                pace()
             if node._state_ is not RUNNING:
                 return
             if id(child) not in covering or child._parent_ is not node:

@@ -297,6 +297,8 @@ class Model(Activities):
             node.abort()
             yield from self.wait_for(lambda: not node.is_busy())
         if node.state == "restarting":
+            if stopping:
+                self.note(node, "called off")
             node.cancel_retry()
 
     # -- what anybody may ask for ---------------------------------------------------------------
@@ -306,6 +308,7 @@ class Model(Activities):
         if node.parent and node in node.parent.covering:
             node.parent.covering.remove(node)
         if node.state == "restarting":  # 43
+            self.note(node, "called off")
             node.cancel_retry()
         elif node.is_active() or node.is_busy():
             node.on_purpose = True

@@ -55,6 +55,10 @@ class Stage:
     def observe(self, record: Lifecycle) -> None:
         """Check that every start has one end, and that ends come in reverse post-order."""
         path, reason = record.path, record.reason
+        if record.context == "restart_cancelled":  # its end was told before
+            self.check(path not in self._alive, f"{path} ran while it waited")
+            self.note(path, "called off")
+            return
         self.note(path, reason or record.event)
         if reason is None:
             self.check(path not in self._alive, f"{path} was started twice")

@@ -80,7 +80,9 @@ class Model:
     def stop(self, node: Node) -> None:
         if node.state == "running":
             self.end(node, "stopped")
-        if node.state in ("stopping", "restarting"):  # 43
+        elif node.state == "restarting":  # 43
+            self.note(node, "called off")
+        if node.state in ("stopping", "restarting"):
             node.rest("stopped")
 
     def leave(self, node: Node, reason: str) -> None:  # by itself: 27, 28, 32, 64
@@ -99,6 +101,7 @@ class Model:
         child.state, since = "restarting", self.now - parent.spec.max_seconds
         parent.window = [then for then in [*parent.window, self.now] if then >= since]
         if len(parent.window) > parent.spec.max_restarts:
+            child.state = "stopped"
             self.leave(parent, "gave_up")  # 21
         else:
             self.restart(parent, child, waits=child.spec.backoff > 0)
@@ -108,7 +111,10 @@ class Model:
         rest = all_[all_.index(failed) :]  # 36
         group = {"one_for_all": all_, "rest_for_one": rest}.get(parent.spec.strategy, [failed])
         for child in [child for child in reversed(group) if child is not failed]:
-            self.stop(child)
+            if child.state == "restarting":  # with its group now
+                child.rest("stopped")
+            else:
+                self.stop(child)
         if waits:
             failed.next_try = self.now + min(failed.spec.backoff * 2.0**failed.in_a_row, 1.0)
             failed.in_a_row += 1

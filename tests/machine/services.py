@@ -47,6 +47,10 @@ class Stage:
     def observe(self, record: Lifecycle) -> None:
         """Check that each start has one end, children's first, and write both down."""
         path, reason = record.path, record.reason
+        if record.context == "restart_cancelled":  # its end was told before
+            self.check(path not in self.alive, f"{path} ran while it waited")
+            self.note("called off", path)
+            return
         self.note(reason or record.event, path)
         if reason is None:
             self.check(path not in self.alive, f"{path} was started twice")

@@ -9,6 +9,8 @@ import gevent
 import pytest
 
 from sprag import App, Service, StartFailed, State, Supervisor
+from sprag._control._desk import Desk
+from sprag._control._http import Refused
 from sprag.exceptions import (
     AlreadyAdopted,
     AlreadyPresent,
@@ -92,6 +94,27 @@ def test_every_service_finds_the_providers() -> None:
     assert app.service("metrics") is metrics
     assert app.service("boss/Asks").service("metrics") is metrics
     app.stop()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["till", "shop", "shop/till", "shop/x", "till/x", "shop/shop", "shop/shop/x", "shop/none", "x"],
+)
+def test_services_and_operators_find_the_same_by_a_path(path: str) -> None:
+    """In an app that is called like one of its own services."""
+    shop = Supervisor([(Plain(), {"name": "x"})])
+    till = Supervisor([(Plain(), {"name": "x"})])
+    with App(name="shop", providers={"till": till, "shop": shop}) as app:
+        desk = Desk(app)
+        try:
+            found = app.service(path)
+        except UnknownService:
+            with pytest.raises(Refused):
+                desk.find(path)
+        else:
+            assert desk.find(path) is found
+            is_full = path.startswith("shop/") and path != "shop/x"
+            assert found.snapshot().path == (path if is_full else f"shop/{path}")
 
 
 def test_an_unknown_provider_is_an_error_that_lists_them() -> None:

@@ -14,7 +14,7 @@ import gevent.event
 import pytest
 from gevent import GreenletExit, Timeout
 
-from sprag import Lifecycle, Service, State, Supervisor, current_service
+from sprag import Backoff, Lifecycle, Service, State, Supervisor, current_service
 from sprag.exceptions import BadValue, NotRunning
 from sprag_supervisor import Outcome
 
@@ -561,6 +561,29 @@ def test_giving_up_and_failed_starts_are_told(root: Parent, clock: VirtualClock)
     ]
     assert auditor.records[-1].exception is not None
     assert auditor.records[-1].exception.endswith("MaxRestartsExceeded")
+
+
+class Patient(Service, backoff=Backoff(initial=10.0)):
+    """Waits before it is restarted."""
+
+
+@pytest.mark.parametrize("who", ["child", "parent"])
+def test_a_stop_during_the_backoff_is_told_and_is_no_second_end(
+    root: Parent, clock: VirtualClock, who: str
+) -> None:
+    auditor = root.adopt(Auditor())
+    boss = root.adopt(Supervisor(name="boss"))
+    child = boss.adopt(Patient())
+    child.spawn(boom)
+    clock.settle()
+    del auditor.records[:]
+    (child if who == "child" else boss).stop()
+    clock.settle()
+    told = auditor.records[0]
+    assert (told.event, told.path) == ("stopped", "Parent/boss/Patient")
+    assert (told.context, told.reason) == ("restart_cancelled", "stopped")
+    assert told.incarnation == 1, "of the life that had its end when it crashed"
+    assert [record.path for record in auditor.records[1:]] == (["Parent/boss"] * (who == "parent"))
 
 
 def test_only_what_was_asked_for_is_told(root: Parent, clock: VirtualClock) -> None:

@@ -785,7 +785,7 @@ def test_ignore_leaves_a_service_out_without_failure() -> None:
     root = started(Plain())
     child = root.adopt(Optional())
     assert child.snapshot().state is State.STOPPED
-    assert child.wait() == Exit(Reason.IGNORED, 1) or child.wait() == Exit(Reason.STOPPED, 1)
+    assert child.wait() == Exit(Reason.IGNORED, 1)
     lone = started(Optional())
     assert lone.snapshot().state is State.STOPPED
     root.stop()
@@ -925,6 +925,49 @@ def test_wait_returns_how_it_ended(clock: VirtualClock) -> None:
     gevent.joinall(waiting)
     assert [greenlet.get() for greenlet in waiting] == [Exit(Reason.STOPPED, 1)] * 3
     assert child.wait() == Exit(Reason.STOPPED, 1)
+    root.stop()
+
+
+@pytest.mark.parametrize("waited", [False, True])
+@pytest.mark.parametrize(
+    "reason", ["finished", "stopped", "ignored", "shutdown", "finished, then stopped", "crashed"]
+)
+def test_how_it_ended_is_one_truth_whether_or_not_somebody_waited_before(
+    clock: VirtualClock, reason: str, *, waited: bool
+) -> None:
+    class Optional(Service):
+        def on_start(self) -> None:
+            if self._incarnation_ == 2 and reason == "ignored":
+                raise Ignore
+
+    root = started(Parent())
+    child = Supervisor(name="child", auto_shutdown="any_significant")
+    policy: dict[str, Any] = {"restart": "transient"}
+    if reason == "ignored":
+        child = cast("Any", Optional())
+        policy = {}
+    if reason == "finished, then stopped":
+        policy = {"backoff": Backoff(initial=10.0)}
+    root.adopt(child, **policy)
+    if waited:
+        assert child.wait(0) is None
+    if reason in ("finished", "finished, then stopped"):
+        child.finish()
+    elif reason == "shutdown":
+        child.adopt(Plain(), restart="transient", significant=True).finish()
+    elif reason == "crashed":
+        child.spawn(boom)
+        clock.advance(0.0)
+    if reason == "ignored":
+        child.finish()
+    clock.settle()
+    if reason in ("stopped", "finished, then stopped", "crashed"):
+        child.stop()
+    ended = child.wait(0)
+    assert ended is not None
+    wanted = {"finished, then stopped": "finished", "crashed": "stopped"}.get(reason, reason)
+    assert ended.reason.value == wanted
+    assert ended.incarnation == (2 if reason in ("ignored", "crashed") else 1)
     root.stop()
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import gevent
 import pytest
 
 from scripted import Crash, crash, spawn
 from sprag import DynamicSupervisor, Service, Supervisor
 from sprag_supervisor import _clock
+from sprag_supervisor._pace import let_others_run
 
 if TYPE_CHECKING:
     from sprag.testing import VirtualClock
@@ -102,8 +102,7 @@ class Broken(Service):
 def turns(number: int) -> None:
     """Let the loop turn, without waiting for it to come to rest: a ticker never does."""
     for _ in range(number):
-        with gevent.get_hub().loop.timer(0) as turn:  # type: ignore[attr-defined]
-            gevent.get_hub().wait(turn)
+        let_others_run()
 
 
 def all_of(service: Supervisor) -> list[Service]:

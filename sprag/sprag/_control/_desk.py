@@ -12,6 +12,7 @@ from sprag._control._http import Refused
 from sprag._control._log_ring import LogRing
 from sprag._control._pace import Pace
 from sprag._control._sampler import Sampler
+from sprag._finding import meanings
 from sprag._json import SCHEMA
 from sprag_supervisor._node import name_of, path_of
 from sprag_supervisor._snapshot import walk
@@ -19,6 +20,7 @@ from sprag_supervisor._snapshot import walk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sprag._finding import Meaning
     from sprag._service import Service
     from sprag_supervisor import Node, Tree
 
@@ -63,29 +65,22 @@ class Desk:
     def find(self, path: str) -> Node:
         """Return the service at *path*: a full one, or one from the root's children on.
 
-        With a slash in front it is meant from the root's children on. No path is the root.
+        As services find each other; but what is meant from outside can be meant to stop it, so
+        one of several is not picked. With a slash in front it is meant from the root's children
+        on. No path is the root.
 
         Raises:
-            Refused: There is none; 404. Or it can mean two services; 400.
+            Refused: There is none, or it is not in the tree yet; 404. Or it can mean two; 400.
         """
-        parts = [part for part in path.split("/") if part]
-        ways = [parts]
-        if parts and parts[0] == name_of(self.root) and not path.startswith("/"):
-            ways.insert(0, parts[1:])
-        found = [(way, node) for way in ways if (node := self._descend(way)) is not None]
+        tree = self.tree
+        found = [each for each in meanings(tree, path) if each[1]._tree_ is tree]
         if len(found) > 1:
-            raise _ambiguous(path, *found)
+            raise _ambiguous(path, *sorted(found, key=lambda meaning: len(meaning[0])))
         if not found:
-            raise self._unknown(path, ways[0])
+            parts = [part for part in path.split("/") if part]
+            is_full = bool(parts) and parts[0] == name_of(self.root) and not path.startswith("/")
+            raise self._unknown(path, parts[1:] if is_full else parts)
         return found[0][1]
-
-    def _descend(self, parts: list[str]) -> Node | None:
-        node: Node | None = self.root
-        for part in parts:
-            if node is None:
-                return None
-            node = (node._children_ or {}).get(part)
-        return node
 
     def _unknown(self, path: str, parts: list[str]) -> Refused:
         node: Node = self.root
@@ -106,7 +101,7 @@ _ALIKE = 3
 _LONGEST = 100
 
 
-def _ambiguous(path: str, first: tuple[list[str], Node], second: tuple[list[str], Node]) -> Refused:
+def _ambiguous(path: str, first: Meaning, second: Meaning) -> Refused:
     meant = [
         (f"{'' if way else 'the app '}{path_of(node)}", f"/{'/'.join(way)}")
         for way, node in (first, second)

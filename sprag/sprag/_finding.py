@@ -1,0 +1,50 @@
+"""Who is meant by a name or a path: one answer, for the services themselves and for operators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sprag_supervisor._node import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sprag_supervisor import Node, Tree
+
+Meaning = tuple["Sequence[str]", "Node"]
+"""The names from the root's children downwards, and who is there."""
+
+
+def meanings(tree: Tree, path: str) -> Iterator[Meaning]:
+    """Yield what *path* can mean in *tree*; the first is what a service means by it.
+
+    A name alone is a provider, or else a child of the root, or else the root itself. A path of
+    several names is a full one, from the root's own name on, as logs and the tree show it; or
+    else one from the root's children on. With a slash in front it is only the latter. No name at
+    all is the root.
+    """
+    parts = [part for part in path.split("/") if part]
+    root = tree.root
+    ways = [parts]
+    if parts and parts[0] == name_of(root) and not path.startswith("/"):
+        ways.insert(0 if len(parts) > 1 else 1, parts[1:])
+    for way in ways:
+        found = _descend(root, way)
+        if found is None and len(way) == 1:
+            found = tree.providers.get(way[0])  # whose start is still to come
+        if found is not None:
+            yield way, found
+
+
+def find(tree: Tree, path: str) -> Node | None:
+    """Return who a service of *tree* means by *path*, or None."""
+    return next((node for _way, node in meanings(tree, path)), None)
+
+
+def _descend(node: Node, parts: Sequence[str]) -> Node | None:
+    for part in parts:
+        child = (node._children_ or {}).get(part)
+        if child is None:
+            return None
+        node = child
+    return node
