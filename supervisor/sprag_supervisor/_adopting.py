@@ -8,6 +8,7 @@ from gevent import getcurrent
 
 from sprag_supervisor._acquiring import may_acquire, not_active
 from sprag_supervisor._belonging import get_ident, refuse
+from sprag_supervisor._group import take_back
 from sprag_supervisor._node import (
     Node,
     called,
@@ -168,6 +169,7 @@ def start_again(node: Node) -> None:
             raise ChildRestarting(path_of(node))
         if node._state_ not in DOWN:
             raise AlreadyStarted(path_of(node))
+        take_back(supervision, node)
         start(node)
     finally:
         supervision.turn.give()

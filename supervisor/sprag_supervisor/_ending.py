@@ -28,6 +28,7 @@ from sprag_supervisor import _clock
 from sprag_supervisor._callables import check_result
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import Failure, meaning_of, remember
+from sprag_supervisor._group import take_out
 from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, context_of, move, path_of
 from sprag_supervisor._pace import Batches, Pace
@@ -548,9 +549,7 @@ def stop(node: Node, deadline: float) -> Ending | Starting | None:
     """
     parent = node._parent_
     if parent is not None and parent._supervision_ is not None:
-        covering = parent._supervision_.covering
-        if covering is not None:
-            covering.discard(id(node))
+        take_out(parent._supervision_, node)
     operation = node._op_
     if operation is None:
         if node._state_ is RESTARTING:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sprag_supervisor import _clock
 from sprag_supervisor._decide import After, Reason, after_exit
+from sprag_supervisor._group import dissolved, led_by, waits_with_others
 from sprag_supervisor._history import Exit, History
 from sprag_supervisor._node import is_active, move
 from sprag_supervisor._states import FAILED, FINISHED, RESTARTING, STOPPED, State
@@ -84,7 +85,8 @@ def settle(
     if parent is None:
         tree.leave()
     elif to is RESTARTING:
-        post(parent, ChildExit(node, node._incarnation_, reason, failure, retries))
+        if decided_as is not Reason.STOPPED:  # else it waits for its group
+            post(parent, ChildExit(node, node._incarnation_, reason, failure, retries))
     elif not on_purpose:
         counts = had_started and _may_shut_down(parent, node)
         # A crash that restarts nobody is heard of too, for the ledger.
@@ -109,7 +111,10 @@ def _destination(
         return to, False  # nobody restarts it; a parent that ends lets go of all its children
     if reason is Reason.START_FAILED and not retries:
         return to, False  # who asked for the start is told, and decides
-    after = after_exit(node._policy_.restart, reason, action)
+    restart = node._policy_.restart
+    if reason is Reason.STOPPED and restart != "temporary" and waits_with_others(node):
+        return RESTARTING, False
+    after = after_exit(restart, reason, action)
     if after is After.RESTART:
         return RESTARTING, False
     return to, after is After.DROP or parent._forgets_ended_
@@ -137,20 +142,37 @@ def _remember(node: Node, reason: Reason, failure: Failure | None, uptime: float
 
 def call_off_restart(child: Node) -> None:
     """Let a child that waits for its restart rest, because somebody wants it down, and tell."""
-    cancel_retry(child)
     tree = child._tree_
-    if tree is not None and tree.observers:
-        tree.announce(child, "stopped", "restart_cancelled", Reason.STOPPED.value)
+    for each in cancel_retry(child):
+        if tree is not None and tree.observers:
+            tree.announce(each, "stopped", "restart_cancelled", Reason.STOPPED.value)
 
 
-def cancel_retry(child: Node) -> None:
-    """Take a child that waits for its restart out of the queue."""
+def cancel_retry(child: Node) -> list[Node]:
+    """Take a child that waits for its restart out of the queue, and who waits for it.
+
+    Returns:
+        Who rests now.
+    """
+    parent = child._parent_
+    supervision = None if parent is None else parent._supervision_
+    together = None if supervision is None else led_by(supervision, child)
+    resting = [child]
+    if supervision is not None and together is not None:
+        resting += dissolved(supervision, together)
+    for each in resting:
+        hold_back(each)
+        move(each, STOPPED)
+        wake_waiters(each)
+    return resting
+
+
+def hold_back(child: Node) -> None:
+    """Let no timer of its own start *child* again."""
     history = child._history_
     if history is not None and history.retry_timer is not None:
         history.retry_timer.close()
         history.retry_timer = history.next_try = None
-    move(child, STOPPED)
-    wake_waiters(child)
 
 
 def detach(child: Node) -> None:

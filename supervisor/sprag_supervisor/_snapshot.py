@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sprag_supervisor import _clock
+from sprag_supervisor._group import next_try_of
 from sprag_supervisor._node import name_of, path_of, uptime_of
 from sprag_supervisor._stragglers import stragglers_of
 
@@ -47,7 +48,8 @@ class Snapshot(NamedTuple):
         policy: What it asks for, with what `adopt` was given.
         owned: What it holds.
         failures: Its last crashes, the latest last.
-        next_try: Seconds until its next start, while it waits for its backoff.
+        next_try: Seconds until its next start, while it waits for its backoff, or for that of
+            the sibling that it is restarted with.
         stragglers: What earlier lives have left behind, because it has swallowed its kill.
         children: In start order.
     """
@@ -166,7 +168,7 @@ def _picture(
     uptime = uptime_of(node)
     down = node._incarnation_ > 0 and uptime is None and node._op_ is None
     history = node._history_
-    next_try = None if history is None else history.next_try
+    next_try = next_try_of(node)
     return Snapshot(
         name_of(node),
         path,

@@ -20,13 +20,14 @@ from gevent import sleep
 from sprag_supervisor import _clock, _ending, _guard
 from sprag_supervisor._decide import Reason, RestartWindow, covered, shuts_down
 from sprag_supervisor._failure import remember
+from sprag_supervisor._group import dissolved, gather, led_by, waits_with_others
 from sprag_supervisor._history import History
 from sprag_supervisor._ledger import Ruling
 from sprag_supervisor._log import say, saying
 from sprag_supervisor._node import Node, name_of, path_of
 from sprag_supervisor._pace import Pace
 from sprag_supervisor._parking import Parking
-from sprag_supervisor._settling import cancel_retry, leave_if_over
+from sprag_supervisor._settling import cancel_retry, hold_back, leave_if_over
 from sprag_supervisor._starting import start
 from sprag_supervisor._states import DOWN, FAILED, RESTARTING, RUNNING, STARTING
 from sprag_supervisor._supervision import (
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from sprag_supervisor._failure import Failure
+    from sprag_supervisor._group import GroupRestart
     from sprag_supervisor._ledger import Decision
 
 _GIVING_UP: Final = (MaxRestartsExceeded.__name__, Escalated.__name__)
@@ -100,9 +102,11 @@ def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver)
         return
     if isinstance(item, ChildExit) and item.failure is not None and child._state_ is FAILED:
         _write_down(node, item, "keep")
-    if child._parent_ is not node or child._state_ is not RESTARTING:
-        return  # it was stopped, or started again by something else (otp-rules 42, 43)
-    group = _group_of(node, child)
+    if child._parent_ is not node or child._state_ is not RESTARTING or waits_with_others(child):
+        # It was stopped, or started again by something else (otp-rules 42, 43), or its exit
+        # counts with its group (otp-rules 14).
+        return
+    group = _group_of(node, supervision, child)
     if isinstance(item, BackoffOver):
         _restart(node, supervision, group, child)
         return
@@ -114,11 +118,9 @@ def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver)
         _write_down(node, item, "give_up")
         _give_up(node, _too_many(node, child, item.failure), item.failure)
     elif child._policy_.backoff is not None:
-        _stop_group(node, group, child)
-        if child._state_ is RESTARTING and node._state_ is RUNNING:
-            seconds = _back_off(node, child)
-            _write_down(node, item, "back_off", group, seconds)
-            say(logging.INFO, child, "service waits before its restart", seconds=round(seconds, 3))
+        if policy.strategy != "one_for_one":
+            _stop_group(node, supervision, group, child, waits=True)
+        _back_off(node, item, group)
     else:
         _write_down(node, item, "restart", group)
         _restart(node, supervision, group, child)
@@ -216,8 +218,11 @@ def _give_up(node: Node, error: SpragError, last: Failure | None) -> None:
     tell()
 
 
-def _back_off(node: Node, child: Node) -> float:
-    """Let the child wait and return the seconds; its group is down, and nobody is held up."""
+def _back_off(node: Node, item: ChildExit, group: Sequence[Node]) -> None:
+    """Let the child wait, unless it was stopped; its group is down, and nobody is held up."""
+    child = item.child
+    if child._state_ is not RESTARTING or node._state_ is not RUNNING:
+        return
     backoff = child._policy_.backoff
     assert backoff is not None
     history = child._history_
@@ -225,23 +230,26 @@ def _back_off(node: Node, child: Node) -> float:
         history = child._history_ = History()
     history.in_a_row += 1
     seconds = backoff.delay(history.in_a_row, _random)
-    item = BackoffOver(child, child._incarnation_)
+    has_waited = BackoffOver(child, child._incarnation_)
 
     def over() -> None:
         history.retry_timer = history.next_try = None
-        post(node, item)
+        post(node, has_waited)
 
     history.next_try = _clock.now() + seconds
     history.retry_timer = _clock.call_later(seconds, over)
-    return seconds
+    _write_down(node, item, "back_off", group, seconds)
+    say(logging.INFO, child, "service waits before its restart", seconds=round(seconds, 3))
 
 
 # -- restarting ------------------------------------------------------------------------
 
 
-def _group_of(node: Node, failed: Node) -> Sequence[Node]:
-    children = node._children_ or {}
-    return covered(node._policy_.strategy, children.values(), failed, _depends)
+def _group_of(node: Node, supervision: Supervision, failed: Node) -> Sequence[Node]:
+    children = (node._children_ or {}).values()
+    group = covered(node._policy_.strategy, children, failed, _depends)
+    together = led_by(supervision, failed)
+    return group if together is None else together.next_try(group, children)
 
 
 def _depends(node: Node, others: Collection[Node]) -> bool:
@@ -250,12 +258,15 @@ def _depends(node: Node, others: Collection[Node]) -> bool:
     return needs is None or any(other._name_ in needs for other in others)
 
 
-def _stop_group(node: Node, group: Sequence[Node], failed: Node) -> None:
-    """Stop those who are restarted with *failed*, last first.
+def _stop_group(
+    node: Node, supervision: Supervision, group: Sequence[Node], failed: Node, *, waits: bool
+) -> GroupRestart:
+    """Stop those who are restarted with *failed*, last first; they wait together from now on.
 
     The end of a significant one that the supervisor has not heard of is part of it: it does
     not shut the supervisor down (otp-rules 14, 66).
     """
+    together = gather(supervision, group, failed, waits=waits)
     parking = Parking()
     pace = Pace()
     for sibling in reversed(group):
@@ -268,14 +279,14 @@ def _stop_group(node: Node, group: Sequence[Node], failed: Node) -> None:
             if isinstance(operation, _ending.Ending):
                 operation.on_purpose = True  # its own crash counts with the group (otp-rules 14)
             operation.join(parking)
-        if sibling._state_ is RESTARTING:
-            cancel_retry(sibling)
+        if sibling._state_ is RESTARTING and id(sibling) in together.waiting:
+            hold_back(sibling)  # it waits for its group now, whatever it has waited for
         leave_if_over(node, sibling)
-    supervision = node._supervision_
     significant = {id(one) for one in group if one._policy_.significant and one is not failed}
-    if significant and supervision is not None:
+    if significant:
         inbox = [each for each in supervision.inbox if not _is_past(each, significant)]
         supervision.inbox = deque(inbox)
+    return together
 
 
 def _is_past(item: ChildExit | BackoffOver, significant: Collection[int]) -> bool:
@@ -286,26 +297,24 @@ def _is_past(item: ChildExit | BackoffOver, significant: Collection[int]) -> boo
 
 def _restart(node: Node, supervision: Supervision, group: Sequence[Node], failed: Node) -> None:
     """Restart *failed* with everyone its parent's strategy covers (otp-rules 35-41)."""
-    covering = supervision.covering = set(map(id, group))
-    pace: Pace | None = None
-    try:
-        if len(group) > 1:
-            _stop_group(node, group, failed)
-            pace = Pace()
-        for child in group:
-            if pace is not None:
-                pace()
-            if node._state_ is not RUNNING:
+    if node._policy_.strategy == "one_for_one":
+        _start_again(failed)
+        return
+    together = _stop_group(node, supervision, group, failed, waits=False)
+    pace = Pace()
+    for child in [one for one in (node._children_ or {}).values() if id(one) in together.waiting]:
+        pace()
+        if node._state_ is not RUNNING:
+            return
+        if not together.takes(child) or child._parent_ is not node:
+            continue  # stopped on purpose meanwhile, or temporary and gone (otp-rules 29)
+        if not _start_again(child):
+            if child._state_ is RESTARTING:
+                together.leader = child  # those after it wait for its next try (otp-rules 41)
                 return
-            if id(child) not in covering or child._parent_ is not node:
-                continue  # stopped on purpose meanwhile, or temporary and gone (otp-rules 29)
-            covering.discard(id(child))
-            if not _start_again(child):
-                if id(failed) in covering and failed._state_ is RESTARTING:
-                    cancel_retry(failed)  # it is one of those after *child* now (otp-rules 41)
-                return
-    finally:
-        supervision.covering = None
+            break
+    for child in dissolved(supervision, together):
+        cancel_retry(child)
 
 
 def _start_again(child: Node) -> bool:
@@ -317,7 +326,7 @@ def _start_again(child: Node) -> bool:
         start(child, restarts=True)
     except StartFailed:
         # Either it waits for its next try at the end of the inbox, and those after it
-        # stay down until then (otp-rules 41), or it was stopped on purpose meanwhile.
+        # wait for it (otp-rules 41), or it was stopped on purpose meanwhile.
         # A failure that is to be escalated is the last thing that happens here, too.
         history = child._history_
         escalated = history is not None and any(map(_is_escalated, list(history.failures)[-1:]))

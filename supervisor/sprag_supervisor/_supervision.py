@@ -10,6 +10,7 @@ from sprag_supervisor._turn import Turn
 if TYPE_CHECKING:
     from sprag_supervisor._decide import Reason, RestartWindow
     from sprag_supervisor._failure import Failure
+    from sprag_supervisor._group import GroupRestart
     from sprag_supervisor._node import Node
 
 
@@ -36,7 +37,7 @@ Item = ChildExit | BackoffOver
 class Supervision:
     """Made with the first child of an incarnation, dropped with its end."""
 
-    __slots__ = ("_numbers", "attended", "covering", "inbox", "path", "turn", "window")
+    __slots__ = ("_numbers", "attended", "groups", "inbox", "path", "turn", "window")
 
     def __init__(self) -> None:
         self.path: str | None = None
@@ -45,8 +46,8 @@ class Supervision:
         self.inbox: deque[Item] = deque()
         self.attended = False  # Invariant: a greenlet works through the inbox, or is about to
         self.window: RestartWindow | None = None
-        self.covering: set[int] | None = None
-        """Whom (by id) a group restart under way still means to start; a stop takes itself out."""
+        self.groups: list[GroupRestart] = []
+        """Restarts of several children together, under way or waiting for their next try."""
         self._numbers: dict[str, int] | None = None
 
     def free_name(self, wanted: str, taken: dict[str, Node]) -> str:

@@ -167,7 +167,14 @@ def switches(differences: Iterable[Difference], side: str) -> tuple[str, ...]:
 
 def _broken(error: Exception) -> Step:
     step: Step = dict.fromkeys(("answers", "journal", "gave_up"), ())
-    step.update(result=f"raised {error!r}", ended="broken", tree=None, bent=0, is_overtaken=False)
+    step.update(
+        result=f"raised {error!r}",
+        ended="broken",
+        tree=None,
+        bent=0,
+        let_down=0,
+        is_overtaken=False,
+    )
     return step
 
 

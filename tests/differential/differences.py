@@ -244,6 +244,20 @@ STALE_RETRIES: Final = Difference(
     ends_comparison=lambda step: bool(step["is_overtaken"] and step["answers"]),
 )
 
+WAITING_FOR_A_SIBLING: Final = Difference(
+    "who waits for a sibling's next try is restarting",
+    "Design 4: restarting is also who waits for the turn of its group; OTP's are `undefined` "
+    "meanwhile (otp-rules 41). So nobody starts or deletes them, and a stop takes them out of the "
+    "group, while OTP's come back with it (otp-rules 31). The engine lets them down in OTP's "
+    "place, where a call falls between a failed restart and the next try.",
+    Scenario(
+        _supervisor("root", Spec("a"), Spec("b"), strategy="one_for_all"),
+        {("a",): (Start(), Start("error", Op("terminate_child", child="b")))},
+        ops=(Op("exits", exits=(("a", "boom"),)),),
+    ),
+    sprag_switch="lets_siblings_down",
+)
+
 DIFFERENCES: Final = (
     GIVING_UP,
     WHICH_CHILDREN,
@@ -254,6 +268,7 @@ DIFFERENCES: Final = (
     STOPPING_TOGETHER,
     STOPS_ARE_FREE,
     STALE_RETRIES,
+    WAITING_FOR_A_SIBLING,
 )
 
 
@@ -267,6 +282,8 @@ def rewrite(
     step.pop("is_overtaken", None)
     if step.pop("bent"):
         touched.add(GIVING_UP.name if is_otp else STOPS_ARE_FREE.name)
+    if step.pop("let_down", 0):
+        touched.add(WAITING_FOR_A_SIBLING.name)
     pools = pools_of(scenario)
     for each in differences:
         before = step

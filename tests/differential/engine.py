@@ -14,6 +14,7 @@ from sprag import DynamicSupervisor, Ignore, Lifecycle, Service, SpragError, Sta
 from sprag.testing import virtual_time
 from sprag_supervisor import Reason
 from sprag_supervisor._adopting import tree_of
+from sprag_supervisor._group import waits_with_others
 from sprag_supervisor._managing import kind_of
 from sprag_supervisor._node import name_of
 from sprag_supervisor._supervision import ChildExit, supervision_of
@@ -67,6 +68,9 @@ class Stage:
 
     def __init__(self, scenario: Scenario, switches: Switches) -> None:
         self.holds_for_stops = "holds_for_stops" in switches
+        self.lets_siblings_down = "lets_siblings_down" in switches
+        self.let_down = 0
+        """How many siblings were let down as OTP's are."""
         self.bent = 0
         """How often sprag was made to behave as OTP."""
         self.is_overtaken = False
@@ -155,6 +159,7 @@ class Line:
             or (
                 item.child._parent_ is self.supervisor
                 and item.child._state_ is State.RESTARTING
+                and not waits_with_others(item.child)
                 and item.child._incarnation_ == item.incarnation
             )
             for item in self.ahead
@@ -300,12 +305,13 @@ class _Play:
             "journal": stage.journal,
             "gave_up": stage.gave_up,
             "bent": stage.bent,
+            "let_down": stage.let_down,
             "is_overtaken": stage.is_overtaken,
             "tree": None if ended else picture(self.root),
             "ended": ended,
         }
         stage.answers, stage.journal, stage.gave_up = [], [], []
-        stage.bent, stage.is_overtaken = 0, False
+        stage.bent, stage.let_down, stage.is_overtaken = 0, 0, False
         return step
 
     def how_it_ended(self) -> str | None:
@@ -391,13 +397,26 @@ def word(state: State) -> str:
 
 def call(stage: Stage, op: Op, supervisor: Any) -> Any:
     """Make a management call; return its result in OTP's words."""
+    if stage.lets_siblings_down:
+        let_siblings_down(stage, supervisor)
     try:
         result = _call(stage, op, supervisor)
     except StartFailed as error:
         result = failed(error)
     except SpragError as error:
         result = _WORDS[type(error)]
+    if stage.lets_siblings_down:
+        for group in supervision_of(supervisor).groups:
+            group.taken_out.clear()
     return {"dynamic": result} if isinstance(supervisor, Pool) else result
+
+
+def let_siblings_down(stage: Stage, supervisor: Node) -> None:
+    """Let those rest that wait for the next try of another, until that covers them."""
+    for child in (supervisor._children_ or {}).values():
+        if child._state_ is State.RESTARTING and waits_with_others(child):
+            child._state_ = State.STOPPED
+            stage.let_down += 1
 
 
 def started(child: Service) -> str:

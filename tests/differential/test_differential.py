@@ -60,8 +60,8 @@ def one_more(self: RestartWindow, now: float, max_restarts: int, max_seconds: fl
     return add(self, now, max_restarts + 1, max_seconds)
 
 
-def never_back(child: Any) -> None:
-    child._restarts_ += 1
+def never_with_others(child: Any) -> bool:
+    return child is None
 
 
 def shuts_down_at_once(auto_shutdown: str, *args: Any) -> bool:
@@ -74,7 +74,7 @@ MISTAKES: list[tuple[object, str, Any]] = [
     (_settling, "after_exit", after_exit_of_other_types),
     (_supervising, "covered", covered_short_of_the_last),
     (_supervising, "shuts_down", shuts_down_at_once),
-    (_supervising, "cancel_retry", never_back),
+    (_supervising, "waits_with_others", never_with_others),
     (RestartWindow, "add", one_more),
 ]
 

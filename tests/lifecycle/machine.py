@@ -21,6 +21,7 @@ from sprag import SpragError, StartFailed
 from sprag.testing import LeakCheck, check_invariants, virtual_time
 from sprag_supervisor import _ending, _managing, _starting
 from sprag_supervisor._adopting import tree_of
+from sprag_supervisor._group import next_try_of
 from sprag_supervisor._node import settled
 
 if TYPE_CHECKING:
@@ -508,8 +509,7 @@ def picture_of_sprag(root: Scripted) -> list[tuple[Any, ...]]:
     stack: list[tuple[int, Any]] = [(0, root)]
     while stack:
         depth, one = stack.pop()
-        history = one._history_
-        next_try = None if history is None else history.next_try
+        next_try = next_try_of(one)
         line = one._name_, one._state_.value, one._incarnation_, one._restarts_, next_try
         lines.append((depth, *line))
         below: dict[str, Any] = one._children_ or {}
@@ -523,7 +523,7 @@ def picture_of_model(root: Node) -> list[tuple[Any, ...]]:
     stack = [(0, root)]
     while stack:
         depth, one = stack.pop()
-        line = one.spec.name, one.state, one.incarnation, one.restarts, one.next_try
+        line = one.spec.name, one.state, one.incarnation, one.restarts, one.waits_until()
         lines.append((depth, *line))
         stack.extend((depth + 1, child) for child in reversed(one.children.values()))
     return lines

@@ -49,6 +49,14 @@ class Spec:
 
 
 @dataclass(eq=False)
+class Group:
+    """A restart of several children: under way, or waiting for the next try of its leader."""
+
+    leader: Node | None = None
+    out: list[Node] = field(default_factory=list["Node"])  # stopped by hand meanwhile
+
+
+@dataclass(eq=False)
 class Node:
     """One place in the tree."""
 
@@ -58,6 +66,7 @@ class Node:
     incarnation: int = 0
     restarts: int = 0
     next_try: float | None = None
+    group: Group | None = None  # with whom it is started, if not by itself
     in_a_row: int = 0
     starts_inside: bool = False  # its start is part of its parent's on_start
     kept: dict[str, Node] = field(default_factory=dict[str, "Node"])
@@ -70,7 +79,7 @@ class Node:
         self.turn: list[object] = []  # who may change the children, then who waits for it
         self.inbox: list[tuple[Node, int, bool]] = []  # who has ended or waited, in which life
         self.window: list[float] = []
-        self.covering: list[Node] = []  # who the group restart in progress is still to start
+        self.groups: list[Group] = []  # restarts of several of its children
         self.cut_short = self.finishes = self.on_purpose = self.is_attended = False
         self.deadline = self.since = inf
 
@@ -79,6 +88,9 @@ class Node:
 
     def is_busy(self) -> bool:
         return self.state in ("starting", "stopping")
+
+    def is_up(self) -> bool:
+        return self.state not in ("stopped", "finished", "failed")
 
     def is_aborted(self) -> bool:
         """Whether its start is cut short, or that of the service in whose on_start it starts."""
@@ -111,10 +123,25 @@ class Node:
     def leave(self) -> None:
         if self.parent is not None:
             self.parent.children.pop(self.spec.name, None)
-        self.parent = None
+        self.parent = self.group = None
 
-    def cancel_retry(self) -> None:
-        self.state, self.next_try = "stopped", None
+    def cancel_retry(self) -> list[Node]:
+        """Rest, with all that wait for its next try; return who."""
+        parent, resting = self.parent, [self]
+        for group in [each for each in parent.groups if each.leader is self] if parent else []:
+            parent.groups.remove(group)  # type: ignore[union-attr]
+            for each in [each for each in parent.children.values() if each.group is group]:  # type: ignore[union-attr]
+                each.group = None
+                if each.state == "restarting":
+                    resting.append(each)
+        for each in resting:
+            each.state, each.next_try, each.group = "stopped", None, None
+        return resting
+
+    def waits_until(self) -> float | None:
+        """Return its next try, or that of who it waits for."""
+        leader = self.group.leader if self.group and self.state == "restarting" else None
+        return leader.next_try if leader else self.next_try
 
 
 class Model(Activities):
@@ -215,6 +242,9 @@ class Model(Activities):
                 yield from self.wait_for(lambda: not node.is_busy())
             if node.state == "restarting" or node.is_active() or node.is_busy():  # 56
                 raise Refused("not_down")
+            for group in parent.groups if parent else []:
+                node.group = None if node.group is group else node.group
+                group.out = [each for each in group.out if each is not node]
             yield from self.start(node)  # never counts: 17
         finally:
             turn.pop(0)
@@ -270,6 +300,10 @@ class Model(Activities):
         if node.on_purpose:  # whatever it died of
             reason = "stopped"
         node.end_life()
+        waits = reason == "stopped" and node.group and spec.restart != "temporary"
+        if waits and parent and parent.is_active():
+            node.state = "restarting"
+            return
         comes_back = {  # 27, 32
             "permanent": reason not in ("stopped", "ignored", "start_failed"),
             "transient": reason in ("crashed", "gave_up"),
@@ -296,20 +330,23 @@ class Model(Activities):
             node.tighten(deadline)
             node.abort()
             yield from self.wait_for(lambda: not node.is_busy())
-        if node.state == "restarting":
-            if stopping:
-                self.note(node, "called off")
-            node.cancel_retry()
+        if node.state == "restarting" and stopping:
+            self.call_off(node)
+
+    def call_off(self, node: Node) -> None:
+        for each in node.cancel_retry():
+            self.note(each, "called off")
 
     # -- what anybody may ask for ---------------------------------------------------------------
 
     def stop(self, node: Node, seconds: float = inf) -> Activity:
         life = node.incarnation
-        if node.parent and node in node.parent.covering:
-            node.parent.covering.remove(node)
+        for group in node.parent.groups if node.parent else []:
+            if group.leader is not node:
+                node.group = None if node.group is group else node.group
+                group.out.append(node)
         if node.state == "restarting":  # 43
-            self.note(node, "called off")
-            node.cancel_retry()
+            self.call_off(node)
         elif node.is_active() or node.is_busy():
             node.on_purpose = True
             node.abort()
@@ -343,8 +380,11 @@ class Model(Activities):
             yield from self.hold(turn)
             is_ours = node.turn is turn and node.state == "running" and child.parent is node
             if (
-                is_ours and child.state == "restarting" and child.incarnation == incarnation
-            ):  # 42, 43
+                is_ours
+                and child.state == "restarting"
+                and child.incarnation == incarnation
+                and child.group is None
+            ):  # 14, 42, 43
                 yield from self.act(node, child, has_waited=has_waited)
             turn.pop(0)
         if node.turn is turn:
@@ -365,27 +405,43 @@ class Model(Activities):
         if spec.strategy == "one_for_one":
             group = [child]
         backs_off = child.spec.backoff is not None and not has_waited
-        node.covering = [] if backs_off else list(group)
+        together = next((each for each in node.groups if each.leader is child), None)
+        if together:  # the next try: without those taken out
+            group = [
+                each
+                for each in node.children.values()
+                if (each in group or each.group is together)
+                and (each not in together.out or each.is_up())
+            ]
+        else:
+            together = Group()
+            node.groups.append(together)
+        together.leader = child if backs_off else None
+        node.groups = [each for each in node.groups if each.leader not in group or each is together]
+        for each in group:
+            each.group = together
+        child.group = None if backs_off else together
         for sibling in reversed(group):
             if sibling is not child and sibling.parent is node:
                 yield from self.down(sibling)
+                if sibling.state == "restarting" and sibling.group is together:
+                    sibling.next_try = None
         if backs_off:
             self.back_off(node, child)
             return
         for each in group:
             if node.state != "running":
-                break
-            if each in node.covering and each.parent is node:  # 29 to 31
-                node.covering.remove(each)
+                return
+            if each.group is together and each.parent is node:  # 29 to 31
+                each.group = None
                 each.restarts += 1
                 try:
                     yield from self.start(each, again=True)
                 except Refused:
                     if each.state == "restarting":  # 38 to 41
-                        if child in node.covering and child.state == "restarting":
-                            child.cancel_retry()
-                        break
-        node.covering = []
+                        together.leader = each
+                        return
+        node.groups.remove(together)
 
     def back_off(self, node: Node, child: Node) -> None:
         """Let *child* wait for its next try, holding up nobody."""

@@ -16,11 +16,14 @@ class Node:
         self.path: str = f"{parent.path}/{spec.name}" if parent else spec.name
         self.incarnation = self.restarts = self.in_a_row = 0
         self.since, self.next_try = 0.0, inf
+        self.waits_for: Node | None = None  # whose next try starts it as well
+        self.taken_out: set[Node] = set()  # of its next try, by a stop
         self.children, self.window = dict[str, Node](), list[float]()
         self.static = [Node(each, self) for each in spec.children]
 
     def rest(self, state: str) -> None:  # stay, or leave: 4, 27, 58, 62
-        self.state, self.next_try, above = state, inf, self.parent
+        self.state, self.next_try, self.waits_for, above = state, inf, None, self.parent
+        self.taken_out.clear()
         if above and (self.spec.restart == "temporary" or above.spec.kind == "pool"):
             above.children.pop(self.spec.name, None)
 
@@ -38,6 +41,9 @@ class Model:
 
     def start(self, node: Node, word: str = "started") -> None:  # never counts by itself: 17
         node.state, node.next_try, reason = "starting", inf, "start_failed"
+        node.waits_for = None
+        for each in node.parent.children.values() if node.parent else ():
+            each.taken_out.discard(node)
         node.incarnation += 1
         try:
             for child in node.static:  # 1; those added later are gone: 24
@@ -78,10 +84,17 @@ class Model:
         node.in_a_row *= not came_up or self.now - node.since < RESET_AFTER
 
     def stop(self, node: Node) -> None:
+        siblings = node.parent.children.values() if node.parent else ()
+        for each in siblings:
+            if each.next_try < inf:
+                each.taken_out.add(node)
         if node.state == "running":
             self.end(node, "stopped")
         elif node.state == "restarting":  # 43
             self.note(node, "called off")
+            for child in [each for each in siblings if each.waits_for is node]:
+                self.note(child, "called off")
+                child.rest("stopped")
         if node.state in ("stopping", "restarting"):
             node.rest("stopped")
 
@@ -101,6 +114,8 @@ class Model:
         child.state, since = "restarting", self.now - parent.spec.max_seconds
         parent.window = [then for then in [*parent.window, self.now] if then >= since]
         if len(parent.window) > parent.spec.max_restarts:
+            for each in [each for each in parent.children.values() if each.waits_for is child]:
+                each.rest("stopped")
             child.state = "stopped"
             self.leave(parent, "gave_up")  # 21
         else:
@@ -110,24 +125,31 @@ class Model:
         all_ = list(parent.children.values())  # 35
         rest = all_[all_.index(failed) :]  # 36
         group = {"one_for_all": all_, "rest_for_one": rest}.get(parent.spec.strategy, [failed])
+        group = [each for each in group if each not in failed.taken_out or each.state in UP]
         for child in [child for child in reversed(group) if child is not failed]:
-            if child.state == "restarting":  # with its group now
-                child.rest("stopped")
-            else:
-                self.stop(child)
+            if child.state == "running":
+                self.end(child, "stopped")
+                child.rest("restarting")
+            if child.state == "restarting":
+                child.rest("restarting")
+                child.waits_for = failed
         if waits:
             failed.next_try = self.now + min(failed.spec.backoff * 2.0**failed.in_a_row, 1.0)
             failed.in_a_row += 1
             self.waiting = [*(each for each in self.waiting if each is not failed), failed]
             return
-        failed.state = "stopped"
         for child in [child for child in group if child.spec.name in parent.children]:  # 29 to 31
             child.restarts += 1
             try:
                 self.start(child, "restarted")
-            except Refused:
-                self.count(parent, child)  # 15, 38 to 41
+            except Refused:  # who comes after it waits for its next try: 41
+                child.taken_out |= failed.taken_out
+                for each in [each for each in group if each.state == "restarting"]:
+                    each.waits_for = None if each is child else child
+                self.count(parent, child)  # 15, 38 to 40
                 break
+        else:
+            failed.taken_out.clear()
 
     def pass_time(self, until: float) -> None:
         while (

@@ -327,7 +327,8 @@ def _renamed(spec: Spec, name: str) -> Spec:
 def _rows(node: Node) -> Row:
     below = [_rows(each) for each in node.children.values()]
     counts = node.incarnation, node.restarts
-    return node.spec.name, node.state, *counts, node.next_try, below
+    next_try = (node.waits_for or node).next_try
+    return node.spec.name, node.state, *counts, next_try, below
 
 
 def _picture(snapshot: Snapshot, now: float) -> Row:

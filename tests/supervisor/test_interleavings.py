@@ -759,8 +759,9 @@ def test_a_sibling_stopped_by_hand_while_its_group_restarts_stays_stopped(
         journal.take()
         crash(a)
         clock.advance(0.5)
-        assert states(top) == {"a": "starting", "b": "stopped", "c": "stopped"}
+        assert states(top) == {"a": "starting", "b": "restarting", "c": "restarting"}
         c.stop()
+        assert states(top) == {"a": "starting", "b": "restarting", "c": "stopped"}
         clock.advance(60.0)
         assert states(top) == {"a": "running", "b": "running", "c": "stopped"}
         assert journal.take() == ["stop a", "stop c", "stop b", "start a", "start b"]
@@ -787,7 +788,7 @@ def test_the_sibling_being_started_by_its_group_may_be_stopped_and_the_rest_goes
         b.script.start_takes = 10.0
         crash(a)
         clock.advance(1.0)
-        assert states(top) == {"a": "running", "b": "starting", "c": "stopped"}
+        assert states(top) == {"a": "running", "b": "starting", "c": "restarting"}
         b.stop()
         clock.settle()
         assert states(top) == {"a": "running", "b": "stopped", "c": "running"}

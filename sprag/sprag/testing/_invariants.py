@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sprag_supervisor import Node, State, _clock
 from sprag_supervisor._ending import Ending
+from sprag_supervisor._group import next_try_of
 from sprag_supervisor._node import is_active, path_of
 from sprag_supervisor._starting import Starting
 from sprag_supervisor._states import DOWN
@@ -130,7 +131,7 @@ def _every_end_is_attended_to(node: Node) -> Iterator[str]:
     if supervision is not None and (supervision.inbox or supervision.attended):
         yield "nobody works through its inbox"
     for child in children:
-        waits = child._history_ is not None and child._history_.retry_timer is not None
+        waits = next_try_of(child) is not None  # its own, or that of its group
         if child._state_ is State.RESTARTING and not waits:
             yield f"{child._name_} waits for a restart that nobody will make"
 

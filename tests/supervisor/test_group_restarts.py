@@ -1,0 +1,435 @@
+"""Siblings that are restarted together, while they wait for the one that failed.
+
+They are down with it and wait for their turn, so they are `restarting` like that one itself; and
+whoever wants one of them down is obeyed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scripted import Crash, Journal, Scripted, crash, family, restarts, spawn, states
+from sprag import Backoff, Service, State, Supervisor, to_json
+from sprag.exceptions import AlreadyPresent, ChildRestarting
+from sprag.testing import check_invariants
+from sprag_supervisor import _clock
+
+if TYPE_CHECKING:
+    from sprag.testing import VirtualClock
+
+TEN_SECONDS = Backoff(initial=10.0, factor=1.0, jitter=0.0)
+GROUPS = ["one_for_all", "rest_for_one"]
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return Journal()
+
+
+def three(journal: Journal, **orders: object) -> tuple[Scripted, Scripted, Scripted]:
+    a, b, c = family("abc", journal, backoff=TEN_SECONDS, **orders)
+    return a, b, c
+
+
+def waiting(top: Supervisor, failed: Scripted, clock: VirtualClock) -> None:
+    """Let *failed* crash, and four of its ten seconds pass."""
+    crash(failed)
+    clock.advance(4.0)
+    check_invariants(top)
+
+
+@pytest.mark.parametrize("strategy", GROUPS)
+def test_siblings_that_wait_for_the_backoff_of_their_group_are_restarting(
+    clock: VirtualClock, journal: Journal, strategy: str
+) -> None:
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy=strategy, name="top") as top:
+        waiting(top, a, clock)
+        assert states(top) == dict.fromkeys("abc", "restarting")
+        assert top.not_ready() == dict.fromkeys(("top/a", "top/b", "top/c"), State.RESTARTING)
+        assert [each.next_try for each in top.snapshot().children] == [6.0, 6.0, 6.0]
+        told = to_json(top.snapshot())["children"]
+        assert [(each["state"], each["next_try"]) for each in told] == [("restarting", 6.0)] * 3
+        clock.advance(6.0)
+        assert states(top) == dict.fromkeys("abc", "running")
+        assert not top.not_ready()
+        assert restarts(top) == dict.fromkeys("abc", 1)
+
+
+def test_under_one_for_one_nobody_waits_for_another(clock: VirtualClock, journal: Journal) -> None:
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c]) as top:
+        waiting(top, b, clock)
+        assert states(top) == {"a": "running", "b": "restarting", "c": "running"}
+
+
+def test_who_needs_nothing_of_the_failed_one_runs_on(clock: VirtualClock, journal: Journal) -> None:
+    a, b, c = three(journal)
+    with Supervisor(strategy="rest_for_one") as top:
+        top.start_child(a)
+        top.start_child(b, needs=())
+        top.start_child(c, needs=("a",))
+        waiting(top, a, clock)
+        assert states(top) == {"a": "restarting", "b": "running", "c": "restarting"}
+
+
+def test_wait_goes_on_while_a_group_waits(clock: VirtualClock, journal: Journal) -> None:
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy="one_for_all") as top:
+        ended = spawn(c.wait)
+        waiting(top, a, clock)
+        clock.advance(20.0)
+        assert not ended.ready()
+    assert ended.get().reason.value == "stopped"
+
+
+# -- a stop takes one out ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", GROUPS)
+@pytest.mark.parametrize("how", ["stop", "terminate_child"])
+def test_a_stop_of_one_that_waits_takes_it_out_of_the_group(
+    clock: VirtualClock, journal: Journal, strategy: str, how: str
+) -> None:
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy=strategy) as top:
+        waiting(top, a, clock)
+        if how == "stop":
+            b.stop()
+        else:
+            top.terminate_child("b")
+        assert states(top) == {"a": "restarting", "b": "stopped", "c": "restarting"}
+        assert b.snapshot().next_try is None
+        check_invariants(top)
+        clock.advance(60.0)
+        assert states(top) == {"a": "running", "b": "stopped", "c": "running"}
+        assert b.script.starts == 1
+
+
+def test_one_that_was_taken_out_stays_out_over_further_tries(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy="one_for_all", max_restarts=5) as top:
+        a.script.fail_starts = 2
+        waiting(top, a, clock)
+        b.stop()
+        clock.advance(10.0)
+        assert states(top) == {"a": "restarting", "b": "stopped", "c": "restarting"}
+        check_invariants(top)
+        clock.advance(60.0)
+        assert states(top) == {"a": "running", "b": "stopped", "c": "running"}
+        # A new failure is another restart, and covers whom its strategy covers (otp-rules 31).
+        a.script.fail_starts = 0
+        crash(c)
+        clock.advance(10.0)
+        assert states(top) == dict.fromkeys("abc", "running")
+
+
+def test_a_new_child_that_is_stopped_while_the_last_one_waits_stays_out(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b], strategy="rest_for_one") as top:
+        waiting(top, b, clock)
+        top.start_child(c)
+        c.stop()
+        clock.advance(60.0)
+        assert states(top) == {"a": "running", "b": "running", "c": "stopped"}
+
+
+def test_one_that_was_taken_out_and_started_again_belongs_to_the_group_again(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy="one_for_all") as top:
+        waiting(top, a, clock)
+        b.stop()
+        top.restart_child("b")
+        assert states(top) == {"a": "restarting", "b": "running", "c": "restarting"}
+        check_invariants(top)
+        clock.advance(6.0)
+        assert states(top) == dict.fromkeys("abc", "running")
+        assert restarts(top) == dict.fromkeys("abc", 1)
+
+
+def test_one_that_was_taken_out_may_be_deleted(clock: VirtualClock, journal: Journal) -> None:
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy="one_for_all") as top:
+        waiting(top, a, clock)
+        b.stop()
+        top.delete_child("b")
+        clock.advance(60.0)
+        assert states(top) == {"a": "running", "c": "running"}
+
+
+def test_with_the_failed_one_its_group_is_called_off(clock: VirtualClock, journal: Journal) -> None:
+    # otp-rules 43: the one whose next try begins the restart is stopped, and nobody retries.
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy="one_for_all") as top:
+        waiting(top, b, clock)
+        b.stop()
+        assert states(top) == dict.fromkeys("abc", "stopped")
+        check_invariants(top)
+        clock.advance(60.0)
+        assert states(top) == dict.fromkeys("abc", "stopped")
+        top.restart_child("a")
+        assert states(top) == {"a": "running", "b": "stopped", "c": "stopped"}
+
+
+def test_stops_of_all_that_wait_are_told_and_call_everything_off(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy="one_for_all", name="top") as top:
+        seen: list[tuple[str, str]] = []
+        watcher = top.adopt(Service(), name="watcher")
+        waiting(top, a, clock)
+        assert watcher.snapshot().state is State.RESTARTING
+        assert top._tree_ is not None
+        top._tree_.observers.append(lambda told: seen.append((told.path, told.context)))
+        c.stop()
+        a.stop()
+        assert seen == [(f"top/{name}", "restart_cancelled") for name in ("c", "a", "b", "watcher")]
+
+
+@pytest.mark.parametrize("strategy", GROUPS)
+def test_a_stop_of_the_parent_ends_all_that_wait(
+    clock: VirtualClock, journal: Journal, strategy: str
+) -> None:
+    a, b, c = three(journal)
+    top = Supervisor(children=[a, b, c], strategy=strategy)
+    top.start()
+    waiting(top, a, clock)
+    assert top.stop().is_clean
+    assert [each._state_ for each in (a, b, c)] == [State.STOPPED] * 3
+    clock.advance(60.0)
+    assert a.script.starts == 1
+
+
+# -- other calls -------------------------------------------------------------------------
+
+
+def test_one_that_waits_is_treated_as_restarting_by_every_call(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy="one_for_all") as top:
+        waiting(top, a, clock)
+        with pytest.raises(ChildRestarting):
+            top.restart_child("b")
+        with pytest.raises(ChildRestarting):
+            b.start()
+        with pytest.raises(ChildRestarting):
+            top.delete_child("b")
+        with pytest.raises(AlreadyPresent):
+            top.start_child(Service(), name="b")
+        assert top.count_children().active == 0
+        clock.advance(6.0)
+        assert states(top) == dict.fromkeys("abc", "running")
+
+
+def test_a_child_that_is_started_while_its_group_waits_is_part_of_it(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    # otp-rules 37
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b], strategy="one_for_all") as top:
+        waiting(top, a, clock)
+        top.start_child(c)
+        assert states(top) == {"a": "restarting", "b": "restarting", "c": "running"}
+        clock.advance(6.0)
+        assert states(top) == dict.fromkeys("abc", "running")
+        assert restarts(top)["c"] == 1
+
+
+def test_children_that_were_down_before_come_back_with_the_group_and_say_nothing_else(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    # otp-rules 30, 31
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy="one_for_all") as top:
+        b.stop()
+        waiting(top, a, clock)
+        assert states(top) == {"a": "restarting", "b": "stopped", "c": "restarting"}
+        clock.advance(6.0)
+        assert states(top) == dict.fromkeys("abc", "running")
+
+
+# -- more than one failure ---------------------------------------------------------------
+
+
+def test_a_failure_further_up_takes_over_who_waits(clock: VirtualClock, journal: Journal) -> None:
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy="rest_for_one") as top:
+        waiting(top, b, clock)
+        assert states(top) == {"a": "running", "b": "restarting", "c": "restarting"}
+        waiting(top, a, clock)
+        assert [each.next_try for each in top.snapshot().children] == [6.0, 6.0, 6.0]
+        clock.advance(5.0)
+        assert states(top) == dict.fromkeys("abc", "restarting")
+        clock.advance(1.0)
+        assert states(top) == dict.fromkeys("abc", "running")
+        assert restarts(top) == dict.fromkeys("abc", 1)
+        clock.advance(60.0)
+        assert restarts(top) == dict.fromkeys("abc", 1)
+
+
+def test_who_needs_the_failed_one_of_two_groups_comes_back_with_each(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a, b, c = three(journal)
+    with Supervisor(strategy="rest_for_one") as top:
+        top.start_child(a)
+        top.start_child(b, needs=())
+        top.start_child(c, needs=("a", "b"))
+        waiting(top, a, clock)
+        waiting(top, b, clock)
+        assert states(top) == dict.fromkeys("abc", "restarting")
+        assert [each.next_try for each in top.snapshot().children] == [2.0, 6.0, 6.0]
+        clock.advance(2.0)
+        check_invariants(top)
+        assert states(top) == {"a": "running", "b": "restarting", "c": "running"}
+        clock.advance(4.0)
+        assert states(top) == dict.fromkeys("abc", "running")
+
+
+def test_one_that_waits_for_a_sibling_that_does_not_need_it_is_not_lost(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    """c needs a, not b; a comes up again, b does not, and its own group would be b alone."""
+    a, b, c = family("abc", journal)
+    with Supervisor(strategy="rest_for_one", max_restarts=5) as top:
+        top.start_child(a)
+        top.start_child(b, needs=("a",))
+        top.start_child(c, needs=("a",))
+        b.script.fail_starts = 2
+        crash(a)
+        clock.settle()
+        assert states(top) == dict.fromkeys("abc", "running")
+
+
+def test_a_group_restart_that_fails_half_way_waits_for_the_one_that_failed(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    # otp-rules 38, 41: b is tried again, and c after it; a is up, and is stopped with them again
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy="one_for_all", max_restarts=5) as top:
+        b.script.fail_starts = 1
+        waiting(top, a, clock)
+        clock.advance(6.0)
+        assert states(top) == dict.fromkeys("abc", "restarting"), "all wait for b now"
+        assert [each.next_try for each in top.snapshot().children] == [10.0, 10.0, 10.0]
+        check_invariants(top)
+        clock.advance(10.0)
+        assert states(top) == dict.fromkeys("abc", "running")
+
+
+def test_a_rest_that_fails_half_way_keeps_those_before_it(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    # otp-rules 39
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy="rest_for_one", max_restarts=5) as top:
+        b.script.fail_starts = 1
+        waiting(top, a, clock)
+        clock.advance(6.0)
+        assert states(top) == {"a": "running", "b": "restarting", "c": "restarting"}
+        c.stop()
+        clock.advance(10.0)
+        assert states(top) == {"a": "running", "b": "running", "c": "stopped"}
+
+
+def test_a_group_that_gives_up_leaves_nobody_waiting(clock: VirtualClock, journal: Journal) -> None:
+    a, b, c = family("abc", journal)
+    inner = Supervisor(
+        children=[a, b, c], strategy="one_for_all", max_restarts=2, restart="temporary"
+    )
+    with Supervisor(children=[inner]):
+        b.script.fail_starts = 9
+        crash(a)
+        clock.settle()
+        assert inner._state_ is State.FAILED
+        assert [each._state_ for each in (a, b, c)] == [State.STOPPED] * 3
+
+
+def test_a_restart_whose_failure_is_escalated_leaves_nobody_waiting(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a, b, c = family("abc", journal)
+    inner = Supervisor(strategy="one_for_all", restart="temporary")
+    with Supervisor(children=[inner]):
+        inner.start_child(a)
+        inner.start_child(b, on_failure={Crash: "escalate"})
+        inner.start_child(c)
+        b.script.fail_starts = 1
+        crash(a)
+        clock.settle()
+        assert inner._state_ is State.FAILED
+        assert [each._state_ for each in (a, b, c)] == [State.STOPPED, State.FAILED, State.STOPPED]
+
+
+def test_two_crashes_at_once_wait_together_and_count_once(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    # otp-rules 14
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy="one_for_all", max_restarts=1) as top:
+        crash(a)
+        crash(b)
+        clock.advance(4.0)
+        assert states(top) == dict.fromkeys("abc", "restarting")
+        clock.advance(6.0)
+        assert states(top) == dict.fromkeys("abc", "running")
+        assert restarts(top) == dict.fromkeys("abc", 1)
+
+
+# -- in the midst of it ------------------------------------------------------------------
+
+
+def test_a_stop_of_a_sibling_that_is_just_going_down_takes_it_out(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a, b, c = three(journal, stop_takes=1.0)
+    with Supervisor(children=[a, b, c], strategy="one_for_all") as top:
+        crash(a)
+        clock.advance(1.5)
+        assert states(top) == {"a": "restarting", "b": "running", "c": "stopping"}
+        stopping = spawn(c.stop)
+        clock.advance(2.0)
+        assert stopping.ready()
+        assert states(top) == {"a": "restarting", "b": "restarting", "c": "stopped"}
+        clock.advance(60.0)
+        assert states(top) == {"a": "running", "b": "running", "c": "stopped"}
+
+
+def test_a_stop_of_the_failed_one_while_its_group_goes_down_calls_it_off(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a, b, c = three(journal, stop_takes=1.0)
+    with Supervisor(children=[a, b, c], strategy="one_for_all") as top:
+        crash(a)
+        clock.advance(2.5)
+        assert states(top) == {"a": "restarting", "b": "stopping", "c": "restarting"}
+        a.stop()
+        clock.advance(60.0)
+        assert states(top) == dict.fromkeys("abc", "stopped")
+        check_invariants(top)
+
+
+def test_a_sibling_that_crashes_while_the_group_goes_down_waits_with_it(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a, b, c = three(journal, stop_takes=1.0)
+    with Supervisor(children=[a, b, c], strategy="one_for_all", max_restarts=1) as top:
+        crash(a)
+        clock.advance(1.5)
+        crash(b)
+        clock.advance(3.0)
+        assert states(top) == dict.fromkeys("abc", "restarting")
+        check_invariants(top)
+        clock.advance(60.0)
+        assert states(top) == dict.fromkeys("abc", "running")
+        assert _clock.now() > 60.0
