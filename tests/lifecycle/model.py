@@ -127,7 +127,8 @@ class Node:
 
     def cancel_retry(self) -> list[Node]:
         """Rest, with all that wait for its next try; return who."""
-        parent, resting = self.parent, [self]
+        parent = self.parent
+        resting: list[Node] = [self]
         for group in [each for each in parent.groups if each.leader is self] if parent else []:
             parent.groups.remove(group)  # type: ignore[union-attr]
             for each in [each for each in parent.children.values() if each.group is group]:  # type: ignore[union-attr]
