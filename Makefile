@@ -30,7 +30,7 @@ help: ## list the targets
 
 run: $(RUNTIME) ## start the demo app of docs/examples/orders; Ctrl-C stops it
 	@$(SAY)
-	@cd docs/examples/orders && "$(CURDIR)/$(BIN)/sprag" run app:app
+	@cd docs/examples/orders && exec "$(CURDIR)/$(BIN)/sprag" run app:app
 
 tree: $(RUNTIME) ## show the living tree of the app that is running
 	@$(SAY)

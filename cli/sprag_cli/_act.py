@@ -27,6 +27,8 @@ Verb: TypeAlias = Literal["start", "stop", "restart"]
 
 _MARGIN: Final = 2.0
 """Seconds that the answer may take beyond what the app was given for the work."""
+_ENTRIES: Final = 10
+"""Of a stop that was not clean, told to people."""
 _OK: Final = 200
 _ACCEPTED: Final = 202
 _LATE: Final = 504
@@ -192,11 +194,13 @@ def _complain(report: Node, options: ActOptions, screen: Screen) -> None:
         if count_of(report, key)
     ]
     lines: list[Line] = [[(f"  not clean: {', '.join(parts)}", Tone.BAD)]]
-    for entry in entries:
+    for entry in entries[:_ENTRIES]:
         said = f"{text_of(entry, 'path')}: {text_of(entry, 'outcome')} in {text_of(entry, 'step')}"
         said = f"{said}: {_gist(text_of(entry, 'detail'))}"
         told = wrapped(screen.charset.safe(said), screen.width - 2)
         lines += [[(f"  {line}", Tone.PLAIN)] for line in told]
+    if (more := len(entries) - _ENTRIES) > 0:
+        lines.append([(f"  {more} more: --json", Tone.DIM)])
     write(sys.stdout, painted(lines, screen))
 
 

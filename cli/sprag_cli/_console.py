@@ -6,12 +6,15 @@ can act on the terminal or look like another record's line.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
+from sprag_cli._cells import cell_len
 from sprag_cli._plain import escaped, printable, printable_lines, shown
+from sprag_cli._words import wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from structlog.typing import EventDict
 
@@ -27,6 +30,8 @@ _LEVELS: Final[Mapping[str, str]] = {
     "critical": "\x1b[1;31m",
 }
 _LEVEL_CELLS: Final = 8
+_BEFORE_EVENT: Final = 18
+"""Cells of the time and the level."""
 _MARGIN: Final = "    "
 _QUOTED: Final = frozenset(" \t\"'=")
 _NOT_FIELDS: Final = frozenset({"timestamp", "level", "event", "stack", "exception"})
@@ -35,9 +40,16 @@ _NOT_FIELDS: Final = frozenset({"timestamp", "level", "event", "stack", "excepti
 class ConsoleLines:
     """Renders a record for people; the last of structlog's processors."""
 
-    def __init__(self, *, colours: bool) -> None:
-        """Write with or without *colours*."""
+    def __init__(self, *, colours: bool, width: Callable[[], int] | None = None) -> None:
+        """Write with or without *colours*.
+
+        Args:
+            colours: Whether to colour.
+            width: Says how many cells a line has, of a terminal: a longer record is broken between
+                its fields. ``None`` means that a record is one line.
+        """
         self._colours = colours
+        self._width = width
 
     def __call__(self, _logger: object, _method: str, event: EventDict) -> str:
         """Return the lines of a record, without the last newline."""
@@ -50,15 +62,29 @@ class ConsoleLines:
             " ",
             self._in(_BOLD, said),
         ]
-        gap = "  "
-        for name, value in _fields(event):
-            parts += [gap, self._in(_KEY, f"{_line(name)}="), value]
-            gap = " "
+        parts += self._laid_out(_fields(event), _BEFORE_EVENT + cell_len(said))
         lines = ["".join(parts), *more]
         for name in ("stack", "exception"):
             if text := event.get(name):
                 lines += printable_lines(_text(text))
         return f"\n{_MARGIN}".join(lines)
+
+    def _laid_out(self, fields: Iterator[tuple[str, str]], used: int) -> Iterator[str]:
+        """Yield the pieces of the fields; a terminal gets no line to break by itself."""
+        width = math.inf if self._width is None else self._width()
+        gap = "  "
+        for key, value in fields:
+            cells = cell_len(key) + cell_len(value)
+            if used + len(gap) + cells > width:
+                gap = f"\n{_MARGIN}"
+                used = len(_MARGIN) - len(gap)
+            pieces = [value]
+            if cells > width - len(_MARGIN):
+                pieces = wrapped(value, int(width) - len(_MARGIN) - cell_len(key))
+                cells = cell_len(pieces[-1])
+            yield from (gap, self._in(_KEY, key), f"\n{_MARGIN}".join(pieces))
+            used += len(gap) + cells
+            gap = " "
 
     def _in(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_RESET}" if self._colours and colour and text else text
@@ -68,7 +94,7 @@ def _fields(event: EventDict) -> Iterator[tuple[str, str]]:
     for name, value in event.items():
         # A first life goes without saying, as it does in `sprag tree`.
         if name not in _NOT_FIELDS and not (name == "incarnation" and value == 1):
-            yield name, _value(value)
+            yield f"{_line(name)}=", _value(value)
 
 
 def _value(value: object) -> str:

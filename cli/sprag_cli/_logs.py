@@ -12,9 +12,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TextIO, TypeAlias, cast
 
-from sprag_cli._screen import coloured
+from sprag_cli._screen import coloured, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -58,7 +59,10 @@ def configure(
     formatter: type[structlog.stdlib.ProcessorFormatter]
     if console:
         formatter = structlog.stdlib.ProcessorFormatter
-        renderer: Processor = ConsoleLines(colours=coloured(target, environ))
+        renderer: Processor = ConsoleLines(
+            colours=coloured(target, environ),
+            width=partial(_width, target) if terminal else None,
+        )
     else:
         formatter, renderer = JsonLines, JSON
     structlog.configure(
@@ -88,6 +92,10 @@ def configure(
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
+
+
+def _width(stream: TextIO) -> int:
+    return size_of(stream)[0]
 
 
 _FIRST: Final = ("timestamp", "level", "event", "service", "incarnation")

@@ -273,7 +273,9 @@ def _failures(
     for index, (failure, times) in enumerate(kinds):
         when = f"{ago(text_of(failure, 'at'), now)}, life {count_of(failure, 'incarnation')}"
         age = f"  ({when})" if times == 1 else f"  ({times} times, the last {when})"
-        text = cut(failure_text(failure), max(width - 2 - len(age), 20), charset.ellipsis)
+        if len(age) > width // 2:
+            age = f"  ({times} times)" if times > 1 else ""
+        text = cut(failure_text(failure), width - 2 - len(age), charset.ellipsis)
         yield [(f"  {text}", Tone.BAD), (age, Tone.DIM)]
         if index >= whole_from:
             for line in printable_lines(text_of(failure, "traceback").rstrip("\n")):

@@ -18,7 +18,7 @@ from sprag_cli._render import render
 from sprag_cli._screen import Screen, screen_of
 from sprag_cli._select import is_glob, select
 from sprag_cli._watch import Frame, facts_of, on_pipe, on_terminal
-from sprag_cli._words import counted
+from sprag_cli._words import counted, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,7 +99,8 @@ def _text(root: Node, node: Node, shown: Node | None, options: TreeOptions, scre
             return "nothing is failed\n"
         services = below(node).services
         among = f" and the {counted(services, 'service')} below it" if services else ""
-        return f"nothing is failed: {screen.charset.safe(text_of(node, 'name'))}{among}\n"
+        said = f"nothing is failed: {screen.charset.safe(text_of(node, 'name'))}{among}"
+        return "".join(f"{line}\n" for line in wrapped(said, screen.width))
     lines = render(
         shown, width=screen.width, now=time.time(), charset=screen.charset, depth=options.depth
     )

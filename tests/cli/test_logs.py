@@ -139,3 +139,35 @@ class _LongWay(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return structlog.stdlib.ProcessorFormatter.format(self._formatter, record)
+
+
+def test_on_a_terminal_a_long_record_is_broken_between_its_fields(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    stream, file = Terminal(), io.StringIO()
+    fields: dict[str, Any] = {f"field_{number}": "v" * number for number in range(10)}
+    fields |= {"long": "v" * 100, "last": "受" * 10}
+    for target in (stream, file):
+        configure("console", stream=target, environ={"NO_COLOR": "1"})
+        structlog.get_logger().bind(service="shop/mail").info("it", **fields)
+    first, *more = stream.getvalue().splitlines()
+    assert len(first) <= 80
+    assert all(line.startswith("    ") for line in more)
+    assert max(map(len, more)) <= 80
+    assert file.getvalue().count("\n") == 1
+    whole = " ".join([first, *map(str.strip, more)]).replace("v v", "vv")
+    assert file.getvalue()[8:] == f"{whole[8:]}\n"
+
+
+def test_the_lines_of_a_life_fit_80_columns() -> None:
+    stream = io.StringIO()
+    configure("console", stream=stream)
+    path = "shop/packing/van-3"
+    for incarnation in (1, 12):
+        fields = {"event": "service restarted", "service": path, "incarnation": incarnation}
+        logging.getLogger("sprag").info("x", extra={"sprag": fields})
+    first, later = stream.getvalue().splitlines()
+    assert first.endswith("info     service restarted  service=shop/packing/van-3")
+    assert later == f"{first} incarnation=12"
+    assert len(later) <= 80

@@ -232,6 +232,7 @@ def test_it_fits_the_window_with_the_end_of_the_traceback_and_of_the_log(
 ) -> None:
     text = drawn(failing(10), now, width=width, charset=UNICODE, height=height)
     assert text.count("\n") == height - 1
+    assert max(map(len, text.splitlines())) <= width
     assert "more lines: --tracebacks 1\n" in text
     assert "in f39\n    ValueError: 17\n" in text
     assert text.endswith("event 19\n")
