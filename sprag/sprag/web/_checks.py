@@ -8,7 +8,8 @@ forged. So it is the developer who gets an error, and the client a 500.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +30,7 @@ _HOP_BY_HOP: Final = frozenset(
         "upgrade",
     }
 )
+_PLAIN, _SINGLE, _SERVERS = range(3)
 _ONLY_ONCE: Final = frozenset({"content-length", "content-type", "date", "location"})
 
 
@@ -57,35 +59,40 @@ def check_headers(status: int, headers: Iterable[tuple[object, object]]) -> int 
     length: int | None = None
     seen: set[str] = set()
     for given_name, given_value in headers:
-        if _is_text(_NAME, given_name) and _is_text(_VALUE, given_value):
-            name, value = cast("str", given_name).lower(), cast("str", given_value)
-        else:
+        if not (isinstance(given_value, str) and _VALUE.fullmatch(given_value)):
             raise BadAnswer(_cannot_be_sent(given_name, given_value))
-        if name in _HOP_BY_HOP and (name, value.lower()) != ("connection", "close"):
+        kind = _kind_of(given_name)
+        if kind == _PLAIN:
+            continue
+        name = cast("str", given_name).lower()
+        if kind == _SERVERS and (name, given_value.lower()) != ("connection", "close"):
             raise BadAnswer(
-                f"the header {given_name}: {value:.100} is the server's own to set: leave it out"
+                f"the header {name}: {given_value:.100} is the server's own to set: leave it out"
             )
-        if name in _ONLY_ONCE:
-            if name in seen:
-                raise BadAnswer(f"the header {given_name} is there twice: send it once")
-            seen.add(name)
+        if name in seen:
+            raise BadAnswer(f"the header {name} is there twice: send it once")
+        seen.add(name)
         if name == "content-length":
-            if _LENGTH.fullmatch(value) is None:
-                raise BadAnswer(f"Content-Length: {value!r:.100} is no length: use digits")
-            length = int(value)
+            if _LENGTH.fullmatch(given_value) is None:
+                raise BadAnswer(f"Content-Length: {given_value!r:.100} is no length: use digits")
+            length = int(given_value)
     if status == _NO_CONTENT and length:
         raise BadAnswer(f"a {status} has no body, and this one announces {length} bytes")
     return length
 
 
-def _is_text(pattern: re.Pattern[str], given: Any) -> bool:
-    return isinstance(given, str) and pattern.fullmatch(given) is not None
+@lru_cache(maxsize=256)
+def _kind_of(name: object) -> int:
+    """Return what a header of this name may be like; names come again and again."""
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        what = "use ASCII letters, digits and hyphens"
+        raise BadAnswer(f"the name of the header {name!r:.100} is not accepted: {what}")
+    if name.lower() in _HOP_BY_HOP:
+        return _SERVERS
+    return _SINGLE if name.lower() in _ONLY_ONCE else _PLAIN
 
 
 def _cannot_be_sent(name: object, value: object) -> str:
-    if not _is_text(_NAME, name):
-        what = "use ASCII letters, digits and hyphens"
-        return f"the name of the header {name!r:.100} is not accepted: {what}"
     if not isinstance(value, str):
         return f"the header {name}={value!r:.200} is not accepted: use a text"
     return (
