@@ -64,6 +64,9 @@ def status_of(answer: bytes) -> int:
     [
         (b"hello\r\n\r\n", 400),
         (b"GET\r\n\r\n", 400),
+        (b"\r\n" * 20_000, 400),
+        (HEAD + b"A: b\x1bc\r\n\r\n", 400),
+        (HEAD + b"A: b\nc: d\r\n\r\n", 400),
         (b"GET /v1/tree\r\n\r\n", 400),
         (b"GET  /v1/tree HTTP/1.1\r\n\r\n", 400),
         (b"GET v1/tree HTTP/1.1\r\n\r\n", 400),

@@ -14,6 +14,7 @@ from serving import Served, read_answer, read_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
@@ -92,12 +93,18 @@ def test_who_is_idle_makes_room_when_descriptors_run_out(served: Callable[..., S
 
 
 def test_with_nobody_idle_others_wait_until_there_is_a_descriptor(
-    served: Callable[..., Served],
+    served: Callable[..., Served], tmp_path: Path
 ) -> None:
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "app.css").write_text("body {}")
     one = served(ROUTES, preexec_fn=few_files)
     with one.connect() as holding:
         holding.sendall(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
         assert read_answer(holding)[2].startswith(b'{"error": 24')
+        # A file that is there and cannot be opened now is no 404.
+        holding.sendall(b"GET /static/app.css HTTP/1.1\r\nHost: a\r\n\r\n")
+        status, headers, _ = read_answer(holding)
+        assert (status, headers["retry-after"]) == (503, "1")
         waiting = [one.connect() for _ in range(3)]
         for each in waiting:
             each.sendall(GET)

@@ -41,7 +41,9 @@ _IN_MEMORY: Final = 1 << 20
 
 _REQUEST_LINE: Final = re.compile(r"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.[0-9]")
 _ABSOLUTE: Final = re.compile(r"(?<= )http://[^/ ]*(?=/)")
-_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*?)[ \t]*")
+_HEADER: Final = re.compile(
+    r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*"
+)
 _make_poll: Final = monkey.get_original("select", "poll")
 
 
@@ -157,6 +159,7 @@ def read_request(sock: gevent_socket.socket) -> Request:
 
 def _read_head(sock: gevent_socket.socket, deadline: float) -> tuple[bytes, bytes]:
     data = b""
+    received = 0
     while True:
         for end in (b"\r\n\r\n", b"\n\n"):
             head, found, rest = data.partition(end)
@@ -164,11 +167,14 @@ def _read_head(sock: gevent_socket.socket, deadline: float) -> tuple[bytes, byte
                 _check_head(head)
                 return head, rest
         _check_head(data)
+        if received > MAX_HEAD + len(data):  # of empty lines, which are otherwise let pass
+            raise Refused(HTTPStatus.BAD_REQUEST, "that is no HTTP: send 'GET /v1/tree HTTP/1.1'")
         piece = _receive(sock, deadline)
         if not piece:
             if not data.strip():
                 raise Gone
             raise Refused(HTTPStatus.BAD_REQUEST, "the request is not complete")
+        received += len(piece)
         data = (data + piece).lstrip(b"\r\n") if not data else data + piece
 
 
