@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sprag_cli._node import Node
 
 _SHORTEST_WAIT: Final = 0.001
+_LONGEST_WAIT: Final = 1e6
+"""What a socket takes: longer is for ever."""
 _OK: Final = 200
 _NOT_FOUND: Final = 404
 _EXITS: Final = {400: ClientExit.USAGE, _NOT_FOUND: ClientExit.NOT_FOUND}
@@ -104,7 +106,7 @@ class _PromptSocket(socket.socket):
         self._deadline = time.monotonic() + timeout
         # Where the queue of connections is full, Linux waits for this long, and no time at all
         # with settimeout(); a busy app would look like one that is gone.
-        microseconds = int(timeout * 1_000_000)
+        microseconds = 0 if timeout == math.inf else int(timeout * 1_000_000)  # 0: no limit
         limit = struct.pack("ll", *divmod(microseconds, 1_000_000))
         self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
@@ -115,7 +117,8 @@ class _PromptSocket(socket.socket):
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         """Read what there is; a timeout counts from when the socket was made."""
         left = self._deadline - time.monotonic()
-        self.settimeout(None if left == math.inf else max(left, _SHORTEST_WAIT))
+        left = min(max(left, _SHORTEST_WAIT), _LONGEST_WAIT)
+        self.settimeout(None if left == _LONGEST_WAIT else left)
         return super().recv_into(buffer, nbytes, flags)
 
 

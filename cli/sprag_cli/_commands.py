@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from sprag_cli._options import (
     SELECTORS,
+    Seconds,
     app_option,
     ascii_option,
     exits,
@@ -38,7 +39,7 @@ _LINES = click.option(
 @click.option("--watch", is_flag=True, help="Show it live until Ctrl-C; changes only, on a pipe.")
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(0.1),
     default=1.0,
     metavar="SECONDS",
     help="With --watch: time between two looks.",
@@ -162,7 +163,7 @@ def stacks(**options: Any) -> None:
 @click.option("--once", is_flag=True, help="Measure once, print, end.")
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.1, max=60),
+    type=Seconds(0.1, most=60),
     default=1.0,
     metavar="SECONDS",
     help="How long one measurement takes.",

@@ -66,10 +66,11 @@ class AppName(click.ParamType[str]):
     ) -> list[CompletionItem]:
         """Return the names of the apps that run, and the pids where a name is not enough."""
         del ctx, param
-        from sprag_cli._discover import find_apps, runtime_directory
+        from sprag_cli._reach import all_apps
 
         try:
-            apps = find_apps(runtime_directory(os.environ, os.getuid())).apps
+            found = all_apps()
+            apps = found.apps + found.others
         except Exception:  # noqa: BLE001 - a prompt is no place for an error
             return []
         names = [app.name for app in apps]
@@ -85,13 +86,14 @@ def _paths(params: dict[str, Any], prefix: str) -> list[Node]:
     from pathlib import Path
 
     from sprag_cli._client import Client
-    from sprag_cli._discover import Found, choose, find_apps, runtime_directory
+    from sprag_cli._discover import Found, choose
+    from sprag_cli._reach import all_apps
 
     asked = params.get("app") or os.environ.get("SPRAG_APP") or None
     if asked is not None and "/" in asked:
         app = choose(Found(Path()), asked)
     else:
-        app = choose(find_apps(runtime_directory(os.environ, os.getuid())), asked)
+        app = choose(all_apps(), asked)
     told = Client(app, timeout=_PATIENCE).ask("/v1/paths", query={"prefix": prefix})
     paths = told.get("paths")
     return cast("list[Node]", paths) if isinstance(paths, list) else []

@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from sprag_cli._exit import ClientExit, CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _SOCKET_NAME: Final = re.compile(r"(?P<name>.+)\.(?P<pid>\d+)\.sock")
 _START_ONE: Final = "start one with 'sprag run module:app'"
@@ -25,11 +26,16 @@ _START_ONE: Final = "start one with 'sprag run module:app'"
 
 @dataclass(frozen=True, slots=True)
 class RunningApp:
-    """An app that listens, or a socket given by its path (then *pid* may be unknown)."""
+    """An app that listens, or a socket given by its path (then *pid* may be unknown).
+
+    Attributes:
+        user: Whose it is, if it is not this user's.
+    """
 
     name: str
     pid: int | None
     socket: Path
+    user: str = ""
 
     def __str__(self) -> str:
         """Return the name and the pid."""
@@ -38,18 +44,27 @@ class RunningApp:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a directory holds: apps that listen, and sockets whose app is gone."""
+    """What there is: apps that listen.
+
+    Attributes:
+        directory: Where this user's are looked for.
+        apps: Those.
+        others: Those of other users, wherever they are; root alone sees them.
+        removed: How many apps had gone without removing their sockets; that is done now.
+    """
 
     directory: Path
     apps: tuple[RunningApp, ...] = ()
-    stale: tuple[Path, ...] = ()
+    others: tuple[RunningApp, ...] = ()
+    removed: int = 0
 
-    def stale_note(self) -> str:
-        """Return a sentence about the stale sockets, or ``""``."""
-        if not self.stale:
+    def note(self) -> str:
+        """Return a sentence about the apps that have gone without a word, or ``""``."""
+        if not self.removed:
             return ""
-        names = ", ".join(path.name for path in self.stale)
-        return f"ignored in {self.directory}: {names} (nobody listens there; safe to delete)"
+        if self.removed == 1:
+            return "an app has gone without a word, killed perhaps: its socket is removed"
+        return f"{self.removed} apps have gone without a word: their sockets are removed"
 
 
 class UnsafeDirectory(CommandError):
@@ -80,16 +95,16 @@ class NoApp(CommandError):
         self.asked = asked
         if asked is None:
             said = f"no app is running (looked in {found.directory}) — {_START_ONE}"
-        elif not found.apps:
+        elif not (everywhere := found.apps + found.others):
             said = f"no app {asked!r} is running, nor any other — {_START_ONE}"
         else:
             from difflib import get_close_matches
 
-            names = [app.name for app in found.apps]
+            names = [app.name for app in everywhere]
             alike = get_close_matches(asked, names, n=1)
             remedy = f"did you mean --app {alike[0]}?" if alike else "give one of these with --app"
-            said = f"no app {asked!r} — running: {', '.join(map(str, found.apps))} — {remedy}"
-        note = found.stale_note()
+            said = f"no app {asked!r} — running: {', '.join(map(str, everywhere))} — {remedy}"
+        note = found.note()
         super().__init__(said, *([note] if note else []))
 
 
@@ -114,6 +129,7 @@ class SeveralApps(CommandError):
         widest = max(len(app.name) for app in apps)
         rows = [
             f"  {app.name:<{widest}}  pid {app.pid}  {(uptimes or {}).get(app.socket, '')}".rstrip()
+            + (f"  of {app.user}" if app.user else "")
             for app in apps
         ]
         which = "apps are running" if asked is None else f"running apps are called {asked!r}"
@@ -131,29 +147,85 @@ def runtime_directory(environ: Mapping[str, str], uid: int) -> Path:
     return Path(f"/tmp/sprag-{uid}")  # noqa: S108 - its owner and mode are checked before use
 
 
-def find_apps(directory: Path, *, uid: int | None = None) -> Found:
-    """Look for apps that listen, without asking them anything.
+def find_apps(directory: Path, *, uid: int | None = None, everywhere: bool = False) -> Found:
+    """Look for apps that listen, without asking them anything; remove the sockets of the dead.
 
     Args:
         directory: Where to look. It need not exist.
-        uid: Who must own it. ``None`` means the user of this process.
+        uid: Who must own it; root may look into anybody's. ``None`` means the user of this
+            process.
+        everywhere: Whether root is to see the apps of others, too.
 
     Raises:
         UnsafeDirectory: Somebody else owns it or could write into it.
     """
-    if not _trusted(directory, os.getuid() if uid is None else uid):
-        return Found(directory)
+    uid = os.getuid() if uid is None else uid
+    others = tuple(_elsewhere(directory)) if everywhere and uid == 0 else ()
+    if not _trusted(directory, uid):
+        return Found(directory, others=others)
     apps: list[RunningApp] = []
-    stale: list[Path] = []
+    removed = 0
     for path in sorted(directory.iterdir()):
         match = _SOCKET_NAME.fullmatch(path.name)
         if match is None or not path.is_socket():
             continue
         if listens(path):
             apps.append(RunningApp(match["name"], int(match["pid"]), path))
-        else:
-            stale.append(path)
-    return Found(directory, tuple(apps), tuple(stale))
+        elif not _lives(int(match["pid"])):  # else it is on its way up, or down
+            with suppress(OSError):
+                path.unlink()
+                removed += 1
+    return Found(directory, tuple(apps), others, removed)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True
+
+
+def _elsewhere(own: Path) -> Iterator[RunningApp]:
+    """Yield the apps that listen outside of *own*; the kernel has a list of all sockets.
+
+    A name is easily made up. What is believed is a socket in a private directory of the user
+    whose process has the pid in its name.
+    """
+    try:
+        lines = Path("/proc/net/unix").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return
+    for line in sorted(lines, key=lambda line: line.partition("/")[2]):
+        fields = line.split(None, 7)
+        if len(fields) < 8 or fields[3] != _LISTENING:
+            continue
+        match = _SOCKET_NAME.fullmatch(os.path.basename(fields[7]))  # noqa: PTH119 - a text
+        if match is None:
+            continue
+        with suppress(OSError, ValueError, OverflowError):
+            process = Path("/proc", match["pid"])
+            path = (process / "cwd").readlink() / fields[7]
+            user = process.stat().st_uid
+            directory = path.parent.lstat()
+            is_theirs = directory.st_uid == user == path.lstat().st_uid
+            if path.parent != own and is_theirs and not directory.st_mode & 0o077 and listens(path):
+                yield RunningApp(match["name"], int(match["pid"]), path, _name_of(user))
+
+
+_LISTENING: Final = "00010000"
+"""The flag of a listening socket in the kernel's list."""
+
+
+def _name_of(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
 
 
 def choose(found: Found, asked: str | None) -> RunningApp:
@@ -161,19 +233,22 @@ def choose(found: Found, asked: str | None) -> RunningApp:
 
     Args:
         found: The apps there are.
-        asked: A name, a pid or the path of a socket. ``None`` means the only one there is.
+        asked: A name, a pid or the path of a socket. ``None`` means the only one there is. This
+            user's come first, then those of others.
 
     Raises:
         NoApp: There is none, or none like that.
         SeveralApps: There are several, or several like that.
     """
     if asked is None:
-        candidates = found.apps
+        candidates = found.apps or found.others
     elif "/" in asked:
         return _at(Path(asked))
     else:
-        candidates = tuple(app for app in found.apps if app.name == asked)
-        candidates = candidates or tuple(app for app in found.apps if str(app.pid) == asked)
+        candidates = ()
+        for apps in (found.apps, found.others):
+            candidates = candidates or tuple(app for app in apps if app.name == asked)
+            candidates = candidates or tuple(app for app in apps if str(app.pid) == asked)
     match candidates:
         case [app]:
             return app
@@ -211,7 +286,7 @@ def _trusted(directory: Path, uid: int) -> bool:
     elsewhere = "set SPRAG_RUNTIME_DIR to one that is"
     if not stat.S_ISDIR(status.st_mode):
         raise UnsafeDirectory(directory, "is not a directory", elsewhere)
-    if status.st_uid != uid:
+    if uid not in (status.st_uid, 0):
         raise UnsafeDirectory(directory, f"belongs to user {status.st_uid}", elsewhere)
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077:

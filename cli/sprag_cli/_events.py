@@ -13,7 +13,7 @@ from sprag_cli._client import AppGone, Client
 from sprag_cli._discover import listens
 from sprag_cli._exit import ClientExit, CommandError
 from sprag_cli._node import Node, count_of, find, mapping_of, text_of
-from sprag_cli._output import discard, painted
+from sprag_cli._output import discard, painted, put
 from sprag_cli._plain import printable
 from sprag_cli._reach import find_app
 from sprag_cli._screen import screen_of
@@ -95,12 +95,10 @@ def follow(options: EventOptions) -> int:
             if text_or_line is None:
                 continue
             if isinstance(text_or_line, str):
-                sys.stdout.write(text_or_line)
+                put(sys.stdout, text_or_line)
             else:
-                sys.stdout.write(
-                    painted([_fitted(text_or_line, screen.width, screen.charset)], screen)
-                )
-            sys.stdout.flush()
+                fitted = _fitted(text_or_line, screen.width, screen.charset)
+                put(sys.stdout, painted([fitted], screen))
             if is_change and left is not None:
                 left -= 1
                 if left <= 0:

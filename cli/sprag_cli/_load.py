@@ -57,8 +57,7 @@ class ModuleMissing(CommandError):
         self.target = target
         self.missing = missing
         super().__init__(
-            f"no module {missing!r} for {target!r} — modules are looked for in {os.getcwd()} "  # noqa: PTH109 - shown, not used
-            f"and where packages are installed — {remedy}"
+            f"no module {missing!r} for {target!r} — {_looked_for_in(_here())} — {remedy}"
         )
 
 
@@ -139,8 +138,8 @@ def load(target: str, *, is_service: IsService) -> object:
         CommandError: One of the classes above, each with its exit code.
     """
     module_name, attribute = _parse(target)
-    here = os.getcwd()  # noqa: PTH109 - sys.path holds text
-    if sys.path[:1] != [here]:
+    here = _here()
+    if here is not None and sys.path[:1] != [here]:
         sys.path.insert(0, here)
     module = _imported(module_name, target)
     if attribute is None:
@@ -181,13 +180,30 @@ def _imported(name: str, target: str) -> ModuleType:
         raise UserCodeFailed(f"importing {name}", error) from error
 
 
+def _here() -> str | None:
+    """Return the working directory; None if it has been removed."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - sys.path holds text
+    except OSError:
+        return None
+
+
+def _looked_for_in(here: str | None) -> str:
+    if here is None:
+        return (
+            "the working directory is gone, so modules are looked for only where packages are "
+            "installed"
+        )
+    return f"modules are looked for in {here} and where packages are installed"
+
+
 def _module_remedy(missing: str, target: str) -> str:
     parent, _, last = missing.rpartition(".")
     package = sys.modules.get(parent)
     if package is not None and hasattr(package, last):
         return f"did you mean {parent}:{last}?"
     if package is None:
-        paths = [os.getcwd()]  # noqa: PTH109 - as in load
+        paths = [here] if (here := _here()) is not None else []
     else:
         paths = list(cast("list[str]", getattr(package, "__path__", [])))
     names = [module.name for module in pkgutil.iter_modules(paths)]

@@ -11,7 +11,14 @@ import click
 from sprag_cli._commands import COMMANDS
 from sprag_cli._complete import SHELLS, script
 from sprag_cli._exit import ClientExit, CommandError
-from sprag_cli._output import complain_at_length
+from sprag_cli._options import Seconds
+from sprag_cli._output import (
+    OutputLost,
+    complain,
+    complain_at_length,
+    discard,
+    discard_unwritten,
+)
 from sprag_cli._plain import printable
 
 if TYPE_CHECKING:
@@ -57,6 +64,27 @@ def _harmless() -> Generator[None]:
 class _Commands(click.Group):
     """A group that shows a `CommandError` as one line and ends with its exit code."""
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line; what click itself prints finds a full disk, too."""
+        try:
+            return super().main(*args, **options)
+        except OSError as error:
+            if error.errno not in OutputLost.REASONS:
+                raise
+            lost = OutputLost(error)
+            complain(lost.report())
+            sys.exit(lost.exit_code)
+        finally:
+            discard_unwritten(sys.stdout)
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        """Read the options of the group; ``--help`` without a reader is no error."""
+        try:
+            return super().make_context(*args, **options)
+        except BrokenPipeError:
+            discard(sys.stdout)
+            raise click.exceptions.Exit(ClientExit.WELL) from None
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take the words up to the command."""
         with _harmless():
@@ -67,6 +95,11 @@ class _Commands(click.Group):
         try:
             with _harmless():
                 return super().invoke(ctx)
+        except BrokenPipeError:
+            if ctx.invoked_subcommand == "run":  # it may be the app's
+                raise
+            discard(sys.stdout)
+            ctx.exit(ClientExit.WELL)
         except CommandError as error:
             complain_at_length(error.report())
             ctx.exit(error.exit_code)
@@ -104,7 +137,7 @@ def commands() -> None:
 @click.option("--name", help="What 'sprag tree --app' calls it.  [default: the app's own name]")
 @click.option(
     "--shutdown-timeout",
-    type=click.FloatRange(min=0),
+    type=Seconds(endless=True),
     default=30.0,
     metavar="SECONDS",
     envvar="SPRAG_SHUTDOWN_TIMEOUT",
@@ -147,7 +180,7 @@ def commands() -> None:
 @click.option("--unix-socket", metavar="PATH", help="Listen on a Unix socket instead of a port.")
 @click.option(
     "--watchdog",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(above=True),
     metavar="SECONDS",
     envvar="SPRAG_WATCHDOG",
     show_envvar=True,
@@ -175,7 +208,7 @@ def run(**options: Any) -> None:
 @click.argument("target", metavar="MODULE:ATTRIBUTE")
 @click.option(
     "--shutdown-timeout",
-    type=click.FloatRange(min=0),
+    type=Seconds(endless=True),
     default=30.0,
     metavar="SECONDS",
     envvar="SPRAG_SHUTDOWN_TIMEOUT",

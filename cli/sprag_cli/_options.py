@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
@@ -10,6 +11,43 @@ from sprag_cli._complete import AppName, ServicePath
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_ENDLESS: Final = 1e9
+"""Seconds from which on a time counts as no limit at all: thirty years."""
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds; `FloatRange` lets through what is no number.
+
+    Args:
+        least: The least that is accepted.
+        above: Whether it must be more than that.
+        most: The most that is accepted; None: as long as it is a time.
+        endless: Whether ``inf`` means that there is no limit.
+    """
+
+    name = "seconds"
+
+    def __init__(
+        self,
+        least: float = 0.0,
+        *,
+        above: bool = False,
+        most: float | None = None,
+        endless: bool = False,
+    ) -> None:
+        super().__init__(min=least, min_open=above, max=most)
+        self._endless = endless
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the seconds."""
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds) or (seconds >= _ENDLESS and not self._endless):
+            self.fail(f"{value!r} is not a number of seconds that can be waited for.", param, ctx)
+        return math.inf if seconds >= _ENDLESS else seconds
+
 
 Decorator: TypeAlias = "Callable[[Callable[..., Any]], Callable[..., Any]]"
 
@@ -54,7 +92,7 @@ def timeout_option(
     """Take the seconds after which the command gives up."""
     return click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Seconds(above=True, endless=True),
         default=default,
         metavar="SECONDS",
         help=text,

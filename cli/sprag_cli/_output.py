@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
 from sprag_cli._cells import cell_len
+from sprag_cli._exit import ClientExit, CommandError
 from sprag_cli._plain import printable, printable_lines
 from sprag_cli._screen import size_of
 from sprag_cli._words import wrapped
@@ -22,13 +25,44 @@ if TYPE_CHECKING:
 _INDENT: Final = 2
 
 
+class OutputLost(CommandError):
+    """Raised when the output cannot be written, to a full disk for instance."""
+
+    exit_code = ClientExit.FAILED
+    REASONS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+    def __init__(self, error: OSError) -> None:
+        """Say why."""
+        super().__init__(f"cannot write the output: {error.strerror or error}")
+
+
 def write(stream: TextIO, text: str) -> None:
-    """Write all of *text*; a reader that has gone away (``| head``) is no error."""
+    """Write all of *text*; a reader that has gone away (``| head``) is no error.
+
+    Raises:
+        OutputLost: It cannot be written.
+    """
+    try:
+        put(stream, text)
+    except BrokenPipeError:
+        discard(stream)
+
+
+def put(stream: TextIO, text: str) -> None:
+    """Write all of *text*, for those who go on as long as somebody reads.
+
+    Raises:
+        BrokenPipeError: Nobody reads any more.
+        OutputLost: It cannot be written.
+    """
     try:
         stream.write(_encodable(text, stream))
         stream.flush()
     except BrokenPipeError:
+        raise
+    except OSError as error:
         discard(stream)
+        raise OutputLost(error) from None
 
 
 def tell(text: str) -> None:
@@ -47,7 +81,8 @@ def complain_at_length(text: str) -> None:
     if sys.stderr.isatty():
         width, _ = size_of(sys.stderr)
         lines = list(_broken(lines, width))
-    click.echo(_encodable("\n".join(lines), sys.stderr), err=True)
+    with suppress(OSError, ValueError):  # there is nobody else to tell
+        click.echo(_encodable("\n".join(lines), sys.stderr), err=True)
 
 
 def _encodable(text: str, stream: TextIO) -> str:
@@ -72,7 +107,16 @@ def _broken(lines: Iterable[str], width: int) -> Iterator[str]:
 
 def discard(stream: TextIO) -> None:
     """Send the rest of a stream without a reader nowhere: it would raise when Python ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def discard_unwritten(stream: TextIO) -> None:
+    """Send nowhere what cannot be written any more: Python would complain of it at its end."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        discard(stream)
 
 
 def painted(lines: Iterable[Line], screen: Screen) -> str:

@@ -6,7 +6,6 @@ standard library by then.
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ import click
 import sprag
 from sprag import host
 from sprag._app import DEFAULT_HOST, DEFAULT_PORT
+from sprag._notify import withdraw
 from sprag._signals import take_signals_back
 from sprag.exceptions import SpragError
 from sprag_cli._exit import CommandError, RunExit
@@ -66,12 +66,6 @@ class RunOptions:
     unix_socket: str | None = None
 
 
-class BadTimeout(CommandError):
-    """Raised when the time for the shutdown is no number of seconds."""
-
-    exit_code = RunExit.USAGE
-
-
 class BadName(CommandError):
     """Raised when the name given on the command line cannot name an app."""
 
@@ -99,9 +93,8 @@ def run(options: RunOptions) -> int:
     Raises:
         CommandError: The target cannot be loaded or run; the error says why.
     """
-    if math.isnan(options.shutdown_timeout):
-        raise BadTimeout("--shutdown-timeout takes seconds, 0 or more; 'inf' waits for ever")
     take_signals_back()
+    withdraw()  # the app may start processes as soon as it is imported
     if options.name is not None and (not options.name or "/" in options.name):
         raise BadName("--name takes a text that is not empty and holds no slash")
     configure(options.log_format, options.log_level)
@@ -141,6 +134,9 @@ def run(options: RunOptions) -> int:
 def _serve(root: sprag.Service, options: RunOptions) -> None:
     """Tell the app where to listen: if it has routes, or if the user asks for it."""
     is_tcp = options.host is not None or options.port is not None
+    for option, value in (("--unix-socket", options.unix_socket), ("--host", options.host)):
+        if value == "":
+            raise BadAddress(f"{option} is empty: give an address, or leave it out")
     if options.unix_socket is not None and is_tcp:
         raise BadAddress("--unix-socket listens on a path: leave out --host and --port")
     is_asked = is_tcp or options.unix_socket is not None

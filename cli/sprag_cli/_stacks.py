@@ -124,5 +124,8 @@ def _short(file: str) -> str:
     _, found, rest = file.rpartition("site-packages/")
     if found:
         return rest
-    here = os.getcwd() + os.sep  # noqa: PTH109 - only compared
+    try:
+        here = os.getcwd() + os.sep  # noqa: PTH109 - only compared
+    except OSError:  # it has been removed
+        return file
     return file.removeprefix(here)

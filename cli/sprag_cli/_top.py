@@ -15,7 +15,7 @@ from sprag_cli._each import is_one
 from sprag_cli._exit import ClientExit
 from sprag_cli._fullscreen import full_screen
 from sprag_cli._node import Node, count_of, is_failed, list_of, mapping_of, number_of, text_of
-from sprag_cli._output import discard, painted, write
+from sprag_cli._output import discard, painted, put, write
 from sprag_cli._reach import find_app
 from sprag_cli._screen import Screen, screen_of
 from sprag_cli._style import TONES, Charset, Line, Tone
@@ -127,13 +127,11 @@ def _printed(client: Client, options: TopOptions) -> None:
     while True:
         answer = measure(client, options, options.sort, options.limit)
         if options.json:
-            sys.stdout.write(_json.dumps(answer, indent=2 if options.once else None) + "\n")
+            text = _json.dumps(answer, indent=2 if options.once else None) + "\n"
         else:
             lines = render(answer, width=screen.width, charset=screen.charset, sort=options.sort)
-            sys.stdout.write(painted(lines, screen))
-        if not options.once and not options.json:
-            sys.stdout.write("\n")
-        sys.stdout.flush()
+            text = painted(lines, screen)
+        put(sys.stdout, text if options.once or options.json else f"{text}\n")
         if options.once:
             return
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 from sprag_cli._cells import joined
 from sprag_cli._fullscreen import full_screen
 from sprag_cli._node import Node, list_of, mapping_of, text_of, walk
+from sprag_cli._output import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -90,10 +91,9 @@ def on_pipe(frames: Iterable[Frame], stream: TextIO) -> None:
         if frame.facts == facts:
             continue
         if facts is not None and frame.text.count("\n") > 1:
-            stream.write("\n")
+            put(stream, "\n")
         facts = frame.facts
-        stream.write(frame.text)
-        stream.flush()
+        put(stream, frame.text)
 
 
 def _page(text: str, title: list[str], screen: Screen) -> list[str]:

@@ -3,6 +3,9 @@
 systemd sets ``NOTIFY_SOCKET`` for a unit of ``Type=notify`` and ``WATCHDOG_USEC`` for one
 with ``WatchdogSec=``. Without the first nothing is sent. A message that cannot be
 delivered is dropped: the manager's trouble must not become the app's.
+
+They are meant for this process alone. A child that inherited them, another ``sprag run`` say,
+would speak for the unit; so they are taken out of the environment while a tree runs.
 """
 
 from __future__ import annotations
@@ -10,10 +13,27 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_OURS: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+_withdrawn: Final[dict[str, str]] = {}
+
+
+def withdraw() -> None:
+    """Take the manager's variables out of the environment; a `Notifier` knows them all the same."""
+    for name in _OURS:
+        if (value := os.environ.pop(name, None)) is not None:
+            _withdrawn[name] = value
+
+
+def give_back() -> None:
+    """Undo `withdraw`."""
+    os.environ.update(_withdrawn)
+    _withdrawn.clear()
 
 
 class Notifier:
@@ -24,7 +44,8 @@ class Notifier:
             allows; None when it watches nothing, or another process.
     """
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        environ = {**os.environ, **_withdrawn} if environ is None else environ
         address = environ.get("NOTIFY_SOCKET", "")
         # An @ stands for the zero byte of Linux's abstract namespace.
         self._address = "\0" + address[1:] if address.startswith("@") else address

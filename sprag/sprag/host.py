@@ -23,7 +23,7 @@ from gevent.util import format_run_info
 from sprag._dump import write_dump
 from sprag._init_duties import zombies_watched
 from sprag._lifecycle_log import LifecycleLog
-from sprag._notify import Notifier
+from sprag._notify import Notifier, give_back, withdraw
 from sprag._ownership import own_greenlets
 from sprag._sentinel import NOT_CLEAN, OVERTIME, write_stderr
 from sprag._service import Service
@@ -154,6 +154,8 @@ class _Host:
         began = _clock.now()
         with ExitStack() as stack:
             stack.enter_context(self._signals)
+            withdraw()
+            stack.callback(give_back)
             if control:
                 self._open_control(stack)
             tree.exit_seconds = self._budget

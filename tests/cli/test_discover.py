@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
+import tempfile
+import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,15 +55,94 @@ def test_the_directory_is_the_one_given_or_the_users_runtime_directory_or_in_tmp
     assert runtime_directory({}, 7) == Path("/tmp/sprag-7")
 
 
-def test_apps_are_found_by_their_sockets_and_stale_ones_are_set_apart(runtime: Path) -> None:
-    stale_socket(runtime / "old.9.sock")
+def dead_pid() -> int:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_apps_are_found_by_their_sockets_and_those_of_the_dead_are_removed(runtime: Path) -> None:
+    left = runtime / f"old.{dead_pid()}.sock"
+    coming = runtime / f"new.{os.getpid()}.sock"  # it lives, and does not listen yet
+    stale_socket(left)
+    stale_socket(coming)
     (runtime / "notes.1.sock").touch()
     (runtime / "shop.lock").touch()
     with listening(runtime / "shop.12.sock", runtime / "my.shop.7.sock"):
         found = find_apps(runtime)
-    assert [str(each) for each in found.apps] == ["my.shop (pid 7)", "shop (pid 12)"]
-    assert found.stale == (runtime / "old.9.sock",)
-    assert "old.9.sock (nobody listens there; safe to delete)" in found.stale_note()
+        assert [str(each) for each in found.apps] == ["my.shop (pid 7)", "shop (pid 12)"]
+        assert (left.exists(), coming.exists(), found.removed) == (False, True, 1)
+        assert found.note() == (
+            "an app has gone without a word, killed perhaps: its socket is removed"
+        )
+        assert find_apps(runtime).note() == ""
+
+
+def test_hundreds_of_sockets_of_the_dead_are_removed_in_no_time_and_one_line(
+    runtime: Path,
+) -> None:
+    pid = dead_pid()
+    for number in range(300):
+        stale_socket(runtime / f"app-{number}.{pid}.sock")
+    began = time.perf_counter()
+    found = find_apps(runtime)
+    assert time.perf_counter() - began < 1.0
+    assert found.note() == "300 apps have gone without a word: their sockets are removed"
+    assert list(runtime.iterdir()) == []
+
+
+@pytest.fixture
+def of_nobody(tmp_path: Path) -> Generator[tuple[int, Path]]:
+    """An app of another user, somewhere: its pid and its socket."""
+    if os.getuid() != 0:
+        pytest.skip("only root has other users")
+    place = Path(tempfile.mkdtemp())
+    with subprocess.Popen(["sleep", "60"], user=65534, cwd=place) as process:
+        path = place / f"theirs.{process.pid}.sock"
+        with listening(path):
+            os.chown(place, 65534, 65534)
+            os.chown(path, 65534, 65534)
+            yield process.pid, path
+        process.kill()
+    shutil.rmtree(place)
+
+
+def test_root_sees_the_apps_of_others_wherever_they_are(
+    runtime: Path, of_nobody: tuple[int, Path]
+) -> None:
+    pid, path = of_nobody
+    found = find_apps(runtime, everywhere=True)
+    (theirs,) = (each for each in found.others if each.name == "theirs")
+    assert (theirs.pid, theirs.socket, theirs.user) == (pid, path, "nobody")
+    assert choose(found, "theirs") == theirs
+    assert choose(found, str(pid)) == theirs
+
+
+def test_root_may_look_into_the_directory_of_another(of_nobody: tuple[int, Path]) -> None:
+    pid, path = of_nobody
+    assert [each.pid for each in find_apps(path.parent).apps] == [pid]
+
+
+def test_a_socket_that_anybody_could_have_made_is_not_believed(
+    runtime: Path, of_nobody: tuple[int, Path]
+) -> None:
+    _, path = of_nobody
+    path.parent.chmod(0o755)
+    assert "theirs" not in [each.name for each in find_apps(runtime, everywhere=True).others]
+    path.parent.chmod(0o700)
+    os.chown(path, 1, 1)
+    assert "theirs" not in [each.name for each in find_apps(runtime, everywhere=True).others]
+
+
+def test_ones_own_apps_come_before_those_of_others() -> None:
+    other = RunningApp("shop", 9, Path("/run/shop.9.sock"), "alice")
+    found = Found(Path("/run"), (app("shop", 1),), (other,))
+    assert choose(found, None) == app("shop", 1)
+    assert choose(found, "shop") == app("shop", 1)
+    assert choose(found, "9") == other
+    assert choose(Found(Path("/run"), (), (other,)), None) == other
+    with pytest.raises(SeveralApps, match="shop  pid 9  of alice"):
+        choose(Found(Path("/run"), (), (other, other)), None)
 
 
 def test_a_directory_that_does_not_exist_holds_no_apps(tmp_path: Path) -> None:
@@ -102,13 +185,13 @@ def test_an_app_is_chosen_by_the_path_of_its_socket() -> None:
 
 
 def test_no_app_says_where_it_looked_and_how_to_start_one() -> None:
-    found = Found(Path("/run"), (), (Path("/run/old.9.sock"),))
+    found = Found(Path("/run"), removed=2)
     with pytest.raises(NoApp) as caught:
         choose(found, None)
     assert caught.value.exit_code == ClientExit.NOT_FOUND
     assert str(caught.value) == (
         "no app is running (looked in /run) — start one with 'sprag run module:app'\n"
-        "ignored in /run: old.9.sock (nobody listens there; safe to delete)"
+        "2 apps have gone without a word: their sockets are removed"
     )
     with pytest.raises(NoApp, match="no app 'shop' is running, nor any other"):
         choose(Found(Path("/run")), "shop")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from processes import PATIENCE, app, run
+from processes import PATIENCE, app, run, script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -283,3 +283,52 @@ def test_process_1_can_be_stopped_while_it_imports(tmp_path: Path) -> None:
     os.kill(child_of(process.pid), SIGTERM)
     assert process.wait(PATIENCE) == 143
     process.stdout.close()
+
+
+# -- what is meant for this process alone ----------------------------------------------------
+
+
+def test_children_do_not_inherit_what_systemd_has_said_to_the_app(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        import gevent.subprocess, os, sys
+        SHOW = "import os; print([n for n in os.environ if n.startswith(('NOTIFY', 'WATCHDOG'))])"
+        say("import", gevent.subprocess.check_output([sys.executable, "-c", SHOW]))
+        class Starts(Service):
+            def run(self):
+                say("run", gevent.subprocess.check_output([sys.executable, "-c", SHOW]))
+                gevent.sleep(60)
+        app = Supervisor([Starts()], name="shop")
+        """,
+    )
+    manager = Manager(tmp_path)
+    environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "100000"}
+    with manager.socket, run(tmp_path, environ=environ) as process:
+        process.says("import b'[]\\n'")
+        process.says("run b'[]\\n'")
+        manager.hears("READY=1")
+        manager.hears("WATCHDOG=1")
+        process.send(SIGTERM)
+        assert process.ends() == 0
+
+
+def test_app_run_gives_the_environment_back(tmp_path: Path) -> None:
+    source = """
+        import os
+        class Short(Service, restart="transient"):
+            def run(self):
+                say("inside", "NOTIFY_SOCKET" in os.environ)
+        for _ in range(2):
+            app = Short()
+            from sprag import host
+            host.run(app)
+            say("after", os.environ["NOTIFY_SOCKET"])
+        """
+    manager = Manager(tmp_path)
+    with (
+        manager.socket,
+        script(tmp_path, source, environ={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as process,
+    ):
+        assert process.ends() == 0
+        assert process.out.splitlines() == ["inside False", f"after {tmp_path / 'notify'}"] * 2

@@ -108,6 +108,7 @@ def test_an_ignored_sigchld_does_not_lose_exit_codes(tmp_path: Path) -> None:
     )
     with through(tmp_path, IGNORE.format(names=["SIGCHLD"])) as process:
         process.says("code 1")
+        up(process)
         process.send(SIGTERM)
         assert process.ends(within=PROMPT) == RunExit.STOPPED
 

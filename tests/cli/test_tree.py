@@ -160,19 +160,23 @@ def test_an_app_is_reached_by_its_socket_from_anywhere(
     assert show(TreeOptions(app=os.fspath(path))) == ClientExit.WELL
 
 
-def test_a_stale_socket_is_mentioned(
+def test_an_app_that_was_killed_is_mentioned_once(
     serve: Callable[..., Any],
     shop: dict[str, Any],
     runtime: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    killed = subprocess.Popen(["true"])
+    killed.wait()
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(os.fspath(runtime / "old.9.sock"))
+        listener.bind(os.fspath(runtime / f"old.{killed.pid}.sock"))
     serve(shop)
     assert show(TreeOptions()) == ClientExit.WELL
     assert capsys.readouterr().err == (
-        f"sprag: ignored in {runtime}: old.9.sock (nobody listens there; safe to delete)\n"
+        "sprag: an app has gone without a word, killed perhaps: its socket is removed\n"
     )
+    assert show(TreeOptions()) == ClientExit.WELL
+    assert capsys.readouterr().err == ""
 
 
 class Script:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import gevent
 
 from scripted import spawn
-from sprag import Backoff, Ignore, Service, State, Supervisor
+from sprag import Backoff, DynamicSupervisor, Ignore, Service, State, Supervisor
+from sprag.web import _health
 
 if TYPE_CHECKING:
     from sprag.testing import VirtualClock
@@ -71,3 +72,27 @@ def test_waiting_for_a_restart_and_failed_are_not_ready(clock: VirtualClock) -> 
         }
         clock.advance(5)
         assert waits.not_ready() == {}
+
+
+def test_the_answer_about_a_large_tree_lets_others_run() -> None:
+    """With the real clock: a walk that holds the loop for long holds it for everybody."""
+    top = DynamicSupervisor(name="top")
+    with top:
+        for number in range(20_000):
+            top.start_child(Service(), name=str(number))
+        turns = 0
+
+        def others() -> None:
+            nonlocal turns
+            while True:
+                gevent.sleep(0.0001)
+                turns += 1
+
+        other = gevent.Greenlet(others)
+        other.start()
+        gevent.sleep(0.001)
+        before = turns
+        status, body = _health.answer(_health.READY, top)
+        assert (status, body) == (200, b'{"ready": true}')
+        assert turns > before
+        other.kill()

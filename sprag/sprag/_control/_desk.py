@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from sprag._control._http import Refused
 from sprag._control._log_ring import LogRing
-from sprag._control._pace import Pace
 from sprag._control._sampler import Sampler
 from sprag._finding import meanings
 from sprag._json import SCHEMA
+from sprag._pace import Pace
 from sprag_supervisor._node import name_of, path_of
 from sprag_supervisor._snapshot import walk
 

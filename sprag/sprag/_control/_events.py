@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent.event import Event
 
 from sprag._control._http import Answer
-from sprag._control._pace import Pace, chunks
 from sprag._json import iso, node_to_json
+from sprag._pace import Pace, chunks
 from sprag_supervisor import pictures
 
 if TYPE_CHECKING:

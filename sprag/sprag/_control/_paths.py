@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from sprag._control._http import Answer, Refused
-from sprag._control._pace import Pace
+from sprag._pace import Pace
 from sprag_supervisor._node import name_of
 
 if TYPE_CHECKING:

@@ -68,6 +68,11 @@ def remove_stale(directory: Path) -> list[Path]:
     return removed
 
 
+def is_taken(path: Path) -> bool:
+    """Whether somebody listens at *path*: with this process's id, an app in another container."""
+    return path.is_socket() and not _is_refused(path)
+
+
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)

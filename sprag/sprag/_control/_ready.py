@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from gevent.event import Event
 
 from sprag._control._http import Answer, Gone
-from sprag._control._pace import Pace
+from sprag._pace import Pace
 from sprag_supervisor import _clock
 from sprag_supervisor._node import path_of
 from sprag_supervisor._readiness import not_ready

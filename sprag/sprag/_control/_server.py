@@ -10,13 +10,14 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from gevent import Greenlet, getcurrent, joinall, killall
-from gevent.server import StreamServer
+from gevent import Greenlet, get_hub, getcurrent, joinall, killall
 
 from sprag._control import _http
 from sprag._control._desk import Desk
-from sprag._control._place import make_private, remove_stale, socket_path
+from sprag._control._listener import LOOK, Listener
+from sprag._control._place import remove_stale, socket_path
 from sprag._control._routes import answer
+from sprag_supervisor._log import text_of
 from sprag_supervisor._node import name_of
 from sprag_supervisor._tree import logger
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from sprag._service import Service
 
 _MAX_CONNECTIONS: Final = 64
-_BACKLOG: Final = 64
 _LAST_SECONDS: Final = 0.2
 """For the answers under way when the app ends."""
 _UCRED: Final = struct.Struct("3i")  # pid, uid, gid
@@ -40,7 +40,9 @@ class ControlSocket:
     def __init__(self, root: Service) -> None:
         self.path: Path = socket_path(name_of(root))
         self._desk = Desk(root)
-        self._server: StreamServer | None = None
+        self._listener: Listener | None = None
+        self._guard: Any = None
+        self._complained = False
         # In the order of their arrival; those that have not asked yet are the ones to go.
         self._asking: dict[Greenlet[..., Any], None] = {}
         self._served: set[Greenlet[..., Any]] = set()
@@ -51,29 +53,19 @@ class ControlSocket:
         Raises:
             OSError: The directory or the socket cannot be made, or belongs to somebody else.
         """
-        make_private(self.path.parent)
+        self._listener = self._listen()
         remove_stale(self.path.parent)
-        self.path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            listener.bind(str(self.path))
-            self.path.chmod(0o600)
-            listener.listen(_BACKLOG)
-            listener.setblocking(False)
-            spawn: Any = self._spawn
-            self._server = StreamServer(listener, self._take, spawn=spawn)
-            self._server.start()
-        except BaseException:
-            listener.close()
-            raise
+        self._guard = get_hub().loop.timer(LOOK, LOOK, ref=False)
+        self._guard.start(self._look)
         self._desk.open()
 
     def close(self) -> None:
         """Stop serving and remove the socket; answers under way get a moment."""
-        server, self._server = self._server, None
         self.unlink()
-        if server is not None:
-            server.stop(timeout=0)
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self._guard.close()
+            listener.stop(timeout=0)
             self._desk.close()
             killall(list(self._asking), block=False)
             joinall(list(self._served), timeout=_LAST_SECONDS)
@@ -81,16 +73,44 @@ class ControlSocket:
 
     def unlink(self) -> None:
         """Remove the socket and nothing else: all that may be done in a signal handler."""
-        with suppress(OSError):
-            self.path.unlink(missing_ok=True)
+        if self._listener is not None:
+            self._listener.unlink()
 
     def leave_to_parent(self) -> None:
         """Close the listening socket in a forked child, past gevent, whose loop is the parent's."""
-        if self._server is not None:
+        if self._listener is not None:
             nowhere = os.open(os.devnull, os.O_RDWR)
             with suppress(OSError, AttributeError):
-                os.dup2(nowhere, self._server.socket.fileno(), inheritable=False)
+                os.dup2(nowhere, self._listener.socket.fileno(), inheritable=False)
             os.close(nowhere)
+
+    # -- the socket itself -----------------------------------------------------------
+
+    def _listen(self) -> Listener:
+        return Listener(self.path, self._take, self._spawn, self._drop_oldest)
+
+    def _look(self) -> None:
+        """See whether the socket is still there. In the hub."""
+        if self._listener is not None and self._listener.is_lost:
+            Greenlet.spawn(self._make_again)
+
+    def _make_again(self) -> None:
+        """Listen at a new socket: somebody has removed the old one."""
+        before = self._listener
+        if before is None or not before.is_lost:
+            return
+        fields: dict[str, object] = {"path": str(self.path)}
+        try:
+            self._listener = self._listen()
+        except OSError as error:
+            if not self._complained:
+                self._complained = True
+                fields["reason"] = str(error)
+                _warn("the control socket was removed, and cannot be made again", fields)
+            return
+        self._complained = False
+        before.stop(timeout=0)
+        _warn("the control socket was removed: it is made again", fields)
 
     # -- connections -----------------------------------------------------------------
 
@@ -100,21 +120,27 @@ class ControlSocket:
         Too many, and the one that has kept silent for longest goes: who asks at once is
         served however many others only sit there.
         """
-        if len(self._asking) + len(self._served) >= _MAX_CONNECTIONS and self._asking:
-            oldest = next(iter(self._asking))
-            del self._asking[oldest]
-            oldest.kill(block=False)
+        if len(self._asking) + len(self._served) >= _MAX_CONNECTIONS:
+            self._drop_oldest()
         sock: gevent_socket.socket = args[-1][0]
         greenlet: Greenlet[..., Any] = Greenlet(*args)
         self._asking[greenlet] = None
         greenlet.rawlink(lambda done: self._forget(done, sock))
         greenlet.start()
 
+    def _drop_oldest(self) -> None:
+        if self._asking:
+            oldest = next(iter(self._asking))
+            del self._asking[oldest]
+            oldest.kill(block=False)
+
     def _forget(self, greenlet: Greenlet[..., Any], sock: gevent_socket.socket) -> None:
         self._asking.pop(greenlet, None)
         self._served.discard(greenlet)
         with suppress(OSError):
             sock.close()  # for one that was killed before it had begun
+        if self._listener is not None:
+            self._listener.refill()
 
     def _take(self, sock: gevent_socket.socket, _address: object) -> None:
         greenlet: Any = getcurrent()
@@ -155,6 +181,11 @@ class ControlSocket:
             logger.exception("the control socket cannot answer", extra={"sprag": fields})
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             raise _http.Refused(status, "see the app's log") from None
+
+
+def _warn(event: str, fields: dict[str, object]) -> None:
+    message, values = text_of(said := {"event": event, **fields})
+    logger.warning(message, *values, extra={"sprag": said})
 
 
 def _peer(sock: gevent_socket.socket) -> int:

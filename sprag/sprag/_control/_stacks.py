@@ -18,7 +18,7 @@ from gevent.hub import Hub
 from greenlet import greenlet
 
 from sprag._control._http import Answer
-from sprag._control._pace import Pace
+from sprag._pace import Pace
 from sprag_supervisor._guard import Managed
 from sprag_supervisor._node import is_within, path_of, seat
 from sprag_supervisor._pool import _Worker, idle_greenlets, left_behind

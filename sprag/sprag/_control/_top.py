@@ -13,8 +13,8 @@ from gevent import sleep
 
 from sprag._bus import EventBus
 from sprag._control._http import Answer, Refused
-from sprag._control._pace import Pace
 from sprag._control._sampler import PERIOD
+from sprag._pace import Pace
 from sprag._timers import TimerHandle
 from sprag_supervisor import _clock
 from sprag_supervisor._node import name_of, path_of, uptime_of

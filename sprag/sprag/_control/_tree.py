@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sprag._control._http import Answer
-from sprag._control._pace import Pace, chunks
 from sprag._json import encode_each
+from sprag._pace import Pace, chunks
 from sprag_supervisor import pictures
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from sprag._control._http import Answer, Refused
-from sprag._control._pace import Pace
 from sprag._json import failure_to_json, iso
+from sprag._pace import Pace
 from sprag_supervisor._node import name_of, path_of
 
 if TYPE_CHECKING:

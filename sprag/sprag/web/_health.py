@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from sprag._pace import Pace
 from sprag_supervisor._readiness import not_ready
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def answer(path: str, root: Node) -> tuple[int, bytes]:
     """Return status and JSON for one of the two paths."""
     if path == ALIVE:
         return 200, b'{"alive": true}'
-    missing = list(not_ready(root))
+    missing = list(not_ready(root, pause=Pace()))  # of a large tree: nobody else waits for it
     if not missing:
         return 200, b'{"ready": true}'
     listed = [{"path": path, "state": state.value} for path, state in missing[:_LISTED]]
