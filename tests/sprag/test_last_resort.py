@@ -86,7 +86,9 @@ def test_warnings_of_a_service_are_told_and_its_chat_is_not(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_app_run_tells_a_crash_once_though_it_keeps_the_last_lines_itself(tmp_path: Path) -> None:
-    source = CRASHES + """
+    source = (
+        CRASHES
+        + """
 def stop_soon(record):
     gevent.spawn_later(0.05, tree.stop)
 class Watches(Service):
@@ -96,6 +98,7 @@ from sprag import host
 tree = Supervisor([Fragile(), Watches()], name="shop")
 host.run(tree)
 """
+    )
     with script(tmp_path, source) as process:
         assert process.ends() == 0
         assert process.err.count("Traceback") == 1
