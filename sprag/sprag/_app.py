@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Never
 from sprag._service import Service
 from sprag._supervisor import Supervisor
 from sprag_supervisor import StopReport, _adopting
+from sprag_supervisor._pace import Pace
 from sprag_supervisor.exceptions import BadValue, shown
 
 if TYPE_CHECKING:
@@ -134,10 +135,11 @@ class App(Supervisor):
         serve = self.serve
         if self.has_routes or serve is not None:
             self.wsgi.load()  # before anything is started: it may be the user's code that fails
-        tree.providers = {}
+        if tree.root is self:  # all at once: each finds the others in its on_start
+            tree.providers = {name: child for child, name, _ in self._static_ if name is not None}
+        pace = Pace()
         for child, name, policy in self._static_:
-            if name is not None and tree.root is self:
-                tree.providers[name] = child
+            pace()
             _adopting.adopt(self, child, name, policy)
         if serve is not None:
             server, policy = self.wsgi.server(serve)

@@ -29,6 +29,7 @@ from sprag_supervisor._callables import check_result
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import Failure, meaning_of, remember
 from sprag_supervisor._group import take_out
+from sprag_supervisor._holdings import kept_context
 from sprag_supervisor._log import say
 from sprag_supervisor._node import Node, context_of, move, path_of
 from sprag_supervisor._pace import Batches, Pace
@@ -42,6 +43,7 @@ from sprag_supervisor._waiting import joiners_served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
+    from contextvars import Context
 
     from greenlet import greenlet
 
@@ -62,6 +64,7 @@ class Ending:
     """One service on its way down."""
 
     __slots__ = (
+        "_context",
         "_left",
         "counts",
         "deadline",
@@ -106,6 +109,7 @@ class Ending:
         self.done = False
         self.worst = Outcome.CLEAN
         self.counts = [0] * len(Outcome)
+        self._context: Context | None = None
         self._left = 0
         """Greenlets that were left behind."""
         self.entries: list[StopEntry] = []
@@ -178,6 +182,10 @@ class Ending:
         node = self.node
         assert node._tree_ is not None
         call = Call(lambda: self._inside(step, fn))
+        context = self._context
+        if context is None:
+            context = self._context = kept_context(node)
+        call.context = context
         began = _clock.now()
         limit = self.limit(began)
         # Without a limit there is no timer; beyond it, the body runs until it first blocks.
@@ -194,13 +202,14 @@ class Ending:
                 self.note(Outcome.KILLED, step, "killed at the deadline")
             else:
                 self.leave_behind(step, call.abandon())
+                self._context = context_of(node, context.copy())  # it still runs in the other
         if call.error is not None:
             self._step_raised(step, call)
         self.own_left -= _clock.now() - began
 
     def _inside(self, step: str, fn: Callable[[], object]) -> None:
         """Run *fn* as the service's code; in a frame that knows the service, for the watchdog."""
-        result = context_of(self.node).run(fn)
+        result = fn()
         if result is not None:
             check_result(step, result)
 

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 from gevent import Greenlet, GreenletExit, get_hub
 
 from sprag_supervisor import _ending
-from sprag_supervisor._callables import check_asked_result, check_result
+from sprag_supervisor._callables import check_asked_result, check_result, run_for_effect
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import meaning_of, remember
-from sprag_supervisor._holdings import Holdings
+from sprag_supervisor._holdings import Holdings, kept_context
 from sprag_supervisor._log import say, saying
 from sprag_supervisor._node import take_seat
 from sprag_supervisor._room import has_room
@@ -112,7 +112,7 @@ class Managed(Greenlet):  # type: ignore[type-arg]
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
-        is_body: bool = False,
+        step: str = "greenlet",
     ) -> None:
         super().__init__(None, *args, **kwargs)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
         self.gr_context = context
@@ -120,11 +120,13 @@ class Managed(Greenlet):  # type: ignore[type-arg]
         self._incarnation = node._incarnation_
         self._holdings: Holdings | None = node._holdings_
         self._fn = fn
-        self._is_body = is_body
+        self.step = step
+        """What it is to the service: its ``run``, its ``on_ready``, or any ``greenlet``."""
         self._failure: BaseException | None = None
 
     def _run(self, /, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        node, incarnation, is_body = self._node, self._incarnation, self._is_body
+        node, incarnation, step = self._node, self._incarnation, self.step
+        is_body = step == "run"
         take_seat(node)
         try:
             result = self._fn(*args, **kwargs)
@@ -140,7 +142,7 @@ class Managed(Greenlet):  # type: ignore[type-arg]
             self._failure = error
             self._leave()
             del self
-            report(node, incarnation, "run" if is_body else "greenlet", error)
+            report(node, incarnation, step, error)
             if is_body and isinstance(meaning_of(error), GreenletExit):
                 finish(node, incarnation)
             return None
@@ -196,9 +198,7 @@ def spawn_managed(
     if "run" in kwargs:  # a parameter of Greenlet's own
         fn, kwargs = partial(fn, **kwargs), {}
     greenlet = Managed(node, context, fn, args, kwargs)
-    assert node._holdings_ is not None
-    node._holdings_.add_greenlet(greenlet)
-    greenlet.start()
+    _start(node, greenlet)
     return greenlet
 
 
@@ -206,6 +206,25 @@ def spawn_body(node: Any, context: contextvars.Context) -> None:
     """Start the greenlet of a service's `run`; not every service has one."""
     if node._holdings_ is None:
         node._holdings_ = Holdings()
-    greenlet = Managed(node, context, node.run, (), {}, is_body=True)
+    _start(node, Managed(node, context, node.run, (), {}, step="run"))
+
+
+def spawn_ready(node: Node) -> None:
+    """Have `on_ready` run in a greenlet of the service, which has come up."""
+    if node._holdings_ is None:
+        node._holdings_ = Holdings()
+    context = kept_context(node).copy()  # it may still run when other hooks do
+    _start(node, Managed(node, context, _ready, (node,), {}, step="on_ready"))
+
+
+def _ready(node: Node) -> None:
+    tree = node._tree_
+    if node._state_ is RUNNING and tree is not None and tree.root._state_ is RUNNING:
+        # Else a stop was faster.
+        run_for_effect("on_ready", node.on_ready)
+
+
+def _start(node: Node, greenlet: Managed) -> None:
+    assert node._holdings_ is not None
     node._holdings_.add_greenlet(greenlet)
     greenlet.start()

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sprag_supervisor._node import context_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextvars import Context
 
     from gevent import Greenlet
 
+    from sprag_supervisor._node import Node
     from sprag_supervisor._parking import Parking
     from sprag_supervisor._pool import Call
 
@@ -43,7 +47,15 @@ class Subscription(Protocol):
 class Holdings:
     """The resources of one incarnation of one service."""
 
-    __slots__ = ("awaited_by", "calls", "cleanups", "greenlets", "subscriptions", "timers")
+    __slots__ = (
+        "awaited_by",
+        "calls",
+        "cleanups",
+        "context",
+        "greenlets",
+        "subscriptions",
+        "timers",
+    )
 
     def __init__(self) -> None:
         self.greenlets: set[Greenlet[..., Any]] | None = None
@@ -53,6 +65,8 @@ class Holdings:
         self.cleanups: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]] | None
         self.cleanups = None
         self.awaited_by: Parking | None = None
+        self.context: Context | None = None
+        """What hooks and clean-ups share, one after another; None: nothing has been set there."""
 
     def add_greenlet(self, greenlet: Greenlet[..., Any]) -> None:
         """Own *greenlet* until it ends or the service does."""
@@ -125,3 +139,18 @@ class Holdings:
             timer.cancel()
         for subscription in tuple(self.subscriptions or ()):
             subscription.cancel()
+
+
+def keep_context(node: Node, context: Context) -> None:
+    """Let hooks and clean-ups of this life run in *context*, if more than the seat is in it."""
+    if len(context) > 1:
+        if node._holdings_ is None:
+            node._holdings_ = Holdings()
+        node._holdings_.context = context
+
+
+def kept_context(node: Node) -> Context:
+    """Return what the hooks and clean-ups of this life share."""
+    holdings = node._holdings_
+    kept = None if holdings is None else holdings.context
+    return context_of(node) if kept is None else kept

@@ -35,6 +35,7 @@ _MEANT: Final = {
     "on_start": "on_startup on_starting on_init on_boot on_begin on_launch on_setup",
     "on_stop": "on_stopped on_stopping on_shutdown on_exit on_terminate on_teardown on_end on_quit",
     "on_drain": "on_draining on_drained",
+    "on_ready": "on_up on_booted on_available",
     BODY: "on_run on_running",
 }
 """Other frameworks' words for sprag's hooks."""

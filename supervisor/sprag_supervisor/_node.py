@@ -96,6 +96,9 @@ class Node:
     _user_slots_: ClassVar[tuple[Any, ...]] = ()
     _run_is_hook_: ClassVar[bool] = True
     _has_run_: ClassVar[bool] = False
+    _has_ready_: ClassVar[bool] = False
+    _has_later_hooks_: ClassVar[bool] = False
+    """It has hooks that run after `on_start`, and see what that has set."""
     _is_supervisor_: ClassVar[bool] = False
     _stops_together_: ClassVar[bool] = False
     """Children are stopped at the same time instead of one after another (otp-rules 46)."""
@@ -131,6 +134,9 @@ class Node:
         cls._user_slots_ = tuple(_slots_of(cls))
         # A flag of that name, or what a user's __getattr__ makes up, is no hook.
         cls._has_run_ = cls._run_is_hook_ and callable(getattr(cls, "run", None))
+        cls._has_ready_ = cls.on_ready is not Node.on_ready
+        says_goodbye = cls.on_stop is not Node.on_stop or cls.on_drain is not Node.on_drain
+        cls._has_later_hooks_ = cls._has_ready_ or says_goodbye
         if policy:
             cls._class_policy_ = cls._class_policy_.with_(policy)
         warn_of_mistakes(cls)
@@ -169,6 +175,16 @@ class Node:
         Runs after the construction, once the tree with its bus and providers exists,
         in a greenlet that may block. Raising makes the start fail and releases all that
         was acquired; raising `Ignore` leaves the service out, without a failure.
+        """
+
+    @hook
+    def on_ready(self) -> None:
+        """Hook: everybody is there. Runs once the root of the tree, the app, has come up.
+
+        And after each restart of the service, or when it is added to a tree that is up. All
+        providers have started: this is the place to emit to all. Runs in a greenlet of its own,
+        beside `run`, and holds up nobody; it may block, and a stop ends it where it does. An
+        exception is the service's crash.
         """
 
     @hook

@@ -38,6 +38,7 @@ from sprag_supervisor._parking import Parking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextvars import Context
 
     from gevent.hub import Hub
 
@@ -64,6 +65,8 @@ class Call:
     error: BaseException | None = None
     _parking: Parking | None = None
     _worker: _Worker | None = None
+    context: Context | None = None
+    """What the body runs in: not entered, so that others may run in it as well."""
 
     def __init__(self, body: Callable[[], object]) -> None:
         self._body = body
@@ -162,7 +165,12 @@ class _Worker(greenlet):
         while next_call is not None:
             self.call = next_call
             references = getrefcount(self)
-            next_call.run()
+            if next_call.context is not None:
+                self.gr_context = next_call.context
+                next_call.run()
+                self.gr_context = None
+            else:
+                next_call.run()
             self.call = None
             self.waited_on_by.clear()
             parking = next_call._parking

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextvars
 import logging
 import math
-from functools import partial
 from typing import TYPE_CHECKING
 
 from gevent import GreenletExit, getcurrent
@@ -22,8 +21,17 @@ from sprag_supervisor._callables import check_result
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._ending import KILL_GRACE
 from sprag_supervisor._failure import as_text, meaning_of, passed_on, remember
+from sprag_supervisor._holdings import keep_context
 from sprag_supervisor._log import say, saying
-from sprag_supervisor._node import Node, lineage, move, path_of, reset, take_seat
+from sprag_supervisor._node import (
+    Node,
+    context_of,
+    lineage,
+    move,
+    path_of,
+    reset,
+    take_seat,
+)
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._pool import Call
 from sprag_supervisor._room import need_room
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
     from greenlet import greenlet
 
     from sprag_supervisor._failure import Failure
+    from sprag_supervisor._tree import Tree
 
 
 class Starting(Call):
@@ -63,8 +72,8 @@ class Starting(Call):
         """If it fails it is tried again: the start is a restart."""
         self.parking = Parking()
         self.began = _clock.now()
-        self._context = context
-        self._body = partial(context.run, self._bring_up)
+        self.context: contextvars.Context = context
+        self._body = self._bring_up
 
     # -- what others may ask for meanwhile ------------------------------------------
 
@@ -174,9 +183,10 @@ class Starting(Call):
         del raised_by_user
         if error is None:
             node._op_ = None
+            self._keep_context()
             if self.joiners is not None:
                 self._wake_joiners()
-            come_up(node, self._context, restarted=self.retries)
+            come_up(node, self.context, restarted=self.retries)
             if self._finishes:
                 _guard.finish(node, node._incarnation_)
             return
@@ -191,6 +201,16 @@ class Starting(Call):
                 raise raised
             finally:
                 del raised
+
+    def _keep_context(self) -> None:
+        """Let the hooks and clean-ups to come run in the context of `on_start`.
+
+        Unless it holds nothing but whose it is: then another one is as good, and costs no memory.
+        """
+        context = self.context
+        if self.left_behind is not None:  # it still runs there
+            context = context_of(self.node, context.copy())
+        keep_context(self.node, context)
 
     def _told(self, path: str, error: BaseException) -> BaseException | None:
         """Return what the one who asked for the start is told about *error*."""
@@ -208,6 +228,7 @@ class Starting(Call):
     def _undo(self, error: BaseException) -> None:
         """Release what the start has acquired; what is thrown at us meanwhile must wait."""
         node = self.node
+        self._keep_context()
         if isinstance(error, SystemExit):
             _guard.report(node, node._incarnation_, "on_start", error)
         reason, failure = self._verdict(error)
@@ -331,10 +352,32 @@ def come_up(node: Node, context: contextvars.Context | None, *, restarted: bool)
     node._since_ = _clock.now()
     tree = node._tree_
     assert tree is not None
+    if context is None and node._has_later_hooks_:
+        keep_context(node, context_of(node, contextvars.copy_context()))
     if node._has_run_:
-        _guard.spawn_body(node, contextvars.copy_context() if context is None else context)
+        own = contextvars.copy_context() if context is None else context.copy()
+        _guard.spawn_body(node, own)
+    if node._has_ready_ or (node._parent_ is None and tree.awaits_ready):
+        _get_ready(node, tree)
     if tree.observers:
         event = "restarted" if restarted else "started"
         tree.announce(node, event, event)
     if node._supervision_ is not None:
         attend_soon(node)
+
+
+def _get_ready(node: Node, tree: Tree) -> None:
+    """Have `on_ready` run, in greenlets beside everything else, once the root has come up."""
+    root = tree.root
+    if root._state_ is not RUNNING:
+        tree.awaits_ready = True
+    elif not tree.awaits_ready:
+        _guard.spawn_ready(node)
+    else:
+        tree.awaits_ready = False
+        stack = [root]
+        while stack:
+            each = stack.pop()
+            if each._has_ready_ and each._state_ is RUNNING:
+                _guard.spawn_ready(each)
+            stack.extend(reversed((each._children_ or {}).values()))

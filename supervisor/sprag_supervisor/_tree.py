@@ -83,6 +83,8 @@ class Tree:
         """Called at once, in the engine's greenlet: they must not block."""
         self.exit_code: int | None = None
         """The code of a SystemExit that a service has raised."""
+        self.awaits_ready = False
+        """Services that have an `on_ready` have come up before the root has."""
         self.exit_seconds = math.inf
         """The budget of the stop that such a SystemExit begins."""
         self.starts: set[Starting] = set()
@@ -104,6 +106,7 @@ class Tree:
         _forking.prepare()
         _at_exit.prepare()
         self.attend = attend
+        self.awaits_ready = False
         self.exit_code = None
 
     def leave(self) -> None:

@@ -191,7 +191,7 @@ def test_a_decorator_that_runs_an_async_function_is_left_alone(running: Service)
 
 # -- hooks ---------------------------------------------------------------------------
 
-HOOKS = ["on_start", "on_drain", "on_stop", "run"]
+HOOKS = ["on_start", "on_ready", "on_drain", "on_stop", "run"]
 
 
 def logged(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -37,7 +37,7 @@ _FRAMES: Final = 60
 _STACKS: Final = 500
 """Different stacks in one answer."""
 _OURS: Final = ("sprag.", "sprag_supervisor.", "sprag_cli.")
-_HOOKS: Final = ("on_start", "on_drain", "on_stop")
+_HOOKS: Final = ("on_start", "on_ready", "on_drain", "on_stop")
 
 _Frame = tuple["CodeType", int, bool]
 _Key = tuple[str, str, tuple[_Frame, ...]]
@@ -104,7 +104,7 @@ def _place(one: Any, owner: Node | None, frames: tuple[_Frame, ...]) -> tuple[st
         return "", "main" if one is get_hub().parent else "nobody's"
     path = path_of(owner)
     if isinstance(one, Managed):
-        return path, "run" if one._is_body else "greenlet"
+        return path, one.step
     operation = owner._op_
     call = getattr(one, "call", None)
     if isinstance(operation, Starting) and operation is call:
