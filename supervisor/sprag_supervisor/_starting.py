@@ -72,7 +72,7 @@ class Starting(Call):
         """If it fails it is tried again: the start is a restart."""
         self.parking = Parking()
         self.began = _clock.now()
-        self.context: contextvars.Context = context
+        self.context = self._context = context
         self._body = self._bring_up
 
     # -- what others may ask for meanwhile ------------------------------------------
@@ -186,7 +186,7 @@ class Starting(Call):
             self._keep_context()
             if self.joiners is not None:
                 self._wake_joiners()
-            come_up(node, self.context, restarted=self.retries)
+            come_up(node, self._context, restarted=self.retries)
             if self._finishes:
                 _guard.finish(node, node._incarnation_)
             return
@@ -207,7 +207,7 @@ class Starting(Call):
 
         Unless it holds nothing but whose it is: then another one is as good, and costs no memory.
         """
-        context = self.context
+        context = self._context
         if self.left_behind is not None:  # it still runs there
             context = context_of(self.node, context.copy())
         keep_context(self.node, context)
