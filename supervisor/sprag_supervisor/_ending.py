@@ -27,7 +27,7 @@ from gevent import GreenletExit
 from sprag_supervisor import _clock
 from sprag_supervisor._callables import check_result
 from sprag_supervisor._decide import Reason
-from sprag_supervisor._failure import Failure, meaning_of, remember
+from sprag_supervisor._failure import Failure, as_text, cut, meaning_of, remember
 from sprag_supervisor._group import take_out
 from sprag_supervisor._holdings import kept_context
 from sprag_supervisor._log import say
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 KILL_GRACE: Final = 0.1
 """Seconds that something killed at a deadline gets to die before it is left behind."""
+_FRAMES: Final = 30
+"""Of a straggler's stack: those nearest to where it is."""
 _NAMED: Final = 20
 """Stragglers of one service that are named one by one."""
 _AT_ONCE: Final = 256
@@ -136,7 +138,9 @@ class Ending:
     def note(self, outcome: Outcome, step: str, detail: str) -> None:
         """Remember something that was not clean."""
         node = self.node
-        self.entries.append(StopEntry(path_of(node), node._incarnation_, outcome, step, detail))
+        self.entries.append(
+            StopEntry(path_of(node), node._incarnation_, outcome, step, cut(detail))
+        )
         if outcome.value > self.worst.value:
             self.worst = outcome
 
@@ -305,7 +309,7 @@ class Ending:
         if self._left > _NAMED:
             return
         frame = getattr(greenlet, "gr_frame", None)
-        stack = "".join(traceback.format_stack(frame)) if frame is not None else "no stack"
+        stack = "".join(traceback.format_stack(frame, _FRAMES)) if frame is not None else "no stack"
         self._straggler(step, stack)
 
     def _tell_of_unnamed(self) -> None:
@@ -594,7 +598,7 @@ def request_exit(node: Node, error: SystemExit) -> None:
     if is_first:
         fields: dict[str, Any] = {"code": tree.exit_code}
         if not isinstance(error.code, int | None):
-            fields["message"] = str(error.code)
+            fields["message"] = as_text(error.code)
         say(logging.WARNING, node, "service asked the app to exit", **fields)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import linecache
 import textwrap
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from gevent import GreenletExit
 
@@ -36,6 +36,17 @@ _MAX_CHAIN: Final = 10
 _MAX_MEMBERS: Final = 15
 _MAX_DEPTH: Final = 3
 """Of groups in groups; one deeper is remembered without its members."""
+_MAX_NOTES: Final = 20
+_MAX_RECORDS: Final = 60
+"""Of one crash: its chain, its groups, and the chains of what is in them."""
+_MAX_TEXT: Final = 4096
+"""Characters of one text, …"""
+_MAX_TEXTS: Final = 16_384
+"""… of all texts of one crash, …"""
+_LEAST_TEXT: Final = 200
+"""… and of a text for which these leave nothing."""
+_BYTES: Final = 400
+_BYTES_OF_FRAME: Final = 100
 _UNNAMED: Final = ("builtins", "__main__")
 _RAISED_FROM: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
 _WHILE_HANDLING: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
@@ -46,7 +57,7 @@ class Failure(NamedTuple):
 
     Attributes:
         type: The exception's class name, qualified unless it is a builtin or sprag's own.
-        message: Its text.
+        message: Its text; of a very long one the beginning, and how much was cut.
         at: Seconds since the epoch.
         incarnation: Which life of the service it ended.
         frames: The innermost (code, line) pairs, outermost first.
@@ -112,103 +123,173 @@ class Failure(NamedTuple):
         return "".join(lines)
 
 
+class _Allowance:
+    """What may be kept of one crash in all: of its chain, notes and groups."""
+
+    __slots__ = ("records", "text")
+
+    def __init__(self) -> None:
+        self.records = _MAX_RECORDS
+        self.text = _MAX_TEXTS
+
+    def text_of(self, given: object) -> str:
+        """Return *given* as text, cut to what is left; a beginning of each is kept."""
+        text = as_text(given, max(_LEAST_TEXT, min(_MAX_TEXT, self.text)))
+        self.text -= len(text)
+        return text
+
+
 def remember(
     exception: BaseException,
     incarnation: int,
     *,
     cause: Failure | None = None,
     action: OnFailure | None = None,
+) -> Failure:
+    """Make the record of *exception*, following its chain unless *cause* is given."""
+    return _remember(exception, incarnation, _Allowance(), cause, action=action)
+
+
+def _remember(
+    exception: BaseException,
+    incarnation: int,
+    allowance: _Allowance,
+    cause: Failure | None = None,
+    *,
+    action: OnFailure | None = None,
     depth: int = 0,
 ) -> Failure:
-    """Make the record of *exception*, following its chain unless *cause* is given.
-
-    *depth* is how many exception groups it is nested in.
-    """
+    """*depth* is how many exception groups it is nested in."""
     at = _clock.wall()
-    if cause is not None or _earlier(exception) is None:
-        return _record(exception, at, incarnation, cause, action=action, depth=depth)
     chain = [exception]
-    while (earlier := _earlier(chain[-1])) is not None:
+    while cause is None and (earlier := _earlier(chain[-1])) is not None:
         if any(one is earlier for one in chain) or len(chain) == _MAX_CHAIN:
             break
         chain.append(earlier)
-    for link in reversed(chain[1:]):
-        is_chained = link.__cause__ is None and cause is not None
-        cause = _record(link, at, incarnation, cause, is_chained=is_chained, depth=depth)
-    is_chained = exception.__cause__ is None
-    return _record(
-        exception, at, incarnation, cause, is_chained=is_chained, action=action, depth=depth
-    )
+    allowance.records -= len(chain)
+    texts = [allowance.text_of(link) for link in chain]  # the outermost is the first to be told
+    is_first = cause is None
+    for link, text in zip(reversed(chain), reversed(texts), strict=True):
+        is_chained = is_first and cause is not None and _cause_of(link) is None
+        cause = Failure(
+            _name_of(type(link)),
+            text,
+            at,
+            incarnation,
+            _frames(link),
+            cause,
+            is_chained,
+            _notes_of(link, allowance),
+            action if link is exception else None,
+            _members_of(link, incarnation, allowance, depth),
+        )
+    assert cause is not None
+    return cause
+
+
+# What a class of the user's makes of these attributes does not matter: they are read past it.
+_traceback_of: Final = BaseException.__dict__["__traceback__"].__get__
+_cause_of: Final = BaseException.__dict__["__cause__"].__get__
+_context_of: Final = BaseException.__dict__["__context__"].__get__
+_suppresses: Final = BaseException.__dict__["__suppress_context__"].__get__
+_exceptions_of: Final = BaseExceptionGroup.__dict__["exceptions"].__get__
 
 
 def _earlier(exception: BaseException) -> BaseException | None:
     """Return what *exception* was raised from, or while handling it."""
-    if exception.__cause__ is not None:
-        return exception.__cause__
-    return None if exception.__suppress_context__ else exception.__context__
+    cause: BaseException | None = _cause_of(exception)
+    if cause is not None:
+        return cause
+    context: BaseException | None = None if _suppresses(exception) else _context_of(exception)
+    return context
 
 
-def _record(
-    exception: BaseException,
-    at: float,
-    incarnation: int,
-    cause: Failure | None,
-    *,
-    is_chained: bool = False,
-    action: OnFailure | None = None,
-    depth: int,
-) -> Failure:
-    return Failure(
-        _name_of(type(exception)),
-        as_text(exception),
-        at,
-        incarnation,
-        _frames(exception),
-        cause,
-        is_chained,
-        _notes_of(exception) if hasattr(exception, "__notes__") else (),
-        action,
-        _members_of(exception, incarnation, depth),
-    )
-
-
-def _members_of(exception: BaseException, incarnation: int, depth: int) -> tuple[Failure, ...]:
-    if depth == _MAX_DEPTH or not isinstance(exception, BaseExceptionGroup):
+def _members_of(
+    exception: BaseException, incarnation: int, allowance: _Allowance, depth: int
+) -> tuple[Failure, ...]:
+    if depth == _MAX_DEPTH or not issubclass(type(exception), BaseExceptionGroup):
         return ()
-    group = cast("BaseExceptionGroup[BaseException]", exception)
-    below = group.exceptions[:_MAX_MEMBERS]
-    return tuple([remember(one, incarnation, depth=depth + 1) for one in below])
+    members = _exceptions_of(exception)[: min(_MAX_MEMBERS, allowance.records)]
+    allowance.records -= len(members)
+    return tuple([_remember(one, incarnation, allowance, depth=depth + 1) for one in members])
+
+
+def _notes_of(exception: BaseException, allowance: _Allowance) -> tuple[str, ...]:
+    try:
+        notes: Any = object.__getattribute__(exception, "__notes__")
+    except BaseException:  # noqa: BLE001 - there are none, or what a user has put there raises
+        return ()
+    kind = cast("type[Any]", type(notes))  # a user may have put anything there
+    plain: type[Any] | None = next((one for one in (list, tuple) if issubclass(kind, one)), None)
+    if plain is None:
+        return (allowance.text_of(notes),)
+    count: int = plain.__len__(notes)
+    some: list[Any] = plain.__getitem__(notes, slice(_MAX_NOTES))
+    texts = tuple([allowance.text_of(note) for note in some])
+    return texts if count <= _MAX_NOTES else (*texts, f"… and {count - _MAX_NOTES} more notes")
 
 
 def _name_of(kind: type[BaseException]) -> str:
-    name, module = kind.__qualname__, kind.__module__
-    if module in _UNNAMED or issubclass(kind, SpragError):
-        return name
-    return f"{module}.{name}"
+    try:
+        name, module = kind.__qualname__, kind.__module__
+        if module not in _UNNAMED and not issubclass(kind, SpragError):
+            name = f"{module}.{name}"
+    except BaseException:  # noqa: BLE001 - a metaclass of the user's
+        name = type.__dict__["__name__"].__get__(kind)
+    return cut(name, _LEAST_TEXT)
 
 
 def passed_on(
     exception: BaseException, cause: Failure, incarnation: int, action: OnFailure | None
 ) -> Failure:
     """Make the record of *exception*, which only reports *cause* to the next level."""
-    name = type(exception).__qualname__
+    name = _name_of(type(exception))
     return Failure(name, as_text(exception), _clock.wall(), incarnation, (), cause, action=action)
 
 
-def as_text(given: object) -> str:
-    """Return *given* as text; whatever a user's ``__str__`` raises must not end the supervisor."""
+def as_text(given: object, longest: int = _MAX_TEXT) -> str:
+    """Return *given* as text, cut to *longest* characters.
+
+    Whatever a user's ``__str__`` raises must not end the supervisor.
+    """
     try:
-        return str(given)
+        return cut(str(given), longest)
     except BaseException as broken:  # noqa: BLE001 - in an engine greenlet it would be the engine's
         return f"<its __str__ raised {type(broken).__name__}>"
 
 
-def _notes_of(exception: BaseException) -> tuple[str, ...]:
-    notes: object = exception.__notes__  # a user may have put anything there
-    return tuple(map(as_text, notes if isinstance(notes, list | tuple) else (notes,)))
+def cut(text: str, longest: int = _MAX_TEXT) -> str:
+    """Return at most *longest* characters of *text*, as a plain str, and how many more there were.
+
+    What is remembered must not grow with what users put into their exceptions.
+    """
+    text = str.__str__(text)  # of a class of its own it would bring its object along
+    if len(text) <= longest:
+        return text
+    return f"{text[:longest]}… ({len(text) - longest} more characters)"
 
 
-_traceback_of: Final = BaseException.__dict__["__traceback__"].__get__
+def size_of(failure: Failure) -> int:
+    """Return about how many bytes *failure* keeps in memory."""
+    size = 0
+    pending = [failure]
+    while pending:
+        one = pending.pop()
+        size += _BYTES + len(one.message) + _BYTES_OF_FRAME * len(one.frames)
+        for note in one.notes:
+            size += _BYTES_OF_FRAME + len(note)
+        if one.cause is not None:
+            pending.append(one.cause)
+        pending.extend(one.members)
+    return size
+
+
+def in_brief(failure: Failure) -> Failure:
+    """Return *failure* without what is large: where it was raised, why, and most of its text."""
+    text = cut(failure.message, _LEAST_TEXT)
+    return Failure(failure.type, text, failure.at, failure.incarnation, action=failure.action)
+
+
 _SWITCHES: Final = ("gevent._gevent_c_greenlet_primitives", "gevent._greenlet_primitives")
 
 
@@ -259,12 +340,13 @@ def users_part(error: BaseException) -> TracebackType | None:
     Where no code of the user's has a part in it: all of it, for a bug of the engine; nothing,
     for an error of sprag's own, whose text says what is wrong.
     """
-    inner = error.__traceback__
+    inner = traceback = traceback_of(error)
     while inner is not None:
-        if not inner.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
+        module = inner.tb_frame.f_globals.get("__name__")
+        if type(module) is not str or not module.startswith(_OURS):
             return inner
         inner = inner.tb_next
-    return None if isinstance(error, SpragError) else error.__traceback__
+    return None if issubclass(type(error), SpragError) else traceback
 
 
 def shortened(traceback: TracebackType | None) -> tuple[TracebackType | None, int]:

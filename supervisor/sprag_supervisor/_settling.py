@@ -133,8 +133,8 @@ def _remember(node: Node, reason: Reason, failure: Failure | None, uptime: float
     tree = node._tree_
     code = tree.exit_code if tree is not None and node._parent_ is None else None
     history.exit = Exit(reason, node._incarnation_, failure, code)
-    if failure is not None:
-        history.failures.append(failure)
+    if failure is not None and tree is not None:
+        tree.memories.add(history, failure)
     backoff = node._policy_.backoff
     if backoff is not None and uptime >= backoff.reset_after:
         history.in_a_row = 0

@@ -138,6 +138,11 @@ def _write_down(
     if path is None:
         path = supervision.path = path_of(node)
     child = f"{path}/{name_of(item.child)}"
+    names = tuple([name_of(one) for one in group])
+    if names == supervision.names:
+        names = supervision.names  # one group is restarted again and again: its list is kept once
+    else:
+        supervision.names = names
     tree.ledger.enter(
         Ruling(
             _clock.wall(),
@@ -147,12 +152,13 @@ def _write_down(
             item.reason,
             item.failure,
             decision,
-            (child,) if len(group) == 1 else tuple([f"{path}/{name_of(one)}" for one in group]),
+            names,
             policy.strategy,
             0 if window is None else len(window),
             policy.max_restarts,
             policy.max_seconds,
             delay,
+            len(names),
         )
     )
 

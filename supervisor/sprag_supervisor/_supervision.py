@@ -37,11 +37,13 @@ Item = ChildExit | BackoffOver
 class Supervision:
     """Made with the first child of an incarnation, dropped with its end."""
 
-    __slots__ = ("_numbers", "attended", "groups", "inbox", "path", "turn", "window")
+    __slots__ = ("_numbers", "attended", "groups", "inbox", "names", "path", "turn", "window")
 
     def __init__(self) -> None:
         self.path: str | None = None
         """Where it is in the tree, once the ledger has asked; it stays there for a life."""
+        self.names: tuple[str, ...] = ()
+        """Whom the last ruling in the ledger covers."""
         self.turn = Turn()
         self.inbox: deque[Item] = deque()
         self.attended = False  # Invariant: a greenlet works through the inbox, or is about to

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gevent import get_hub
 
 from sprag_supervisor import _at_exit, _belonging, _clock, _forking
+from sprag_supervisor._history import Memories
 from sprag_supervisor._ledger import Ledger
 from sprag_supervisor._node import path_of
 from sprag_supervisor._pool import join_pool, leave_pool
@@ -91,6 +92,8 @@ class Tree:
         """What is on its way up at this moment; one that the engine has lost may be left here."""
         self.report = StopReport()
         """What the last end of the root was like."""
+        self.memories = Memories()
+        """How much its services remember of their failures."""
         self.ledger = Ledger()
         """Why services were restarted, or not."""
         self.bus: Any = None

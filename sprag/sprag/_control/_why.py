@@ -61,7 +61,6 @@ def _rulings(desk: Desk, paths: set[str]) -> tuple[deque[Ruling], int]:
 
 def _told(ruling: Ruling, path: str) -> dict[str, Any]:
     failure = None if ruling.failure is None else failure_to_json(ruling.failure)
-    covered = ruling.covered
     return {
         "at": iso(ruling.at),
         "supervisor": ruling.supervisor,
@@ -72,8 +71,8 @@ def _told(ruling: Ruling, path: str) -> dict[str, Any]:
         "traceback": None if ruling.failure is None else ruling.failure.format(),
         "decision": ruling.decision,
         "strategy": ruling.strategy,
-        "covered": list(covered[:_COVERED]),
-        "covered_count": len(covered),
+        "covered": ruling.covered(_COVERED),
+        "covered_count": ruling.covered_count,
         "restarts": ruling.restarts,
         "max_restarts": ruling.max_restarts,
         "max_seconds": ruling.max_seconds,
