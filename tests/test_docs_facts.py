@@ -28,9 +28,8 @@ import sprag.testing.strategies
 import sprag_supervisor
 from sprag_cli._exit import ClientExit, RunExit
 from sprag_cli._main import commands
-from sprag_supervisor import Reason, State
+from sprag_supervisor import Reason, State, _failure, _history
 from sprag_supervisor._ending import KILL_GRACE
-from sprag_supervisor._history import History
 from sprag_supervisor._policy import DEFAULT, KEYWORDS
 from sprag_supervisor._states import MOVES
 from test_documentation import PAGES, in_a_process, name_of, split_page
@@ -203,7 +202,9 @@ def test_the_limits_that_cannot_be_changed_are_the_code_s() -> None:
     said = section("operations.md", "Time limits and defaults")
 
     assert f"gets {KILL_GRACE:g} seconds to die" in said
-    assert f"last {History().failures.maxlen} failures" in said
+    assert f"last {_history._KEPT_FAILURES} failures" in said
+    assert f"{_failure._MAX_TEXT} characters of a text and {_failure._MAX_TEXTS:,} in all" in said
+    assert f"about {_history._BYTES // 1_000_000} MB of failures" in said
 
 
 def test_the_environment_variables_are_those_of_the_options() -> None:
