@@ -45,6 +45,7 @@ def configure(
 
     from sprag_cli._console import ConsoleLines
     from sprag_cli._json_lines import JSON, JsonLines
+    from sprag_cli._traceback import formatted
 
     target: TextIO = sys.stderr if stream is None else stream
     environ = os.environ if environ is None else environ
@@ -54,7 +55,7 @@ def configure(
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(formatted),
     ]
     formatter: type[structlog.stdlib.ProcessorFormatter]
     if console:

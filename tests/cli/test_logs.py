@@ -171,3 +171,26 @@ def test_the_lines_of_a_life_fit_80_columns() -> None:
     assert first.endswith("info     service restarted  service=shop/packing/van-3")
     assert later == f"{first} incarnation=12"
     assert len(later) <= 80
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_a_recursion_is_told_once_however_many_take_part(log_format: Any) -> None:
+    def ping(times: int) -> None:
+        pong(times)
+
+    def pong(times: int) -> None:
+        if not times:
+            raise ValueError("at last") from KeyError("first")
+        ping(times - 1)
+
+    stream = io.StringIO()
+    configure(log_format, stream=stream)
+    try:
+        ping(200)
+    except ValueError:
+        logging.getLogger("a.library").exception("it")
+    said = stream.getvalue().replace("\\n", "\n")
+    assert said.count("[Previous 2 frames repeated ") == 1
+    assert said.count("\n") < 25
+    assert "KeyError: 'first'" in said
+    assert "ValueError: at last" in said
