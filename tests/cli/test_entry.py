@@ -139,10 +139,10 @@ def test_the_module_runs_as_the_command_does() -> None:
     assert done.stdout.startswith("Usage: sprag [OPTIONS] COMMAND")
 
 
-def test_completion_is_clicks_own() -> None:
+def test_options_are_completed_too() -> None:
     environ = {**os.environ, "_SPRAG_COMPLETE": "bash_complete"}
-    environ |= {"COMP_WORDS": "sprag tree --in", "COMP_CWORD": "2"}
-    assert sprag(env=environ).stdout == "plain,--interval\n"
+    environ |= {"COMP_LINE": "sprag tree --in", "COMP_WORD": "--in"}
+    assert sprag(env=environ).stdout == "--interval\n"
 
 
 def test_a_stream_without_unicode_gets_ascii(
