@@ -400,7 +400,8 @@ class _Host:
         who = describe_holder(sys._current_frames().get(self._thread))
         ends = "" if left == math.inf else f", or it ends in {left:.0f} s"
         name = signal.Signals(number).name
-        return f"{name}: the stop waits, for {who} holds the loop: {_how_to_force(number)}{ends}"
+        how = f"{_how_to_force(number)}{ends}"
+        return f"{name}: the stop waits for {who}, which holds the loop\nsprag: {how}"
 
     def _last_words(self) -> str:
         """Remove the socket and say what is up: the process ends now. From any thread."""

@@ -700,10 +700,10 @@ def test_one_ctrl_c_says_at_once_who_holds_the_loop_and_how_to_force_the_end(
         process.says("hogging")
         process.type("\x03")
         began = time.monotonic()
-        process.says("sprag: SIGINT: the stop waits, for shop/busy (line ")
+        process.says("sprag: SIGINT: the stop waits for shop/busy (line ")
         assert time.monotonic() - began < PROMPT
-        process.says("/app.py, in hog_the_cpu)" if source is CPU_BOUND else "in block_in_c)")
-        process.says("holds the loop: Ctrl-C again to end at once, or it ends in 3")
+        process.says("/app.py, in hog_the_cpu)," if source is CPU_BOUND else "in block_in_c),")
+        process.says("sprag: Ctrl-C again to end at once, or it ends in 3")
         process.type("\x03")
         assert process.ends(within=PROMPT) == RunExit.FORCED_INT
         assert process.out.count("holds the loop") == 1
@@ -723,8 +723,8 @@ def test_a_hook_that_holds_the_loop_while_it_stops_is_named_too(tmp_path: Path) 
     )
     with up(run(tmp_path, "--shutdown-timeout", "4")) as process:
         process.send(SIGTERM)
-        process.says("sprag: SIGTERM: the stop waits, for shop/busy (line ")
-        process.says("SIGTERM again to end at once, or it ends in ")
+        process.says("sprag: SIGTERM: the stop waits for shop/busy (line ")
+        process.says("sprag: SIGTERM again to end at once, or it ends in ")
         assert process.ends() == RunExit.STRAGGLERS
 
 
