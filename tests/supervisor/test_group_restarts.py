@@ -6,13 +6,16 @@ whoever wants one of them down is obeyed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from random import Random
+from typing import TYPE_CHECKING, Any
 
+import gevent
 import pytest
 
 from scripted import Crash, Journal, Scripted, crash, family, restarts, spawn, states
 from sprag import Backoff, Service, State, Supervisor, to_json
-from sprag.exceptions import AlreadyPresent, ChildRestarting
+from sprag.exceptions import AlreadyPresent, ChildRestarting, SpragError
 from sprag.testing import check_invariants
 from sprag_supervisor import _clock
 
@@ -433,3 +436,70 @@ def test_a_sibling_that_crashes_while_the_group_goes_down_waits_with_it(
         clock.advance(60.0)
         assert states(top) == dict.fromkeys("abc", "running")
         assert _clock.now() > 60.0
+
+
+# -- any story ---------------------------------------------------------------------------
+
+
+class Unsteady(Service):
+    """Takes its time, and does not always come up, as *chance* has it."""
+
+    def __init__(self, chance: Random, fails: list[bool]) -> None:
+        self.chance = chance
+        self.fails = fails
+
+    def on_start(self) -> None:
+        gevent.sleep(self.chance.choice([0.0, 0.0, 0.5, 1.5]))
+        if self.fails and self.chance.random() < 0.2:
+            raise Crash
+
+    def on_stop(self) -> None:
+        gevent.sleep(self.chance.choice([0.0, 0.0, 0.5, 1.0]))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_fails_and_is_stopped_meanwhile_nobody_waits_for_ever(
+    clock: VirtualClock, seed: int
+) -> None:
+    """With needs and backoffs of all kinds, which the models of the other tests do not have."""
+    chance = Random(seed)
+    fails: list[bool] = []
+    strategy = chance.choice(["one_for_all", "rest_for_one", "rest_for_one"])
+    many = 1_000_000
+    with Supervisor(strategy=strategy, max_restarts=many) as top:
+        names = "abcdef"
+        for at, name in enumerate(names):
+            policy: dict[str, object] = {}
+            if strategy == "rest_for_one" and chance.random() < 0.6:
+                policy["needs"] = tuple(chance.sample(names[:at], chance.randint(0, at)))
+            if chance.random() < 0.5:
+                seconds = chance.choice([1.0, 3.0])
+                policy["backoff"] = Backoff(initial=seconds, factor=1.0, jitter=0.0)
+            top.start_child(Unsteady(chance, fails), name=name, **policy)
+        fails.append(True)
+        calls = [_anything(top, chance, clock) for _ in range(chance.randint(5, 25))]
+        fails.clear()
+        clock.advance(300.0)
+        assert set(states(top).values()) <= {"running", "stopped", "failed"}
+        assert all(call is None or call.ready() for call in calls)
+        check_invariants(top)
+
+
+def _anything(top: Supervisor, chance: Random, clock: VirtualClock) -> Any:
+    child = top.service(chance.choice("abcdef"))
+    what = chance.random()
+    call = None
+    if what < 0.5:
+        if child.snapshot().state is State.RUNNING:
+            crash(child)
+    elif what < 0.7:
+        call = spawn(child.stop)
+    elif what < 0.85:
+        call = spawn(_start_if_possible, child)
+    clock.advance(chance.choice([0.0, 0.0, 0.25, 0.5, 1.0, 2.0]))
+    return call
+
+
+def _start_if_possible(child: Service) -> None:
+    with suppress(SpragError):
+        child.start()
