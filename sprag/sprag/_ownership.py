@@ -3,7 +3,7 @@
 gevent lets a spawned greenlet outlive its spawner, so a library's bare
 ``gevent.spawn`` inside a service would leak at every restart. While `own_greenlets` is
 in force, every Greenlet that is started by a service's code inherits its context
-variables, ends with it, and its crash is the service's crash.
+variables, ends with it, and its crash is the service's crash unless somebody looks at it.
 
 The hook is gevent's, and process-wide: `sprag run` installs it, a program that embeds
 sprag does when it wants to. What gevent's hub itself spawns cannot be attributed: a
@@ -13,24 +13,31 @@ StreamServer accepts in the hub, so give it ``spawn=self.spawn``.
 from __future__ import annotations
 
 import contextvars
+import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from gevent import Greenlet, get_hub
+from gevent import Greenlet, GreenletExit
+from gevent.threadpool import ThreadPool
+from greenlet import greenlet as raw_greenlet
 
-from sprag_supervisor._guard import Managed
+from sprag import _reporting
+from sprag._looks import Look, is_mapped, iterators, lies_ready, links_of, look
+from sprag_supervisor._failure import traceback_of
+from sprag_supervisor._guard import Managed, is_killers
 from sprag_supervisor._holdings import Holdings
-from sprag_supervisor._node import context_of, current_node
+from sprag_supervisor._node import Node, context_of, current_node
 from sprag_supervisor._states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
+    from types import CodeType, FrameType, TracebackType
 
     from sprag._service import Service
-    from sprag_supervisor._node import Node
-    from sprag_supervisor._tree import Tree
 
-_OWNED = "_sprag_owned_"
+_OWNED: Final = "_sprag_owned_"
 
 
 @contextmanager
@@ -44,77 +51,227 @@ def own_greenlets() -> Generator[None]:
 
     Within the block a greenlet spawned by a service, or by a library on its behalf,
     sees the service's context variables (`current_service()` among them), is counted by
-    ``sprag tree``, and is killed when the service ends. An exception in it is the
-    service's crash, logged once; gevent does not print it. Greenlets that no service
-    has started, and those started before, are left alone.
+    ``sprag tree``, and is killed when the service ends. So does a `threading.Thread`, which is
+    a greenlet where gevent has patched. Whose code starts it is told by the stack: the
+    innermost method of a running service is that service's; with none, the greenlet, timer or
+    listener that is running decides. Threads of an executor are nobody's, and so are greenlets
+    that no service has started, and those started before.
 
-    Blocks nest; the process-wide hooks are removed at the end of the outermost.
+    An exception that ends such a greenlet is theirs who look at it at that moment: who wait
+    in ``get()`` or ``joinall(raise_error=True)``, are linked to it, or are handed it by a
+    Pool's ``map``. One that nobody looks at is the service's crash, logged once, and gevent
+    does not print it. What ``kill(SomeError)`` threw in is the killer's.
+
+    Blocks nest, and may be left in any order. As long as there is one, gevent throws into the
+    main greenlet, where the tree is waited for, only what ends a program: SystemExit and
+    KeyboardInterrupt. Other errors of the loop it prints, as always.
     """
-    hub: Any = get_hub()
-    _depth.append(None)
+    _reporting.hold(_is_told_by_sprag)
     Greenlet.add_spawn_callback(_born)  # once, however often it is added
-    outer = hub.__dict__.get("handle_error")
-    hub.handle_error = _filter(hub.handle_error)
     try:
         yield
     finally:
-        _depth.pop()
-        if not _depth:
+        if _reporting.release():
             Greenlet.remove_spawn_callback(_born)
-        if outer is None:
-            del hub.handle_error
-        else:
-            hub.handle_error = outer
 
 
-_depth: list[None] = []
-"""One for each block that is entered."""
-
-
-def _filter(handle_error: Any) -> Any:
-    """Keep gevent from reporting what the service's supervisor reports."""
-
-    def handle(context: object, kind: Any, value: Any, traceback: Any) -> None:
-        if not hasattr(context, _OWNED):
-            handle_error(context, kind, value, traceback)
-
-    return handle
-
-
-def _born(greenlet: Greenlet[..., Any]) -> None:
+def _born(greenlet: Any) -> None:
     """Give a greenlet that is being started to the service whose code starts it."""
-    node = current_node()
-    if node is None or isinstance(greenlet, Managed) or hasattr(greenlet, _OWNED):
+    own = cast("dict[str, Any]", vars(greenlet))
+    if isinstance(greenlet, Managed) or _OWNED in own:
         return
-    tree = node._tree_
-    if tree is None or tree.is_copy or tree.hub is not greenlet.parent:
-        return  # in a forked child, or in another thread that has copied the context
-    if node._state_ not in (State.STARTING, State.RUNNING, State.STOPPING):
-        return
-    if node._holdings_ is None:
-        node._holdings_ = Holdings()
-    life = _Life(node, node._incarnation_, node._holdings_, tree)
-    setattr(greenlet, _OWNED, life)
+    frame = sys._getframe(1)
+    node = _whose(frame)
+    if node is None or not _may_own(node) or cast("Any", node._tree_).hub is not greenlet.parent:
+        return  # the last: in another thread that has copied the context
+    holdings = node._holdings_
+    if holdings is None:
+        holdings = node._holdings_ = Holdings()
+    body = _Body(greenlet, node, holdings, greenlet._run)
+    body.is_mapped = is_mapped(frame)
+    own[_OWNED] = own["_run"] = body
+    own["_maybe_kill_before_start"] = body.killing
     greenlet.gr_context = context_of(node, contextvars.copy_context())
-    node._holdings_.add_greenlet(greenlet)
-    greenlet.rawlink(life.ended)
+    holdings.add_greenlet(greenlet)
 
 
-class _Life:
-    """What is known of an owned greenlet while it lives."""
+def _whose(frame: FrameType | None) -> Node | None:
+    """Return the service whose code is running in *frame*, or None.
 
-    __slots__ = ("_holdings", "_incarnation", "_node", "_tree")
+    Methods call each other across services, a provider's from a controller, say, and what one
+    starts for its own use is its own. So the innermost method of a running service on the
+    stack tells, as far as sprag's own code, which has noted whose code it calls. Executors and
+    thread pools start their threads when they need one, in whatever greenlet that happens.
+    """
+    here = current_node()
+    while frame is not None and not _is_ours(frame):
+        code, caller = frame.f_code, frame.f_back
+        if here is not None and caller is not None and _is_ours(caller) and _has(here, code):
+            return here  # without a look at the locals, which Python before 3.13 keeps a copy of
+        me: Any = None
+        if code.co_argcount:
+            me = frame.f_locals.get(code.co_varnames[0])
+        elif "self" in code.co_freevars:
+            me = frame.f_locals.get("self")
+        if issubclass(type(me), Node) and _may_own(me):
+            return cast("Node", me)
+        if code is _ADJUST or issubclass(type(me), _executors()):
+            return None
+        frame = caller
+    return here
 
-    def __init__(self, node: Node, incarnation: int, holdings: Holdings, tree: Tree) -> None:
+
+def _is_ours(frame: FrameType) -> bool:
+    module = frame.f_globals.get("__name__")
+    return type(module) is str and module[:5] == "sprag" and module.split(".")[0] in _OURS
+
+
+def _has(node: Node, code: CodeType) -> bool:
+    """Whether *code* is that of a method of *node*."""
+    for cls in type(node).__mro__:
+        method = cls.__dict__.get(code.co_name)
+        if method is not None:
+            return type(method) is FunctionType and method.__code__ is code
+    return False
+
+
+def _executors() -> Any:
+    return getattr(sys.modules.get("concurrent.futures"), "Executor", ())
+
+
+_OURS: Final = frozenset(("sprag", "sprag_supervisor"))
+_ADJUST: Final = ThreadPool.adjust.__code__
+
+
+def _may_own(node: Any) -> bool:
+    tree = node._tree_
+    return tree is not None and not tree.is_copy and node._state_ in _ALIVE
+
+
+_ALIVE: Final = (State.RUNNING, State.STARTING, State.STOPPING)
+
+
+def _is_told_by_sprag(context: object, error: BaseException) -> bool:
+    """Whether gevent need not report *error*, with which *context* has just died."""
+    body = vars(context).get(_OWNED) if issubclass(type(context), Greenlet) else None
+    return type(body) is _Body and body.may_be_a_crash(error)
+
+
+class _Body:
+    """What an owned greenlet runs instead of its function, which it passes for.
+
+    Attributes:
+        is_mapped: Whether the greenlet was spawned by a Pool's ``map``, which collects it.
+    """
+
+    __slots__ = (
+        "_death",
+        "_fn",
+        "_greenlet",
+        "_holdings",
+        "_incarnation",
+        "_links",
+        "_node",
+        "_thrown",
+        "is_mapped",
+    )
+
+    def __init__(
+        self, greenlet: Any, node: Node, holdings: Holdings, fn: Callable[..., object]
+    ) -> None:
+        self._greenlet: Any = greenlet  # until it ends
         self._node = node
-        self._incarnation = incarnation
+        self._incarnation = node._incarnation_
         self._holdings = holdings
-        self._tree = tree
+        self._fn = fn
+        self._links = links_of(greenlet)
+        self._thrown: object = None
+        self._death: tuple[BaseException, TracebackType | None, list[Any]] | None = None
+        self.is_mapped = False
+        thread = self._thread()
+        if thread is not None:
+            thread._invoke_excepthook = partial(self._thread_raised, thread._invoke_excepthook)
 
-    def ended(self, greenlet: Greenlet[..., Any]) -> None:
-        # In the hub: only hand over.
-        self._holdings.drop_greenlet(greenlet)
-        error = greenlet.exception
-        if error is not None:
-            node, incarnation = cast("Service", self._node), self._incarnation
-            self._tree.pool.launch(lambda: node._greenlet_raised_(incarnation, error))
+    def __call__(self, *args: Any, **kwargs: Any) -> object:
+        try:
+            return self._fn(*args, **kwargs)
+        except GreenletExit:
+            raise
+        except BaseException as error:
+            self._died(error)
+            raise
+        finally:
+            self._leave()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._fn, name)
+
+    def __repr__(self) -> str:
+        return repr(self._fn)
+
+    def killing(self, exception: object) -> bool:
+        """Stand in for gevent's own step of every kill, which is over if this has not begun."""
+        greenlet = self._greenlet
+        self._thrown = exception
+        has_begun = greenlet.dead or raw_greenlet.__bool__(greenlet)
+        if not has_begun and self._thread() is not None:
+            return False  # who starts a thread waits until it has begun: it does, and dies then
+        kind = cast("Any", type(greenlet))
+        is_dead = bool(kind._maybe_kill_before_start(greenlet, exception))
+        if is_dead:
+            self._leave()
+        return is_dead
+
+    def may_be_a_crash(self, error: BaseException) -> bool:
+        """Whether it has died of *error*, and nobody is known to look at that."""
+        return self._death is not None and self._death[0] is error
+
+    def _thread(self) -> Any:
+        """Return the `threading.Thread` that the greenlet is, or None."""
+        me = self._fn.__self__ if isinstance(self._fn, MethodType) else None
+        threading: Any = sys.modules.get("threading")
+        return me if threading and issubclass(type(me), threading.Thread) else None
+
+    def _leave(self) -> None:
+        greenlet, self._greenlet = self._greenlet, None
+        if greenlet is not None:
+            del greenlet._maybe_kill_before_start  # a cycle
+            self._holdings.drop_greenlet(greenlet)
+
+    def _died(self, error: BaseException) -> None:
+        """Decide who is concerned by *error*: who is linked to the greenlet, or its service."""
+        if issubclass(type(error), KeyboardInterrupt):
+            self._death = error, None, []
+            self._tell(error)
+        elif not is_killers(error, self._thrown) and not self._is_seen(self._greenlet):
+            self._death = error, traceback_of(error), iterators(self._links)
+            self._greenlet.rawlink(self._judge)  # when all others have been notified
+
+    def _is_seen(self, greenlet: Greenlet[..., Any]) -> bool:
+        return self.is_mapped or look(greenlet, self._links) is Look.SOMEBODY
+
+    def _judge(self, greenlet: Greenlet[..., Any]) -> None:
+        # In the hub: only hand over. What gevent's own frame has added is one entry.
+        assert self._death is not None
+        (error, traceback, iterators), self._death = self._death, None
+        now = traceback_of(error)
+        was_raised_again = traceback not in (now, now and now.tb_next)
+        if not (was_raised_again or lies_ready(greenlet, iterators) or self._is_seen(greenlet)):
+            self._tell(error)
+
+    def _thread_raised(self, excepthook: Callable[[Any], object], thread: object) -> None:
+        """Stand in for what a Thread calls with what has left its `run`."""
+        error = sys.exc_info()[1]
+        if error is None or issubclass(type(error), GreenletExit):
+            return
+        is_thrown = is_killers(error, self._thrown)
+        threading: Any = sys.modules["threading"]
+        if is_thrown or threading.excepthook is not threading.__excepthook__:
+            excepthook(thread)  # somebody wants to hear of every one
+        if not is_thrown and not issubclass(type(error), SystemExit):  # which ends the thread only
+            self._tell(error, "thread")
+
+    def _tell(self, error: BaseException, step: str = "greenlet") -> None:
+        node, incarnation, tree = cast("Service", self._node), self._incarnation, self._node._tree_
+        if tree is not None:
+            tree.pool.launch(lambda: node._greenlet_raised_(incarnation, step, error))

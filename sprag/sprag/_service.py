@@ -549,9 +549,9 @@ class Service(Node):
     def _found_(self, tree: Tree) -> None:
         tree.bus = EventBus()
 
-    def _greenlet_raised_(self, incarnation: int, error: BaseException) -> None:
-        """Act on what a bare greenlet raised that was born inside the service."""
-        _guard.report(self, incarnation, "greenlet", error)
+    def _greenlet_raised_(self, incarnation: int, step: str, error: BaseException) -> None:
+        """Act on what a bare greenlet or a thread raised that was born inside the service."""
+        _guard.report(self, incarnation, step, error)
 
     def _hold_(self, action: str) -> Holdings:
         tree = self._tree_

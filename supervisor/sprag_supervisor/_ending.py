@@ -236,6 +236,8 @@ class Ending:
             pace()
             fn, args, kwargs = holdings.cleanups.pop()
             self.perform("clean-up", lambda fn=fn, a=args, k=kwargs: fn(*a, **k))  # type: ignore[misc]
+        if holdings.greenlets:  # bare ones that a clean-up has started and not waited for
+            self._end_activities(holdings, ())
 
     def _end_activities(self, holdings: Holdings, busy: Sequence[Subscription]) -> None:
         began = _clock.now()
@@ -257,8 +259,10 @@ class Ending:
             killed = over()
             for each_greenlet in tuple(holdings.greenlets or ()):
                 self.leave_behind("greenlet", each_greenlet)
+                holdings.drop_greenlet(each_greenlet)
             for call in tuple(holdings.calls or ()):
                 self.leave_behind(call.step, call.abandon())
+                holdings.drop_call(call)
             self._tell_of_unnamed()
             for each in busy:
                 if each.running:

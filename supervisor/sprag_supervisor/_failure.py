@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
     from sprag_supervisor._policy import OnFailure
 
-_OURS: Final = ("sprag.", "sprag_supervisor.")
+_BEFORE_USERS: Final = (
+    "sprag.",
+    "sprag_supervisor.",
+    "gevent.greenlet",
+    "gevent._gevent_cgreenlet",
+)
 _MAX_FRAMES: Final = 50
 _MAX_SHOWN: Final = 60
 """Frames of a traceback in a log record, and how many of them are the outermost …"""
@@ -343,7 +348,7 @@ def users_part(error: BaseException) -> TracebackType | None:
     inner = traceback = traceback_of(error)
     while inner is not None:
         module = inner.tb_frame.f_globals.get("__name__")
-        if type(module) is not str or not module.startswith(_OURS):
+        if type(module) is not str or not module.startswith(_BEFORE_USERS):
             return inner
         inner = inner.tb_next
     return None if issubclass(type(error), SpragError) else traceback

@@ -4,7 +4,7 @@ Nothing a service runs may end in gevent's hub: there it would be printed once m
 and a SystemExit or KeyboardInterrupt would end the program past the supervisor
 (gevent-traps 10, 19). So every body runs under `guarded`, which decides once:
 
-- GreenletExit: somebody killed the greenlet. A quiet end.
+- GreenletExit, or whatever else was given to `kill`: somebody killed the greenlet. A quiet end.
 - SystemExit: the service asks the app to stop with that code.
 - KeyboardInterrupt: it is the program's, not the service's. Handed to the main
   greenlet, which waits in `run()` or in the embedding program (trap 17).
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gevent import Greenlet, GreenletExit, get_hub
 
@@ -93,6 +93,18 @@ def finish(node: Node, incarnation: int) -> None:
         _ending.end_soon(node, Reason.FINISHED)
 
 
+def is_killers(error: BaseException, given: Any) -> bool:
+    """Whether *error* is what was *given* to a `Greenlet.kill`, and so the killer's."""
+    thrown: Any = given
+    if isinstance(given, tuple) and len(triple := cast("tuple[object, ...]", given)) == 3:
+        thrown = triple[0] if triple[1] is None else triple[1]
+    if isinstance(thrown, BaseException):
+        return error is thrown
+    if isinstance(thrown, type):
+        return type(error) is thrown
+    return thrown is not None and type(error) is BaseException  # what gevent makes of it
+
+
 class Managed(Greenlet):  # type: ignore[type-arg]
     """A greenlet that belongs to a service, with a context of its own.
 
@@ -123,6 +135,7 @@ class Managed(Greenlet):  # type: ignore[type-arg]
         self.step = step
         """What it is to the service: its ``run``, its ``on_ready``, or any ``greenlet``."""
         self._failure: BaseException | None = None
+        self._thrown: object = None
 
     def _run(self, /, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         node, incarnation, step = self._node, self._incarnation, self.step
@@ -140,10 +153,12 @@ class Managed(Greenlet):  # type: ignore[type-arg]
             raise
         except BaseException as error:  # noqa: BLE001 - this is where crashes are caught
             self._failure = error
+            was_killed = is_killers(error, self._thrown)
             self._leave()
             del self
-            report(node, incarnation, step, error)
-            if is_body and isinstance(meaning_of(error), GreenletExit):
+            if not was_killed:
+                report(node, incarnation, step, error)
+            if is_body and (was_killed or isinstance(meaning_of(error), GreenletExit)):
                 finish(node, incarnation)
             return None
         self._leave()
@@ -157,7 +172,8 @@ class Managed(Greenlet):  # type: ignore[type-arg]
             self._holdings = None
 
     def _maybe_kill_before_start(self, exception: Any) -> bool:
-        # gevent's own step of every kill; such a greenlet never gets as far as `_run`.
+        # gevent's own step of every kill; one that has not begun never gets as far as `_run`.
+        self._thrown = exception
         killed = bool(super()._maybe_kill_before_start(exception))  # type: ignore[misc]
         if killed:
             self._leave()

@@ -67,10 +67,27 @@ def soak_differential(seconds: float, choices: random.Random) -> str:
     return done.stdout.strip()
 
 
+def soak_gevent(seconds: float, choices: random.Random) -> str:
+    """Run gevent's own tests in a service, over and over: their timing is what differs."""
+    from reliability.gevents_own import DIFFERENT
+
+    script = str(Path(__file__).parents[1] / "reliability" / "gevents_own.py")
+    until, rounds = time.monotonic() + seconds, 0
+    while not rounds or time.monotonic() < until:
+        done = subprocess.run(
+            [sys.executable, script], check=True, stdout=subprocess.PIPE, text=True
+        )
+        if surprises := sorted(set(done.stdout.splitlines()) - set(DIFFERENT)):
+            raise SystemExit(f"gevent: different in a service: {', '.join(surprises)}")
+        rounds += 1
+    return f"{rounds} rounds of gevent's own tests"
+
+
 SOAKS: dict[str, Callable[[float, random.Random], str]] = {
     "process": soak_process,
     "lifecycle": soak_lifecycle,
     "differential": soak_differential,
+    "gevent": soak_gevent,
 }
 
 

@@ -129,10 +129,10 @@ class WebServer(Service):
                 self._log.warning("requests cut off", count=len(requests), requests=requests[:10])
             raise
 
-    def _greenlet_raised_(self, incarnation: int, error: BaseException) -> None:
+    def _greenlet_raised_(self, incarnation: int, step: str, error: BaseException) -> None:
         # A request's own greenlet: its crash is the request's, not the server's.
         if isinstance(error, KeyboardInterrupt):
-            super()._greenlet_raised_(incarnation, error)
+            super()._greenlet_raised_(incarnation, step, error)
         elif not isinstance(error, GreenletExit):
             self._log.error("greenlet of a request crashed", exc_info=error)
 
