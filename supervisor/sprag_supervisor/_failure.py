@@ -224,7 +224,7 @@ def _notes_of(exception: BaseException, allowance: _Allowance) -> tuple[str, ...
         notes: Any = object.__getattribute__(exception, "__notes__")
     except BaseException:  # noqa: BLE001 - there are none, or what a user has put there raises
         return ()
-    kind: type[object] = type(notes)  # a user may have put anything there
+    kind = cast("type[object]", type(notes))  # a user may have put anything there
     plain: type[Any] | None = next((one for one in (list, tuple) if issubclass(kind, one)), None)
     if plain is None:
         return (allowance.text_of(notes),)
