@@ -39,7 +39,7 @@ _PATIENCE: Final = 0.3
 """Seconds that the Python handler of a second signal gets before the sentinel acts."""
 _LOOK_PATIENCE: Final = 1.0
 """Seconds that the Python handler of SIGUSR1 gets."""
-_ANSWER: Final = 0.4
+_ANSWER: Final = 0.8
 """Seconds that the loop gets to answer, before it is said who holds it."""
 _ASK: Final = 1.0
 """Seconds from an answer to the next question."""
