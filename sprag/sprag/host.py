@@ -76,10 +76,10 @@ def run(
     """Start *root*, wait for a signal or its end, stop it; return the exit code.
 
     To be called in the main thread. SIGTERM, SIGINT and SIGHUP stop the tree within
-    *shutdown_timeout* seconds; a second one, unless it is a SIGHUP, ends the process at once.
-    After that time the process ends even if a service never yields or blocks in C: the stacks
-    go to stderr, the exit code is 4. SIGUSR1 writes the tree and everybody's stack to stderr.
-    All of them are unblocked meanwhile; an ignored SIGINT or SIGHUP stays ignored.
+    *shutdown_timeout* seconds; a second one, unless a SIGHUP, ends the process at once. After
+    that time it ends even if a service never yields or blocks in C: the stacks go to stderr, the
+    exit code is 4. SIGUSR1 writes the tree and all stacks to stderr. An ignored SIGINT or SIGHUP
+    stays ignored.
 
     Meanwhile every greenlet that a service's code starts belongs to it (`own_greenlets`),
     and systemd is told what it asks for (NOTIFY_SOCKET).
@@ -398,9 +398,8 @@ class _Host:
     def _say_who_holds(self, number: int, left: float) -> str:
         """Say why nothing happens after the signal. From another thread."""
         who = describe_holder(sys._current_frames().get(self._thread))
-        ends = "" if left == math.inf else f", or it ends in {left:.0f} s"
+        how = _how_to_force(number) + ("" if left == math.inf else f", or it ends in {left:.0f} s")
         name = signal.Signals(number).name
-        how = f"{_how_to_force(number)}{ends}"
         return f"{name}: the stop waits for {who}, which holds the loop\nsprag: {how}"
 
     def _last_words(self) -> str:
