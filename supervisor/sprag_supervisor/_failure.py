@@ -10,7 +10,7 @@ from __future__ import annotations
 import linecache
 import textwrap
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from gevent import GreenletExit
 
