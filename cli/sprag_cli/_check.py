@@ -7,22 +7,27 @@ library by then.
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import sprag
 from sprag._supervisor import Supervisor
+from sprag.exceptions import LikelyMistake, SpragError
+from sprag.web._controller import Controller, mistakes_of_controller
 from sprag_cli import _json
 from sprag_cli._exit import ClientExit
-from sprag_cli._lint import Finding, Plan, lint
-from sprag_cli._load import load
+from sprag_cli._lint import CANNOT_START, LIKELY_MISTAKE, Finding, Plan, lint
+from sprag_cli._load import UserCodeFailed, load
 from sprag_cli._output import painted, write
 from sprag_cli._plain import printable
 from sprag_cli._screen import screen_of
 from sprag_cli._style import Charset, Line, Tone
 from sprag_cli._words import counted, wrapped
-from sprag_supervisor import Node
+from sprag_supervisor import Node, State
+from sprag_supervisor._mistakes import hidden_methods, is_ours, is_policy, mistakes_in
 from sprag_supervisor._node import wanted_name
+from sprag_supervisor._policy import KEYWORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,9 +61,15 @@ def check(options: CheckOptions) -> int:
     Raises:
         CommandError: The target cannot be loaded; the error says why.
     """
-    service = load(options.target, is_service=lambda found: isinstance(found, sprag.Service))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LikelyMistake)  # they are among the findings
+        service = load(options.target, is_service=lambda found: isinstance(found, sprag.Service))
+        refusals = list(_refusals(cast("Node", service)))
     root = plan_of(cast("Node", service))
-    findings = lint(root, options.shutdown_timeout, frozenset(options.ignore))
+    ignored = frozenset(options.ignore)
+    findings = [each for each in refusals if each.rule not in ignored]
+    findings += lint(root, options.shutdown_timeout, ignored)
+    findings += [each for each in _mistakes() if each.rule not in ignored]
     unseen = [plan.path for plan in root.walk() if plan.may_adopt]
     count = sum(1 for _ in root.walk())
     if options.json:
@@ -76,6 +87,59 @@ def check(options: CheckOptions) -> int:
         )
         write(sys.stdout, painted(lines, screen))
     return ClientExit.FAILED if findings else ClientExit.WELL
+
+
+def _refusals(root: Node) -> Iterator[Finding]:
+    """Yield what ``sprag run`` would refuse, as far as it can be told without a start.
+
+    Raises:
+        UserCodeFailed: A module of the routes raises.
+    """
+    path = wanted_name(root)
+    if root._state_ is not State.NEW or root._parent_ is not None:
+        fault = "it has been started, or has a parent, before 'sprag run' can start it"
+        yield Finding(CANNOT_START, path, fault, "make it, and leave the start to 'sprag run'")
+    seen: set[int] = set()
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        if id(node) in seen:
+            fault = "the same service has two places in the tree, and is refused at the second"
+            yield Finding(CANNOT_START, wanted_name(node), fault, "make another instance")
+            continue
+        seen.add(id(node))
+        pending.extend(child for child, _, _ in _static_children(node))
+        for name, value in vars(node).items() if hasattr(node, "__dict__") else ():
+            if name in KEYWORDS and isinstance(value, str) and is_policy(name, value, type(node)):
+                fault = f"self.{name} = {value!r} is an attribute, and no policy"
+                remedy = f"write {name}={value!r} behind the class's bases"
+                yield Finding(LIKELY_MISTAKE, wanted_name(node), fault, remedy)
+    if isinstance(root, sprag.App) and root.has_routes:
+        try:
+            root.wsgi.load()
+        except SpragError as error:
+            yield Finding(CANNOT_START, path, str(error), "it is refused when the app starts")
+        except Exception as error:
+            raise UserCodeFailed("loading the routes", error) from error
+
+
+def _mistakes() -> Iterator[Finding]:
+    """Yield what is likely a mistake in any class of services or controllers that was loaded."""
+    pending: list[type] = [Controller, Node]
+    seen: set[type] = set()
+    while pending:
+        cls = pending.pop()
+        if cls in seen:
+            continue
+        seen.add(cls)
+        pending.extend(reversed(type.__subclasses__(cls)))
+        if is_ours(cls):
+            continue
+        found = mistakes_of_controller(cls) if not issubclass(cls, Node) else mistakes_in(cls)
+        for where, fault, remedy in found:
+            yield Finding(LIKELY_MISTAKE, f"{cls.__module__}.{where}", fault, remedy)
+        for where, fault, remedy in hidden_methods(cls) if issubclass(cls, Node) else ():
+            yield Finding("hides-sprags", f"{cls.__module__}.{where}", fault, remedy)
 
 
 def plan_of(root: Node) -> Plan:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from sprag_supervisor import Backoff, Policy
 
+CANNOT_START: Final = "cannot-start"
+LIKELY_MISTAKE: Final = "likely-mistake"
 _MANY_RESTARTS: Final = 100
 """More restarts than this before an app gives up are more than anybody expects."""
 
@@ -239,21 +241,23 @@ def _needs_in_vain(root: Plan, _budget: float) -> Iterator[_Said]:
             )
 
 
-def _backoff_outlasts_window(root: Plan, _budget: float) -> Iterator[_Said]:
+def _backoff_in_vain(root: Plan, _budget: float) -> Iterator[_Said]:
     for plan in root.walk():
         parent, backoff = plan.parent, plan.policy.backoff
         if parent is None or backoff is None or plan.policy.restart == "temporary":
             continue
         policy = parent.policy
+        # With each further restart the delays grow; the last of them comes before it gives up.
         least = _delays(backoff, policy.max_restarts)
-        if policy.max_restarts and least > policy.max_seconds:
+        if policy.max_restarts and 0 < least <= policy.max_seconds:
+            enough = math.ceil(10 * backoff.initial * policy.max_seconds / least) / 10
             yield _Said(
                 plan.path,
-                f"its backoff takes {least:.0f} s for {policy.max_restarts + 1} restarts, more "
-                f"than the {policy.max_seconds:g} s that {parent.path} counts: it would be retried "
-                "for ever, and nobody would give up",
-                f"give {parent.path} max_seconds={math.ceil(least * 1.5)}; if it is to be retried "
-                "for ever, ignore this rule",
+                f"its backoff waits {least:.1f} s in all, and {parent.path} gives up at restart "
+                f"{policy.max_restarts + 1} within {policy.max_seconds:g} s: a dependency that is "
+                "away for longer takes the whole of it down",
+                f"to outlast that, give it a longer initial ({enough:g} or more); if it is to give "
+                "up so early, ignore this rule",
             )
 
 
@@ -284,14 +288,14 @@ def _start_timeout_too_short(root: Plan, _budget: float) -> Iterator[_Said]:
 
 
 RULES: Final[dict[str, Callable[[Plan, float], Iterator[_Said]]]] = {
-    "cannot-start": _cannot_start,
+    CANNOT_START: _cannot_start,
     "limits-multiply": _limits_multiply,
     "stop-over-budget": _stop_over_budget,
     "stop-without-limit": _stop_without_limit,
     "permanent-auto-shutdown": _permanent_auto_shutdown,
     "stays-down": _stays_down,
     "nothing-significant": _nothing_significant,
-    "backoff-outlasts-window": _backoff_outlasts_window,
+    "backoff-in-vain": _backoff_in_vain,
     "start-timeout-too-short": _start_timeout_too_short,
     "needs-in-vain": _needs_in_vain,
 }

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -18,7 +19,17 @@ from pathlib import PurePath
 from types import ModuleType, TracebackType
 from typing import Final, TypeAlias, cast
 
+import sprag
+import sprag_supervisor
+from sprag.exceptions import SpragError
 from sprag_cli._exit import CommandError, RunExit
+
+_SPRAG: Final = tuple(
+    f"{os.path.dirname(os.path.realpath(str(package.__file__)))}{os.sep}"  # noqa: PTH120 - text
+    for package in (sprag, sprag_supervisor)
+)
+"""The folders of sprag's own code."""
+_PYTHON: Final = f"{os.path.dirname(os.__file__)}{os.sep}"  # noqa: PTH120 - text
 
 IsService: TypeAlias = Callable[[object], bool]
 
@@ -121,6 +132,23 @@ class UserCodeFailed(CommandError):
         return f"{self.trace}{super().report()}"
 
 
+class Refused(CommandError):
+    """Raised when sprag refuses what the user's code asks of it: the text says what to write."""
+
+    exit_code = RunExit.NEVER_CAME_UP
+
+    def __init__(self, doing: str, error: BaseException) -> None:
+        """Say at which line of the user's the error arose."""
+        users = [each for each in traceback.extract_tb(error.__traceback__) if _is_users(each)]
+        where = f"{os.path.relpath(users[-1].filename)}:{users[-1].lineno}" if users else doing
+        super().__init__(f"{where}: {error}")
+
+
+def failed(doing: str, error: BaseException) -> CommandError:
+    """Return what is to be said of an exception that the user's code has raised."""
+    return (Refused if isinstance(error, SpragError) else UserCodeFailed)(doing, error)
+
+
 def load(target: str, *, is_service: IsService) -> object:
     """Import what *target* names and make an instance of it.
 
@@ -152,12 +180,21 @@ def _parse(target: str) -> tuple[str, str | None]:
     path = PurePath(module)
     if path.suffix == ".py" or "/" in module or os.sep in module:
         parts = [part for part in path.with_suffix("").parts if part not in {".", "..", os.sep}]
+        if (bad := next((part for part in parts if not part.isidentifier()), None)) is not None:
+            better = re.sub(r"\W", "_", bad)
+            better = better if better.isidentifier() else f"app_{better}"
+            raise BadTarget(
+                target, f"no module can be called {bad!r}: rename it, to {better!r} for instance"
+            )
         remedy = f"'sprag run {'.'.join(parts)}:{attribute or _CONVENTIONAL}', from the folder"
         raise BadTarget(target, f"{remedy} that holds {parts[0]}" if parts else "name a module")
     if attribute.endswith(")"):
         plain = f"{module}:{attribute.partition('(')[0]}"
         raise BadTarget(target, f"leave out the brackets, 'sprag run {plain}' calls it")
     if not _dotted(module):
+        odd = next(part for part in module.split(".") if not part.isidentifier())
+        if odd:
+            raise BadTarget(target, f"no module can be called {odd!r}: rename it")
         raise BadTarget(target, "the part before the colon must be a module's dotted name")
     if colon and not _dotted(attribute):
         raise BadTarget(target, "the part after the colon must be the name of an attribute")
@@ -177,7 +214,7 @@ def _imported(name: str, target: str) -> ModuleType:
             raise ModuleMissing(target, missing, _module_remedy(missing, target)) from None
         raise UserCodeFailed(f"importing {name}", error) from error
     except Exception as error:
-        raise UserCodeFailed(f"importing {name}", error) from error
+        raise failed(f"importing {name}", error) from error
 
 
 def _here() -> str | None:
@@ -263,7 +300,7 @@ def _instance(found: object, target: str, is_service: IsService) -> object:
     try:
         made = found()
     except Exception as error:
-        raise UserCodeFailed(f"calling {target}", error) from error
+        raise failed(f"calling {target}", error) from error
     if inspect.iscoroutine(made):
         made.close()
         raise NotAService(target, "is an async function", "gevent needs no async: use plain def")
@@ -302,6 +339,13 @@ def _users(trace: TracebackType | None) -> bool:
     return any(not _ours(each.filename) for each in traceback.extract_tb(trace))
 
 
+def _is_users(frame: traceback.FrameSummary) -> bool:
+    """Whether a frame belongs to neither sprag, the import system nor this module."""
+    name = frame.filename
+    is_pythons = name.startswith(_PYTHON) and "site-packages" not in name
+    return not _ours(name) and not is_pythons and not name.startswith(("<", *_SPRAG))
+
+
 def _ours(filename: str) -> bool:
     machinery = {__file__, importlib.__file__}
     return filename.startswith("<frozen importlib") or filename in machinery
@@ -312,9 +356,10 @@ def _trimmed(error: BaseException) -> str:
     pending = [shown]
     while pending:
         each = pending.pop()
-        each.stack = traceback.StackSummary.from_list(
-            [frame for frame in each.stack if not _ours(frame.filename)]
-        )
+        kept = [frame for frame in each.stack if not _ours(frame.filename)]
+        if any(_is_users(frame) for frame in kept):
+            kept = [frame for frame in kept if not frame.filename.startswith(_SPRAG)]
+        each.stack = traceback.StackSummary.from_list(kept)
         chained = [each.__cause__, each.__context__, *(each.exceptions or ())]
         pending += [other for other in chained if other is not None]
     return "".join(shown.format())

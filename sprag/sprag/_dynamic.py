@@ -6,7 +6,7 @@ from typing import Any, Never, TypeVar
 
 from sprag._service import Service
 from sprag_supervisor import ChildCounts, ChildInfo, StopReport, _adopting, _managing
-from sprag_supervisor._node import check_name, path_of
+from sprag_supervisor._node import called, check_name, name_of, path_of
 from sprag_supervisor.exceptions import BadPolicy, BadValue, MaxChildren, UnknownChild
 
 ServiceT = TypeVar("ServiceT", bound=Service)
@@ -98,9 +98,10 @@ class DynamicSupervisor(Service):
             UnknownChild: It is not one of my children.
         """
         service = _managing.child_of(self, child) if isinstance(child, str) else child
+        if not isinstance(service, Service):
+            raise BadValue("child", service, f"a child of mine, or its name{called(service)}")
         if service._parent_ is not self:
-            raise UnknownChild(path_of(self), repr(child), ())
-        assert isinstance(service, Service)
+            raise UnknownChild(path_of(self), name_of(child), self._children_ or {})
         return Service.stop(service)
 
     def which_children(self) -> list[ChildInfo]:

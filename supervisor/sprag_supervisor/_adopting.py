@@ -106,7 +106,7 @@ def _check_needs(parent: Node, needs: tuple[str, ...]) -> None:
 
 def _attach(parent: Node, supervision: Supervision, child: Node, name: str | None) -> None:
     if child._parent_ is not None or child._state_ not in DOWN:
-        raise AlreadyAdopted(path_of(child))
+        raise AlreadyAdopted(path_of(child), child._state_.value)
     if parent._forgets_ended_:
         parent._check_room_()
     children = parent._children_

@@ -7,6 +7,7 @@ A kept exception would pin every frame and local of the crash (gevent-traps 24),
 
 from __future__ import annotations
 
+import dataclasses
 import linecache
 import textwrap
 from types import TracebackType
@@ -346,12 +347,33 @@ def users_part(error: BaseException) -> TracebackType | None:
     for an error of sprag's own, whose text says what is wrong.
     """
     inner = traceback = traceback_of(error)
-    while inner is not None:
-        module = inner.tb_frame.f_globals.get("__name__")
-        if type(module) is not str or not module.startswith(_BEFORE_USERS):
-            return inner
+    while inner is not None and _is_ours(inner, _BEFORE_USERS):
         inner = inner.tb_next
-    return None if issubclass(type(error), SpragError) else traceback
+    if issubclass(type(error), SpragError):
+        return _without_tail(inner)
+    return traceback if inner is None else inner
+
+
+_BETWEEN: Final = (dataclasses.replace.__code__,)
+"""Code of Python's own through which sprag reaches its own checks."""
+
+
+def _is_ours(traceback: TracebackType, ours: tuple[str, ...] = _OURS) -> bool:
+    module = traceback.tb_frame.f_globals.get("__name__")
+    return type(module) is str and module.startswith(ours)
+
+
+def _without_tail(traceback: TracebackType | None) -> TracebackType | None:
+    """Return *traceback* up to the last line of the user's: where sprag has said no is no news."""
+    links: list[TracebackType] = []
+    while traceback is not None:
+        links.append(traceback)
+        traceback = traceback.tb_next
+    while links and (_is_ours(links[-1]) or links[-1].tb_frame.f_code in _BETWEEN):
+        links.pop()
+    for link in reversed(links):
+        traceback = TracebackType(traceback, link.tb_frame, link.tb_lasti, link.tb_lineno)
+    return traceback
 
 
 def shortened(traceback: TracebackType | None) -> tuple[TracebackType | None, int]:

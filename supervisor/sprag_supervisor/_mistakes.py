@@ -133,14 +133,14 @@ def is_policy(name: str, value: object, cls: type) -> bool:
         Policy(restart="transient").with_({name: cast("object", value)})
     except (BadPolicy, TypeError, ValueError):
         return False
-    return name not in _mentioned(cls)
+    return name not in mentioned(cls)
 
 
 # -- hooks ----------------------------------------------------------------------------
 
 
 def _misspelt_hooks(cls: type) -> Iterator[Mistake]:
-    mentioned: set[str] | None = None
+    known: set[str] | None = None
     for name, value in tuple(vars(cls).items()):
         if name.startswith("_") or not isinstance(value, FunctionType) or vars(value):
             continue  # what a decorator has marked is the decorator's
@@ -151,9 +151,9 @@ def _misspelt_hooks(cls: type) -> Iterator[Mistake]:
             continue  # another class has the word from somewhere else
         if name not in _NO_HOOK and value.__code__.co_argcount > 1:
             continue  # no hook takes arguments
-        if mentioned is None:
-            mentioned = _mentioned(cls)
-        if name in mentioned:
+        if known is None:
+            known = mentioned(cls)
+        if name in known:
             continue
         where = f"{cls.__name__}.{name}"
         if meant is None:
@@ -212,7 +212,7 @@ def _passes_on(cls: type, value: object, name: str) -> bool:
 # -- what the user's own code mentions ---------------------------------------------------
 
 
-def _mentioned(cls: type) -> set[str]:
+def mentioned(cls: type) -> set[str]:
     """Return the names and texts in the code of *cls* and of those it is derived from."""
     found: set[str] = set()
     for base in cls.__mro__:

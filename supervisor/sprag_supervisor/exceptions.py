@@ -238,14 +238,27 @@ class MaxRestartsExceeded(SpragFieldsError):
         )
 
 
+_KEPT: Final = ("stopped", "finished", "failed")
+
+
 class AlreadyAdopted(SpragFieldsError):
     """The service already has a place in a tree; one object cannot live in two."""
 
     path: str
-    _template = "{path} already has a place in a tree: make another instance, or stop this one"
+    state: str
+    def __init__(self, path: str, state: str = "running") -> None:
+        super().__init__(path=path, state=state)
 
-    def __init__(self, path: str) -> None:
-        super().__init__(path=path)
+    def _message(self) -> str:
+        remedy = "make another instance"
+        if "/" not in self.path:
+            remedy += ", or stop this one"
+        elif self.state in _KEPT:
+            remedy += (
+                ", or start it where it is; a Supervisor lets go of it with delete_child(), "
+                "any parent when it is adopted with restart='temporary' and stops"
+            )
+        return f"{self.path} already has a place in a tree ({self.state}): {remedy}"
 
 
 class AlreadyStarted(SpragFieldsError):

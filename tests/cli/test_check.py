@@ -3,18 +3,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sprag import App, Backoff, DynamicSupervisor, Service, Supervisor
-from sprag_cli._check import plan_of, render
+from sprag_cli._check import _refusals, plan_of, render
 from sprag_cli._exit import ClientExit
 from sprag_cli._lint import RULES, lint
 from sprag_cli._style import ASCII, plain
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Child = tuple[Service, dict[str, Any]]
 
@@ -99,9 +97,9 @@ def test_a_plain_tree_has_nothing_wrong_with_it() -> None:
             "shop/Quick",
         ),
         (
-            [(Quick(), {"backoff": Backoff(initial=2.0)})],
+            [(Quick(), {"backoff": Backoff()})],
             {},
-            "backoff-outlasts-window",
+            "backoff-in-vain",
             "shop/Quick",
         ),
         (
@@ -135,11 +133,99 @@ def test_what_stops_together_takes_the_longest_time_only() -> None:
     assert lint(root, 20.0) == []
 
 
-def test_a_backoff_within_the_window_is_well() -> None:
-    assert found((Quick(), {"backoff": Backoff(initial=0.1)})) == []
-    assert found((Quick(), {"backoff": Backoff(initial=2.0)}), max_seconds=60.0) == []
-    forever = found((Quick(), {"backoff": Backoff(initial=2.0)}), max_restarts=0)
-    assert forever == []  # gives up at once
+def test_a_backoff_that_outlasts_the_window_is_well_as_the_guide_says() -> None:
+    assert found((Quick(), {"backoff": Backoff(1.0)})) == []
+    assert found((Quick(), {"backoff": Backoff(initial=10)})) == []
+    assert found((Quick(), {"backoff": Backoff()}), max_restarts=0) == []  # gives up at once
+    assert found((Quick(), {"backoff": Backoff(initial=0)})) == []  # waits for nothing
+    assert found((Quick(), {"backoff": Backoff(0.5)})) == [("backoff-in-vain", "shop/Quick")]
+
+
+def checked(tmp_path: Path, target: str, *options: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "sprag_cli", *options, target],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_mistake_in_the_module_is_one_line_with_its_place(tmp_path: Path) -> None:
+    tmp_path.joinpath("shop.py").write_text(
+        "from sprag import App, Service\n\n\nclass Feed(Service, restart='tempory'):\n    pass\n"
+    )
+    for command in ("check", "run"):
+        code, out, err = checked(tmp_path, "shop:app", command)
+        assert (code, out) == (3, "")
+        assert err == (
+            "sprag: shop.py:4: policy restart='tempory' is not accepted: use 'permanent', "
+            "'transient', 'temporary' (did you mean 'temporary'?)\n"
+        )
+
+
+def test_a_mistake_in_a_hook_ends_with_a_traceback_of_the_users_lines_only(tmp_path: Path) -> None:
+    tmp_path.joinpath("shop.py").write_text(
+        "from sprag import App, Service\n\n\nclass Feed(Service):\n    def on_start(self):\n"
+        "        self.interval(self.poll(), 1)\n\n    def poll(self):\n        pass\n\n\n"
+        "app = App(providers={'feed': Feed()})\n"
+    )
+    code, _, err = checked(tmp_path, "shop:app", "run", "--no-control")
+    assert code == 3
+    assert "did you call it?" in err
+    assert "shop.py" in err
+    assert "sprag_supervisor/" not in err
+
+
+def test_check_finds_what_run_would_refuse_in_routes_and_classes(tmp_path: Path) -> None:
+    tmp_path.joinpath("shop.py").write_text(
+        "from sprag import App, Service\n\n\nclass Feed(Service):\n"
+        "    def __init__(self):\n        self.restart = 'temporary'\n\n"
+        "    def on_started(self):\n        pass\n\n    def listen(self):\n        pass\n\n\n"
+        "app = App(name='shop', providers={'feed': Feed()}, routes='pages')\n"
+    )
+    tmp_path.joinpath("pages.py").write_text(
+        "from sprag import Controller\n\n\nclass Home(Controller):\n    path = '/home'\n\n"
+        "    def load(self):\n        return {}\n\n\nclass Page(Controller):\n"
+        "    route = '/page'\n    template = 'page.html'\n\n    def load(self):\n"
+        "        return {}\n"
+    )
+    code, out, err = checked(tmp_path, "shop:app", "check", "--json")
+    assert (code, err) == (1, "")
+    told = [(each["rule"], each["path"], each["message"]) for each in json.loads(out)["findings"]]
+    assert [each[:2] for each in told] == [
+        ("likely-mistake", "Feed"),
+        ("cannot-start", "shop"),
+        ("likely-mistake", "shop.Feed.on_started"),
+        ("hides-sprags", "shop.Feed.listen"),
+        ("likely-mistake", "pages.Home.path"),
+    ]
+    assert "no file 'page.html'" in told[1][2]
+    tmp_path.joinpath("pages.py").write_text("1 / 0\n")
+    code, out, err = checked(tmp_path, "shop:app", "check")
+    assert (code, out) == (3, "")
+    assert err.endswith("loading the routes raised ZeroDivisionError; nothing was started\n")
+    assert "sprag/web/" not in err
+
+
+def test_check_finds_what_is_started_already_or_placed_twice() -> None:
+    one = Quick()
+    twice = Supervisor([Supervisor([one]), Supervisor([one])], name="shop")
+    assert [each.path for each in _refusals(twice)] == ["Quick"]
+    with Supervisor(name="shop") as up:
+        assert [each.rule for each in _refusals(up)] == ["cannot-start"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "target"),
+    [("dashboard", "app:app"), ("orders", "app:app"), ("flask_gunicorn", "background")],
+)
+def test_the_shipped_examples_pass(folder: str, target: str) -> None:
+    examples = Path(__file__).parents[2] / "docs" / "examples"
+    code, out, err = checked(examples / folder, target, "check")
+    assert (code, err) == (0, ""), out
 
 
 def test_ignored_rules_are_not_applied() -> None:

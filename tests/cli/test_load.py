@@ -136,7 +136,7 @@ def test_without_an_attribute_and_without_a_clear_choice_the_fix_is_named(
         ("shop:create()", "leave out the brackets, 'sprag run shop:create' calls it"),
         ("", "the part before the colon must be a module's dotted name"),
         (":app", "the part before the colon must be a module's dotted name"),
-        ("my-shop:app", "the part before the colon must be a module's dotted name"),
+        ("my-shop:app", "no module can be called 'my-shop': rename it"),
         ("shop:", "the part after the colon must be the name of an attribute"),
         ("shop:a:b", "the part after the colon must be the name of an attribute"),
     ],

@@ -6,7 +6,7 @@ from gevent.socket import create_connection
 from sprag import Backoff, Service
 
 
-class Client(Service, restart="transient", backoff=Backoff(initial=0.5)):
+class Client(Service, restart="transient", backoff=Backoff(initial=1.0)):
     """Orders everything in a file, line by line, and is done.
 
     Transient: back after a crash, but not when `run` has returned. If the intake is down, the

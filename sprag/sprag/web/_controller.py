@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 
 from sprag._log import bound_logger
 from sprag._service import Service, current_service
 from sprag.web.exceptions import HTTPError
+from sprag_supervisor._mistakes import Mistake, mentioned
 from sprag_supervisor._node import current_node, is_within, path_of
 from sprag_supervisor._states import RUNNING
+from sprag_supervisor.exceptions import BadValue, LikelyMistake, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from structlog.stdlib import BoundLogger
     from werkzeug.wrappers import Request, Response
@@ -68,6 +71,15 @@ class Controller:
     template: ClassVar[str | None] = None
     title: ClassVar[str | None] = None
     max_body: ClassVar[int | None] = None
+
+    def __init_subclass__(cls, **given: object) -> None:
+        """Refuse class keywords, and warn of what is likely a misspelt `route`."""
+        super().__init_subclass__()
+        for keyword, value in given.items():
+            remedy = f"no keyword, and in the body of {cls.__name__} 'route = {value!r}'"
+            raise BadValue(keyword, value, remedy)
+        for where, fault, remedy in mistakes_of_controller(cls):
+            warnings.warn(f"{where} {fault}: {remedy}", LikelyMistake, stacklevel=2)
 
     _request_: Request
     _root_: Service
@@ -127,6 +139,24 @@ class Controller:
             controller=type(self).__name__, request_id=self._request_id_
         )
         return logger
+
+
+_MISSPELT: Final = ("path", "url", "rule", "uri", "routes", "endpoint", "Route")
+
+
+def mistakes_of_controller(cls: type) -> Iterator[Mistake]:
+    """Yield which attribute of a controller without a route is likely meant to be one."""
+    if getattr(cls, "route", None) is not None or not any(map(cls.__dict__.get, METHODS)):
+        return
+    for name in _MISSPELT:
+        value = vars(cls).get(name)
+        first = value[0] if isinstance(value, list | tuple) and value else value
+        if isinstance(first, str) and first.startswith("/") and name not in mentioned(cls):
+            yield Mistake(
+                f"{cls.__name__}.{name}",
+                f"= {shown(value)} mounts nothing",
+                f"write 'route = {shown(value)}'",
+            )
 
 
 def redirect(location: str, status: int = 303) -> Response:

@@ -62,7 +62,10 @@ class MissingExtra(SpragFieldsError, ImportError):
     """The web part is used, and what it stands on is not installed."""
 
     module: str
-    _template = "routes need {module}, which is not installed: pip install 'sprag-otp[web]'"
+    _template = (
+        "routes need the extra 'web' of sprag ({module} is not installed): "
+        "pip install 'sprag-otp[web]'"
+    )
 
     def __init__(self, module: str) -> None:
         super().__init__(module=module)
