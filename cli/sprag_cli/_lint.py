@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sprag_supervisor import Backoff, Policy
+    from sprag_supervisor import Policy
 
 CANNOT_START: Final = "cannot-start"
 LIKELY_MISTAKE: Final = "likely-mistake"
@@ -248,7 +248,7 @@ def _backoff_in_vain(root: Plan, _budget: float) -> Iterator[_Said]:
             continue
         policy = parent.policy
         # With each further restart the delays grow; the last of them comes before it gives up.
-        least = _delays(backoff, policy.max_restarts)
+        least = backoff.least(policy.max_restarts)
         if policy.max_restarts and 0 < least <= policy.max_seconds:
             enough = math.ceil(10 * backoff.initial * policy.max_seconds / least) / 10
             yield _Said(
@@ -259,16 +259,6 @@ def _backoff_in_vain(root: Plan, _budget: float) -> Iterator[_Said]:
                 f"to outlast that, give it a longer initial ({enough:g} or more); if it is to give "
                 "up so early, ignore this rule",
             )
-
-
-def _delays(backoff: Backoff, number: int) -> float:
-    """Return the least time that so many delays in a row take."""
-    total = 0.0
-    delay = backoff.initial
-    for _ in range(min(number, 10_000)):
-        total += min(delay, backoff.maximum) * (1 - backoff.jitter)
-        delay = min(delay * backoff.factor, backoff.maximum)
-    return total
 
 
 def _start_timeout_too_short(root: Plan, _budget: float) -> Iterator[_Said]:

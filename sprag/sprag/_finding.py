@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sprag_supervisor._node import name_of
 
@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sprag_supervisor import Node, Tree
+
+_LOOKED_AT: Final = 10_000
+_NAMESAKES: Final = 3
 
 Meaning = tuple["Sequence[str]", "Node"]
 """The names from the root's children downwards, and who is there."""
@@ -39,6 +42,21 @@ def meanings(tree: Tree, path: str) -> Iterator[Meaning]:
 def find(tree: Tree, path: str) -> Node | None:
     """Return who a service of *tree* means by *path*, or None."""
     return next((node for _way, node in meanings(tree, path)), None)
+
+
+def namesakes(tree: Tree, path: str) -> list[str]:
+    """Return the paths of services deeper down that are called as *path* ends: who was meant?"""
+    wanted = path.rstrip("/").rpartition("/")[2]
+    found: list[str] = []
+    pending: list[tuple[tuple[str, ...], Node]] = [((), tree.root)]
+    looked_at = 0
+    while pending and looked_at < _LOOKED_AT and len(found) < _NAMESAKES:
+        way, node = pending.pop()
+        looked_at += 1
+        if len(way) > 1 and way[-1] == wanted:
+            found.append("/".join(way))
+        pending.extend(((*way, name), child) for name, child in (node._children_ or {}).items())
+    return found
 
 
 def _descend(node: Node, parts: Sequence[str]) -> Node | None:

@@ -10,7 +10,7 @@ from gevent import get_hub, getcurrent
 
 from sprag import _lifecycle, _threads
 from sprag._bus import PREFIX, EventBus, Listener, name_of_event, runs_within
-from sprag._finding import find
+from sprag._finding import find, namesakes
 from sprag._kinds import check_name, of_kind
 from sprag._log import bound_logger
 from sprag._timers import TimerHandle
@@ -342,7 +342,7 @@ class Service(Node):
         must_be_at_home(self)
         found = find(tree, name) if name.strip("/") else None
         if found is None:
-            known = list({**tree.providers, **(tree.root._children_ or {})})
+            known = [*namesakes(tree, name), *{**tree.providers, **(tree.root._children_ or {})}]
             raise UnknownService(name, known)
         return found
 

@@ -8,6 +8,7 @@ from gevent import getcurrent
 
 from sprag_supervisor._acquiring import may_acquire, not_active
 from sprag_supervisor._belonging import get_ident, refuse
+from sprag_supervisor._ending import Ending
 from sprag_supervisor._group import take_back
 from sprag_supervisor._node import (
     Node,
@@ -116,7 +117,7 @@ def _attach(parent: Node, supervision: Supervision, child: Node, name: str | Non
         name = supervision.free_name(wanted_name(child), children)
     elif (other := children.get(name)) is not None and not leave_if_over(parent, other):
         if is_active(other):
-            raise AlreadyStarted(path_of(other))
+            raise AlreadyStarted(path_of(other), other._state_.value)
         raise AlreadyPresent(path_of(other), other._state_.value)
     child._name_ = name
     child._parent_ = parent
@@ -136,9 +137,17 @@ def tree_of(root: Node) -> Tree:
 
 
 def start_root(root: Node) -> None:
-    """Start *root* and with it its tree; see `start_again` for a service below another."""
+    """Start *root* and with it its tree; see `start_again` for a service below another.
+
+    Waits for a stop in progress.
+    """
+    while isinstance(ending := root._op_, Ending):
+        if waits_for_caller(ending.joiners):
+            # It would not be down before the caller goes on.
+            raise AlreadyStarted(path_of(root), root._state_.value)
+        ending.join(Parking())
     if root._state_ not in DOWN:
-        raise AlreadyStarted(path_of(root))
+        raise AlreadyStarted(path_of(root), root._state_.value)
     need_room()
     tree_of(root).enter(attend)
     start(root)
@@ -168,7 +177,7 @@ def start_again(node: Node) -> None:
         if node._state_ is RESTARTING:
             raise ChildRestarting(path_of(node))
         if node._state_ not in DOWN:
-            raise AlreadyStarted(path_of(node))
+            raise AlreadyStarted(path_of(node), node._state_.value)
         take_back(supervision, node)
         start(node)
     finally:

@@ -109,7 +109,7 @@ def start_child(parent: Node, child: Node, name: str | None, policy: Mapping[str
     must_be_able_to_wait(parent, "start a child")
     if getattr(child, "_parent_", None) is parent:  # adopt says what is no service
         if child._state_ in ACTIVE:
-            raise AlreadyStarted(path_of(child))
+            raise AlreadyStarted(path_of(child), child._state_.value)
         raise AlreadyPresent(path_of(child), child._state_.value)
     _adopting.adopt(parent, child, name, policy)
 

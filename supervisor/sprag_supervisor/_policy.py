@@ -78,6 +78,14 @@ class Backoff:
         delay = min(delay, self.maximum)
         return delay * (1.0 + self.jitter * (2.0 * random.random() - 1.0))
 
+    def least(self, restarts: int) -> float:
+        """Return the least seconds that so many delays in a row take together."""
+        total, delay = 0.0, min(self.initial, self.maximum)
+        for _ in range(min(restarts, 10_000)):
+            total += delay * (1.0 - self.jitter)
+            delay = min(delay * self.factor, self.maximum)
+        return total
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:

@@ -199,6 +199,12 @@ def _is_escalated(failure: Failure) -> bool:
 def _too_many(node: Node, child: Node, last: Failure | None) -> MaxRestartsExceeded:
     policy = node._policy_
     why = "it finished too often" if last is None else _root_of(last)
+    if (backoff := child._policy_.backoff) is not None:
+        waited = backoff.least(policy.max_restarts)
+        why += (
+            f"; its backoff had waited {waited:.1f} s in all: a longer initial, or a larger "
+            f"max_restarts of {name_of(node)}, outlasts more"
+        )
     return MaxRestartsExceeded(
         path_of(node), name_of(child), policy.max_restarts, policy.max_seconds, why
     )

@@ -55,6 +55,9 @@ class LikelyMistake(UserWarning):
 
 
 _SHOWN: Final = 200
+_LISTED: Final = 20
+"""Choices that are listed; a supervisor may have any number of children."""
+_COMPARED: Final = 1000
 
 
 def shown(given: object) -> str:
@@ -93,9 +96,10 @@ class SpragFieldsError(SpragError):
 def choices(given: object, accepted: Iterable[str]) -> str:
     """Return the accepted values as text, the likeliest first when *given* is a misspelling."""
     names = list(accepted)
-    near = get_close_matches(str(given), names, n=1)
+    near = get_close_matches(str(given)[:_SHOWN], names[:_COMPARED], n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return ", ".join(repr(name) for name in names) + hint
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(repr(name) for name in names[:_LISTED]) + more + hint
 
 
 class BadPolicy(SpragFieldsError, ValueError):
@@ -246,6 +250,7 @@ class AlreadyAdopted(SpragFieldsError):
 
     path: str
     state: str
+
     def __init__(self, path: str, state: str = "running") -> None:
         super().__init__(path=path, state=state)
 
@@ -265,10 +270,15 @@ class AlreadyStarted(SpragFieldsError):
     """`start` or `start_child` for something that runs (OTP: `already_started`)."""
 
     path: str
-    _template = "{path} is already started: stop it first, or choose another name"
+    state: str
 
-    def __init__(self, path: str) -> None:
-        super().__init__(path=path)
+    def __init__(self, path: str, state: str = "running") -> None:
+        super().__init__(path=path, state=state)
+
+    def _message(self) -> str:
+        if self.state == "stopping":
+            return f"{self.path} is still stopping: start it when it is down, which wait() tells"
+        return f"{self.path} is already started: stop it first, or choose another name"
 
 
 class AlreadyPresent(SpragFieldsError):

@@ -18,7 +18,15 @@ from gevent import GreenletExit
 
 from scripted import crash, states
 from sprag import App, Backoff, DynamicSupervisor, Service, Supervisor, host
-from sprag.exceptions import BadPolicy, BadValue, LikelyMistake, StartFailed
+from sprag.exceptions import (
+    AlreadyAdopted,
+    BadPolicy,
+    BadValue,
+    LikelyMistake,
+    StartFailed,
+    UnknownChild,
+    UnknownService,
+)
 from sprag.web import Limits
 from sprag_supervisor import Policy
 
@@ -799,3 +807,98 @@ def test_keywords_of_the_engines_names_are_passed_on(clock: VirtualClock) -> Non
         one.add_cleanup(take, **words)
         clock.settle()
     assert said == [words, {"self": 1}, words]
+
+
+# -- texts that say what to do ---------------------------------------------------------
+
+
+def test_a_start_waits_for_the_stop_that_is_in_progress(clock: VirtualClock) -> None:
+    class Slow(Service):
+        def on_stop(self) -> None:
+            gevent.sleep(1.0)
+
+    slow = Slow()
+    slow.start()
+    stopping = gevent.spawn(slow.stop)
+    clock.settle()
+    assert slow.snapshot().state.value == "stopping"
+    slow.start()
+    assert slow.snapshot().state.value == "running"
+    assert clock.now == 1.0
+    stopping.join()
+    slow.stop()
+
+
+def test_a_start_in_the_very_stop_says_that_it_is_stopping(clock: VirtualClock) -> None:
+    class Eager(Service):
+        def on_stop(self) -> None:
+            self.start()
+
+    with Eager() as eager:
+        report = eager.stop()
+    assert "still stopping: start it when it is down" in report.entries[0].detail
+
+
+def test_a_stopped_child_is_not_adopted_elsewhere_and_the_text_says_the_way(
+    clock: VirtualClock,
+) -> None:
+    with Service() as one, Supervisor() as other:
+        child = one.adopt(Feed(), restart="transient")
+        child.stop()
+        with pytest.raises(AlreadyAdopted, match="restart='temporary' and stops"):
+            other.adopt(child)
+        brief = one.adopt(Feed(), restart="temporary")
+        brief.stop()
+        assert other.adopt(brief) is brief
+        other.terminate_child("Feed")
+        kept = other.adopt(Feed(), name="kept")
+        kept.stop()
+        other.delete_child("kept")
+        assert one.adopt(kept) is kept
+
+
+def test_a_dynamic_supervisor_with_children_does_not_say_that_it_has_none(
+    clock: VirtualClock,
+) -> None:
+    with DynamicSupervisor() as fleet:
+        fleet.start_child(Feed(), name="one")
+        with pytest.raises(UnknownChild, match="has no child 'Feed': use 'one'"):
+            fleet.terminate_child(Feed())
+        with pytest.raises(BadValue, match="a child of mine, or its name"):
+            fleet.terminate_child(anything(5))
+
+
+def anything(given: object) -> Any:
+    return given
+
+
+def test_a_service_that_is_deeper_down_is_suggested_by_its_path(clock: VirtualClock) -> None:
+    fleet = Supervisor([(Feed(), {"name": "courier"})])
+    with App(providers={"fleet": fleet, "other": Feed()}) as app:
+        with pytest.raises(UnknownService) as caught:
+            app.service("courier")
+        assert "(did you mean 'fleet/courier'?), or a path" in str(caught.value)
+
+
+def test_the_choices_of_many_are_some(clock: VirtualClock) -> None:
+    with DynamicSupervisor() as fleet:
+        for number in range(200):
+            fleet.start_child(Feed(), name=f"feed-{number}")
+        with pytest.raises(UnknownChild, match=" and 180 more") as caught:
+            fleet.terminate_child("fed-7")
+    assert "did you mean 'feed-7'?" in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_who_gives_up_over_a_backoff_says_how_little_it_waited(clock: VirtualClock) -> None:
+    class Dead(Service, backoff=Backoff(jitter=0)):
+        def run(self) -> None:
+            raise OSError("nobody there")
+
+    top = Supervisor([Dead()], name="top")
+    top.start()
+    clock.advance(10)
+    ending = top.wait(0)
+    assert ending is not None
+    assert ending.failure is not None
+    assert "nobody there; its backoff had waited 0.7 s in all: a longer init" in str(ending.failure)

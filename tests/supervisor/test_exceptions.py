@@ -111,13 +111,27 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
         "app has 10 children, its max_children: stop one first",
     ),
     (
+        AlreadyAdopted("app/a", "stopped"),
+        {"path": "app/a", "state": "stopped"},
+        (
+            "app/a already has a place in a tree (stopped): make another instance, or start it "
+            "where it is; a Supervisor lets go of it with delete_child(), any parent when it is "
+            "adopted with restart='temporary' and stops"
+        ),
+    ),
+    (
         AlreadyAdopted("app/a"),
-        {"path": "app/a"},
-        "app/a already has a place in a tree: make another instance, or stop this one",
+        {"path": "app/a", "state": "running"},
+        "app/a already has a place in a tree (running): make another instance",
+    ),
+    (
+        AlreadyStarted("app/a", "stopping"),
+        {"path": "app/a", "state": "stopping"},
+        "app/a is still stopping: start it when it is down, which wait() tells",
     ),
     (
         AlreadyStarted("app/a"),
-        {"path": "app/a"},
+        {"path": "app/a", "state": "running"},
         "app/a is already started: stop it first, or choose another name",
     ),
     (

@@ -157,5 +157,6 @@ def test_without_the_extra_the_error_says_what_to_install(shop: Callable[..., Sh
     )
     assert done.returncode == 1
     assert done.stderr.endswith(
-        "routes need Werkzeug, which is not installed: pip install 'sprag-otp[web]'\n"
+        "routes need the extra 'web' of sprag (Werkzeug is not installed): "
+        "pip install 'sprag-otp[web]'\n"
     )
