@@ -135,10 +135,11 @@ def _mistakes() -> Iterator[Finding]:
         pending.extend(reversed(type.__subclasses__(cls)))
         if is_ours(cls):
             continue
-        found = mistakes_of_controller(cls) if not issubclass(cls, Node) else mistakes_in(cls)
+        is_service = Node in cls.__mro__
+        found = mistakes_in(cls) if is_service else mistakes_of_controller(cls)
         for where, fault, remedy in found:
             yield Finding(LIKELY_MISTAKE, f"{cls.__module__}.{where}", fault, remedy)
-        for where, fault, remedy in hidden_methods(cls) if issubclass(cls, Node) else ():
+        for where, fault, remedy in hidden_methods(cls) if is_service else ():
             yield Finding("hides-sprags", f"{cls.__module__}.{where}", fault, remedy)
 
 

@@ -97,11 +97,11 @@ class DynamicSupervisor(Service):
         Raises:
             UnknownChild: It is not one of my children.
         """
-        service = _managing.child_of(self, child) if isinstance(child, str) else child
+        service: Any = _managing.child_of(self, child) if isinstance(child, str) else child
         if not isinstance(service, Service):
             raise BadValue("child", service, f"a child of mine, or its name{called(service)}")
         if service._parent_ is not self:
-            raise UnknownChild(path_of(self), name_of(child), self._children_ or {})
+            raise UnknownChild(path_of(self), name_of(service), self._children_ or {})
         return Service.stop(service)
 
     def which_children(self) -> list[ChildInfo]:

@@ -149,8 +149,8 @@ def mistakes_of_controller(cls: type) -> Iterator[Mistake]:
     if getattr(cls, "route", None) is not None or not any(map(cls.__dict__.get, METHODS)):
         return
     for name in _MISSPELT:
-        value = vars(cls).get(name)
-        first = value[0] if isinstance(value, list | tuple) and value else value
+        value: Any = vars(cls).get(name)
+        first: Any = value[0] if type(value) in (list, tuple) and value else value
         if isinstance(first, str) and first.startswith("/") and name not in mentioned(cls):
             yield Mistake(
                 f"{cls.__name__}.{name}",
