@@ -347,7 +347,7 @@ def users_part(error: BaseException) -> TracebackType | None:
     for an error of sprag's own, whose text says what is wrong.
     """
     inner = traceback = traceback_of(error)
-    while inner is not None and _is_ours(inner, _BEFORE_USERS):
+    while inner is not None and _is_ours(inner):
         inner = inner.tb_next
     if issubclass(type(error), SpragError):
         return _without_tail(inner)
@@ -358,9 +358,9 @@ _BETWEEN: Final = (dataclasses.replace.__code__,)
 """Code of Python's own through which sprag reaches its own checks."""
 
 
-def _is_ours(traceback: TracebackType, ours: tuple[str, ...] = _OURS) -> bool:
+def _is_ours(traceback: TracebackType) -> bool:
     module = traceback.tb_frame.f_globals.get("__name__")
-    return type(module) is str and module.startswith(ours)
+    return type(module) is str and module.startswith(_BEFORE_USERS)
 
 
 def _without_tail(traceback: TracebackType | None) -> TracebackType | None:
