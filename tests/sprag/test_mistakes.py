@@ -819,7 +819,8 @@ def test_a_start_waits_for_the_stop_that_is_in_progress(clock: VirtualClock) -> 
 
     slow = Slow()
     slow.start()
-    stopping: Any = gevent.spawn(slow.stop)
+    spawn: Any = gevent.spawn
+    stopping = spawn(slow.stop)
     clock.settle()
     assert slow.snapshot().state.value == "stopping"
     slow.start()
