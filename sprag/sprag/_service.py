@@ -35,6 +35,7 @@ from sprag_supervisor._history import History
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._node import context_of, current_node, path_of, settled
 from sprag_supervisor._parking import Parking
+from sprag_supervisor._pending import end_in_next_turn
 from sprag_supervisor._readiness import not_ready
 from sprag_supervisor._room import need_room
 from sprag_supervisor._seconds import Seconds, in_seconds, is_number
@@ -368,12 +369,13 @@ class Service(Node):
     def start(self) -> None:
         """Start the service: as the root of a tree, or again below its parent.
 
-        Blocks until `on_start` has returned. A service that ran before comes back in its
-        first state.
+        Blocks until `on_start` has returned, and before that until a stop is over that is
+        pending or in progress. A service that ran before comes back in its first state.
 
         Raises:
             StartFailed: It, or something it adopts, could not be started.
-            AlreadyStarted: It runs, or is about to.
+            AlreadyStarted: It runs, or is about to; or it is stopping, and the caller would end
+                with it, or is what the stop waits for.
             ChildRestarting: Its parent is restarting it already.
             NotRunning: Its parent does not run.
             WouldDeadlock: Its parent waits for the very hook that makes this call.
@@ -418,7 +420,7 @@ class Service(Node):
         deadline = math.inf if timeout is None else _clock.now() + timeout
         # In the hub, where Python runs signal handlers, nothing can be waited for.
         if runs_within(self) or getcurrent() is get_hub():
-            tree.pool.launch(lambda: _ending.stop(self, deadline))
+            end_in_next_turn(self, tree, _ending.stop, deadline)
             return StopReport(is_pending=True)
         ran = self._state_ is State.RUNNING
         operation = _ending.stop(self, deadline)
@@ -468,7 +470,7 @@ class Service(Node):
         tree = self._tree_
         assert tree is not None
         if runs_within(self) or getcurrent() is tree.hub:
-            tree.pool.launch(lambda: _guard.finish(self, incarnation))
+            end_in_next_turn(self, tree, _guard.finish, incarnation)
         else:
             _guard.finish(self, incarnation)
 
@@ -548,6 +550,9 @@ class Service(Node):
 
     def _found_(self, tree: Tree) -> None:
         tree.bus = EventBus()
+
+    def _ends_with_caller_(self) -> bool:
+        return runs_within(self)
 
     def _greenlet_raised_(self, incarnation: int, step: str, error: BaseException) -> None:
         """Act on what a bare greenlet or a thread raised that was born inside the service."""

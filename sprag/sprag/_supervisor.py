@@ -109,6 +109,8 @@ class Supervisor(Service):
             UnknownChild: There is no such child.
             ChildRunning: It runs.
             ChildRestarting: It waits for its restart.
+            AlreadyStarted: It is stopping, and the caller would end with it, or is what the
+                stop waits for.
             StartFailed: It could not be started; it is kept.
             WouldDeadlock: I wait for the very hook that makes this call.
         """

@@ -8,7 +8,6 @@ from gevent import getcurrent
 
 from sprag_supervisor._acquiring import may_acquire, not_active
 from sprag_supervisor._belonging import get_ident, refuse
-from sprag_supervisor._ending import Ending
 from sprag_supervisor._group import take_back
 from sprag_supervisor._node import (
     Node,
@@ -20,6 +19,7 @@ from sprag_supervisor._node import (
     wanted_name,
 )
 from sprag_supervisor._parking import Parking
+from sprag_supervisor._pending import in_progress
 from sprag_supervisor._room import need_room
 from sprag_supervisor._settling import detach, leave_if_over
 from sprag_supervisor._starting import Starting, start
@@ -27,7 +27,6 @@ from sprag_supervisor._states import ACTIVE, DOWN, RESTARTING
 from sprag_supervisor._supervising import attend
 from sprag_supervisor._supervision import Supervision, supervision_of
 from sprag_supervisor._tree import Tree
-from sprag_supervisor._waiting import waits_for_caller
 from sprag_supervisor.exceptions import (
     AlreadyAdopted,
     AlreadyPresent,
@@ -139,13 +138,12 @@ def tree_of(root: Node) -> Tree:
 def start_root(root: Node) -> None:
     """Start *root* and with it its tree; see `start_again` for a service below another.
 
-    Waits for a stop in progress.
+    Waits for a stop that is pending or in progress.
     """
-    while isinstance(ending := root._op_, Ending):
-        if waits_for_caller(ending.joiners):
-            # It would not be down before the caller goes on.
-            raise AlreadyStarted(path_of(root), root._state_.value)
-        ending.join(Parking())
+    while (operation := in_progress(root)) is not None:
+        if isinstance(operation, Starting) and not operation.on_purpose:
+            break
+        operation.join(Parking())
     if root._state_ not in DOWN:
         raise AlreadyStarted(path_of(root), root._state_.value)
     need_room()
@@ -162,17 +160,17 @@ def start_again(node: Node) -> None:
     assert parent is not None
     need_room()
     supervision = supervision_of(parent)
+    if _accepts(parent, supervision):
+        in_progress(node)  # raises where the caller would wait for the turn to its own end
     if not supervision.turn.take():
         raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")
     try:
         while True:
             if not _accepts(parent, supervision) or node._parent_ is not parent:
                 raise not_active(parent, f"start {name_of(node)}")
-            operation = node._op_
+            operation = in_progress(node)
             if operation is None:
                 break
-            if operation.joiners is not None and waits_for_caller(operation.joiners):
-                raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")
             operation.join(Parking())
         if node._state_ is RESTARTING:
             raise ChildRestarting(path_of(node))

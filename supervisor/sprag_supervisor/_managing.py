@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from sprag_supervisor import _adopting
 from sprag_supervisor._belonging import must_be_able_to_wait, must_be_at_home
 from sprag_supervisor._node import Node, is_active, name_of, path_of
+from sprag_supervisor._pending import in_progress
 from sprag_supervisor._room import need_room
 from sprag_supervisor._settling import detach
-from sprag_supervisor._states import ACTIVE, DOWN, RESTARTING, State
+from sprag_supervisor._states import ACTIVE, DOWN, RESTARTING, STOPPING, State
 from sprag_supervisor._supervision import supervision_of
 from sprag_supervisor.exceptions import (
     AlreadyPresent,
@@ -117,12 +118,14 @@ def start_child(parent: Node, child: Node, name: str | None, policy: Mapping[str
 def restart_child(child: Node) -> None:
     """Start a child that is kept but down (otp-rules 56)."""
     must_be_able_to_wait(child, "start it")
-    if child._state_ is RESTARTING:
+    if child._state_ is RESTARTING and in_progress(child) is None:
         raise ChildRestarting(path_of(child))
     parent, name = child._parent_, name_of(child)
     try:
         _adopting.start_again(child)
     except AlreadyStarted as error:
+        if error.state == STOPPING.value:
+            raise
         raise ChildRunning(error.path) from None
     except NotRunning:
         if parent is not None and is_active(parent) and child._parent_ is not parent:

@@ -215,6 +215,10 @@ class Node:
     def _found_(self, tree: Tree) -> None:
         """Furnish the tree that the node is the root of."""
 
+    def _ends_with_caller_(self) -> bool:
+        """Whether the calling greenlet ends when the node does."""
+        return is_within(current_node(), self)
+
 
 _set: Final = Node.__setattr__
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sprag_supervisor._failure import Failure
     from sprag_supervisor._node import Node
+    from sprag_supervisor._pending import PendingEnd
     from sprag_supervisor._pool import Pool
     from sprag_supervisor._starting import Starting
 
@@ -90,6 +91,8 @@ class Tree:
         """The budget of the stop that such a SystemExit begins."""
         self.starts: set[Starting] = set()
         """What is on its way up at this moment; one that the engine has lost may be left here."""
+        self.pending_ends: dict[int, PendingEnd] = {}
+        """By the identity of the service, which may be equal to others."""
         self.report = StopReport()
         """What the last end of the root was like."""
         self.memories = Memories()

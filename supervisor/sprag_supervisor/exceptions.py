@@ -277,7 +277,8 @@ class AlreadyStarted(SpragFieldsError):
 
     def _message(self) -> str:
         if self.state == "stopping":
-            return f"{self.path} is still stopping: start it when it is down, which wait() tells"
+            remedy = "start it when it is down, from a greenlet that does not end with it"
+            return f"{self.path} is still stopping: {remedy}"
         return f"{self.path} is already started: stop it first, or choose another name"
 
 

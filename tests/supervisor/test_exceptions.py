@@ -127,7 +127,10 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
     (
         AlreadyStarted("app/a", "stopping"),
         {"path": "app/a", "state": "stopping"},
-        "app/a is still stopping: start it when it is down, which wait() tells",
+        (
+            "app/a is still stopping: start it when it is down, "
+            "from a greenlet that does not end with it"
+        ),
     ),
     (
         AlreadyStarted("app/a"),

@@ -263,7 +263,7 @@ def test_rule_48_difference_a_child_being_stopped_may_call_its_supervisor(
         "count_children": "ok",
         "get_childspec": "ok",
         "terminate_child": "ok",
-        "restart_child": "NotRunning" if stopped else "WouldDeadlock",
+        "restart_child": "NotRunning" if stopped else "AlreadyStarted",
         "delete_child": "ChildRunning",
         "start_child": "NotRunning" if stopped else "ok",
     }

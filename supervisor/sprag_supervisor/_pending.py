@@ -1,0 +1,92 @@
+"""An end that is on its way: asked for where nobody can wait, carried out in the next turn.
+
+Code of a service cannot wait for that service's own end, nor the hub for any. Until the end has
+begun the service looks as if it ran on; whoever starts it meanwhile must not be told so, and
+must not be overtaken by the end: it waits.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sprag_supervisor._belonging import get_ident
+from sprag_supervisor._ending import Ending
+from sprag_supervisor._node import path_of
+from sprag_supervisor._states import STOPPING
+from sprag_supervisor._waiting import waits_for_caller
+from sprag_supervisor.exceptions import AlreadyStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sprag_supervisor._node import Node
+    from sprag_supervisor._parking import Parking
+    from sprag_supervisor._starting import Starting
+    from sprag_supervisor._tree import Tree
+
+
+class PendingEnd:
+    """What is to be done to one service in the next turn of the loop, and who waits for that."""
+
+    __slots__ = ("_ends", "_joiners", "_node", "_tree")
+
+    def __init__(self, node: Node, tree: Tree) -> None:
+        self._node = node
+        self._tree = tree
+        self._ends: list[Callable[[], object]] = []
+        self._joiners: list[Parking] = []
+
+    def add(self, end: Callable[[], object]) -> None:
+        """Do *end*, too: a stop may be nearer than the one before it."""
+        self._ends.append(end)
+
+    def join(self, parking: Parking) -> None:
+        """Wait in *parking* until the end has begun, or is over."""
+        self._joiners.append(parking)
+        pending = self._tree.pending_ends
+        while pending.get(id(self._node)) is self:
+            parking.park()
+
+    def carry_out(self) -> None:
+        """Begin the end. The engine's own work, in a greenlet of the pool."""
+        node, tree = self._node, self._tree
+        try:
+            # Else another end was faster, and the service has gone elsewhere.
+            while self._ends and node._tree_ is tree and tree.thread == get_ident():
+                self._ends.pop(0)()
+        finally:
+            del tree.pending_ends[id(node)]
+            for parking in self._joiners:
+                parking.poke()
+
+
+def end_in_next_turn(node: Node, tree: Tree, end: Callable[..., object], *args: object) -> None:
+    """Have ``end(node, *args)`` done in the next turn of the loop. Callable from the hub."""
+    pending = tree.pending_ends.get(id(node))
+    if pending is None:
+        pending = tree.pending_ends[id(node)] = PendingEnd(node, tree)
+        tree.pool.launch(pending.carry_out)
+    pending.add(partial(end, node, *args))
+
+
+def is_end(operation: Ending | Starting) -> bool:
+    """Whether the service is down after it: a start that a stop has called off is an end, too."""
+    return isinstance(operation, Ending) or operation.on_purpose
+
+
+def in_progress(node: Node) -> Ending | PendingEnd | Starting | None:
+    """Return what a start of *node* must wait for.
+
+    Raises:
+        AlreadyStarted: It is an end which cannot be over before the caller goes on, or with
+            which the caller ends.
+    """
+    tree = node._tree_
+    found = None if tree is None else tree.pending_ends.get(id(node))
+    operation = node._op_
+    if found is not None or (operation is not None and is_end(operation)):
+        joiners = None if operation is None else operation.joiners
+        if (joiners and waits_for_caller(joiners)) or node._ends_with_caller_():
+            raise AlreadyStarted(path_of(node), STOPPING.value)
+    return operation if found is None else found
