@@ -16,11 +16,10 @@ class DashboardController(Controller):
 
     def load(self):
         metrics = self.service("metrics")
-        orders = self.service("orders").snapshot()
         return {
             "stats": metrics.current_stats(),
             "mails": self.service("email").sent,
-            "orders": {"state": orders.state.value, "restarts": orders.restarts},
+            "orders": metrics.intake(),
         }
 
 
