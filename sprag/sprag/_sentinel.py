@@ -41,6 +41,8 @@ _LOOK_PATIENCE: Final = 1.0
 """Seconds that the Python handler of SIGUSR1 gets."""
 _ANSWER: Final = 0.8
 """Seconds that the loop gets to answer, before it is said who holds it."""
+_LATE: Final = 0.25
+"""Seconds by which the thread wakes too late only if the whole process got no time."""
 _ASK: Final = 1.0
 """Seconds from an answer to the next question."""
 _REPEAT: Final = 10.0
@@ -146,7 +148,7 @@ class Sentinel:
             left = min(left, max(min(self._look_at, self._say_at, self._ask_at) - now, 0.0))
             left = min(left, _LONGEST_WAIT)
             heard = poll.poll(math.ceil(left * 1000))
-            if time.monotonic() - now > left + _ANSWER:
+            if time.monotonic() - now > left + _LATE:
                 self._slept()
             if not heard:
                 continue
