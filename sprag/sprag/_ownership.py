@@ -25,7 +25,7 @@ from greenlet import greenlet as raw_greenlet
 
 from sprag import _reporting
 from sprag._looks import Look, is_mapped, iterators, lies_ready, links_of, look
-from sprag_supervisor._failure import traceback_of
+from sprag_supervisor._failure import meaning_of, traceback_of
 from sprag_supervisor._guard import Managed, is_killers
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._node import Node, context_of, current_node
@@ -240,7 +240,7 @@ class _Body:
 
     def _died(self, error: BaseException) -> None:
         """Decide who is concerned by *error*: who is linked to the greenlet, or its service."""
-        if issubclass(type(error), KeyboardInterrupt):
+        if issubclass(type(meaning_of(error)), KeyboardInterrupt):
             self._death = error, None, []
             self._tell(error)
         elif not is_killers(error, self._thrown) and not self._is_seen(self._greenlet):

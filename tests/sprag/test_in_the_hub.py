@@ -47,8 +47,12 @@ def by_timer(call: Callable[[], object]) -> object:
 
 def by_link(call: Callable[[], object]) -> object:
     def link(run: Callable[[], object]) -> None:
-        one: Any = gevent.spawn(int)
-        one.rawlink(lambda _one: run())
+        spawn: Any = gevent.spawn
+
+        def told(_one: object) -> None:
+            run()
+
+        spawn(int).rawlink(told)
 
     return _caught_in(link, call)
 

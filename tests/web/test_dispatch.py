@@ -6,6 +6,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+import gevent
 import pytest
 
 from sprag import Service, StartFailed
@@ -256,6 +257,35 @@ def test_nothing_there_is_404_in_either_form(shop: Callable[..., Shop]) -> None:
     assert "<h1>Not Found</h1>" in page
 
 
+ENDS = """
+    import gevent
+
+    class End(Controller):
+        route = "/end/<how>"
+
+        def load(self, how):
+            inner = KeyboardInterrupt() if how == "interrupt" else gevent.GreenletExit()
+            raise BaseExceptionGroup("all of it", [BaseExceptionGroup("part", [inner])])
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "meant"), [("interrupt", KeyboardInterrupt), ("kill", gevent.GreenletExit)]
+)
+def test_a_group_that_holds_the_end_of_the_program_is_no_crash_of_a_request(
+    shop: Callable[..., Shop],
+    errors: Callable[[], list[Any]],
+    how: str,
+    meant: type[BaseException],
+) -> None:
+    one = shop(ENDS)
+    with pytest.raises(meant) as caught:
+        one.ask(f"/end/{how}")
+    assert isinstance(caught.value.__cause__, BaseExceptionGroup)
+    (record,) = errors()
+    assert record.sprag["event"] == "request crashed"
+
+
 CRASHES = """
     import gevent
 
@@ -268,6 +298,8 @@ CRASHES = """
                 raise ValueError("a secret " + secret)
             if how == "exit":
                 raise SystemExit(7)
+            if how == "exits":
+                raise BaseExceptionGroup("exits", [SystemExit(7)])
             if how == "timeout":
                 raise gevent.Timeout(1)
             if how == "json":
@@ -283,7 +315,7 @@ CRASHES = """
 
 
 @pytest.mark.parametrize(
-    "how", ["error", "exit", "timeout", "json", "text", "status", "header", "service"]
+    "how", ["error", "exit", "exits", "timeout", "json", "text", "status", "header", "service"]
 )
 def test_a_crash_is_logged_once_and_touches_nobody(
     shop: Callable[..., Shop], errors: Callable[[], list[Any]], how: str

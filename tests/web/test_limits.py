@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import socket
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +36,13 @@ if TYPE_CHECKING:
 def test_a_limit_must_be_one(name: str, given: Any) -> None:
     with pytest.raises(BadValue, match=f"{name}="):
         Limits(**{name: given})
+
+
+def test_a_limit_of_time_may_be_a_timedelta_for_a_type_checker_too() -> None:
+    limits = Limits(head_timeout=timedelta(minutes=1), keep_alive=timedelta())
+    assert (limits.head_timeout, limits.keep_alive) == (60.0, 0.0)
+    assert limits == Limits(head_timeout=60, keep_alive=0)
+    assert replace(limits, shutdown=2).shutdown == 2.0
 
 
 def test_no_keep_alive_is_a_choice() -> None:

@@ -25,6 +25,7 @@ from sprag.web._encoding import is_one
 from sprag.web._head import BadHead, Head, NoRequest, read_head
 from sprag.web._reply import Reply
 from sprag_supervisor import _clock
+from sprag_supervisor._failure import meaning_of
 from sprag_supervisor._pace import Pace
 
 if TYPE_CHECKING:
@@ -195,12 +196,12 @@ class Connection:
             answer.closes = True
         except HTTPException as error:  # from a body that was read while the answer was made
             self._fail(error.code or 500)
-        except GreenletExit:
-            self._fail(503)
-            raise
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - a request never ends the server
+        except BaseException as error:  # a request never ends the server
+            meant = meaning_of(error)
+            if isinstance(meant, GreenletExit):
+                self._fail(503)
+            if isinstance(meant, GreenletExit | KeyboardInterrupt):
+                raise
             self._server.crashed(self, error)
             self._fail(500)
         finally:

@@ -123,13 +123,16 @@ class Controller:
             raise HTTPError(503, message, {"Retry-After": RETRY_AFTER})
         return found
 
-    def emit(self, event: str, data: Any = None) -> None:
+    def emit(self, event: str, data: Any = None) -> int:
         """Call every listener of *event* in the app, in this greenlet, and return then.
+
+        Returns:
+            How many listeners heard it.
 
         Raises:
             NotRunning: The app has never been started.
         """
-        Service.emit(self._root_, event, data)
+        return Service.emit(self._root_, event, data)
 
     @property
     def log(self) -> BoundLogger:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from sprag_supervisor._seconds import in_seconds
+from sprag_supervisor._seconds import Seconds, in_seconds, is_number
 from sprag_supervisor.exceptions import BadValue
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Limits:
     """Bounds for clients; given as ``App(limits=Limits(...))``.
 
@@ -33,26 +33,48 @@ class Limits:
         BadValue: One of them is not above 0 (``keep_alive``: below 0), or no number.
     """
 
-    max_connections: int = 1000
-    max_head: int = 32 * 1024
-    max_body: int = 1024 * 1024
-    head_timeout: float = 10.0
-    body_timeout: float = 30.0
-    send_timeout: float = 30.0
-    keep_alive: float = 15.0
-    shutdown: float = 10.0
+    max_connections: int
+    max_head: int
+    max_body: int
+    head_timeout: float
+    body_timeout: float
+    send_timeout: float
+    keep_alive: float
+    shutdown: float
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            given = getattr(self, field.name)
-            least = "0 or more" if field.name == "keep_alive" else "above 0"
-            counted = field.name.startswith("max_")
-            kind = int if counted else (int, float)
-            if not counted:
-                given = in_seconds(given)
-                object.__setattr__(self, field.name, given)
-            enough = isinstance(given, kind) and not isinstance(given, bool)
-            enough = enough and (given > 0 or (given == 0 and least == "0 or more"))
-            if not enough or given == math.inf:
-                what = "a whole number" if counted else "a finite number of seconds,"
-                raise BadValue(field.name, given, f"{what} {least}")
+    def __init__(
+        self,
+        *,
+        max_connections: int = 1000,
+        max_head: int = 32 * 1024,
+        max_body: int = 1024 * 1024,
+        head_timeout: Seconds = 10.0,
+        body_timeout: Seconds = 30.0,
+        send_timeout: Seconds = 30.0,
+        keep_alive: Seconds = 15.0,
+        shutdown: Seconds = 10.0,
+    ) -> None:
+        counts = {
+            "max_connections": max_connections,
+            "max_head": max_head,
+            "max_body": max_body,
+        }
+        times = {
+            "head_timeout": head_timeout,
+            "body_timeout": body_timeout,
+            "send_timeout": send_timeout,
+            "keep_alive": keep_alive,
+            "shutdown": shutdown,
+        }
+        for name, count in counts.items():
+            if type(count) is not int or count <= 0:
+                raise BadValue(name, count, "a whole number above 0")
+            object.__setattr__(self, name, count)
+        for name, given in times.items():
+            seconds = in_seconds(given)
+            may_be_zero = name == "keep_alive"
+            enough = is_number(seconds) and (seconds > 0 or (seconds == 0 and may_be_zero))
+            if not enough or seconds == math.inf:
+                least = "0 or more" if may_be_zero else "above 0"
+                raise BadValue(name, given, f"a finite number of seconds, {least}")
+            object.__setattr__(self, name, seconds)

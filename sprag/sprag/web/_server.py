@@ -11,6 +11,7 @@ from gevent.server import StreamServer
 
 from sprag.web._connection import Connection
 from sprag_supervisor import _clock
+from sprag_supervisor._failure import meaning_of
 from sprag_supervisor._guard import Managed
 from sprag_supervisor._node import context_of, is_active
 
@@ -117,9 +118,9 @@ class HTTPServer(StreamServer):
         self.connections[connection] = None
         try:
             connection.handle()
-        except (GreenletExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001 - a Timeout, say, that has leaked earlier
+        except BaseException as error:  # a Timeout, say, that has leaked earlier
+            if isinstance(meaning_of(error), GreenletExit | KeyboardInterrupt):
+                raise
             self.crashed(connection, error)
         finally:
             del self.connections[connection]

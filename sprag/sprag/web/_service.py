@@ -16,6 +16,7 @@ from sprag.web._limits import Limits
 from sprag.web._listener import Address, identity, listen, remove, shown
 from sprag.web._server import LINGER, HTTPServer
 from sprag.web._site import CONTROLLER, REQUEST_ID, path_in
+from sprag_supervisor._failure import meaning_of
 from sprag_supervisor._log import listening
 from sprag_supervisor._node import path_of
 from sprag_supervisor._plain import plain
@@ -131,9 +132,10 @@ class WebServer(Service):
 
     def _greenlet_raised_(self, incarnation: int, step: str, error: BaseException) -> None:
         # A request's own greenlet: its crash is the request's, not the server's.
-        if isinstance(error, KeyboardInterrupt):
+        meant = meaning_of(error)
+        if isinstance(meant, KeyboardInterrupt):
             super()._greenlet_raised_(incarnation, step, error)
-        elif not isinstance(error, GreenletExit):
+        elif not isinstance(meant, GreenletExit):
             self._log.error("greenlet of a request crashed", exc_info=error)
 
     # -- the journal -------------------------------------------------------------------

@@ -36,7 +36,7 @@ from sprag.web._static import PREFIX, StaticFiles, send
 from sprag.web._streamed import Streamed
 from sprag.web._templates import Templates
 from sprag.web.exceptions import HTTPError
-from sprag_supervisor._failure import users_part
+from sprag_supervisor._failure import meaning_of, users_part
 from sprag_supervisor._node import name_of, path_of
 from sprag_supervisor.exceptions import BadValue, NotRunning
 
@@ -155,10 +155,14 @@ class Site:
     def _answer(self, asked: _Asked, path: str) -> Reply | Response:
         try:
             return _checked(self._attempt(asked, path))
-        except (GreenletExit, KeyboardInterrupt):
-            raise  # the server is stopping, or the program: not this request's fault
-        except BaseException as error:  # noqa: BLE001 - a leaked Timeout or SystemExit stays here
+        except BaseException as error:  # a leaked Timeout or SystemExit stays here
+            meant = meaning_of(error)
+            ends_more = isinstance(meant, GreenletExit | KeyboardInterrupt)
+            if meant is error and ends_more:
+                raise  # the server is stopping, or the program: not this request's fault
             self._crashed(asked, path, error)
+            if ends_more:
+                raise meant from error
             if isinstance(error, NotRunning):
                 retry = [("Retry-After", RETRY_AFTER)]
                 return self._failed(asked, 503, "a service that is needed does not run", retry)
