@@ -23,10 +23,9 @@ from greenlet import greenlet
 from sprag_supervisor._callables import check_result
 from sprag_supervisor._failure import traceback_of, was_thrown_in
 from sprag_supervisor._guard import report
-from sprag_supervisor._log import say
+from sprag_supervisor._log import logger, say
 from sprag_supervisor._node import Seat, current_node, is_within, seat
 from sprag_supervisor._room import has_room
-from sprag_supervisor._tree import logger
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
@@ -67,9 +66,10 @@ class Listener:
         """Stop listening. A call that is under way goes on; harmless a second time."""
         node = self._node
         if node is not None:
+            # Who owns it forgets it last: what cuts this short is made good by a second call.
+            self._bus._remove(self._event, self)
             if not self.running and node._holdings_ is not None:
                 node._holdings_.drop_subscription(self)
-            self._bus._remove(self._event, self)
             self._node = None
 
     def returned(self, node: Node) -> None:
@@ -158,7 +158,9 @@ class EventBus:
         topic.frozen = None
 
     def _remove(self, event: str, listener: Listener) -> None:
-        topic = self._topics[event]
+        topic = self._topics.get(event)
+        if topic is None:
+            return
         topic.listeners.pop(listener, None)
         topic.frozen = None
         if not topic.listeners:

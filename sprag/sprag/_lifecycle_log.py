@@ -15,8 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from sprag_supervisor import _clock
-from sprag_supervisor._log import backlogs, listening, text_of
-from sprag_supervisor._tree import logger
+from sprag_supervisor._log import backlogs, listening, logger, text_of
 
 if TYPE_CHECKING:
     from sprag_supervisor import Lifecycle, Tree

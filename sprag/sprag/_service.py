@@ -243,7 +243,11 @@ class Service(Node):
             listener = _lifecycle.listen(tree, tree.bus, event, fn, node=self, context=context)
         else:
             listener = tree.bus.subscribe(event, fn, self)
-        holdings.add_subscription(listener)
+        try:
+            holdings.add_subscription(listener)
+        except BaseException:
+            listener.cancel()
+            raise
         return listener
 
     def emit(self, event: str, data: Any = None) -> int:

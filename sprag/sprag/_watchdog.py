@@ -20,9 +20,9 @@ from gevent import Greenlet, get_hub, monkey
 
 from sprag._sentinel import write_stderr
 from sprag_supervisor import Node
+from sprag_supervisor._log import logger
 from sprag_supervisor._node import path_of
 from sprag_supervisor._seconds import Seconds, in_seconds
-from sprag_supervisor._tree import logger
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType

@@ -35,13 +35,12 @@ from sprag_supervisor import Reason, StopReport, _clock
 from sprag_supervisor._adopting import tree_of
 from sprag_supervisor._belonging import must_be_able_to_wait
 from sprag_supervisor._ending import request_exit
-from sprag_supervisor._log import configured, listening, text_of
+from sprag_supervisor._log import configured, listening, logger, text_of
 from sprag_supervisor._node import Node, check_name, path_of, settled
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._plain import plain
 from sprag_supervisor._seconds import Seconds, in_seconds, is_number
 from sprag_supervisor._states import DOWN, State
-from sprag_supervisor._tree import logger
 from sprag_supervisor.exceptions import AlreadyStarted, BadValue, StartFailed
 
 if TYPE_CHECKING:

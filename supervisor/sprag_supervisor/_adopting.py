@@ -41,6 +41,8 @@ from sprag_supervisor.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sprag_supervisor._policy import Policy
+
 
 def adopt(
     parent: Node, child: Node, name: str | None = None, policy: Mapping[str, object] | None = None
@@ -79,21 +81,21 @@ def adopt(
         _check_needs(parent, checked.needs)
     supervision = parent._supervision_ or supervision_of(parent)
     turn = supervision.turn
-    if not turn.take():
+    if turn.holder is not None and turn.is_mine():
         raise WouldDeadlock(path_of(parent), "adopt a child")
     try:
-        if not _accepts(parent, supervision):
-            raise not_active(parent, "adopt a child")
-        _attach(parent, supervision, child, name)
-        child._given_ = (own, dict(policy)) if policy else None
-        child._policy_ = checked
         try:
-            start(child)
-        except BaseException:
-            detach(child)
-            raise
-    finally:
-        turn.give()
+            if not turn.take():
+                raise WouldDeadlock(path_of(parent), "adopt a child")
+            if not _accepts(parent, supervision):
+                raise not_active(parent, "adopt a child")
+            name = _free_name(parent, supervision, child, name)
+            _start_below(parent, child, name, checked, (own, dict(policy)) if policy else None)
+        finally:
+            turn.give()
+    except BaseException:
+        turn.give()  # again: a signal handler may have raised at the first one
+        raise
 
 
 def _check_needs(parent: Node, needs: tuple[str, ...]) -> None:
@@ -104,7 +106,8 @@ def _check_needs(parent: Node, needs: tuple[str, ...]) -> None:
             raise BadPolicy("needs", name, f"names of siblings adopted before: {list(siblings)}")
 
 
-def _attach(parent: Node, supervision: Supervision, child: Node, name: str | None) -> None:
+def _free_name(parent: Node, supervision: Supervision, child: Node, name: str | None) -> str:
+    """Return the name of a child that may be adopted."""
     if child._parent_ is not None or child._state_ not in DOWN:
         raise AlreadyAdopted(path_of(child), child._state_.value)
     if parent._forgets_ended_:
@@ -113,15 +116,31 @@ def _attach(parent: Node, supervision: Supervision, child: Node, name: str | Non
     if children is None:
         children = parent._children_ = {}
     if name is None:
-        name = supervision.free_name(wanted_name(child), children)
-    elif (other := children.get(name)) is not None and not leave_if_over(parent, other):
+        return supervision.free_name(wanted_name(child), children)
+    if (other := children.get(name)) is not None and not leave_if_over(parent, other):
         if is_active(other):
             raise AlreadyStarted(path_of(other), other._state_.value)
         raise AlreadyPresent(path_of(other), other._state_.value)
-    child._name_ = name
-    child._parent_ = parent
-    children[name] = child
-    child._tree_ = parent._tree_
+    return name
+
+
+def _start_below(
+    parent: Node,
+    child: Node,
+    name: str,
+    policy: Policy,
+    given: tuple[Policy, dict[str, object]] | None,
+) -> None:
+    assert parent._children_ is not None
+    try:
+        child._name_, child._parent_, child._tree_ = name, parent, parent._tree_
+        parent._children_[name] = child
+        child._policy_, child._given_ = policy, given
+        start(child)
+    except BaseException:
+        if child._state_ in DOWN:
+            detach(child)
+        raise
 
 
 def tree_of(root: Node) -> Tree:
@@ -147,8 +166,14 @@ def start_root(root: Node) -> None:
     if root._state_ not in DOWN:
         raise AlreadyStarted(path_of(root), root._state_.value)
     need_room()
-    tree_of(root).enter(attend)
-    start(root)
+    tree = tree_of(root)
+    try:
+        tree.enter(attend)
+        start(root)
+    except BaseException:
+        if root._state_ in DOWN:
+            tree.leave()
+        raise
 
 
 def start_again(node: Node) -> None:
@@ -160,26 +185,33 @@ def start_again(node: Node) -> None:
     assert parent is not None
     need_room()
     supervision = supervision_of(parent)
+    turn = supervision.turn
     if _accepts(parent, supervision):
         in_progress(node)  # raises where the caller would wait for the turn to its own end
-    if not supervision.turn.take():
+    if turn.is_mine():
         raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")
     try:
-        while True:
-            if not _accepts(parent, supervision) or node._parent_ is not parent:
-                raise not_active(parent, f"start {name_of(node)}")
-            operation = in_progress(node)
-            if operation is None:
-                break
-            operation.join(Parking())
-        if node._state_ is RESTARTING:
-            raise ChildRestarting(path_of(node))
-        if node._state_ not in DOWN:
-            raise AlreadyStarted(path_of(node), node._state_.value)
-        take_back(supervision, node)
-        start(node)
-    finally:
-        supervision.turn.give()
+        try:
+            if not turn.take():
+                raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")
+            while True:
+                if not _accepts(parent, supervision) or node._parent_ is not parent:
+                    raise not_active(parent, f"start {name_of(node)}")
+                operation = in_progress(node)
+                if operation is None:
+                    break
+                operation.join(Parking())
+            if node._state_ is RESTARTING:
+                raise ChildRestarting(path_of(node))
+            if node._state_ not in DOWN:
+                raise AlreadyStarted(path_of(node), node._state_.value)
+            take_back(supervision, node)
+            start(node)
+        finally:
+            turn.give()
+    except BaseException:
+        turn.give()  # again: a signal handler may have raised at the first one
+        raise
 
 
 def _accepts(parent: Node, supervision: Supervision) -> bool:

@@ -41,8 +41,13 @@ def call_later(
     The callback may only flip state and wake somebody: it runs in the hub. With
     ``ref=False`` the timer does not keep the loop alive.
     """
+    timer = new_timer(seconds, ref=ref)
     # update=True: after a stretch of CPU work the loop's idea of "now" is stale
     # and the timer would fire early (gevent-traps 20).
-    timer: Any = get_hub().loop.timer(max(seconds, 0.0), ref=ref)
     timer.start(callback, *args, update=True)
     return cast("Timer", timer)
+
+
+def new_timer(seconds: float, again: float = 0.0, *, ref: bool = True) -> Any:
+    """Make a timer, which is yet to be started, for *seconds* and then for every *again*."""
+    return get_hub().loop.timer(max(seconds, 0.0), again, ref=ref)

@@ -22,7 +22,7 @@ import math
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
-from gevent import GreenletExit
+from gevent import GreenletExit, sleep
 
 from sprag_supervisor import _clock
 from sprag_supervisor._callables import check_result
@@ -31,15 +31,17 @@ from sprag_supervisor._failure import Failure, as_text, cut, meaning_of, remembe
 from sprag_supervisor._group import take_out
 from sprag_supervisor._holdings import kept_context
 from sprag_supervisor._log import say
-from sprag_supervisor._node import Node, context_of, move, path_of
+from sprag_supervisor._net import bring_down, give_in, interrupt_main, report_bug
+from sprag_supervisor._node import Node, context_of, move, must_be_legal, path_of
 from sprag_supervisor._pace import Batches, Pace
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._pool import Call, leave_behind
 from sprag_supervisor._report import Outcome, StopEntry, StopReport
-from sprag_supervisor._settling import call_off_restart, detach, settle
+from sprag_supervisor._settling import News, call_off_restart, detach, settle
 from sprag_supervisor._states import RESTARTING, RUNNING, STOPPING
 from sprag_supervisor._stragglers import bequeath, keep
 from sprag_supervisor._waiting import joiners_served
+from sprag_supervisor.exceptions import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -58,8 +60,21 @@ _NAMED: Final = 20
 """Stragglers of one service that are named one by one."""
 _AT_ONCE: Final = 256
 """Children without hooks that end between two looks at the time."""
+_FAULTS: Final = 2
+"""So many bugs of sprag's in one end are overcome; with one more it gives in."""
 _LATE: Final = 0.5
 """Past a deadline by this many seconds, nothing gets a grace any more."""
+
+
+class Walk:
+    """The carrying out of one end and of all below it, by one engine greenlet at a time."""
+
+    __slots__ = ("faults", "is_under_way")
+
+    def __init__(self) -> None:
+        self.faults = 0
+        """Bugs of sprag's that it has met."""
+        self.is_under_way = False
 
 
 class Ending:
@@ -68,20 +83,27 @@ class Ending:
     __slots__ = (
         "_context",
         "_left",
+        "call",
         "counts",
         "deadline",
         "done",
         "entries",
         "failure",
+        "faults",
         "had_started",
+        "is_counted",
+        "is_drained",
         "joiners",
+        "news",
         "node",
         "on_purpose",
         "own_left",
         "parking",
         "reason",
         "retries",
+        "said_goodbye",
         "since",
+        "walk",
         "worst",
     )
 
@@ -115,6 +137,14 @@ class Ending:
         self._left = 0
         """Greenlets that were left behind."""
         self.entries: list[StopEntry] = []
+        # What has been done already, for who takes it up again after a bug of sprag's (`_net`).
+        self.walk: Walk | None = None
+        """What this is part of; None: nobody has begun to carry it out."""
+        self.faults = 0
+        self.call: tuple[str, Callable[[], object], Call, float] | None = None
+        """The hook or clean-up that runs now."""
+        self.is_drained = self.said_goodbye = self.is_counted = False
+        self.news: News | None = None
 
     def tighten(self, deadline: float) -> None:
         """Move the deadline nearer; a later one changes nothing."""
@@ -192,9 +222,22 @@ class Ending:
         call.context = context
         began = _clock.now()
         limit = self.limit(began)
+        self.call = step, fn, call, began
         # Without a limit there is no timer; beyond it, the body runs until it first blocks.
         node._tree_.pool.enter_and_wait(call, self.parking, _timed(limit))
-        while not call.done:
+        self.see_through(step, call, began)
+
+    def take_up_call(self, step: str, fn: Callable[[], object], call: Call, began: float) -> None:
+        """Go on with what was under way when a bug of sprag's came in between."""
+        call.revoke()
+        if call.is_revoked:
+            self.perform(step, fn)
+        else:
+            self.see_through(step, call, began)
+
+    def see_through(self, step: str, call: Call, began: float) -> None:
+        """Wait for a call that is under way, and kill it at the limit."""
+        while not call.done and not call.is_abandoned:
             limit = self.limit(began)
             if call.has_begun and _clock.now() >= limit:
                 break
@@ -206,10 +249,12 @@ class Ending:
                 self.note(Outcome.KILLED, step, "killed at the deadline")
             else:
                 self.leave_behind(step, call.abandon())
-                self._context = context_of(node, context.copy())  # it still runs in the other
+                if self._context is not None:  # it still runs in that
+                    self._context = context_of(self.node, self._context.copy())
         if call.error is not None:
             self._step_raised(step, call)
         self.own_left -= _clock.now() - began
+        self.call = None
 
     def _inside(self, step: str, fn: Callable[[], object]) -> None:
         """Run *fn* as the service's code; in a frame that knows the service, for the watchdog."""
@@ -220,9 +265,11 @@ class Ending:
     def _step_raised(self, step: str, call: Call) -> None:
         error = call.error
         meant = None if error is None else meaning_of(error)
-        if isinstance(meant, SystemExit):
+        if isinstance(meant, KeyboardInterrupt):
+            interrupt_main(meant)
+        elif isinstance(meant, SystemExit):
             request_exit(self.node, meant)
-        if error is not None and not isinstance(meant, GreenletExit | SystemExit):
+        elif error is not None and not isinstance(meant, GreenletExit):
             self.stop_error(step, error)
 
     def release(self, holdings: Holdings) -> None:
@@ -246,7 +293,11 @@ class Ending:
         holdings.awaited_by = self.parking
 
         def over() -> bool:
-            return not (holdings.greenlets or holdings.calls or any(s.running for s in busy))
+            return not (
+                (holdings.greenlets and any(not one.dead for one in holdings.greenlets))
+                or (holdings.calls and any(not call.done for call in holdings.calls))
+                or any(each.running for each in busy)
+            )
 
         _kill_all(holdings)
         while not over() and _clock.now() < (limit := self.limit(began)):
@@ -277,18 +328,7 @@ class Ending:
 
         Else those whose turn has not come yet would be taken for stragglers.
         """
-        delivered = False
-
-        def note() -> None:
-            nonlocal delivered
-            delivered = True
-            self.parking.poke()
-
-        tree = self.node._tree_
-        assert tree is not None
-        tree.hub.loop.run_callback(note)
-        while not delivered:
-            self.parking.park()
+        sleep(0)
 
     def _grace(self, over: Callable[[], bool]) -> None:
         """Give what was just killed a moment to die."""
@@ -384,17 +424,12 @@ def end(
         ending = Ending(node, reason, failure, deadline, had_started=had_started)
         ending.on_purpose = on_purpose or ending.on_purpose
         ending.retries = retries
-        move(node, STOPPING)
-        node._op_ = ending
+        must_be_legal(node, STOPPING)
+        node._op_, node._state_ = ending, STOPPING
         if left_behind is not None:
             ending.leave_behind("on_start", left_behind)
         return ending
-    move(node, STOPPING)
-    if holdings is not None:
-        holdings.cancel_passive()
-    if node._parent_ is None and node._tree_ is not None:
-        node._tree_.report = StopReport(clean=1)
-    settle(
+    news = News(
         node,
         reason,
         failure,
@@ -402,14 +437,50 @@ def end(
         on_purpose=on_purpose or reason is Reason.STOPPED,
         retries=retries,
     )
+    move(node, STOPPING)
+    if holdings is not None:
+        holdings.cancel_passive()
+    if node._parent_ is None and node._tree_ is not None:
+        node._tree_.report = StopReport(clean=1)
+    settle(news)
     return None
+
+
+def force(
+    node: Node,
+    reason: Reason,
+    failure: Failure | None,
+    *,
+    had_started: bool,
+    on_purpose: bool = False,
+    retries: bool = False,
+    left_behind: greenlet | None = None,
+) -> Ending:
+    """Let *node* be stopping, whatever it was in the midst of; for the net (`_net`)."""
+    ending = Ending(node, reason, failure, math.inf, had_started=had_started)
+    ending.on_purpose = on_purpose or ending.on_purpose
+    ending.retries = retries
+    node._op_, node._state_ = ending, STOPPING
+    if left_behind is not None:
+        ending.leave_behind("on_start", left_behind)
+    return ending
 
 
 def end_soon(node: Node, reason: Reason, failure: Failure | None = None) -> None:
     """End *node*: at once where nothing can block, else in an engine greenlet."""
-    ending = end(node, reason, failure)
-    if ending is not None:
-        launch(ending)
+    try:
+        ending = end(node, reason, failure)
+        if ending is not None:
+            launch(ending)
+    except BaseException:
+        _go_on(node, on_purpose=reason is Reason.STOPPED)
+        raise
+
+
+def _go_on(node: Node, *, on_purpose: bool) -> None:
+    """Let an end that was cut short go on, if it has begun: else nothing has changed."""
+    if node._op_ is not None or node._state_ is not RUNNING:
+        bring_down(node, EngineError("end"), on_purpose=on_purpose)
 
 
 def _has_stop_hooks(node: Node) -> bool:
@@ -419,38 +490,81 @@ def _has_stop_hooks(node: Node) -> bool:
 
 
 def drive(ending: Ending) -> None:
-    """Carry out the end of a subtree, depth-first, in the calling engine greenlet."""
-    stack = [_steps(ending)]
+    """Carry out the end of a subtree, depth-first, in the calling engine greenlet.
+
+    Whatever a step raises is a bug of sprag: it is reported, and the walk goes on behind it.
+    """
+    walk = ending.walk
+    if walk is None:
+        walk = ending.walk = Walk()
+    if ending.done or walk.is_under_way:
+        return
+    try:
+        walk.is_under_way = True
+        _carry_out(ending, walk)
+    except BaseException:
+        walk.is_under_way = False
+        walk.faults += 1
+        raise
+
+
+def _carry_out(ending: Ending, walk: Walk) -> None:
+    way = [(ending, _steps(ending))]
     served = joiners_served()
     served.append(ending.joiners)
     pace: Pace | None = None
-    while stack:
-        child = next(stack[-1], None)
+    while way:
+        last, steps = way[-1]
+        try:
+            child = next(steps, None)
+        except BaseException as error:  # noqa: BLE001 - a bug of sprag
+            way[-1] = last, _steps_left(last, walk, error)
+            continue
         if child is None:
-            stack.pop()
+            way.pop()
             served.pop()
         else:
             if pace is None:
                 pace = Pace()
             pace()
-            stack.append(_steps(child))
+            child.walk = walk
+            way.append((child, _steps(child)))
             served.append(child.joiners)
+
+
+def _steps_left(ending: Ending, walk: Walk, error: BaseException) -> Generator[Ending]:
+    """Return what is left to be done after one of its steps has raised *error*."""
+    node = ending.node
+    walk.faults += 1
+    ending.faults += 1
+    if report_bug(node, "stop", error) is not None:
+        ending.note(Outcome.ERROR, "stop", str(EngineError("stop")))
+    if ending.faults <= _FAULTS:
+        return _steps(ending)
+    give_in(node)
+    return iter(())  # type: ignore[return-value]
 
 
 def _steps(ending: Ending) -> Generator[Ending]:
     """Yield the endings of the children, to be walked before going on."""
     node = ending.node
     cls = type(node)
+    if ending.call is not None:
+        ending.take_up_call(*ending.call)
     says_goodbye = ending.had_started and node._policy_.shutdown != "brutal_kill"
-    if says_goodbye and ending.reason.is_clean and cls.on_drain is not Node.on_drain:
-        ending.perform("on_drain", node.on_drain)
+    if says_goodbye and not ending.is_drained:
+        ending.is_drained = True
+        if ending.reason.is_clean and cls.on_drain is not Node.on_drain:
+            ending.perform("on_drain", node.on_drain)
     if node._children_:
         if cls._stops_together_:
             _end_together(ending, node._children_)
         else:
             yield from _end_in_reverse(ending, node._children_)
-    if says_goodbye and cls.on_stop is not Node.on_stop:
-        ending.perform("on_stop", node.on_stop)
+    if says_goodbye and not ending.said_goodbye:
+        ending.said_goodbye = True
+        if cls.on_stop is not Node.on_stop:
+            ending.perform("on_stop", node.on_stop)
     if node._holdings_ is not None:
         ending.release(node._holdings_)
     _over(ending)
@@ -464,7 +578,7 @@ def _end_in_reverse(ending: Ending, children: dict[str, Node]) -> Generator[Endi
             pace()
         if child._parent_ is not ending.node:
             continue  # a temporary child that has ended meanwhile
-        sub = end_child(child, ending)
+        sub = end_child(child, ending) or _taken_up(child, ending)
         if sub is not None:
             yield sub
             ending.absorb(sub)
@@ -503,6 +617,18 @@ def _end_together(ending: Ending, children: dict[str, Node]) -> None:
     children.clear()
 
 
+def _taken_up(child: Node, ending: Ending) -> Ending | None:
+    """Return the end of *child* that this walk was in the midst of when a step of it raised."""
+    operation, walk = child._op_, ending.walk
+    assert walk is not None
+    if isinstance(operation, Ending):
+        is_ours = operation.walk is walk or (walk.faults and operation.walk is None)
+        return operation if is_ours else None
+    if operation is None and child._state_ is STOPPING:
+        return force(child, Reason.STOPPED, None, had_started=True)
+    return None
+
+
 def end_child(child: Node, ending: Ending) -> Ending | None:
     """End a running child on behalf of its parent's *ending*; return what is to be waited for."""
     if child._state_ is not RUNNING:
@@ -517,6 +643,8 @@ def wait_until_down(child: Node, ending: Ending) -> None:
     """Wait for a child that somebody else is starting or ending."""
     while (operation := child._op_) is not None:
         call_off(operation, ending.deadline)
+        if isinstance(operation, Ending) and operation.walk is None and ending.faults:
+            launch(operation)
         operation.join(ending.parking)
         if isinstance(operation, Ending):
             ending.absorb(operation)
@@ -538,18 +666,23 @@ def call_off(
 def _over(ending: Ending) -> None:
     """Let go of everything and tell everybody."""
     node = ending.node
-    ending.counts[ending.worst.value] += 1
+    if not ending.is_counted:
+        ending.is_counted = True
+        ending.counts[ending.worst.value] += 1
     tree = node._tree_
     if node._parent_ is None and tree is not None:
         tree.report = ending.report()
-    settle(
-        node,
-        ending.reason,
-        ending.failure,
-        had_started=ending.had_started,
-        on_purpose=ending.on_purpose,
-        retries=ending.retries,
-    )
+    news = ending.news
+    if news is None:
+        news = ending.news = News(
+            node,
+            ending.reason,
+            ending.failure,
+            had_started=ending.had_started,
+            on_purpose=ending.on_purpose,
+            retries=ending.retries,
+        )
+    settle(news)
     ending.done = True
     for parking in ending.joiners:
         parking.poke()
@@ -574,9 +707,13 @@ def stop(node: Node, deadline: float) -> Ending | Starting | None:
             if parent is not None and parent._forgets_ended_:
                 detach(node)
         elif node._state_ is RUNNING:
-            ending = end(node, Reason.STOPPED, deadline=deadline)
-            if ending is not None:
-                launch(ending)
+            try:
+                ending = end(node, Reason.STOPPED, deadline=deadline)
+                if ending is not None:
+                    launch(ending)
+            except BaseException:
+                _go_on(node, on_purpose=True)
+                raise
             return ending
         return None
     call_off(operation, deadline, "it was asked to stop")
@@ -587,7 +724,7 @@ def launch(ending: Ending) -> None:
     """Carry the end out in an engine greenlet."""
     tree = ending.node._tree_
     assert tree is not None
-    tree.pool.launch(lambda: drive(ending))
+    tree.pool.launch(lambda: drive(ending), ending.node, "stop")
 
 
 def request_exit(node: Node, error: SystemExit) -> None:

@@ -17,7 +17,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from gevent import Greenlet, GreenletExit, get_hub
+from gevent import Greenlet, GreenletExit
 
 from sprag_supervisor import _ending
 from sprag_supervisor._callables import check_asked_result, check_result, run_for_effect
@@ -25,6 +25,7 @@ from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import meaning_of, remember
 from sprag_supervisor._holdings import Holdings, kept_context
 from sprag_supervisor._log import say, saying
+from sprag_supervisor._net import engine_error, interrupt_main
 from sprag_supervisor._node import take_seat
 from sprag_supervisor._room import has_room
 from sprag_supervisor._states import RUNNING
@@ -41,6 +42,17 @@ def report(node: Node, incarnation: int, step: str, error: BaseException) -> Non
 
     Does not block, but where the caller's stack is used up it waits for a greenlet with another.
     """
+    try:
+        _report(node, incarnation, step, error)
+    except RecursionError as bug:
+        if not has_room():
+            raise  # further out there is more
+        engine_error(node, step, bug, error, incarnation)
+    except BaseException as bug:  # noqa: BLE001 - the crash must not be lost
+        engine_error(node, step, bug, error, incarnation)
+
+
+def _report(node: Node, incarnation: int, step: str, error: BaseException) -> None:
     tree = node._tree_
     if tree is not None and tree.thread and not has_room():
         tree.pool.run_apart(partial(report, node, incarnation, step, error))
@@ -56,12 +68,6 @@ def report(node: Node, incarnation: int, step: str, error: BaseException) -> Non
         interrupt_main(meant)
     else:
         crash(node, incarnation, step, error)
-
-
-def interrupt_main(error: BaseException) -> None:
-    """Raise *error* in the main greenlet, from the hub, as gevent itself does."""
-    hub: Any = get_hub()
-    hub.loop.run_callback(hub.handle_system_error, type(error), error)
 
 
 def crash(node: Node, incarnation: int, step: str, error: BaseException) -> None:
@@ -140,31 +146,37 @@ class Managed(Greenlet):  # type: ignore[type-arg]
     def _run(self, /, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         node, incarnation, step = self._node, self._incarnation, self.step
         is_body = step == "run"
-        take_seat(node)
         try:
-            result = self._fn(*args, **kwargs)
-            if result is not None:
-                (check_result if is_body else check_asked_result)("a greenlet", result)
-        except GreenletExit:
+            take_seat(node)
+            try:
+                result = self._fn(*args, **kwargs)
+                if result is not None:
+                    (check_result if is_body else check_asked_result)("a greenlet", result)
+            except GreenletExit:
+                self._leave()
+                del self  # what was raised keeps this frame, and we keep it: a cycle
+                if is_body:
+                    finish(node, incarnation)
+                raise
+            except BaseException as error:  # noqa: BLE001 - this is where crashes are caught
+                self._failure = error
+                was_killed = is_killers(error, self._thrown)
+                self._leave()
+                del self
+                if not was_killed:
+                    report(node, incarnation, step, error)
+                if is_body and (was_killed or isinstance(meaning_of(error), GreenletExit)):
+                    finish(node, incarnation)
+                return None
             self._leave()
-            del self  # what was raised keeps this frame, and we keep it: no work for the collector
             if is_body:
                 finish(node, incarnation)
+            return result
+        except GreenletExit:
             raise
-        except BaseException as error:  # noqa: BLE001 - this is where crashes are caught
-            self._failure = error
-            was_killed = is_killers(error, self._thrown)
-            self._leave()
-            del self
-            if not was_killed:
-                report(node, incarnation, step, error)
-            if is_body and (was_killed or isinstance(meaning_of(error), GreenletExit)):
-                finish(node, incarnation)
+        except BaseException as bug:  # noqa: BLE001 - gevent would only print it
+            engine_error(node, step, bug, incarnation=incarnation)
             return None
-        self._leave()
-        if is_body:
-            finish(node, incarnation)
-        return result
 
     def _leave(self) -> None:
         if self._holdings is not None:

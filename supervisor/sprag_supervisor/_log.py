@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from sprag_supervisor._failure import shortened, users_part
 from sprag_supervisor._node import path_of
 from sprag_supervisor._plain import plain, plain_lines
-from sprag_supervisor._tree import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
 backlogs: Final[list[Callable[[], None]]] = []
 """What writes records that are still to be written, before one of later is."""
+logger = logging.getLogger("sprag")
+
 _NOT_IN_TEXT: Final = frozenset({"event", "service", "incarnation", "stack"})
 
 

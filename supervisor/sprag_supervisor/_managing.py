@@ -138,19 +138,25 @@ def delete_child(parent: Node, child: Node) -> None:
     """Forget a child that is down (otp-rules 57). Never stops anything."""
     must_be_able_to_wait(parent, f"delete {name_of(child)}")
     need_room()
-    supervision = supervision_of(parent)
-    if not supervision.turn.take():
+    turn = supervision_of(parent).turn
+    if turn.is_mine():
         raise WouldDeadlock(path_of(parent), f"delete {name_of(child)}")
     try:
-        if child._parent_ is not parent:
-            raise UnknownChild(path_of(parent), name_of(child), parent._children_ or {})
-        if child._state_ is RESTARTING:
-            raise ChildRestarting(path_of(child))
-        if child._state_ not in DOWN:
-            raise ChildRunning(path_of(child))
-        detach(child)
-    finally:
-        supervision.turn.give()
+        try:
+            if not turn.take():
+                raise WouldDeadlock(path_of(parent), f"delete {name_of(child)}")
+            if child._parent_ is not parent:
+                raise UnknownChild(path_of(parent), name_of(child), parent._children_ or {})
+            if child._state_ is RESTARTING:
+                raise ChildRestarting(path_of(child))
+            if child._state_ not in DOWN:
+                raise ChildRunning(path_of(child))
+            detach(child)
+        finally:
+            turn.give()
+    except BaseException:
+        turn.give()  # again: a signal handler may have raised at the first one
+        raise
 
 
 def which_children(parent: Node) -> list[ChildInfo]:

@@ -225,8 +225,13 @@ _set: Final = Node.__setattr__
 
 def move(node: Node, to: State) -> None:
     """Move *node* to another state: the only place where states change."""
-    assert to in MOVES[node._state_], f"{path_of(node)}: {node._state_.value} -> {to.value}"
+    must_be_legal(node, to)
     node._state_ = to
+
+
+def must_be_legal(node: Node, to: State) -> None:
+    """Assert that *node* may move to another state: anything else is a bug of sprag."""
+    assert to in MOVES[node._state_], f"{path_of(node)}: {node._state_.value} -> {to.value}"
 
 
 def settled(node: Node) -> bool:

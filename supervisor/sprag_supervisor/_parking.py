@@ -41,13 +41,13 @@ class Parking:
             self._poked = False
             return
         timer = None
-        if until is not None:
-            timer = _clock.call_later(until - _clock.now(), self._deliver)
-        self._greenlet = getcurrent()
         try:
+            self._greenlet = parked = getcurrent()
+            if until is not None:
+                timer = _clock.call_later(until - _clock.now(), parked.switch)
             get_hub().switch()
         finally:
-            self._greenlet = None
+            self.leave()
             if timer is not None:
                 timer.close()
 
@@ -55,14 +55,14 @@ class Parking:
         """Wake the waiting greenlet in the next turn of the loop. Callable from the hub."""
         if self._greenlet is None:
             self._poked = True
-        elif self._delivery is None:
-            self._delivery = get_hub().loop.run_callback(self._deliver)
+        elif self._delivery is None or not self._delivery.pending:
+            # The greenlet's own method: no Python code that runs in the hub could be cut short
+            # there by a signal handler.
+            self._delivery = get_hub().loop.run_callback(self._greenlet.switch)
 
-    def _deliver(self) -> None:
-        self._delivery = None
-        parked = self._greenlet
-        if parked is None:
-            self._poked = True
-        else:
-            self._greenlet = None
-            parked.switch()
+    def leave(self) -> None:
+        """Wait no longer: what is still to be delivered is not for what comes next."""
+        self._greenlet = None
+        if self._delivery is not None:
+            self._delivery.stop()
+            self._delivery = None

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from gevent.hub import Hub
 
+    from sprag_supervisor._node import Node
     from sprag_supervisor._turn import Turn
 
 _MAX_IDLE: Final = 8
@@ -56,12 +57,14 @@ class Call:
         error: What it raised, if anything; any BaseException.
     """
 
-    step: ClassVar[str] = "timer"
+    step: str = "timer"
     """What a service that owns the call is doing there, for a stop report."""
     runs_user_code: ClassVar[bool] = True
 
     # Defaults of the class, for the sake of quick calls.
     done = False
+    is_revoked = False
+    """It is done without having run."""
     error: BaseException | None = None
     _parking: Parking | None = None
     _worker: _Worker | None = None
@@ -75,6 +78,11 @@ class Call:
     def has_begun(self) -> bool:
         """Whether the body runs or has ended, and does not still wait for its first turn."""
         return self.done or (self._worker is not None and self._worker.call is self)
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody waits for it any more: it would not die."""
+        return self._worker is not None and self._worker.abandoned
 
     def runs_in(self, greenlet: greenlet) -> bool:
         """Whether *greenlet* is the one that runs the body."""
@@ -97,9 +105,14 @@ class Call:
         if worker.call is self:
             get_hub().loop.run_callback(self._throw, worker)
         else:
+            self.revoke()
+
+    def revoke(self) -> None:
+        """Be done without having run, unless the body has begun."""
+        if not self.has_begun:
             self._body = _nothing
             self.error = GreenletExit()
-            self.done = True
+            self.is_revoked = self.done = True
 
     def _throw(self, worker: _Worker) -> None:
         # In the hub, so nothing can have happened between this test and the throw.
@@ -116,7 +129,7 @@ class Call:
         return worker
 
     def run(self) -> None:
-        """Run the body. Never raises."""
+        """Run the body, whatever it raises."""
         try:
             self._body()
         except BaseException as error:  # noqa: BLE001 - whoever made the call decides
@@ -124,13 +137,46 @@ class Call:
         self._body = _nothing
         self.done = True
 
+    def broke(self, error: BaseException) -> None:
+        """Be over: the engine's own code around the body has raised *error*."""
+        from sprag_supervisor._net import report_bug
 
-class _Errand(Call):
+        bug = report_bug(None, self.step, error)
+        if not self.done:
+            self.error = bug or error
+        self._body = _nothing
+        self.done = True
+        if self._parking is not None:
+            self._parking.poke()
+
+
+class Errand(Call):
     """The engine's own work: hooks run in greenlets of their own, so nothing is left behind.
 
     Of a user's code only log handlers run here; what they keep for their thread stays, as in
     any pool of threads.
     """
+
+    runs_user_code: ClassVar[bool] = False
+    step = "errand"
+    node: Node | None = None
+    """Whose affairs it sees to, and who goes down if it fails; None: nobody."""
+
+    def run(self) -> None:
+        """Run the body. What it raises escapes: it is a bug of sprag."""
+        self._body()
+        self.done = True
+
+    def broke(self, error: BaseException) -> None:
+        """Report the bug, and bring down whom it concerns."""
+        from sprag_supervisor._net import engine_error
+
+        self.done = True
+        engine_error(self.node, self.step, error)
+
+
+class _Apart(Call):
+    """The engine's own work, which somebody waits for: what it raises is raised there."""
 
     runs_user_code: ClassVar[bool] = False
 
@@ -139,29 +185,47 @@ def _nothing() -> None:
     pass
 
 
-def _exc_info(error: BaseException) -> tuple[type[BaseException], BaseException, Any]:
-    return type(error), error, error.__traceback__
-
-
 class _Worker(greenlet):
     """A pooled greenlet: runs one call after another."""
 
-    __slots__ = ("abandoned", "begun", "call", "pool", "serves", "waited_on_by")
+    __slots__ = ("abandoned", "begun", "call", "given", "owes", "pool", "serves", "waited_on_by")
 
     def __init__(self, pool: Pool) -> None:
         super().__init__(parent=pool.hub)
         self.pool = pool
         self.call: Call | None = None
+        """What it runs."""
+        self.given: Call | None = None
+        """What it was given to run, from the moment it is given; whoever waits is to be told."""
+        self.owes: Parking | None = None
+        """Who waited for the last one, and may still have to be woken."""
         self.begun = False
         self.abandoned = False
         self.waited_on_by: list[greenlet] = []
         self.serves: list[list[Parking]] = []
         """Who waits for each end that this greenlet carries out."""
 
-    def run(self, call: Call) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def run(self, call: Call | None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        try:
+            self._serve(call)
+        except GreenletExit:
+            if self.given is not None:
+                self.given.broke(GreenletExit())
+        except BaseException as error:  # noqa: BLE001 - in the hub it would be lost
+            given, owes = self.given, self.owes
+            self.given = self.call = self.owes = None
+            if given is None:
+                from sprag_supervisor._net import report_bug
+
+                report_bug(None, "pool", error)
+            else:
+                given.broke(error)
+            if owes is not None:
+                owes.poke()
+
+    def _serve(self, next_call: Call | None) -> None:
         pool = self.pool
-        hub = pool.hub
-        next_call: Call | None = call
+        switch_to_hub = pool.hub.switch
         while next_call is not None:
             self.call = next_call
             references = getrefcount(self)
@@ -177,24 +241,29 @@ class _Worker(greenlet):
             self.__dict__.pop("spawn_tree_locals", None)  # gevent's, for what the body spawned
             is_kept = next_call.runs_user_code and (getrefcount(self) > references or self.__dict__)
             next_call._worker = None  # not before it is counted, as it was the first time
+            if parking is None and next_call.error is not None:
+                next_call.broke(next_call.error)  # nobody looks at it
             if self.abandoned or is_kept:
                 # Somebody keeps this greenlet: a Timeout that the body has forgotten to
                 # close, say, which would go off in the next one (gevent-traps 23). The hub
                 # too, when it has resumed a body that blocked, which does not hurt.
                 if parking is not None:
                     parking.poke()
+                self.given = None
                 return
-            if parking is None and next_call.error is not None:
-                hub.handle_error(self, *_exc_info(next_call.error))  # a bug of the engine
-            next_call = None
-            pool.take_back(self)
             if parking is None:
-                next_call = hub.switch()
-            elif (parked := parking._greenlet) is None:
+                self.given = next_call = None
+                pool.take_back(self)
+                next_call = switch_to_hub()
+                continue
+            self.owes = parking
+            self.given = next_call = None
+            pool.take_back(self)
+            parked = parking._greenlet
+            if parked is None:
                 parking._poked = True
-                next_call = hub.switch()
+                next_call = switch_to_hub()
             else:
-                parking._greenlet = None
                 next_call = parked.switch()
 
     def throw(self, *args: Any) -> Any:
@@ -223,29 +292,37 @@ class Pool:
         """
         call._parking = parking
         current = getcurrent()
-        worker = self._take()
-        call._worker = worker
-        worker.waited_on_by.append(current)
-        if not worker.begun:
-            # From the hub, for the sake of the recursion depth.
-            worker.begun = True
-            self.hub.loop.run_callback(worker.switch, call)
-            call.wait(until)
-            return
         timer = None
-        if until is not None:
-            timer = _clock.call_later(until - _clock.now(), parking._deliver)
-        parking._greenlet = current
         try:
+            worker = self._take(call)
+            worker.waited_on_by.append(current)
+            if not worker.begun:
+                self._begin(worker, call)
+                call.wait(until)
+                return
+            parking._greenlet = current
+            if until is not None:
+                timer = _clock.call_later(until - _clock.now(), current.switch)
             worker.switch(call)
+        except BaseException:
+            call.revoke()
+            raise
         finally:
-            parking._greenlet = None
+            parking.leave()
             if timer is not None:
                 timer.close()
 
-    def launch(self, body: Callable[[], object]) -> None:
-        """Run *body* in a pooled greenlet in the next turn of the loop. Callable from the hub."""
-        self.hub.loop.run_callback(self.enter, _Errand(body))
+    def launch(
+        self, body: Callable[[], object], node: Node | None = None, step: str = "errand"
+    ) -> None:
+        """Run *body* in a pooled greenlet in the next turn of the loop. Callable from the hub.
+
+        What it raises is a bug of sprag: it is reported, and brings *node* down.
+        """
+        errand = Errand(body)
+        errand.node = node
+        errand.step = step
+        self._begin(self._take(errand), errand)
 
     def run_apart(self, body: Callable[[], object]) -> None:
         """Run *body*, the engine's own work, on a stack of its own, and wait until it is done.
@@ -256,7 +333,7 @@ class Pool:
         if getcurrent() is self.hub:
             self.launch(body)
             return
-        call = _Errand(body)
+        call = _Apart(body)
         self.enter_and_wait(call, Parking())
         while not call.done:
             call.wait()
@@ -265,19 +342,32 @@ class Pool:
 
     def enter(self, call: Call) -> None:
         """Run *call* in a pooled greenlet now. Only for callbacks in the hub."""
-        call._worker = worker = self._take()
+        worker = self._take(call)
         worker.begun = True
         enter = worker.switch
         del worker  # this frame is gone when a body that blocked counts its greenlet's holders
         enter(call)
 
-    def _take(self) -> _Worker:
+    def _begin(self, worker: _Worker, call: Call) -> None:
+        """Enter *worker* from the hub: for the recursion depth, and to be in nobody's way."""
+        run_callback = self.hub.loop.run_callback
+        run_callback(worker.switch, call)
+        if not worker.begun:
+            worker.begun = True
+            run_callback(_see_that_it_has_begun, worker, call)
+
+    def _take(self, call: Call) -> _Worker:
         self._used = True
-        while self.idle:
+        worker = None
+        while self.idle and worker is None:
             worker = self.idle.pop()
-            if not worker.dead:  # somebody may have killed it while it waited
-                return worker
-        return _Worker(self)
+            if worker.dead:  # somebody has killed it while it waited
+                worker = None
+        if worker is None:
+            worker = _Worker(self)
+        call._worker = worker
+        worker.given = call
+        return worker
 
     def take_back(self, worker: _Worker) -> None:
         """Put a greenlet that has done its work among the idle ones."""
@@ -310,6 +400,12 @@ class Pool:
         elif self.idle:
             self._used = False
             self._quiet = _clock.call_later(_QUIET_SECONDS, self._when_quiet, ref=False)
+
+
+def _see_that_it_has_begun(worker: _Worker, call: Call) -> None:
+    """Tell who waits if a greenlet has died before its first line."""
+    if worker.dead and not call.done:
+        call.broke(GreenletExit())
 
 
 _pools: dict[Any, Pool] = {}

@@ -8,7 +8,8 @@ from sprag_supervisor import _clock
 from sprag_supervisor._decide import After, Reason, after_exit
 from sprag_supervisor._group import dissolved, led_by, waits_with_others
 from sprag_supervisor._history import Exit, History
-from sprag_supervisor._node import is_active, move
+from sprag_supervisor._net import report_bug
+from sprag_supervisor._node import is_active, move, must_be_legal
 from sprag_supervisor._states import FAILED, FINISHED, RESTARTING, STOPPED, State
 from sprag_supervisor._stragglers import bequeath
 from sprag_supervisor._supervision import ChildExit, post
@@ -42,18 +43,10 @@ _EVENTS: Final = {
 }
 
 
-def settle(
-    node: Node,
-    reason: Reason,
-    failure: Failure | None,
-    *,
-    had_started: bool,
-    on_purpose: bool,
-    retries: bool,
-) -> None:
-    """Move *node*, of which nothing runs any more, to its resting state and tell everybody.
+class News:
+    """The end of a service, of which nothing runs any more, and what is left to be told of it.
 
-    Args:
+    Attributes:
         node: A service that is stopping.
         reason: What it died of.
         failure: The crash, if it was one.
@@ -61,44 +54,115 @@ def settle(
         on_purpose: Somebody wants it down, so it is not restarted, whatever it died of.
         retries: It is a restart that failed, and is tried again.
     """
-    parent = node._parent_
-    tree = node._tree_
-    assert tree is not None
-    now = _clock.now()
-    uptime = now - node._since_ if had_started else 0.0
-    node._since_ = now
-    node._op_ = node._holdings_ = node._supervision_ = node._children_ = None
-    decided_as = Reason.STOPPED if on_purpose else reason
-    action = None if failure is None else failure.action
-    to, leaves = _destination(node, decided_as, action, retries=retries)
-    move(node, to)
-    if (
-        failure is not None
-        or parent is None
-        or node._history_ is not None
-        or _TOLD_BY_STATE.get(to) is not reason
-    ):
-        _remember(node, reason, failure, uptime)
-    if tree.observers:
-        event, context = _EVENTS[reason]
-        tree.announce(node, event, context, reason.value, failure)
-    if parent is None:
-        tree.leave()
-    elif to is RESTARTING:
-        if decided_as is not Reason.STOPPED:  # else it waits for its group
-            post(parent, ChildExit(node, node._incarnation_, reason, failure, retries))
-    elif not on_purpose:
-        counts = had_started and _may_shut_down(parent, node)
-        # A crash that restarts nobody is heard of too, for the ledger.
-        is_crash = failure is not None and (had_started or retries)
-        if counts or action == "escalate" or is_crash:
-            post(parent, ChildExit(node, node._incarnation_, reason, failure))
-        # Until its parent has heard, it keeps its place: a group restart may cover it, and then
-        # its end shuts nothing down (otp-rules 29, 66).
-        leaves = leaves and not counts
-    if leaves:
-        detach(node)
-    wake_waiters(node)
+
+    __slots__ = (
+        "_leaves",
+        "_step",
+        "_to",
+        "_told",
+        "_uptime",
+        "failure",
+        "had_started",
+        "node",
+        "on_purpose",
+        "reason",
+        "retries",
+    )
+
+    def __init__(
+        self,
+        node: Node,
+        reason: Reason,
+        failure: Failure | None,
+        *,
+        had_started: bool,
+        on_purpose: bool,
+        retries: bool,
+    ) -> None:
+        self.node = node
+        self.reason = reason
+        self.failure = failure
+        self.had_started = had_started
+        self.on_purpose = on_purpose
+        self.retries = retries
+        self._step = 0
+        self._told: list[object] = []
+
+    def rest(self) -> None:
+        """Move the service to its resting state."""
+        node = self.node
+        now = _clock.now()
+        decided_as = Reason.STOPPED if self.on_purpose else self.reason
+        action = None if self.failure is None else self.failure.action
+        to, self._leaves = _destination(node, decided_as, action, retries=self.retries)
+        self._to = to
+        self._uptime = now - node._since_ if self.had_started else 0.0
+        must_be_legal(node, to)
+        node._op_ = node._holdings_ = node._supervision_ = node._children_ = None
+        node._since_, node._state_, self._step = now, to, 1
+
+    def tell(self) -> None:
+        """Tell everybody, the parent included. May be called again, and goes on then."""
+        node, failure, reason = self.node, self.failure, self.reason
+        parent, tree = node._parent_, node._tree_
+        if self._step == 1:
+            if (
+                failure is not None
+                or parent is None
+                or node._history_ is not None
+                or _TOLD_BY_STATE.get(self._to) is not reason
+            ):
+                _remember(node, reason, failure, self._uptime)
+            self._step = 2
+        if self._step == 2:
+            if tree is not None and tree.observers:
+                event, context = _EVENTS[reason]
+                tree.announce(node, event, context, reason.value, failure, told=self._told)
+            self._step = 3
+        if self._step == 3:
+            if parent is None:
+                if tree is not None:
+                    tree.leave()
+            else:
+                self._tell(parent)
+            self._step = 4
+        if self._leaves:
+            detach(node)
+        wake_waiters(node)
+
+    def _tell(self, parent: Node) -> None:
+        node, failure = self.node, self.failure
+        if self._to is RESTARTING:
+            if not self.on_purpose and self.reason is not Reason.STOPPED:
+                item = ChildExit(node, node._incarnation_, self.reason, failure, self.retries)
+                post(parent, item)
+            # else it waits for its group
+        elif not self.on_purpose:
+            counts = self.had_started and _may_shut_down(parent, node)
+            # A crash that restarts nobody is heard of too, for the ledger.
+            is_crash = failure is not None and (self.had_started or self.retries)
+            is_escalated = failure is not None and failure.action == "escalate"
+            if counts or is_escalated or is_crash:
+                post(parent, ChildExit(node, node._incarnation_, self.reason, failure))
+            # Until its parent has heard, it keeps its place: a group restart may cover it, and
+            # then its end shuts nothing down (otp-rules 29, 66).
+            self._leaves = self._leaves and not counts
+
+
+def settle(news: News) -> None:
+    """Move a service to its resting state and tell everybody.
+
+    A bug of sprag's is reported, and what it has cut short goes on.
+    """
+    try:
+        if not news._step:
+            news.rest()
+        news.tell()
+    except BaseException as error:  # noqa: BLE001 - a bug of sprag
+        report_bug(news.node, "end", error)
+        if not news._step:
+            news.rest()
+        news.tell()
 
 
 def _destination(

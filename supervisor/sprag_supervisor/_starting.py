@@ -12,7 +12,8 @@ from __future__ import annotations
 import contextvars
 import logging
 import math
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from gevent import GreenletExit, getcurrent
 
@@ -20,14 +21,15 @@ from sprag_supervisor import _clock, _ending, _guard
 from sprag_supervisor._callables import check_result
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._ending import KILL_GRACE
-from sprag_supervisor._failure import as_text, meaning_of, passed_on, remember
+from sprag_supervisor._failure import as_text, meaning_of, passed_on, remember, was_thrown_in
 from sprag_supervisor._holdings import keep_context
 from sprag_supervisor._log import say, saying
+from sprag_supervisor._net import give_in, interrupt_main, report_bug
 from sprag_supervisor._node import (
     Node,
     context_of,
     lineage,
-    move,
+    must_be_legal,
     path_of,
     reset,
     take_seat,
@@ -35,10 +37,10 @@ from sprag_supervisor._node import (
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._pool import Call
 from sprag_supervisor._room import need_room
-from sprag_supervisor._states import RUNNING, STARTING
+from sprag_supervisor._states import DOWN, RUNNING, STARTING
 from sprag_supervisor._stragglers import warn_of_stragglers
 from sprag_supervisor._supervision import attend_soon
-from sprag_supervisor.exceptions import Ignore, StartAborted, StartFailed, StartTimeout
+from sprag_supervisor.exceptions import EngineError, Ignore, StartAborted, StartFailed, StartTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
 
     from sprag_supervisor._failure import Failure
     from sprag_supervisor._tree import Tree
+
+
+_THROWN: Final = 100
+"""So often may something be thrown at who undoes a start by force."""
 
 
 class Starting(Call):
@@ -108,7 +114,7 @@ class Starting(Call):
     def _abort(self, error: BaseException) -> None:
         if self.aborted is None:
             self.aborted = error
-            self.parking.poke()
+        self.parking.poke()
 
     # -- the start itself ------------------------------------------------------------
 
@@ -123,8 +129,15 @@ class Starting(Call):
             tree.pool.enter_and_wait(self, self.parking, until)
         except BaseException as interrupt:  # noqa: BLE001 - raised again when all is undone
             self._interrupted(interrupt)
+        self.see_through(seconds, until)
+
+    def see_through(self, seconds: float | None = None, until: float | None = None) -> None:
+        """Wait for the user's code, and kill it at *until* or when the start is aborted."""
+        node = self.node
+        if self._worker is None:
+            self.revoke()  # no greenlet has been found for it
         kills = 0
-        while not self.done:
+        while not self.done and not self.is_abandoned:
             now = _clock.now()
             if self.aborted is None and seconds is not None and until is not None and now >= until:
                 self.aborted = StartTimeout(seconds)
@@ -157,9 +170,15 @@ class Starting(Call):
             self.parking.poke()
 
     def _interrupted(self, interrupt: BaseException) -> None:
-        if self._interrupt is None:
-            self._interrupt = interrupt
+        self._hold_back(interrupt)
         self._abort(interrupt)
+
+    def _hold_back(self, interrupt: BaseException) -> None:
+        """Keep what is thrown at us until all is undone; of several the first, or a Ctrl-C."""
+        if self._interrupt is None or isinstance(interrupt, KeyboardInterrupt):
+            self._interrupt = interrupt
+        elif not was_thrown_in(interrupt):
+            report_bug(self.node, "start", interrupt)
 
     def _bring_up(self) -> None:
         node = self.node
@@ -182,16 +201,22 @@ class Starting(Call):
             say(logging.ERROR, node, "an exit was raised among other exceptions", raised_by_user)
         del raised_by_user
         if error is None:
-            node._op_ = None
             self._keep_context()
-            if self.joiners is not None:
-                self._wake_joiners()
-            come_up(node, self._context, restarted=self.retries)
+            try:
+                come_up(node, self._context, restarted=self.retries)
+            finally:
+                if self.joiners is not None:
+                    self._wake_joiners()
             if self._finishes:
                 _guard.finish(node, node._incarnation_)
             return
         path = path_of(node)  # now: a temporary service leaves the tree as soon as it has ended
-        self._undo(error)
+        if self.aborted is not None and self.error is not None:
+            self._tell_of(self.error)
+        try:
+            self._undo(error)
+        finally:
+            self._wake_joiners()
         raised = self._interrupt or self._told(path, error)
         # What is raised keeps this frame and those of `on_start`: no work for the collector.
         self.error = self.aborted = self._interrupt = None
@@ -201,6 +226,13 @@ class Starting(Call):
                 raise raised
             finally:
                 del raised
+
+    def _tell_of(self, error: BaseException) -> None:
+        """Report what `on_start` has raised while it was cut short: nobody else would."""
+        if isinstance(error, KeyboardInterrupt):
+            interrupt_main(error)
+        elif error is not self.aborted and not isinstance(error, GreenletExit | StartFailed):
+            say(logging.ERROR, self.node, "service raised while its start was cut short", error)
 
     def _keep_context(self) -> None:
         """Let the hooks and clean-ups to come run in the context of `on_start`.
@@ -249,12 +281,12 @@ class Starting(Call):
             try:
                 self._tell()
             except BaseException as interrupt:  # noqa: BLE001 - raised again when all is undone
-                self._interrupt = self._interrupt or interrupt
+                self._hold_back(interrupt)
         while ending is not None and not ending.done:
             try:
                 ending.join(self.parking)
             except BaseException as interrupt:  # noqa: BLE001 - raised again when all is undone
-                self._interrupt = self._interrupt or interrupt
+                self._hold_back(interrupt)
 
     def _verdict(self, error: BaseException) -> tuple[Reason, Failure | None]:
         if isinstance(error, Ignore):
@@ -312,13 +344,33 @@ def start(node: Node, *, restarts: bool = False) -> None:
         StartFailed: It could not be started, and everything it had acquired is released.
         RecursionError: The caller's stack has no room for it; nothing has changed.
     """
+    incarnation, before = node._incarnation_ + 1, node._state_
+    try:
+        _start(node, incarnation, restarts=restarts)
+    except BaseException as error:
+        if node._incarnation_ != incarnation or node._state_ in DOWN:
+            raise
+        if node._state_ is STARTING and node._op_ is None:
+            node._incarnation_, node._state_ = incarnation - 1, before  # nothing has been done yet
+            raise
+        # It is still there: what was raised is not its failure, but a bug of sprag, or what a
+        # signal handler has raised in the midst of our work.
+        _undo_by_force(node, error, retries=restarts)
+        if isinstance(error, Exception):
+            raise StartFailed(path_of(node), str(EngineError("start"))) from error
+        raise
+
+
+def _start(node: Node, incarnation: int, *, restarts: bool) -> None:
     cls = type(node)
     has_code = cls.on_start is not Node.on_start or cls._prepare_ is not Node._prepare_
-    is_plain = not node._incarnation_ and not has_code
-    if not is_plain:
+    is_plain = incarnation == 1 and not has_code
+    tree = node._tree_
+    assert tree is not None
+    if not is_plain or cls._has_run_ or tree.observers:
         need_room()
-    move(node, STARTING)
-    node._incarnation_ += 1
+    must_be_legal(node, STARTING)
+    node._incarnation_, node._state_ = incarnation, STARTING
     if node._history_ is not None:
         warn_of_stragglers(node)
     if is_plain:
@@ -327,8 +379,6 @@ def start(node: Node, *, restarts: bool = False) -> None:
     context = contextvars.Context() if restarts else contextvars.copy_context()
     starting = Starting(node, context, retries=restarts)
     node._op_ = starting
-    tree = node._tree_
-    assert tree is not None
     tree.starts.add(starting)
     above = node._parent_._op_ if node._parent_ is not None else None
     if isinstance(above, Starting) and above.runs_in(getcurrent()):
@@ -343,13 +393,55 @@ def start(node: Node, *, restarts: bool = False) -> None:
         starting.conclude()
 
 
+def _undo_by_force(node: Node, error: BaseException, *, retries: bool) -> None:
+    """Bring down a service whose start was cut short by *error* within sprag's own code."""
+    try:
+        bug = None if isinstance(error, KeyboardInterrupt) else report_bug(node, "start", error)
+        operation = node._op_
+        left_behind = None
+        if isinstance(operation, Starting):
+            operation.aborted = operation.aborted or error
+            operation.see_through()
+            left_behind = operation._worker if operation.is_abandoned else None
+        ending = node._op_
+        if not isinstance(ending, _ending.Ending):
+            ending = _ending.force(
+                node,
+                Reason.START_FAILED,
+                remember(bug or error, node._incarnation_),
+                had_started=node._state_ is RUNNING,
+                on_purpose=operation is not None and operation.on_purpose,
+                retries=retries,
+                left_behind=left_behind,
+            )
+        if isinstance(operation, Starting):
+            for parking in operation.joiners or ():
+                parking.poke()
+        _ending.launch(ending)
+        _wait_for(ending)
+    except BaseException as second:  # noqa: BLE001 - the last resort is for this
+        report_bug(node, "undoing a start after a bug in sprag", second)
+        give_in(node)
+
+
+def _wait_for(ending: _ending.Ending) -> None:
+    """Wait for an end, whatever is thrown at us meanwhile: the start has to be undone first."""
+    parking = Parking()
+    for _ in range(_THROWN):
+        with suppress(BaseException):
+            ending.join(parking)
+        if ending.done:
+            return
+
+
 def come_up(node: Node, context: contextvars.Context | None, *, restarted: bool) -> None:
     """Make a service whose `on_start` has returned, or that has none, running.
 
     Its `run` sees what `on_start` has put into *context*; without one, what the caller sees.
     """
-    move(node, RUNNING)
-    node._since_ = _clock.now()
+    must_be_legal(node, RUNNING)
+    now = _clock.now()
+    node._since_, node._op_, node._state_ = now, None, RUNNING
     tree = node._tree_
     assert tree is not None
     if context is None and node._has_later_hooks_:

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Final
 
 from gevent import sleep
 
-from sprag_supervisor import _clock, _ending, _guard
+from sprag_supervisor import _clock, _ending
 from sprag_supervisor._decide import Reason, RestartWindow, covered, shuts_down
 from sprag_supervisor._failure import remember
 from sprag_supervisor._group import dissolved, gather, led_by, waits_with_others
 from sprag_supervisor._history import History
 from sprag_supervisor._ledger import Ruling
 from sprag_supervisor._log import say, saying
+from sprag_supervisor._net import engine_error, interrupt_main
 from sprag_supervisor._node import Node, name_of, path_of
 from sprag_supervisor._pace import Pace
 from sprag_supervisor._parking import Parking
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from sprag_supervisor._ledger import Decision
 
 _GIVING_UP: Final = (MaxRestartsExceeded.__name__, Escalated.__name__)
+_AGAIN: Final = 1.0
 _random = random.Random()  # noqa: S311 - jitter, not secrets
 
 
@@ -65,23 +67,52 @@ def attend(node: Node) -> None:
     try:
         while supervision.inbox and node._state_ is RUNNING:
             item = supervision.inbox.popleft()
-            if isinstance(item, ChildExit) and item.is_retry:
-                sleep(0)  # stops and queries get their turn before a dead dependency is tried again
-            if pace is None:
-                pace = Pace()  # one item alone, as it mostly is, is not worth a look at the time
-            else:
-                pace()  # timers, too: that alone would keep them waiting
-            if not supervision.turn.take():  # pragma: no cover - nobody waits for this greenlet
-                raise AssertionError(path_of(node))
             try:
-                _act_on(node, supervision, item)
-            finally:
-                supervision.turn.give()
+                if isinstance(item, ChildExit) and item.is_retry:
+                    sleep(0)  # stops and queries get their turn before it is tried again
+                if pace is None:
+                    pace = (
+                        Pace()
+                    )  # one item alone, as it mostly is, is not worth a look at the time
+                else:
+                    pace()  # timers, too: that alone would keep them waiting
+                _attend_to(node, supervision, item)
+            except BaseException as error:  # noqa: BLE001 - a bug of sprag, or main's Ctrl-C
+                if isinstance(error, KeyboardInterrupt) and _is_undecided(node, item):
+                    supervision.inbox.appendleft(item)
+                    interrupt_main(error)
+                else:
+                    engine_error(node, "supervise", error)
             del item
     finally:
         supervision.attended = False
         if node._state_ is RUNNING and node._supervision_ is supervision:
             attend_soon(node)
+
+
+def _attend_to(node: Node, supervision: Supervision, item: ChildExit | BackoffOver) -> None:
+    turn = supervision.turn
+    try:
+        try:
+            if not turn.take():  # pragma: no cover - nobody waits for this greenlet
+                raise AssertionError(path_of(node))
+            _act_on(node, supervision, item)
+        finally:
+            turn.give()
+    except BaseException:
+        turn.give()  # again: a signal handler may have raised at the first one
+        raise
+
+
+def _is_undecided(node: Node, item: ChildExit | BackoffOver) -> bool:
+    """Whether what *item* tells still waits for its parent's decision."""
+    child = item.child
+    return (
+        child._parent_ is node
+        and child._incarnation_ == item.incarnation
+        and child._state_ is RESTARTING
+        and not _waits_already(child)
+    )
 
 
 def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver) -> None:
@@ -108,8 +139,15 @@ def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver)
         return
     group = _group_of(node, supervision, child)
     if isinstance(item, BackoffOver):
+        _wait_no_longer(child)
         _restart(node, supervision, group, child)
-        return
+    elif not _waits_already(child):  # else it was told twice
+        _decide(node, supervision, item, group)
+
+
+def _decide(node: Node, supervision: Supervision, item: ChildExit, group: Sequence[Node]) -> None:
+    """Restart a child with its group, now or later, or give up."""
+    child = item.child
     if supervision.window is None:
         supervision.window = RestartWindow()
     policy = node._policy_
@@ -245,13 +283,26 @@ def _back_off(node: Node, item: ChildExit, group: Sequence[Node]) -> None:
     has_waited = BackoffOver(child, child._incarnation_)
 
     def over() -> None:
-        history.retry_timer = history.next_try = None
         post(node, has_waited)
+        _wait_no_longer(child)
 
     history.next_try = _clock.now() + seconds
-    history.retry_timer = _clock.call_later(seconds, over)
+    # Should a signal handler cut `over` short in the hub, it comes again.
+    history.retry_timer = timer = _clock.new_timer(seconds, _AGAIN)
+    timer.start(over, update=True)
     _write_down(node, item, "back_off", group, seconds)
     say(logging.INFO, child, "service waits before its restart", seconds=round(seconds, 3))
+
+
+def _waits_already(child: Node) -> bool:
+    return child._history_ is not None and child._history_.retry_timer is not None
+
+
+def _wait_no_longer(child: Node) -> None:
+    history = child._history_
+    if history is not None and history.retry_timer is not None:
+        history.retry_timer.close()
+        history.retry_timer = history.next_try = None
 
 
 # -- restarting ------------------------------------------------------------------------
@@ -344,6 +395,6 @@ def _start_again(child: Node) -> bool:
         escalated = history is not None and any(map(_is_escalated, list(history.failures)[-1:]))
         return child._state_ is not RESTARTING and not escalated
     except KeyboardInterrupt as interrupt:
-        _guard.interrupt_main(interrupt)
+        interrupt_main(interrupt)
         return False
     return True

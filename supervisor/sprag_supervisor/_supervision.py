@@ -92,4 +92,4 @@ def attend_soon(node: Node) -> None:
     if supervision is None or tree is None or supervision.attended or not supervision.inbox:
         return
     supervision.attended = True
-    tree.pool.launch(lambda: tree.attend(node))
+    tree.pool.launch(lambda: tree.attend(node), node, "supervise")

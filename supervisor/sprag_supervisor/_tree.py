@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from gevent import get_hub
 from sprag_supervisor import _at_exit, _belonging, _clock, _forking
 from sprag_supervisor._history import Memories
 from sprag_supervisor._ledger import Ledger
+from sprag_supervisor._log import logger
 from sprag_supervisor._node import path_of
 from sprag_supervisor._pool import join_pool, leave_pool
 from sprag_supervisor._report import StopReport
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from sprag_supervisor._pending import PendingEnd
     from sprag_supervisor._pool import Pool
     from sprag_supervisor._starting import Starting
-
-logger = logging.getLogger("sprag")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +115,9 @@ class Tree:
 
     def leave(self) -> None:
         """End a life of the root: nothing runs any more."""
-        leave_pool(self.pool)
-        _belonging.leave(self)
+        if self.thread:
+            _belonging.leave(self)
+            leave_pool(self.pool)
 
     def announce(
         self,
@@ -127,8 +126,10 @@ class Tree:
         context: str,
         reason: str | None = None,
         failure: Failure | None = None,
+        *,
+        told: list[object] | None = None,
     ) -> None:
-        """Tell the observers what happened to *node*."""
+        """Tell the observers what happened to *node*, but for those in *told*."""
         if not self.observers:
             return
         record = Lifecycle(
@@ -143,9 +144,13 @@ class Tree:
             _clock.wall(),
         )
         for observer in tuple(self.observers):
+            if told is not None:
+                if observer in told:
+                    continue
+                told.append(observer)
             try:
                 observer(record)
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever it is, it is not to be asked again
                 self.observers.remove(observer)
                 with suppress(Exception):  # it may be logging that is broken
                     logger.exception("an observer of the tree raised and was removed")

@@ -8,7 +8,7 @@ that asks: OTP deadlocks there, sprag raises `WouldDeadlock`.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from gevent import getcurrent
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 class Turn:
     """A lock in order of asking that knows when waiting would never end."""
 
-    __slots__ = ("_queue", "holder")
+    __slots__ = ("holder", "queue")
 
     def __init__(self) -> None:
         self.holder: greenlet | None = None
         """Who may change the children now."""
-        self._queue: deque[Parking] | None = None
+        self.queue: deque[Parking] | None = None
 
     def take(self) -> bool:
         """Take the turn, waiting as long as it is held. Return False for a deadlock.
@@ -44,44 +44,44 @@ class Turn:
         return self._wait(current)
 
     def _wait(self, current: greenlet) -> bool:
-        if self._queue is None:
-            self._queue = deque()
+        if self.queue is None:
+            self.queue = deque()
         parking = Parking()
-        self._queue.append(parking)
+        self.queue.append(parking)
         everyone = queued()
         everyone[parking] = self
         try:
             while self.holder is not current:
                 if any(one is self.holder for one in waiting_for(current)):
-                    self._queue.remove(parking)
+                    self.queue.remove(parking)
                     return False
                 parking.park()
         except BaseException:
-            if self.holder is current:
-                self.give()
-            else:
-                self._queue.remove(parking)
+            self.give()
+            if parking in self.queue:
+                self.queue.remove(parking)
             raise
         finally:
             del everyone[parking]
         return True
 
+    def is_mine(self) -> bool:
+        """Whether the calling greenlet has the turn: asking once more would be a deadlock."""
+        return self.holder is getcurrent()
+
     def give(self) -> None:
-        """Pass the turn to whoever has waited longest."""
+        """Pass the turn, if it is the caller's, to whoever has waited longest.
+
+        May be called again where the first call was cut short. So the next one is woken, which
+        takes a turn of the loop, before it is named, and named before it leaves the queue.
+        """
+        if self.holder is not None and self.holder is not getcurrent():
+            return
         self.holder = None
-        if self._queue:
-            self._pass_on(self._queue)
-
-    def _pass_on(self, queue: deque[Parking]) -> None:
-        while queue:
-            parking = queue.popleft()
+        queue = self.queue
+        while queue and self.holder is None:
+            parking = queue[0]
             if parking.greenlet is not None:
-                self.holder = parking.greenlet
                 parking.poke()
-                return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.give()
+                self.holder = parking.greenlet
+            queue.popleft()

@@ -25,6 +25,7 @@ __all__ = [
     "CalledInHub",
     "ChildRestarting",
     "ChildRunning",
+    "EngineError",
     "Escalated",
     "Ignore",
     "LikelyMistake",
@@ -207,6 +208,19 @@ class MaxChildren(SpragFieldsError):
 
     def __init__(self, path: str, max_children: int) -> None:
         super().__init__(path=path, max_children=max_children)
+
+
+class EngineError(SpragFieldsError):
+    """Something in sprag's own code has raised: a bug. `__cause__` is what.
+
+    The service that was concerned has gone down as after a crash; its parent decides.
+    """
+
+    step: str
+    _template = "a bug in sprag ({step}): please report it, with this traceback"
+
+    def __init__(self, step: str) -> None:
+        super().__init__(step=step)
 
 
 class Escalated(SpragFieldsError):

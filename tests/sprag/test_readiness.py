@@ -78,7 +78,7 @@ def test_the_answer_about_a_large_tree_lets_others_run() -> None:
     """With the real clock: a walk that holds the loop for long holds it for everybody."""
     top = DynamicSupervisor(name="top")
     with top:
-        for number in range(20_000):
+        for number in range(100_000):
             top.start_child(Service(), name=str(number))
         turns = 0
 

@@ -723,7 +723,25 @@ def test_an_error_while_stopping_is_never_a_restart(clock: VirtualClock) -> None
     root.stop()
 
 
-@pytest.mark.parametrize("error", [ValueError, Timeout, KeyboardInterrupt])
+def test_a_ctrl_c_in_a_clean_up_is_the_programs_and_the_stop_goes_on(clock: VirtualClock) -> None:
+    journal: list[str] = []
+
+    def leave() -> None:
+        raise KeyboardInterrupt
+
+    service = started(Plain())
+    service.add_cleanup(journal.append, "first")
+    service.add_cleanup(leave)
+    service.add_cleanup(journal.append, "last")
+    service.add_cleanup(gevent.sleep, 1)
+    with pytest.raises(KeyboardInterrupt):
+        service.stop()
+    clock.advance(2)
+    assert journal == ["last", "first"]
+    assert service.snapshot().state is State.STOPPED
+
+
+@pytest.mark.parametrize("error", [ValueError, Timeout])
 def test_whatever_leaves_a_clean_up_the_stop_goes_on(
     clock: VirtualClock, error: type[BaseException]
 ) -> None:

@@ -125,7 +125,7 @@ def test_a_timer_counts_from_now_however_stale_the_loop_is(
             pass
 
     class FakeLoop:
-        def timer(self, _seconds: float, *, ref: bool) -> FakeTimer:
+        def timer(self, _seconds: float, _again: float, *, ref: bool) -> FakeTimer:
             del ref
             return FakeTimer()
 

@@ -19,6 +19,7 @@ from sprag.exceptions import (
     CalledInHub,
     ChildRestarting,
     ChildRunning,
+    EngineError,
     Escalated,
     Ignore,
     MaxChildren,
@@ -88,6 +89,19 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
         Escalated("app", "a", "OSError: no"),
         {"path": "app", "child": "a", "last": "OSError: no"},
         "app gave up: the failure of a is to be escalated (OSError: no)",
+    ),
+    (
+        CalledInHub("app/a", "start it"),
+        {"path": "app/a", "action": "start it"},
+        (
+            "app/a: cannot start it in the hub, in a callback of the loop or a signal handler, "
+            "where nothing can wait: do it in a greenlet, gevent.spawn(fn)"
+        ),
+    ),
+    (
+        EngineError("stop"),
+        {"step": "stop"},
+        "a bug in sprag (stop): please report it, with this traceback",
     ),
     (
         WrongThread("app/a"),

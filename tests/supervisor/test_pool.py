@@ -370,15 +370,16 @@ def test_a_body_may_be_launched_from_the_hub(pool: Pool, clock: VirtualClock) ->
     assert log == ["ran"]
 
 
-def test_an_error_of_a_launched_body_is_a_bug_and_printed(
-    pool: Pool, clock: VirtualClock, capsys: pytest.CaptureFixture[str]
+def test_an_error_of_a_launched_body_is_a_bug_and_reported(
+    pool: Pool, clock: VirtualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     def body() -> None:
         raise ValueError("a bug")
 
     pool.launch(body)
     clock.settle()
-    assert "ValueError: a bug" in capsys.readouterr().err
+    assert "a bug in sprag" in caplog.text
+    assert "ValueError: a bug" in caplog.text
     assert run(pool, list).done
 
 

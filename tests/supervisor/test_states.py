@@ -57,15 +57,15 @@ def test_an_illegal_move_is_a_bug_and_says_where() -> None:
 def taken(monkeypatch: pytest.MonkeyPatch) -> set[tuple[State, State]]:
     """Record every move of every node."""
     edges: set[tuple[State, State]] = set()
-    real_move: Callable[[Node, State], None] = _node.move
+    real: Callable[[Node, State], None] = _node.must_be_legal
 
-    def move(node: Node, to: State) -> None:
+    def must_be_legal(node: Node, to: State) -> None:
         edges.add((node._state_, to))
-        real_move(node, to)
+        real(node, to)
 
     for name, module in tuple(sys.modules.items()):
-        if name.startswith("sprag_supervisor.") and vars(module).get("move") is real_move:
-            monkeypatch.setattr(module, "move", move)
+        if name.startswith("sprag_supervisor.") and vars(module).get("must_be_legal") is real:
+            monkeypatch.setattr(module, "must_be_legal", must_be_legal)
     return edges
 
 

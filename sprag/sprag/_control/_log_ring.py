@@ -14,9 +14,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from sprag._json import iso
-from sprag_supervisor._log import Onlooker
+from sprag_supervisor._log import Onlooker, logger
 from sprag_supervisor._node import current_node, path_of
-from sprag_supervisor._tree import logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,0 +1,149 @@
+"""Plant one error at one place of the engine: at the k-th call, return or line of a function.
+
+No product code takes part: a trace function raises, once. It is set anew in every greenlet, by
+greenlet's own trace. Functions are found by walking the package.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections import Counter
+from contextlib import contextmanager
+from types import CodeType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import greenlet
+
+import sprag_supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from types import FrameType
+
+EVENTS = ("call", "return", "line")
+
+
+class Planted(Exception):
+    """The error that is planted."""
+
+
+class Place(NamedTuple):
+    """Where in the engine: the *nth* time that *event* happens in *code*, from 1."""
+
+    code: CodeType
+    event: str
+    nth: int
+
+    def __str__(self) -> str:
+        file = self.code.co_filename.rpartition("/")[2]
+        return f"{file}:{self.code.co_firstlineno} {self.code.co_qualname} {self.event} #{self.nth}"
+
+
+def functions() -> dict[CodeType, str]:
+    """Return the code of every function of the engine, with its qualified name."""
+    found: dict[CodeType, str] = {}
+    package = sprag_supervisor
+    for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        module = importlib.import_module(info.name)
+        for code in _codes_of(module):
+            found[code] = f"{info.name.removeprefix('sprag_supervisor.')}.{code.co_qualname}"
+    return found
+
+
+def _codes_of(module: ModuleType) -> Iterator[CodeType]:
+    for value in vars(module).values():
+        if getattr(value, "__module__", None) != module.__name__:
+            continue
+        if isinstance(value, type):
+            for member in list[Any](vars(value).values()):
+                yield from _within(member, module)
+        else:
+            yield from _within(value, module)
+
+
+def _within(member: Any, module: ModuleType) -> Iterator[CodeType]:
+    for one in (member, *(getattr(member, each, None) for each in ("fget", "fset", "__func__"))):
+        function = getattr(one, "__wrapped__", one)
+        if isinstance(function, FunctionType) and function.__code__.co_filename == module.__file__:
+            pending = [function.__code__]
+            while pending:
+                code = pending.pop()
+                yield code
+                pending.extend(each for each in code.co_consts if isinstance(each, CodeType))
+
+
+@contextmanager
+def counted(codes: dict[CodeType, str]) -> Generator[Counter[tuple[CodeType, str]]]:
+    """Count what happens in *codes* during the block."""
+    counts: Counter[tuple[CodeType, str]] = Counter()
+
+    def local(frame: FrameType, event: str, _argument: object) -> Any:
+        if event in EVENTS:
+            counts[frame.f_code, event] += 1
+        return local
+
+    def everywhere(frame: FrameType, event: str, _argument: object) -> Any:
+        if frame.f_code in codes:
+            counts[frame.f_code, event] += 1
+            return local
+        return None
+
+    with _traced(everywhere):
+        yield counts
+
+
+class Plant:
+    """One planted error, and what has become of it."""
+
+    def __init__(self, place: Place, error: type[BaseException]) -> None:
+        self.place = place
+        self.error = error
+        self.line = 0
+        """Where it has hit; 0 if it has not been reached."""
+
+
+@contextmanager
+def planted(place: Place, error: type[BaseException] = Planted) -> Generator[Plant]:
+    """Raise *error* at *place*, once, if the block gets there."""
+    plant = Plant(place, error)
+    left = place.nth
+
+    def strikes(frame: FrameType, event: str) -> None:
+        nonlocal left
+        if event != place.event or plant.line:
+            return
+        left -= 1
+        if not left:
+            plant.line = frame.f_lineno
+            raise error(f"planted: {place}")
+
+    def local(frame: FrameType, event: str, _argument: object) -> Any:
+        strikes(frame, event)
+        return local
+
+    def everywhere(frame: FrameType, event: str, _argument: object) -> Any:
+        if frame.f_code is place.code and not plant.line:
+            strikes(frame, event)
+            return local
+        return None
+
+    with _traced(everywhere):
+        yield plant
+
+
+@contextmanager
+def _traced(trace: Any) -> Generator[None]:
+    def switched(_event: str, _greenlets: object) -> None:
+        sys.settrace(trace)
+
+    before = sys.gettrace()
+    outer = greenlet.settrace(switched)
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(None)
+        greenlet.settrace(outer)
+        sys.settrace(before)

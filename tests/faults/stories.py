@@ -1,0 +1,710 @@
+"""Stories that together reach every function of the engine. Each stands an error anywhere in it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import pickle
+import random
+from typing import TYPE_CHECKING, Any, Final
+
+import gevent
+from gevent import GreenletExit
+
+from scripted import Crash, Idle, Journal, Scripted, ScriptedBody, crash
+from sprag import Backoff, DynamicSupervisor, Service, Supervisor
+from sprag_supervisor import (
+    Policy,
+    _at_exit,
+    _belonging,
+    _guard,
+    _log,
+    _pool,
+    _stragglers,
+    exceptions,
+    picture,
+    pictures,
+)
+from sprag_supervisor._folding import said_of
+from sprag_supervisor._plain import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from faults.world import World
+
+ONE_SECOND: Final = Backoff(initial=1.0, jitter=0.0)
+
+
+class Polite(Scripted):
+    """Calls the hooks it overrides, as polite people do."""
+
+    def on_start(self) -> None:
+        Service.on_start(self)
+        super().on_start()
+
+    def on_drain(self) -> None:
+        Service.on_drain(self)
+        super().on_drain()
+
+    def on_stop(self) -> None:
+        Service.on_stop(self)
+        super().on_stop()
+
+
+def _scripted(
+    name: str,
+    *,
+    in_on_start: Callable[[Scripted], object] | None = None,
+    in_on_stop: Callable[[Scripted], object] | None = None,
+    **orders: Any,
+) -> Scripted:
+    return Scripted(name, Journal(), in_on_start=in_on_start, in_on_stop=in_on_stop, **orders)
+
+
+def _held(service: Scripted) -> None:
+    """Acquire one of everything."""
+    service.listen("order", service.say)
+    service.interval(int, 1.0)
+    service.timeout(int, 1.5)
+    service.spawn(gevent.sleep, 60)
+    service.add_cleanup(int)
+
+
+def a_life(world: World) -> None:
+    top = world.top([Polite("a", Journal(), in_on_start=_held), Idle("b")])
+    a = top.service("a")
+    world.do(top.emit, "order", "beer")
+    world.advance(3.0)
+    world.go(a.wait, 5.0)
+    world.go(a.wait)
+    world.do(a.snapshot)
+    world.do(top.not_ready)
+    world.do(lambda: list(pictures(top)))
+    world.do(picture, a)
+    world.do(copy.copy, a)
+    world.do(repr, a)
+    world.do(a.stop)
+    world.do(a.spawn, int)
+    world.do(a.start)
+    world.do(top.stop, 10.0)
+
+
+def quick_crashes(world: World) -> None:
+    top = world.top([Idle("a"), Idle("b")])
+    for name in "aab":
+        world.do(crash, top.service(name))
+        world.settle()
+
+
+def crashes_with_hooks(world: World) -> None:
+    top = world.top([Polite("a", Journal(), in_on_start=_held), Polite("b", Journal())])
+    world.go(top.service("a").wait)
+    for name in "aab":
+        world.do(crash, top.service(name))
+        world.advance(0.5)
+
+
+def a_listener_and_a_timer_crash(world: World) -> None:
+    def fail(*_: object) -> None:
+        raise Crash("at work")
+
+    top = world.top([_scripted("a", in_on_start=lambda a: a.listen("order", fail)), Idle("b")])
+    world.do(top.emit, "order")
+    world.settle()
+    world.do(top.service("b").timeout, fail, 1.0)
+    world.do(top.service("b").spawn, fail)
+    world.advance(2.0)
+
+
+def groups(world: World) -> None:
+    def depends(name: str, *needs: str) -> Any:
+        return _scripted(name, stop_takes=0.1), {"needs": needs or None}
+
+    one_for_all = Supervisor(
+        [_scripted(name) for name in "abc"], name="all", strategy="one_for_all"
+    )
+    rest = Supervisor(
+        [depends("a"), depends("b", "a"), depends("c", "b"), depends("d", "a")],
+        name="rest",
+        strategy="rest_for_one",
+    )
+    top = world.top([one_for_all, rest])
+    world.do(crash, top.service("all/b"))
+    world.advance(1.0)
+    world.do(crash, top.service("rest/b"))
+    world.settle()
+    world.go(top.service("rest/c").stop)
+    world.advance(1.0)
+
+
+def a_group_whose_restart_fails(world: World) -> None:
+    top = world.top(
+        [_scripted("a"), (_scripted("b"), {"backoff": ONE_SECOND}), _scripted("c")],
+        strategy="one_for_all",
+        max_restarts=10,
+    )
+    top.service("c").script.fail_starts = 1
+    world.do(crash, top.service("b"))
+    world.settle()
+    world.advance(1.5)
+    world.do(crash, top.service("a"))
+    world.do(crash, top.service("c"))
+    world.advance(2.0)
+
+
+def waiting_for_a_restart(world: World) -> None:
+    top = world.top(
+        [(_scripted("a"), {"backoff": ONE_SECOND}), (Idle("b"), {"backoff": ONE_SECOND})]
+    )
+    a, b = top.service("a"), top.service("b")
+    world.do(crash, a)
+    world.do(crash, b)
+    world.settle()
+    world.do(top.snapshot)
+    world.advance(2.0)
+    a.script.fail_starts = 1
+    world.do(crash, a)
+    world.advance(1.5)
+    world.do(a.stop)
+    world.do(b.stop)
+
+
+def giving_up(world: World) -> None:
+    inner = Supervisor([Idle("a"), _scripted("b")], name="inner", max_restarts=1)
+    top = world.top([inner, Idle("beside")], max_restarts=1)
+    for _ in range(6):
+        if inner._children_:
+            world.do(crash, next(iter(inner._children_.values())))
+        world.settle()
+    world.go(top.wait, 1.0)
+
+
+def escalating(world: World) -> None:
+    class Fatal(Crash):
+        pass
+
+    rules: Any = {"on_failure": {Fatal: "escalate", Crash: "stop"}}
+    inner = Supervisor([(Idle("a"), rules), (_scripted("b"), rules)], name="inner")
+    world.top([inner])
+    world.do(crash, inner._children_["b"], Crash("enough"))  # type: ignore[index]
+    world.settle()
+    world.do(crash, inner._children_["a"], Fatal("too much"))  # type: ignore[index]
+    world.settle()
+
+
+def starts_that_fail(world: World) -> None:
+    top = world.top([Idle("a")])
+
+    def adopts(inner: Scripted) -> Callable[[Scripted], object]:
+        return lambda outer: outer.adopt(inner)
+
+    world.do(top.adopt, _scripted("b", fail_starts=1, works=9.0))
+    world.do(top.adopt, _scripted("c", ignore_starts=1))
+    world.do(top.adopt, _scripted("d", in_on_start=adopts(_scripted("e", fail_starts=1))))
+    world.do(top.adopt, _scripted("f", in_on_start=adopts(_scripted("g"))))
+    world.do(top.adopt, Idle("h"), name="a")
+    world.do(top.adopt, Idle("h"), name="a/b")
+    world.do(top.adopt, Idle("i", needs=("nobody",)))
+    world.do(top.adopt, Idle("j", restart="transient", significant=True))
+    world.do(Supervisor([_scripted("k", fail_starts=1)]).start)
+    world.do(top.service, "nobody")
+    world.do(top.adopt, Idle("a"))
+    world.do(top.adopt, Idle("a"))
+
+
+def starts_that_take_too_long(world: World) -> None:
+    top = world.top([Idle("a")])
+    world.go(top.adopt, _scripted("b", start_takes=5.0, start_timeout=1.0))
+    world.advance(2.0)
+    deaf = _scripted("c", start_takes=50.0, start_timeout=1.0, deaf=True, shutdown=0.5)
+    world.go(top.adopt, deaf)
+    world.advance(5.0)
+    world.go(top.adopt, _scripted("d", start_takes=5.0))
+    world.settle()
+    world.go(top.service("d").wait, 2.0)
+    world.go(top.service("d").stop)
+    world.advance(1.0)
+    world.go(top.adopt, _scripted("e", in_on_start=lambda e: e.spawn(_fail), start_takes=5.0))
+    world.advance(1.0)
+    quits = _scripted("f", in_on_start=lambda f: f.finish(), start_takes=1.0, restart="transient")
+    world.go(top.adopt, quits)
+    world.advance(3.0)
+
+    def impatient() -> None:
+        with gevent.Timeout(0.5), contextlib.suppress(gevent.Timeout):
+            top.adopt(_scripted("g", start_takes=5.0))
+
+    world.go(impatient)
+    world.advance(1.0)
+    outer = _scripted("h", in_on_start=lambda h: h.adopt(_scripted("i", start_takes=5.0)))
+    world.go(top.adopt, outer)
+    world.advance(1.0)
+    world.go(outer.stop)
+    world.advance(1.0)
+
+
+def _fail() -> None:
+    raise Crash("at once")
+
+
+def stops_that_take_too_long(world: World) -> None:
+    slow = _scripted("slow", stop_takes=5.0, drain_takes=5.0, cleanup_takes=5.0, shutdown=0.5)
+    deaf = _scripted(
+        "deaf", works=50.0, stop_takes=50.0, cleanup_takes=5.0, deaf=True, shutdown=0.5
+    )
+    loud = _scripted("loud", drain_raises=True, stop_raises=True, cleanup_raises=True)
+    brutal = _scripted("brutal", works=9.0, shutdown="brutal_kill")
+    patient = _scripted("patient", stop_takes=1.0, shutdown="infinity")
+    listens = _scripted("listens", shutdown=0.5, deaf=True)
+    ticks = _scripted("ticks", shutdown=0.5, deaf=True)
+    top = world.top([slow, deaf, loud, brutal, patient, listens, ticks])
+    world.do(ticks.timeout, ticks._wait, 0.1, 50.0)
+
+    def hears(_data: object) -> None:
+        listens._wait(50.0)
+
+    world.do(listens.listen, "order", hears)
+    world.go(top.emit, "order")
+    world.do(deaf.timeout, deaf._wait, 0.1, 50.0)
+    world.advance(0.2)
+    world.go(top.stop)
+    world.advance(0.1)
+    world.go(top.stop, 1.0)
+    world.advance(5.0)
+    world.do(top.start)
+    world.do(top.snapshot)
+
+
+def many_stragglers(world: World) -> None:
+    def deaf(service: Scripted) -> None:
+        for _ in range(22):
+            service.spawn(service._wait, 3.0)
+
+    top = world.top([])
+    child = _scripted("a", in_on_start=deaf, deaf=True, shutdown=0.1, restart="temporary")
+    world.do(top.adopt, child)
+    world.settle()
+    world.go(child.stop)
+    world.advance(1.0)
+    world.do(_stragglers.stragglers_of, top)
+    world.advance(9.0)
+
+
+def children_that_come_and_go(world: World) -> None:
+    pool = DynamicSupervisor(max_children=4, name="pool", max_restarts=9)
+    top = world.top([pool])
+    for name, takes in (("a", 0.0), ("b", 1.0), ("c", 0.0)):
+        world.do(pool.start_child, _scripted(name, stop_takes=takes), name=name)
+    world.do(pool.adopt, Idle("d", restart="temporary"))
+    world.do(pool.adopt, Idle("e"))
+    for name in ("a", "d"):
+        world.do(crash, top.service(f"pool/{name}"))
+        world.settle()
+    world.do(pool.terminate_child, "c")
+    world.go(pool.start_child, _scripted("late", start_takes=5.0))
+    world.settle()
+    world.go(top.stop, 3.0)
+    world.advance(0.5)
+
+
+def management(world: World) -> None:
+    top = world.top([_scripted("a"), Idle("b")])
+    a = top.service("a")
+    for call in (
+        lambda: top.start_child(a),
+        lambda: top.restart_child("a"),
+        lambda: top.delete_child("a"),
+        lambda: top.terminate_child("a"),
+        lambda: top.start_child(a),
+        lambda: top.restart_child("a"),
+        lambda: top.terminate_child("a"),
+        lambda: top.delete_child("a"),
+        lambda: top.delete_child("a"),
+        lambda: top.start_child(Idle("b"), name="b"),
+        lambda: top.get_childspec("b"),
+        lambda: top.which_children(),
+        lambda: top.count_children(),
+        lambda: top.start(),
+        lambda: top.service("b").start(),
+    ):
+        world.do(call)
+
+
+def significant_children(world: World) -> None:
+    def supervisor(name: str, auto: Any) -> Supervisor:
+        policy = {"significant": True, "restart": "transient"}
+        children = [(Idle("a"), policy), (_scripted("b"), policy)]
+        return Supervisor(children, name=name, auto_shutdown=auto, restart="transient")
+
+    any_of, all_of = supervisor("any", "any_significant"), supervisor("all", "all_significant")
+    top = world.top([any_of, all_of])
+    world.do(top.service("any/b").finish)
+    world.settle()
+    world.do(top.service("all/a").finish)
+    world.settle()
+    world.do(top.service("all/b").finish)
+    world.settle()
+
+
+def ends_from_inside(world: World) -> None:
+    def body(ends: Callable[[Any], object], name: str, **policy: Any) -> ScriptedBody:
+        return ScriptedBody(name, Journal(), body=ends, **policy)
+
+    def exits(_service: object) -> None:
+        raise SystemExit("enough")
+
+    def interrupts(_service: object) -> None:
+        raise KeyboardInterrupt
+
+    def killed(_service: object) -> None:
+        raise GreenletExit
+
+    top = world.top(
+        [
+            body(lambda one: one.stop(), "stops"),
+            body(lambda one: one.finish(), "finishes", restart="transient"),
+            body(int_of, "returns", restart="temporary"),
+            body(killed, "killed", restart="transient"),
+        ]
+    )
+    world.settle()
+    world.do(top.adopt, body(interrupts, "interrupts", restart="temporary"))
+    world.settle()
+    world.do(top.adopt, body(exits, "exits"))
+    world.settle()
+
+
+def int_of(_service: object) -> int:
+    return 0
+
+
+def a_busy_parent(world: World) -> None:
+    top = world.top([_scripted("a"), Idle("b")])
+    a = top.service("a")
+    first = world.go(top.adopt, _scripted("c", start_takes=1.0))
+    world.settle()
+    second = world.go(top.adopt, Idle("d"))
+    world.go(top.adopt, Idle("e"))
+    world.go(a.start)
+    world.settle()
+    second.kill(block=False)
+    world.do(crash, a)
+    world.settle()
+    world.advance(2.0)
+    first.kill(block=False)
+    world.do(top.adopt, _scripted("f", in_on_start=lambda f: world.do(top.adopt, Idle("g"))))
+    world.do(top.adopt, _scripted("h", in_on_start=lambda h: world.do(h.stop)))
+
+
+def stops_that_wait_for_each_other(world: World) -> None:
+    left: Scripted = _scripted("left")
+    right: Scripted = _scripted("right", in_on_stop=lambda _: world.do(left.stop), stop_takes=0.5)
+    left.script.in_on_stop = lambda _: world.do(right.stop)
+    top = world.top([left, right])
+    world.go(left.stop)
+    world.go(right.stop)
+    world.advance(1.0)
+    world.do(left.start)
+    world.go(left.stop)
+    world.go(left.start)
+    world.advance(1.0)
+    del top
+
+
+def errors_of_all_kinds(world: World) -> None:
+    top = world.top([Idle("a", restart="temporary")], max_restarts=99)
+
+    class Broken(Exception):
+        def __str__(self) -> str:
+            raise Crash("no text")
+
+    def chained() -> Exception:
+        try:
+            try:
+                raise OSError("first")
+            except OSError as first:
+                raise ValueError("second") from first
+        except ValueError:
+            try:
+                raise Broken
+            except Broken as third:
+                third.add_note("a note")
+                return third
+
+    group = ExceptionGroup("many", [OSError("one"), ExceptionGroup("few", [chained()])])
+    for number, error in enumerate((chained(), group, exceptions.Ignore())):
+        child = world.do(top.adopt, Idle(f"child {number}", restart="transient"))
+        if child is not None:
+            world.do(crash, child, error)
+            world.settle()
+            for failure in child.snapshot().failures:
+                world.do(failure.format)
+            world.do(crash, child)
+            world.do(_guard.report, child, 1, "late", Crash("of an earlier life"))
+            world.do(child.stop)
+            world.do(
+                _guard.report, child, child._incarnation_, "late", Crash("of one that is down")
+            )
+    tree = top._tree_
+    assert tree is not None
+    world.do(lambda: [list(tree.ledger.about("top/a")), len(list(tree.ledger))])
+    for each in _all_errors():
+        world.do(pickle.loads, pickle.dumps(each))
+
+
+def _all_errors() -> list[BaseException]:
+    made: list[BaseException] = []
+    for name in exceptions.__all__:
+        cls: Any = getattr(exceptions, name)
+        if cls is exceptions.WrongKind:
+            made.append(cls("a", Crash, Crash))
+            continue
+        for arguments in (
+            ("a", "b", "c"),
+            ("a", "b"),
+            ("a", "b", 3, 4.0, "e"),
+            ("a", 1),
+            (1.0,),
+            ("a",),
+            (),
+        ):
+            try:
+                made.append(cls(*arguments))
+                break
+            except TypeError:
+                continue
+    made.append(exceptions.UnknownChild("top", "ab", ["abc"]))
+    made.append(exceptions.UnknownService("ab", ["abc"]))
+    made.append(exceptions.BadPolicy("restrat", 1, "restart", is_known=False))
+    return made
+
+
+def policies(world: World) -> None:
+    many: Any = (
+        {"restart": "no"},
+        {"shutdown": "brutal"},
+        {"shutdown": -1},
+        {"backoff": 3},
+        {"significant": 3},
+        {"max_restarts": True},
+        {"max_seconds": 0},
+        {"on_failure": {3: "stop"}},
+        {"needs": "db"},
+        {"significant": True},
+        {"start_timeout": 1.0},
+    )
+    for keywords in many:
+        world.do(Policy, **keywords)
+    world.do(lambda: Backoff(factor=float("inf")))
+    world.do(lambda: Backoff(factor=1e300).delay(9, random.Random(1)))
+    world.do(lambda: Policy().with_({"restrat": 1}))
+    world.do(lambda: type("Bad", (Service,), {"on_start": _generator}))
+
+
+def _generator(_self: object) -> Any:
+    yield
+
+
+def slots(world: World) -> None:
+    class Slotted(Service):
+        __slots__ = ("items", "never")
+
+        def on_start(self) -> None:
+            self.items = [1]
+
+    top = world.top([Slotted()])
+    world.do(crash, top.service("Slotted"))
+    world.settle()
+
+
+def elsewhere(world: World) -> None:
+    top = world.top([Idle("a")])
+    tree = top._tree_
+    assert tree is not None
+    here, tree.thread = tree.thread, 1
+    try:
+        world.do(lambda: top.adopt(Idle("b")))
+        world.do(top.emit, "order")
+    finally:
+        tree.thread = here
+    outcome: list[object] = []
+    world.clock._loop.run_callback(lambda: outcome.append(world.do(top.start_child, Idle("c"))))
+    world.settle()
+    world.do(_belonging.must_be_able_to_wait, top, "wait")
+
+
+def the_pool_at_rest(world: World) -> None:
+    top = world.top([])
+    for number in range(12):
+        world.do(top.adopt, _scripted(f"child {number}", works=0.1))
+    for child in top.snapshot().children:
+        world.do(top.service(child.name).timeout, gevent.sleep, 0.2, 0.1)
+    world.advance(5.0)
+    world.do(_pool.idle_greenlets)
+    world.do(_log.listening, 10)
+
+
+def a_killed_hook(world: World) -> None:
+    top = world.top([])
+    world.do(top.adopt, _scripted("a", in_on_start=lambda _: _kill_oneself()))
+    world.do(top.adopt, _scripted("b", in_on_start=lambda _: _interrupt()))
+    one = world.do(top.adopt, _scripted("c"))
+    if one is not None:
+        greenlet = world.do(one.spawn, gevent.sleep, 5)
+        if greenlet is not None:
+            greenlet.kill(block=False)
+            world.settle()
+            world.do(lambda: (greenlet.successful(), greenlet.exception, greenlet.exc_info))
+            world.do(greenlet.get)
+        greenlet = world.do(one.spawn, _fail)
+        world.settle()
+        if greenlet is not None:
+            world.do(lambda: (greenlet.successful(), greenlet.exception, greenlet.exc_info))
+            world.do(greenlet.get)
+
+
+def _kill_oneself() -> None:
+    raise GreenletExit
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def an_observer_that_fails(world: World) -> None:
+    top = world.top([Idle("a")])
+    tree = top._tree_
+    assert tree is not None
+
+    def fail(_record: object) -> None:
+        raise Crash("observing")
+
+    tree.observers.append(fail)
+    world.do(crash, top.service("a"))
+    world.settle()
+
+
+def the_end_of_the_program(world: World) -> None:
+    world.top([_scripted("a", stop_takes=0.5)])
+    world.do(_at_exit._stop_all)
+
+
+class Eager(Scripted):
+    """One that is told when all are up."""
+
+    def on_ready(self) -> None:
+        self.say("ready")
+
+
+def when_all_are_up(world: World) -> None:
+    top = world.top([Eager("a", Journal()), Supervisor([Eager("b", Journal())], name="inner")])
+    world.settle()
+    world.do(crash, top.service("a"))
+    world.settle()
+
+
+def a_crash_while_stopping(world: World) -> None:
+    top = world.top([_scripted("a", stop_takes=1.0)])
+    a = top.service("a")
+    world.go(a.stop)
+    world.advance(0.3)
+    world.do(crash, a)
+    world.advance(2.0)
+
+
+def significant_children_of_a_group(world: World) -> None:
+    policy = {"significant": True, "restart": "transient"}
+    top = world.top(
+        [(Idle("a"), policy), (_scripted("b"), policy), Idle("c")],
+        strategy="one_for_all",
+        auto_shutdown="all_significant",
+    )
+    world.do(crash, top.service("c"))
+    world.do(top.service("a").finish)
+    world.settle()
+
+
+def what_a_group_means(world: World) -> None:
+    rules: Any = {"on_failure": {OSError: "stop", ValueError: "restart"}}
+    top = world.top([(Idle("a"), rules), Idle("b")])
+    group = ExceptionGroup("two", [ValueError("v"), ExceptionGroup("one", [OSError("o")])])
+    world.do(crash, top.service("a"), group)
+    world.do(crash, top.service("b"), group)
+    world.settle()
+    world.do(crash, top.service("b"), BaseExceptionGroup("kills", [GreenletExit()]))
+    world.do(crash, top.service("b"), BaseExceptionGroup("exits", [SystemExit(3), Crash("too")]))
+    world.settle()
+
+
+def looking_back(world: World) -> None:
+    top = world.top([(Idle("a\x1b"), {"backoff": ONE_SECOND})])
+    child = top.service("a\x1b")
+    world.do(crash, child)
+    world.advance(2.0)
+    tree = top._tree_
+    assert tree is not None
+    for failure in child.snapshot().failures:
+        world.do(repr, failure)
+    for ruling in tree.ledger:
+        world.do(ruling.covered, 9)
+        world.do(ruling.in_brief)
+    history = child._history_
+    if history is not None and history.memories:
+        world.do(history.forget, history.memories[0])
+    world.do(lambda: child.snapshot().last_failure)
+    world.do(ONE_SECOND.least, 3)
+    world.do(plain, child._name_)
+    world.do(said_of, 1, 2)
+    world.do(lambda: Supervisor([Idle]))  # type: ignore[list-item]
+    world.do(_log.configured, logging.ERROR)
+    logger = logging.getLogger("sprag")
+    onlooker = _log.Onlooker()
+    logger.addHandler(onlooker)
+    world.do(lambda: onlooker.handle(logger.makeRecord("sprag", 10, "", 1, "seen", (), None)))
+    logger.removeHandler(onlooker)
+    report = world.do(top.stop)
+    if report is not None:
+        world.do(lambda: (repr(report), report.is_clean))
+        ended = world.do(top.wait)
+        world.do(lambda: ended is not None and ended.is_clean)
+
+
+STORIES: Final[dict[str, Callable[[World], None]]] = {
+    story.__name__.replace("_", " "): story
+    for story in (
+        a_life,
+        quick_crashes,
+        crashes_with_hooks,
+        a_listener_and_a_timer_crash,
+        groups,
+        a_group_whose_restart_fails,
+        waiting_for_a_restart,
+        giving_up,
+        escalating,
+        starts_that_fail,
+        starts_that_take_too_long,
+        stops_that_take_too_long,
+        many_stragglers,
+        children_that_come_and_go,
+        management,
+        significant_children,
+        ends_from_inside,
+        a_busy_parent,
+        stops_that_wait_for_each_other,
+        errors_of_all_kinds,
+        policies,
+        slots,
+        elsewhere,
+        the_pool_at_rest,
+        a_killed_hook,
+        an_observer_that_fails,
+        the_end_of_the_program,
+        when_all_are_up,
+        a_crash_while_stopping,
+        significant_children_of_a_group,
+        what_a_group_means,
+        looking_back,
+    )
+}

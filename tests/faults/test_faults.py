@@ -1,0 +1,175 @@
+"""An error anywhere in the engine's own code loses no service and keeps nobody waiting.
+
+Each run plants one error at one place and tells one story. `SPRAG_FAULTS=1` plants one at every
+single place that the stories reach, which takes an hour; the suite takes a share of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import random
+from functools import cache
+from inspect import CO_GENERATOR
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import pytest
+
+from faults.planting import Place, Planted, counted, functions, planted
+from faults.stories import STORIES
+from faults.world import World
+from sprag.testing import virtual_time
+from sprag_supervisor._history import Memories
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from types import CodeType
+
+NOT_OF_A_STORY = {
+    # Never called: they say what others must have.
+    "_clock.Timer.",
+    "_holdings.Cancellable.",
+    "_holdings.Subscription.",
+    "_node.Node._check_room_",
+    "_node.Node._found_",
+    "_pool._nothing",
+    # The last resort, and what only an error planted elsewhere reaches.
+    "_net.",
+    "_ending._go_on",
+    "_ending.force",
+    "_ending._steps_left",
+    "_ending.Ending.take_up_call",
+    "_pool.Call.broke",
+    "_pool.Errand.broke",
+    "_starting._undo_by_force",
+    "_starting._wait_for",
+    "_supervising._is_undecided",
+    # Of stacks that are used up, where a trace function has no room either:
+    # tests/sprag/test_stack_room.py.
+    "_room.",
+    "_pool.Pool.run_apart",
+    # A forked child's: tests/sprag/test_forks.py.
+    "_forking.",
+    "_belonging.disown_all",
+    "_pool.forget_all",
+    # Of the making of classes, where what is raised is raised to who writes the class.
+    "_hooks.",
+    "_making.",
+    "_mistakes.",
+    "_callables.",
+}
+"""Functions that no story reaches, and why; see `test_the_stories_reach_every_function`."""
+
+AROUND_FOREIGN_CODE = (
+    "_failure._name_of",
+    "_failure._notes_of",
+    "_failure.as_text",
+    "_failure.cut",
+    "_tree.Tree.announce",
+    "exceptions.shown",
+)
+"""Where an error is taken for that of foreign code, which is read there in a guard of its own."""
+
+
+_SHARE = 0.15
+"""How many of the functions that a story reaches get an error planted in it, in the suite."""
+
+BY_THE_COLLECTOR = {Memories._drop.__code__}
+
+
+@cache
+def engine() -> dict[CodeType, str]:
+    return functions()
+
+
+@contextlib.contextmanager
+def stage() -> Generator[tuple[World, io.StringIO]]:
+    """Set up a world in virtual time, with all that is said in it caught."""
+    logger = logging.getLogger("sprag")
+    said = io.StringIO()
+    with virtual_time() as clock, contextlib.redirect_stderr(said):
+        hub: Any = gevent.get_hub()
+        hub.exception_stream = said
+        world = World(clock)
+        logger.addHandler(world)
+        propagate, logger.propagate = logger.propagate, False
+        try:
+            yield world, said
+        finally:
+            logger.propagate = propagate
+            logger.removeHandler(world)
+
+
+@cache
+def told(name: str) -> dict[tuple[CodeType, str], int]:
+    """Return how often what happens in the engine when a story is told undisturbed."""
+    with stage() as (world, _said):
+        with counted(engine()) as counts:
+            world.do(STORIES[name], world)
+            world.end()
+        assert not world.faults()
+    return dict(counts)
+
+
+def happens_at(place: Place, name: str, error: type[BaseException]) -> list[str]:
+    """Tell a story with an error planted, and return what is wrong afterwards."""
+    with stage() as (world, said):
+        with planted(place, error) as plant:
+            world.do(STORIES[name], world)
+            world.end()
+        faults = world.faults()
+        if not plant.line:
+            return []
+        if error is KeyboardInterrupt:
+            is_known = any(isinstance(each, KeyboardInterrupt) for each in world.raised)
+        else:
+            is_known = world.has_heard("planted:") or "planted:" in said.getvalue()
+        if not is_known:
+            faults.append("nobody was told")
+    return [f"{place} (line {plant.line}): {fault}" for fault in faults]
+
+
+def places(name: str) -> Iterator[Place]:
+    """Yield where errors are planted in a story: everywhere, or a fair share of it."""
+    share = None if os.environ.get("SPRAG_FAULTS") else random.Random(name)
+    for (code, event), count in told(name).items():
+        if any(engine()[code].startswith(each) for each in NOT_OF_A_STORY):
+            continue
+        if engine()[code].startswith(AROUND_FOREIGN_CODE):
+            continue
+        if (event != "line" and code.co_flags & CO_GENERATOR) or code in BY_THE_COLLECTOR:
+            continue  # entered when it is thrown away, too, where nothing can be raised
+        if share is None:
+            yield from (Place(code, event, nth) for nth in range(1, count + 1))
+        elif share.random() < _SHARE:
+            yield Place(code, event, share.randint(1, count))
+
+
+def test_the_stories_reach_every_function() -> None:
+    reached = {code for name in STORIES for code, _event in told(name)}
+    missing = sorted(
+        name
+        for code, name in engine().items()
+        if code not in reached and not any(name.startswith(each) for each in NOT_OF_A_STORY)
+    )
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_an_error_anywhere_in_the_engine_loses_nothing(name: str) -> None:
+    faults = [line for place in places(name) for line in happens_at(place, name, Planted)]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_a_ctrl_c_anywhere_in_the_engine_reaches_main_and_loses_nothing(name: str) -> None:
+    faults = [
+        line
+        for place in places(name)
+        if place.event == "line"
+        for line in happens_at(place, name, KeyboardInterrupt)
+    ]
+    assert not faults, "\n".join(faults)
