@@ -605,6 +605,15 @@ def when_all_are_up(world: World) -> None:
     world.settle()
 
 
+def a_start_after_a_stop_that_is_pending(world: World) -> None:
+    top = world.top([_scripted("a", stop_takes=0.5), Idle("b")])
+    for name in "ab":
+        one = top.service(name)
+        world.do(one.spawn, one.stop)
+        world.go(one.start)
+        world.advance(2.0)
+
+
 def a_crash_while_stopping(world: World) -> None:
     top = world.top([_scripted("a", stop_takes=1.0)])
     a = top.service("a")
@@ -703,6 +712,7 @@ STORIES: Final[dict[str, Callable[[World], None]]] = {
         the_end_of_the_program,
         when_all_are_up,
         a_crash_while_stopping,
+        a_start_after_a_stop_that_is_pending,
         significant_children_of_a_group,
         what_a_group_means,
         looking_back,

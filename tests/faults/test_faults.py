@@ -34,6 +34,7 @@ NOT_OF_A_STORY = {
     "_holdings.Cancellable.",
     "_holdings.Subscription.",
     "_node.Node._check_room_",
+    "_node.Node._ends_with_caller_",
     "_node.Node._found_",
     "_pool._nothing",
     # The last resort, and what only an error planted elsewhere reaches.
