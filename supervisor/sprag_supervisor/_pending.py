@@ -8,7 +8,7 @@ must not be overtaken by the end: it waits.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sprag_supervisor._belonging import get_ident
 from sprag_supervisor._ending import Ending
@@ -26,16 +26,21 @@ if TYPE_CHECKING:
     from sprag_supervisor._tree import Tree
 
 
+_TRIES: Final = 2
+"""As often is it begun, should a bug of sprag's come in between (`Pool.launch`)."""
+
+
 class PendingEnd:
     """What is to be done to one service in the next turn of the loop, and who waits for that."""
 
-    __slots__ = ("_ends", "_joiners", "_node", "_tree")
+    __slots__ = ("_ends", "_joiners", "_node", "_tree", "_tries")
 
     def __init__(self, node: Node, tree: Tree) -> None:
         self._node = node
         self._tree = tree
         self._ends: list[Callable[[], object]] = []
         self._joiners: list[Parking] = []
+        self._tries = 0
 
     def add(self, end: Callable[[], object]) -> None:
         """Do *end*, too: a stop may be nearer than the one before it."""
@@ -51,23 +56,34 @@ class PendingEnd:
     def carry_out(self) -> None:
         """Begin the end. The engine's own work, in a greenlet of the pool."""
         node, tree = self._node, self._tree
+        self._tries += 1
         try:
             # Else another end was faster, and the service has gone elsewhere.
             while self._ends and node._tree_ is tree and tree.thread == get_ident():
-                self._ends.pop(0)()
-        finally:
-            del tree.pending_ends[id(node)]
-            for parking in self._joiners:
-                parking.poke()
+                self._ends[0]()
+                del self._ends[0]
+        except BaseException:
+            if self._tries == _TRIES:
+                self._give_way()
+            raise
+        self._give_way()
+
+    def _give_way(self) -> None:
+        self._tree.pending_ends.pop(id(self._node), None)
+        for parking in self._joiners:
+            parking.poke()
 
 
 def end_in_next_turn(node: Node, tree: Tree, end: Callable[..., object], *args: object) -> None:
     """Have ``end(node, *args)`` done in the next turn of the loop. Callable from the hub."""
     pending = tree.pending_ends.get(id(node))
     if pending is None:
-        pending = tree.pending_ends[id(node)] = PendingEnd(node, tree)
+        pending = PendingEnd(node, tree)
+        pending.add(partial(end, node, *args))
         tree.pool.launch(pending.carry_out)
-    pending.add(partial(end, node, *args))
+        tree.pending_ends[id(node)] = pending
+    else:
+        pending.add(partial(end, node, *args))
 
 
 def is_end(operation: Ending | Starting) -> bool:

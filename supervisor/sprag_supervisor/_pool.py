@@ -161,6 +161,8 @@ class Errand(Call):
     step = "errand"
     node: Node | None = None
     """Whose affairs it sees to, and who goes down if it fails; None: nobody."""
+    pool: Pool | None = None
+    """Where it is done once more if it fails and is nobody's; None: it has been."""
 
     def run(self) -> None:
         """Run the body. What it raises escapes: it is a bug of sprag."""
@@ -168,11 +170,14 @@ class Errand(Call):
         self.done = True
 
     def broke(self, error: BaseException) -> None:
-        """Report the bug, and bring down whom it concerns."""
+        """Report the bug, and bring down whom it concerns, or try once more."""
         from sprag_supervisor._net import engine_error
 
         self.done = True
         engine_error(self.node, self.step, error)
+        if self.node is None and self.pool is not None:
+            again = Errand(self._body)
+            self.pool._begin(self.pool._take(again), again)
 
 
 class _Apart(Call):
@@ -317,11 +322,13 @@ class Pool:
     ) -> None:
         """Run *body* in a pooled greenlet in the next turn of the loop. Callable from the hub.
 
-        What it raises is a bug of sprag: it is reported, and brings *node* down.
+        What it raises is a bug of sprag: it is reported, and brings *node* down. What concerns
+        nobody is tried once more: it must do no harm the second time.
         """
         errand = Errand(body)
         errand.node = node
         errand.step = step
+        errand.pool = self
         self._begin(self._take(errand), errand)
 
     def run_apart(self, body: Callable[[], object]) -> None:
