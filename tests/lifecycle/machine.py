@@ -472,8 +472,10 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     def stop_everything(self) -> None:
         """Whatever has happened: a stop ends it all, and nothing is left."""
-        self.calls.append(spawn(self.real.stop, AN_AGE / 2))
-        self.clock.advance(AN_AGE)
+        # Once more for each start that has waited for the stop before.
+        for _ in range(1 + sum(not call.ready() for call in self.calls)):
+            self.calls.append(spawn(self.real.stop, AN_AGE / 2))
+            self.clock.advance(AN_AGE)
         check_invariants(self.real)
         assert not self.real._children_
         assert settled(self.real), self.real

@@ -241,6 +241,8 @@ class Model(Activities):
                 if not node.is_busy():
                     break
                 yield from self.wait_for(lambda: not node.is_busy())
+            while parent is None and node.state == "stopping":
+                yield from self.wait_for(lambda: node.state != "stopping")
             if node.state == "restarting" or node.is_active() or node.is_busy():  # 56
                 raise Refused("not_down")
             for group in parent.groups if parent else []:
