@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Never
 from sprag._service import Service
 from sprag._supervisor import Supervisor
 from sprag_supervisor import StopReport, _adopting
+from sprag_supervisor._foreign import attribute_of, class_name, is_a
 from sprag_supervisor._pace import Pace
 from sprag_supervisor.exceptions import BadValue, shown
 
@@ -73,7 +74,7 @@ class App(Supervisor):
             raise BadValue("App's argument", misplaced[0], accepted)
         given = _checked_providers({} if providers is None else providers)
         if routes is not None:
-            if not isinstance(routes, str) or not all(map(str.isidentifier, routes.split("."))):
+            if not is_a(routes, str) or not all(map(str.isidentifier, routes.split("."))):
                 raise BadValue("routes", routes, "the dotted name of a module, as in 'app.routes'")
             if _SERVER in given:
                 raise BadValue("provider", _SERVER, "another name: this one is the web server's")
@@ -94,7 +95,7 @@ class App(Supervisor):
 
         It starts nothing: start the app in the process that serves it.
         """
-        found: Wsgi | None = getattr(self, "_wsgi_", None)
+        found: Wsgi | None = attribute_of(self, "_wsgi_")
         if found is None:
             from sprag.web._limits import Limits
             from sprag.web._wsgi import Wsgi
@@ -119,7 +120,8 @@ class App(Supervisor):
         Raises:
             BadValue: It is set to something else.
         """
-        return getattr(self, "_serve_", None)
+        found: Address | None = attribute_of(self, "_serve_")
+        return found
 
     @serve.setter
     def serve(self, address: Address | None) -> None:
@@ -200,12 +202,12 @@ def _checked_providers(given: Any) -> dict[str, Service]:
     mapping: Mapping[Any, Any] = given
     providers = dict(mapping)
     for key, service in providers.items():
-        if not isinstance(key, str) or not key or "/" in key:
+        if not is_a(key, str) or not key or "/" in key:
             raise BadValue("provider", key, "a name that is not empty and holds no slash")
-        if not isinstance(service, Service):
+        if not is_a(service, Service):
             what = "a service"
-            if isinstance(service, type):
-                what += f", made by calling the class: {service.__name__}(...)"
+            if is_a(service, type):
+                what += f", made by calling the class: {class_name(service)}(...)"
             elif issubclass(type(service), tuple):
                 what += ": its policy is given in its class, or by a Supervisor's list of children"
             raise BadValue(f"providers[{shown(key)}]", service, what)

@@ -21,7 +21,8 @@ from gevent import GreenletExit, Timeout, getcurrent
 from greenlet import greenlet
 
 from sprag_supervisor._callables import check_result
-from sprag_supervisor._failure import traceback_of, was_thrown_in
+from sprag_supervisor._failure import was_thrown_in
+from sprag_supervisor._foreign import attribute_of, traceback_of
 from sprag_supervisor._guard import report
 from sprag_supervisor._log import logger, say
 from sprag_supervisor._node import Seat, current_node, is_within, seat
@@ -290,7 +291,7 @@ def _is_thrown_at_emitter(
     if is_thrown_in and issubclass(kind, GreenletExit):
         return True
     if issubclass(kind, Timeout):
-        if is_thrown_in and cast("Timeout", error).timer is not _CLOSED:
+        if is_thrown_in and attribute_of(error, "timer") is not _CLOSED:
             return True
         is_thrown_in = False
     report(node, listener._incarnation, "listener", error)

@@ -7,7 +7,6 @@ interrupted must go on as if nothing had happened. So nothing here waits, logs o
 from __future__ import annotations
 
 import gc
-import sys
 import traceback
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -18,6 +17,8 @@ from greenlet import getcurrent, greenlet
 
 from sprag._json import to_json
 from sprag_supervisor import snapshot
+from sprag_supervisor._failure import as_text
+from sprag_supervisor._foreign import frame_of, is_a
 from sprag_supervisor._guard import Managed
 from sprag_supervisor._node import path_of, seat
 from sprag_supervisor._plain import plain
@@ -96,16 +97,15 @@ def _stacks(root: Node, frame: FrameType | None) -> Iterator[tuple[str, str]]:
         yield f"{_owner(current, root)}, running now", _format(frame)
     idle = {id(one) for one in idle_greenlets()}
     for one in gc.get_objects():
-        # By type, not isinstance: proxies answer isinstance by running code of their own.
-        if not issubclass(type(one), greenlet) or one is current or id(one) in idle:
+        if not is_a(one, greenlet) or one is current or id(one) in idle:
             continue
-        place = one.gr_frame
-        if place is not None and not isinstance(one, Hub):
+        place = frame_of(one)
+        if place is not None and not is_a(one, Hub):
             yield _owner(one, root), _format(place)
 
 
 def _owner(one: Any, root: Node) -> str:
-    if isinstance(one, Managed):
+    if is_a(one, Managed):
         return path_of(one._node)
     context = None
     with suppress(ValueError):  # it runs in another thread
@@ -125,6 +125,6 @@ def write_dump(root: Node, frame: FrameType | None, write: Any) -> None:
     """Hand the text to *write*, whatever goes wrong: this is a signal handler."""
     try:
         text = dump(root, frame)
-    except Exception:  # noqa: BLE001 - e.g. memory: then at least where we are
-        text = f"sprag: no dump: {sys.exc_info()[1]!r}\n" + (_format(frame) if frame else "")
+    except Exception as error:  # noqa: BLE001 - e.g. memory: then at least where we are
+        text = f"sprag: no dump: {as_text(error)}\n" + (_format(frame) if frame else "")
     write(text)

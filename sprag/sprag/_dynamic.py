@@ -6,7 +6,8 @@ from typing import Any, Never, TypeVar
 
 from sprag._service import Service
 from sprag_supervisor import ChildCounts, ChildInfo, StopReport, _adopting, _managing
-from sprag_supervisor._node import called, check_name, name_of, path_of
+from sprag_supervisor._foreign import is_a
+from sprag_supervisor._node import called, checked_name, name_of, path_of
 from sprag_supervisor.exceptions import BadPolicy, BadValue, MaxChildren, UnknownChild
 
 ServiceT = TypeVar("ServiceT", bound=Service)
@@ -49,8 +50,7 @@ class DynamicSupervisor(Service):
             accepted = "keywords, as in max_children=10; children are started with start_child()"
             raise BadValue("DynamicSupervisor's argument", misplaced[0], accepted)
         if name is not None:
-            check_name(name)
-            self.name = name
+            self.name = checked_name(name)
         if max_children is not None and not (type(max_children) is int and max_children >= 0):
             raise BadValue("max_children", max_children, "a whole number, 0 or more, or None")
         self.max_children = max_children
@@ -73,7 +73,7 @@ class DynamicSupervisor(Service):
                 to another one.
             NotRunning, BadPolicy, WouldDeadlock: As for `adopt`.
         """
-        if getattr(service, "_parent_", None) is self:
+        if is_a(service, Service) and service._parent_ is self:
             _managing.start_child(self, service, name, policy)
         if self.max_children is not None:
             self._check_room_()  # at once, and again when it is our turn
@@ -97,8 +97,8 @@ class DynamicSupervisor(Service):
         Raises:
             UnknownChild: It is not one of my children.
         """
-        service: Any = _managing.child_of(self, child) if isinstance(child, str) else child
-        if not isinstance(service, Service):
+        service: Any = _managing.child_of(self, child) if is_a(child, str) else child
+        if not is_a(service, Service):
             raise BadValue("child", service, f"a child of mine, or its name{called(service)}")
         if service._parent_ is not self:
             raise UnknownChild(path_of(self), name_of(service), self._children_ or {})

@@ -11,6 +11,9 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from sprag_supervisor._foreign import class_name
+from sprag_supervisor._policy import KEYWORDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -105,8 +108,9 @@ def _flat(node: Snapshot) -> dict[str, Any]:
 
 
 def _policy(policy: Policy) -> dict[str, Any]:
-    given = dataclasses.asdict(policy)
-    given["on_failure"] = {kind.__name__: said for kind, said in policy.on_failure.items()}
+    given: dict[str, Any] = {keyword: getattr(policy, keyword) for keyword in KEYWORDS}
+    given["on_failure"] = {class_name(kind): said for kind, said in policy.on_failure.items()}
+    given["backoff"] = None if policy.backoff is None else dataclasses.asdict(policy.backoff)
     # JSON has no infinity.
     return {keyword: None if value == math.inf else value for keyword, value in given.items()}
 

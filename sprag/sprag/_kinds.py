@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from sprag_supervisor._foreign import is_a
 from sprag_supervisor.exceptions import BadValue, WrongKind
 
 
 def check_name(name: object) -> None:
     """Raise BadValue if nothing can be called so."""
-    if not isinstance(name, str):
+    if not is_a(name, str):
         accepted = "the key of a provider or a path, and the class second: service('stock', Stock)"
         raise BadValue("name", name, accepted)
 
@@ -24,7 +25,7 @@ def of_kind(kind: type[Any] | None, name: str, found: object) -> Any:
     if kind is None:
         return found
     accepted = "a class, or a Protocol that is runtime_checkable"
-    if not isinstance(kind, type):
+    if not is_a(kind, type):
         raise BadValue("kind", kind, accepted)
     try:
         fits = isinstance(found, kind)

@@ -12,6 +12,7 @@ import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from sprag_supervisor._failure import as_text
 from sprag_supervisor._log import catch_up, text_of
 
 if TYPE_CHECKING:
@@ -56,6 +57,6 @@ def _to_record(
     options: dict[str, Any] = {
         key: fields.pop(key) for key in ("exc_info", "stack_info", "stacklevel") if key in fields
     }
-    fields["event"] = str(fields.get("event", ""))
+    fields["event"] = as_text(fields.get("event", ""))
     message, values = text_of(fields)
     return ((message, *values), {**options, "extra": {"sprag": fields}})

@@ -138,8 +138,10 @@ def _is_group(link: _Link) -> bool:
 
 def _is_bookkeeping(link: _Link) -> bool:
     kind = cast("Any", type(link))
-    if kind in (_pool.pass_value, _GreenletDeleted) or issubclass(
-        kind, _greenlet.SuccessSpawnedLink
+    if (
+        kind is _pool.pass_value
+        or kind is _GreenletDeleted
+        or issubclass(kind, _greenlet.SuccessSpawnedLink)
     ):
         return True
     if kind is _greenlet.SpawnedLink:
@@ -149,7 +151,10 @@ def _is_bookkeeping(link: _Link) -> bool:
 
 
 def _name(method: MethodType) -> str | None:
-    name = getattr(method.__func__, "__name__", None)
+    try:
+        name = getattr(method.__func__, "__name__", None)
+    except BaseException:  # noqa: BLE001 - any callable of a user's may be there
+        return None
     return name if type(name) is str else None
 
 

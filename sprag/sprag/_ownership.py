@@ -17,7 +17,7 @@ import sys
 from contextlib import contextmanager
 from functools import partial
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from gevent import Greenlet, GreenletExit
 from gevent.threadpool import ThreadPool
@@ -25,10 +25,12 @@ from greenlet import greenlet as raw_greenlet
 
 from sprag import _reporting
 from sprag._looks import Look, is_mapped, iterators, lies_ready, links_of, look
-from sprag_supervisor._failure import meaning_of, traceback_of
+from sprag_supervisor._failure import meaning_of
+from sprag_supervisor._foreign import is_a, traceback_of
 from sprag_supervisor._guard import Managed, is_killers
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._node import Node, context_of, current_node
+from sprag_supervisor._stand_in import stand_in
 from sprag_supervisor._states import State
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def own_greenlets() -> Generator[None]:
 def _born(greenlet: Any) -> None:
     """Give a greenlet that is being started to the service whose code starts it."""
     own = cast("dict[str, Any]", vars(greenlet))
-    if isinstance(greenlet, Managed) or _OWNED in own:
+    if is_a(greenlet, Managed) or _OWNED in own:
         return
     frame = sys._getframe(1)
     node = _whose(frame)
@@ -157,6 +159,29 @@ def _is_told_by_sprag(context: object, error: BaseException) -> bool:
     return type(body) is _Body and body.may_be_a_crash(error)
 
 
+def _heard_by_gevent(error: BaseException) -> BaseException:
+    """Return what gevent can be told of in the place of *error*, which is mostly that itself.
+
+    It asks an exception for its class: where that raises, the greenlet never ends for those who
+    wait for it.
+    """
+    try:
+        isinstance(error, GreenletExit)
+    except BaseException:  # noqa: BLE001 - the code of somebody else
+        return stand_in(error)
+    return error
+
+
+class _Death(NamedTuple):
+    """What a greenlet has died of."""
+
+    error: BaseException
+    heard: BaseException
+    traceback: TracebackType | None
+    """Of what is heard, when it left the greenlet's function."""
+    iterators: list[Any]
+
+
 class _Body:
     """What an owned greenlet runs instead of its function, which it passes for.
 
@@ -186,21 +211,32 @@ class _Body:
         self._fn = fn
         self._links = links_of(greenlet)
         self._thrown: object = None
-        self._death: tuple[BaseException, TracebackType | None, list[Any]] | None = None
+        self._death: _Death | None = None
         self.is_mapped = False
         thread = self._thread()
         if thread is not None:
             thread._invoke_excepthook = partial(self._thread_raised, thread._invoke_excepthook)
 
     def __call__(self, *args: Any, **kwargs: Any) -> object:
+        died_of: BaseException | None = None
         try:
-            return self._fn(*args, **kwargs)
+            try:
+                return self._fn(*args, **kwargs)
+            except GreenletExit:
+                raise
+            except BaseException as error:
+                heard = _heard_by_gevent(error)
+                if heard is error:
+                    raise
+                died_of = error
+            raise heard  # noqa: TRY301 - where it gets a traceback, like any other
         except GreenletExit:
             raise
-        except BaseException as error:
-            self._died(error)
+        except BaseException as heard:
+            self._died(heard if died_of is None else died_of, heard)
             raise
         finally:
+            del died_of  # what was raised keeps this frame
             self._leave()
 
     def __getattr__(self, name: str) -> Any:
@@ -224,7 +260,7 @@ class _Body:
 
     def may_be_a_crash(self, error: BaseException) -> bool:
         """Whether it has died of *error*, and nobody is known to look at that."""
-        return self._death is not None and self._death[0] is error
+        return self._death is not None and self._death.heard is error
 
     def _thread(self) -> Any:
         """Return the `threading.Thread` that the greenlet is, or None."""
@@ -238,13 +274,16 @@ class _Body:
             del greenlet._maybe_kill_before_start  # a cycle
             self._holdings.drop_greenlet(greenlet)
 
-    def _died(self, error: BaseException) -> None:
-        """Decide who is concerned by *error*: who is linked to the greenlet, or its service."""
-        if issubclass(type(meaning_of(error)), KeyboardInterrupt):
-            self._death = error, None, []
+    def _died(self, error: BaseException, heard: BaseException) -> None:
+        """Decide who is concerned by *error*: who is linked to the greenlet, or its service.
+
+        They *hear* of something else in the place of an exception that gevent cannot look at.
+        """
+        if is_a(meaning_of(error), KeyboardInterrupt):
+            self._death = _Death(error, heard, None, [])
             self._tell(error)
         elif not is_killers(error, self._thrown) and not self._is_seen(self._greenlet):
-            self._death = error, traceback_of(error), iterators(self._links)
+            self._death = _Death(error, heard, traceback_of(heard), iterators(self._links))
             self._greenlet.rawlink(self._judge)  # when all others have been notified
 
     def _is_seen(self, greenlet: Greenlet[..., Any]) -> bool:
@@ -253,8 +292,8 @@ class _Body:
     def _judge(self, greenlet: Greenlet[..., Any]) -> None:
         # In the hub: only hand over. What gevent's own frame has added is one entry.
         assert self._death is not None
-        (error, traceback, iterators), self._death = self._death, None
-        now = traceback_of(error)
+        (error, heard, traceback, iterators), self._death = self._death, None
+        now = traceback_of(heard)
         was_raised_again = traceback not in (now, now and now.tb_next)
         if not (was_raised_again or lies_ready(greenlet, iterators) or self._is_seen(greenlet)):
             self._tell(error)

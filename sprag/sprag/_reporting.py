@@ -20,6 +20,9 @@ from gevent import getcurrent
 from gevent.hub import Hub
 from gevent.monkey import get_original
 
+from sprag_supervisor._foreign import is_a
+from sprag_supervisor._stand_in import shown_as
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -60,6 +63,8 @@ def _is_told(context: object, error: Any) -> bool:
 def _quiet_print(print_exception: Callable[..., object]) -> Callable[..., None]:
     def print_unless_told(hub: Hub, context: object, kind: Any, value: Any, traceback: Any) -> None:
         if not _is_told(context, value):
+            if is_a(value, BaseException):
+                kind, value, traceback = shown_as(value, traceback)
             print_exception(hub, context, kind, value, traceback)
 
     return print_unless_told

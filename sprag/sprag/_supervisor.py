@@ -7,7 +7,8 @@ from typing import Any, Never, TypeVar, cast
 
 from sprag._service import Service
 from sprag_supervisor import ChildCounts, ChildInfo, ChildSpec, StopReport, _adopting, _managing
-from sprag_supervisor._node import called, check_name
+from sprag_supervisor._foreign import is_a
+from sprag_supervisor._node import called, checked_name
 from sprag_supervisor._pace import Pace
 from sprag_supervisor.exceptions import AlreadyPresent, BadValue
 
@@ -49,10 +50,9 @@ class Supervisor(Service):
     ) -> None:
         _check_shape(children, more)
         if name is not None:
-            check_name(name)
-            self.name = name
+            self.name = checked_name(name)
         self._policy_ = self._policy_.with_(policy)
-        if isinstance(children, Iterator):
+        if issubclass(type(children), Iterator):
             # A restart runs __init__ again with the same arguments: it would be empty then.
             children = self._instead_of_(children, tuple(children))
         self._static_ = tuple(map(_checked, children))
@@ -147,17 +147,17 @@ class Supervisor(Service):
 
 
 def _checked(given: object) -> tuple[Service, str | None, dict[str, Any]]:
-    match given:
-        case Service():
-            return given, None, {}
-        case (Service() as service, dict()):
-            policy = dict(cast("tuple[Service, dict[str, Any]]", given)[1])
+    if is_a(given, Service):
+        return given, None, {}
+    if type(given) in (tuple, list) and len(pair := tuple(cast("list[object]", given))) == 2:
+        service, policy = pair
+        if is_a(service, Service) and is_a(policy, dict):
+            policy = cast("dict[str, Any]", dict(policy))
             name = policy.pop("name", None)
             service._policy_.with_(policy)
             return service, name, policy
-        case _:
-            accepted = f"a service, or a pair (service, {{policy}}){called(given)}"
-            raise BadValue("child", given, accepted)
+    accepted = f"a service, or a pair (service, {{policy}}){called(given)}"
+    raise BadValue("child", given, accepted)
 
 
 def _check_shape(children: Any, more: tuple[object, ...]) -> None:
@@ -165,10 +165,11 @@ def _check_shape(children: Any, more: tuple[object, ...]) -> None:
     if more:
         given: object = (children, *more)
         raise BadValue("children", given, "one list of them: Supervisor([first, second])")
-    if isinstance(children, Mapping):
+    kind = type(children)
+    if issubclass(kind, Mapping):
         accepted = "a list; a name goes into a pair: [(Pool(), {'name': 'pool'})]"
         raise BadValue("children", cast("object", children), accepted)
-    if isinstance(children, str | type | Service) or not isinstance(children, Iterable):
+    if issubclass(kind, (str, type, Service)) or not issubclass(kind, Iterable):
         accepted = f"a list of services, as in Supervisor([Feed()]){called(children)}"
         raise BadValue("children", cast("object", children), accepted)
 

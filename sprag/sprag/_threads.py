@@ -10,6 +10,7 @@ from sprag_supervisor import _guard
 from sprag_supervisor._acquiring import not_active
 from sprag_supervisor._belonging import refuse
 from sprag_supervisor._callables import run_for_effect
+from sprag_supervisor._foreign import function_name
 from sprag_supervisor._holdings import Holdings
 from sprag_supervisor._log import say
 from sprag_supervisor._node import is_active
@@ -48,6 +49,6 @@ def call(node: Node, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
 
 
 def _drop(node: Node, fn: Callable[..., object]) -> None:
-    called = getattr(fn, "__qualname__", None) or repr(fn)
+    called = function_name(fn)
     state = node._state_.value
     say(logging.WARNING, node, "call from a thread dropped", function=called, state=state)

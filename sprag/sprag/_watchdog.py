@@ -20,6 +20,7 @@ from gevent import Greenlet, get_hub, monkey
 
 from sprag._sentinel import write_stderr
 from sprag_supervisor import Node
+from sprag_supervisor._foreign import attribute_of, is_a, module_of
 from sprag_supervisor._log import logger
 from sprag_supervisor._node import path_of
 from sprag_supervisor._seconds import Seconds, in_seconds
@@ -138,7 +139,7 @@ def describe_holder(frame: FrameType | None) -> str:
 
 
 def _is_of_a_library(frame: FrameType) -> bool:
-    module = str(frame.f_globals.get("__name__", ""))
+    module = module_of(frame)
     file = frame.f_code.co_filename
     return (
         module.partition(".")[0] in _LIBRARIES
@@ -154,16 +155,14 @@ def holder_of(frame: FrameType | None) -> Node | None:
     node, or an object that knows it, among its locals.
     """
     while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if module.startswith(("sprag.", "sprag_supervisor.")):
+        if module_of(frame).startswith(("sprag.", "sprag_supervisor.")):
             for name in ("node", "self"):
                 found = frame.f_locals.get(name)
-                for candidate in (
-                    found,
-                    getattr(found, "_node", None),
-                    getattr(found, "node", None),
-                ):
-                    if isinstance(candidate, Node):
+                if is_a(found, Node):
+                    return found
+                for attribute in ("_node", "node"):
+                    candidate = attribute_of(found, attribute)
+                    if is_a(candidate, Node):
                         return candidate
         frame = frame.f_back
     return None

@@ -35,8 +35,9 @@ from sprag_supervisor import Reason, StopReport, _clock
 from sprag_supervisor._adopting import tree_of
 from sprag_supervisor._belonging import must_be_able_to_wait
 from sprag_supervisor._ending import request_exit
+from sprag_supervisor._foreign import is_a
 from sprag_supervisor._log import configured, listening, logger, text_of
-from sprag_supervisor._node import Node, check_name, path_of, settled
+from sprag_supervisor._node import Node, checked_name, path_of, settled
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._plain import plain
 from sprag_supervisor._seconds import Seconds, in_seconds, is_number
@@ -116,7 +117,7 @@ def run(
     if root._parent_ is not None:
         raise BadValue("root", root, "a service that has no parent")
     if name is not None:
-        check_name(name)
+        name = checked_name(name)
     if root._state_ not in DOWN:
         raise AlreadyStarted(path_of(root))
     if name is not None:
@@ -190,9 +191,9 @@ class _Host:
         starting = self._starting = self._in_background(self._start)
         self._wait(lambda: starting.ready() or self._is_called_off())
         error = self._start_error
-        if isinstance(error, KeyboardInterrupt):
+        if is_a(error, KeyboardInterrupt):
             self._signals.note(signal.SIGINT)
-        elif error is not None and not isinstance(error, StartFailed):
+        elif error is not None and not is_a(error, StartFailed):
             raise error
         if error is None and not self._is_called_off():
             socket = None if self._control is None else str(self._control.path)

@@ -8,11 +8,12 @@ from gevent import getcurrent
 
 from sprag_supervisor._acquiring import may_acquire, not_active
 from sprag_supervisor._belonging import get_ident, refuse
+from sprag_supervisor._foreign import is_a
 from sprag_supervisor._group import take_back
 from sprag_supervisor._node import (
     Node,
     called,
-    check_name,
+    checked_name,
     is_active,
     name_of,
     path_of,
@@ -61,7 +62,7 @@ def adopt(
         WouldDeadlock: The parent waits for the hook that makes this call.
         StartFailed: The child could not be started; it has left the tree again.
     """
-    if not isinstance(child, Node):
+    if not is_a(child, Node):
         raise BadValue("child", child, f"an instance of a Service{called(child)}")
     tree = parent._tree_
     if tree is not None and tree.thread != get_ident():
@@ -71,7 +72,7 @@ def adopt(
     if not may_acquire(parent):
         raise not_active(parent, "adopt a child")
     if name is not None:
-        check_name(name)
+        name = checked_name(name)
     own = child._policy_ if child._given_ is None else child._given_[0]
     checked = own.with_(policy) if policy else own
     if checked.significant and parent._policy_.auto_shutdown == "never":

@@ -20,14 +20,16 @@ from __future__ import annotations
 import logging
 import math
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from gevent import GreenletExit, sleep
+from gevent import Greenlet, GreenletExit, sleep
 
 from sprag_supervisor import _clock
 from sprag_supervisor._callables import check_result
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import Failure, as_text, cut, meaning_of, remember
+from sprag_supervisor._foreign import exit_code_of, frame_of, is_a, is_dead
 from sprag_supervisor._group import take_out
 from sprag_supervisor._holdings import kept_context
 from sprag_supervisor._log import say
@@ -265,11 +267,11 @@ class Ending:
     def _step_raised(self, step: str, call: Call) -> None:
         error = call.error
         meant = None if error is None else meaning_of(error)
-        if isinstance(meant, KeyboardInterrupt):
+        if is_a(meant, KeyboardInterrupt):
             interrupt_main(meant)
-        elif isinstance(meant, SystemExit):
+        elif is_a(meant, SystemExit):
             request_exit(self.node, meant)
-        elif error is not None and not isinstance(meant, GreenletExit):
+        elif error is not None and not is_a(meant, GreenletExit):
             self.stop_error(step, error)
 
     def release(self, holdings: Holdings) -> None:
@@ -294,7 +296,10 @@ class Ending:
 
         def over() -> bool:
             return not (
-                (holdings.greenlets and any(not one.dead for one in holdings.greenlets))
+                (
+                    holdings.greenlets
+                    and not all(is_dead(one) for one in holdings.greenlets.values())
+                )
                 or (holdings.calls and any(not call.done for call in holdings.calls))
                 or any(each.running for each in busy)
             )
@@ -308,7 +313,7 @@ class Ending:
             self._until_delivered()
             self._grace(over)
             killed = over()
-            for each_greenlet in tuple(holdings.greenlets or ()):
+            for each_greenlet in tuple((holdings.greenlets or {}).values()):
                 self.leave_behind("greenlet", each_greenlet)
                 holdings.drop_greenlet(each_greenlet)
             for call in tuple(holdings.calls or ()):
@@ -348,11 +353,11 @@ class Ending:
         """Name what swallowed its kill, with its stack."""
         if greenlet is not None:
             leave_behind(greenlet)
-            keep(self.node, step, lambda: greenlet.dead)
+            keep(self.node, step, lambda: is_dead(greenlet))
         self._left += 1
         if self._left > _NAMED:
             return
-        frame = getattr(greenlet, "gr_frame", None)
+        frame = frame_of(greenlet)
         stack = "".join(traceback.format_stack(frame, _FRAMES)) if frame is not None else "no stack"
         self._straggler(step, stack)
 
@@ -385,9 +390,9 @@ def _timed(limit: float) -> float | None:
 
 
 def _kill_all(holdings: Holdings) -> None:
-    for greenlet in tuple(holdings.greenlets or ()):
-        greenlet.kill(block=False)
-        if greenlet.ready():  # had not begun to run, so nothing will ever drop it
+    for greenlet in tuple((holdings.greenlets or {}).values()):
+        Greenlet.kill(greenlet, block=False)  # as gevent does to a Pool's, past a user's own `kill`
+        if Greenlet.ready(greenlet):  # had not begun to run, so nothing will ever drop it
             holdings.drop_greenlet(greenlet)
     for call in tuple(holdings.calls or ()):
         call.kill()
@@ -555,7 +560,7 @@ def _steps(ending: Ending) -> Generator[Ending]:
     if says_goodbye and not ending.is_drained:
         ending.is_drained = True
         if ending.reason.is_clean and cls.on_drain is not Node.on_drain:
-            ending.perform("on_drain", node.on_drain)
+            ending.perform("on_drain", partial(_call_hook, node, "on_drain"))
     if node._children_:
         if cls._stops_together_:
             _end_together(ending, node._children_)
@@ -564,10 +569,14 @@ def _steps(ending: Ending) -> Generator[Ending]:
     if says_goodbye and not ending.said_goodbye:
         ending.said_goodbye = True
         if cls.on_stop is not Node.on_stop:
-            ending.perform("on_stop", node.on_stop)
+            ending.perform("on_stop", partial(_call_hook, node, "on_stop"))
     if node._holdings_ is not None:
         ending.release(node._holdings_)
     _over(ending)
+
+
+def _call_hook(node: Node, name: str) -> object:
+    return getattr(node, name)()  # looked up here: a user's class may raise even then
 
 
 def _end_in_reverse(ending: Ending, children: dict[str, Node]) -> Generator[Ending]:
@@ -734,16 +743,10 @@ def request_exit(node: Node, error: SystemExit) -> None:
         return
     is_first = tree.exit_code is None
     if is_first:
-        tree.exit_code = _code_of(error)
+        tree.exit_code, message = exit_code_of(error)
     stop(tree.root, _clock.now() + tree.exit_seconds)
     if is_first:
         fields: dict[str, Any] = {"code": tree.exit_code}
-        if not isinstance(error.code, int | None):
-            fields["message"] = as_text(error.code)
+        if message is not None:
+            fields["message"] = as_text(message)
         say(logging.WARNING, node, "service asked the app to exit", **fields)
-
-
-def _code_of(error: SystemExit) -> int:
-    if error.code is None:
-        return 0
-    return error.code if isinstance(error.code, int) else 1

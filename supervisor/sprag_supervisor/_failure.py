@@ -17,6 +17,17 @@ from gevent import GreenletExit
 
 from sprag_supervisor import _clock
 from sprag_supervisor._folding import folded, said_of
+from sprag_supervisor._foreign import (
+    attribute_of,
+    cause_of,
+    class_name,
+    is_a,
+    members_of,
+    module_name,
+    origin_of,
+    qualified_name,
+    traceback_of,
+)
 from sprag_supervisor._groups import leaves_of
 from sprag_supervisor._pool import Pool
 from sprag_supervisor.exceptions import SpragError
@@ -168,7 +179,7 @@ def _remember(
     """*depth* is how many exception groups it is nested in."""
     at = _clock.wall()
     chain = [exception]
-    while cause is None and (earlier := _earlier(chain[-1])) is not None:
+    while cause is None and (earlier := origin_of(chain[-1])) is not None:
         if any(one is earlier for one in chain) or len(chain) == _MAX_CHAIN:
             break
         chain.append(earlier)
@@ -176,7 +187,7 @@ def _remember(
     texts = [allowance.text_of(link) for link in chain]  # the outermost is the first to be told
     is_first = cause is None
     for link, text in zip(reversed(chain), reversed(texts), strict=True):
-        is_chained = is_first and cause is not None and _cause_of(link) is None
+        is_chained = is_first and cause is not None and cause_of(link) is None
         cause = Failure(
             _name_of(type(link)),
             text,
@@ -193,37 +204,19 @@ def _remember(
     return cause
 
 
-# What a class of the user's makes of these attributes does not matter: they are read past it.
-_traceback_of: Final = BaseException.__dict__["__traceback__"].__get__
-_cause_of: Final = BaseException.__dict__["__cause__"].__get__
-_context_of: Final = BaseException.__dict__["__context__"].__get__
-_suppresses: Final = BaseException.__dict__["__suppress_context__"].__get__
-_exceptions_of: Final = BaseExceptionGroup.__dict__["exceptions"].__get__
-
-
-def _earlier(exception: BaseException) -> BaseException | None:
-    """Return what *exception* was raised from, or while handling it."""
-    cause: BaseException | None = _cause_of(exception)
-    if cause is not None:
-        return cause
-    context: BaseException | None = None if _suppresses(exception) else _context_of(exception)
-    return context
-
-
 def _members_of(
     exception: BaseException, incarnation: int, allowance: _Allowance, depth: int
 ) -> tuple[Failure, ...]:
-    if depth == _MAX_DEPTH or not issubclass(type(exception), BaseExceptionGroup):
+    if depth == _MAX_DEPTH:
         return ()
-    members = _exceptions_of(exception)[: min(_MAX_MEMBERS, allowance.records)]
+    members = members_of(exception)[: min(_MAX_MEMBERS, allowance.records)]
     allowance.records -= len(members)
     return tuple([_remember(one, incarnation, allowance, depth=depth + 1) for one in members])
 
 
 def _notes_of(exception: BaseException, allowance: _Allowance) -> tuple[str, ...]:
-    try:
-        notes: Any = object.__getattribute__(exception, "__notes__")
-    except BaseException:  # noqa: BLE001 - there are none, or what a user has put there raises
+    notes = attribute_of(exception, "__notes__")
+    if notes is None:
         return ()
     kind = cast("type[object]", type(notes))  # a user may have put anything there
     plain: type[Any] | None = next((one for one in (list, tuple) if issubclass(kind, one)), None)
@@ -236,12 +229,9 @@ def _notes_of(exception: BaseException, allowance: _Allowance) -> tuple[str, ...
 
 
 def _name_of(kind: type[BaseException]) -> str:
-    try:
-        name, module = kind.__qualname__, kind.__module__
-        if module not in _UNNAMED and not issubclass(kind, SpragError):
-            name = f"{module}.{name}"
-    except BaseException:  # noqa: BLE001 - a metaclass of the user's
-        name = type.__dict__["__name__"].__get__(kind)
+    name, module = qualified_name(kind), module_name(kind)
+    if module and module not in _UNNAMED and not issubclass(kind, SpragError):
+        name = f"{module}.{name}"
     return cut(name, _LEAST_TEXT)
 
 
@@ -261,7 +251,7 @@ def as_text(given: object, longest: int = _MAX_TEXT) -> str:
     try:
         return cut(str(given), longest)
     except BaseException as broken:  # noqa: BLE001 - in an engine greenlet it would be the engine's
-        return f"<its __str__ raised {type(broken).__name__}>"
+        return f"<its __str__ raised {class_name(type(broken))}>"
 
 
 def cut(text: str, longest: int = _MAX_TEXT) -> str:
@@ -310,17 +300,11 @@ def meaning_of(error: BaseException) -> BaseException:
     leaves = list(leaves_of(error))
     for special in (KeyboardInterrupt, SystemExit):
         for leaf in leaves:
-            if issubclass(type(leaf), special):
+            if is_a(leaf, special):
                 return leaf
-    if all(issubclass(type(leaf), GreenletExit) for leaf in leaves):
+    if all(is_a(leaf, GreenletExit) for leaf in leaves):
         return leaves[0]
     return error
-
-
-def traceback_of(error: BaseException) -> TracebackType | None:
-    """Return the traceback of *error*, past whatever its class makes of that attribute."""
-    traceback: TracebackType | None = _traceback_of(error)
-    return traceback
 
 
 def was_thrown_in(error: BaseException) -> bool:
@@ -337,7 +321,7 @@ def was_thrown_in(error: BaseException) -> bool:
     module = frame.f_globals.get("__name__")
     if module in _SWITCHES:
         return frame.f_code.co_name.endswith("switch")  # gevent's own, compiled or not
-    return frame.f_code is Pool.enter_and_wait.__code__ and not isinstance(error, RecursionError)
+    return frame.f_code is Pool.enter_and_wait.__code__ and not is_a(error, RecursionError)
 
 
 def users_part(error: BaseException) -> TracebackType | None:
@@ -349,7 +333,7 @@ def users_part(error: BaseException) -> TracebackType | None:
     inner = traceback = traceback_of(error)
     while inner is not None and _is_ours(inner):
         inner = inner.tb_next
-    if issubclass(type(error), SpragError):
+    if is_a(error, SpragError):
         return _without_tail(inner)
     return traceback if inner is None else inner
 

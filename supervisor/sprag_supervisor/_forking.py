@@ -22,12 +22,13 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from gevent import get_hub, getcurrent
+from gevent import Greenlet, get_hub, getcurrent
 from gevent._hub_local import set_hub, set_loop
 from gevent.exceptions import LoopExit
 from greenlet import greenlet
 
 from sprag_supervisor import _belonging, _pool
+from sprag_supervisor._foreign import attribute_of, exit_code_of, is_a
 
 if TYPE_CHECKING:
     from sprag_supervisor._pool import Call
@@ -84,10 +85,9 @@ def _end_when_done(forker: Any) -> NoReturn:
     fresh.loop.run_callback(getcurrent().switch)
     fresh.switch()
     forker.parent = fresh
-    unlink_all = getattr(forker, "unlink_all", None)  # gevent's have it, greenlet's have not
-    if unlink_all is not None:
-        unlink_all()  # who waits for its end does so in the parent
-    worker = forker if isinstance(forker, _pool._Worker) else None
+    if is_a(forker, Greenlet):
+        Greenlet.unlink_all(forker)  # who waits for its end does so in the parent
+    worker = forker if is_a(forker, _pool._Worker) else None
     call: Call | None = None
     if worker is not None:
         call = worker.call
@@ -98,14 +98,14 @@ def _end_when_done(forker: Any) -> NoReturn:
     try:
         forker.switch()  # `os.fork` returns; control comes back when nothing is left to run
     except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        code, _ = exit_code_of(error)
     except LoopExit:
         code = 0
     except BaseException:  # noqa: BLE001 - the end of a process: whatever it is, it is shown
         traceback.print_exc()
-    raised = getattr(forker, "exception", None) if call is None else call.error
-    if isinstance(raised, SystemExit):
-        code = raised.code if isinstance(raised.code, int) else int(raised.code is not None)
+    raised = attribute_of(forker, "exception") if call is None else call.error
+    if is_a(raised, SystemExit):
+        code, _ = exit_code_of(raised)
     elif raised is not None:
         code = 1
         traceback.print_exception(raised)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from sprag_supervisor._foreign import is_a, members_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MAX_LEAVES: Final = 10_000
-# The member itself: a subclass may have put something of its own in front of it.
-_members_of: Any = vars(BaseExceptionGroup)["exceptions"].__get__
 
 
 def leaves_of(error: BaseException) -> Iterator[BaseException]:
@@ -18,8 +18,8 @@ def leaves_of(error: BaseException) -> Iterator[BaseException]:
     seen = 0
     while pending and seen < _MAX_LEAVES:
         one = pending.pop()
-        if issubclass(type(one), BaseExceptionGroup):
-            pending.extend(reversed(_members_of(one)))
+        if is_a(one, BaseExceptionGroup):
+            pending.extend(reversed(members_of(one)))
         else:
             seen += 1
             yield one

@@ -23,6 +23,7 @@ from sprag_supervisor import _ending
 from sprag_supervisor._callables import check_asked_result, check_result, run_for_effect
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import meaning_of, remember
+from sprag_supervisor._foreign import is_a, traceback_of
 from sprag_supervisor._holdings import Holdings, kept_context
 from sprag_supervisor._log import say, saying
 from sprag_supervisor._net import engine_error, interrupt_main
@@ -58,13 +59,13 @@ def _report(node: Node, incarnation: int, step: str, error: BaseException) -> No
         tree.pool.run_apart(partial(report, node, incarnation, step, error))
         return
     meant = meaning_of(error)
-    if isinstance(meant, GreenletExit) or (tree is not None and tree.is_copy):
+    if is_a(meant, GreenletExit) or (tree is not None and tree.is_copy):
         return  # in a forked child it is the child's end, and the parent's tree is not told
-    if isinstance(meant, SystemExit | KeyboardInterrupt) and meant is not error:
+    if meant is not error:
         say(logging.ERROR, node, "an exit was raised among other exceptions", error, step=step)
-    if isinstance(meant, SystemExit):
+    if is_a(meant, SystemExit):
         _ending.request_exit(node, meant)
-    elif isinstance(meant, KeyboardInterrupt):
+    elif is_a(meant, KeyboardInterrupt):
         interrupt_main(meant)
     else:
         crash(node, incarnation, step, error)
@@ -81,6 +82,9 @@ def crash(node: Node, incarnation: int, step: str, error: BaseException) -> None
     elif node._state_ is RUNNING:
         tell = saying(logging.ERROR, node, "service crashed", error, step=step)
         failure = remember(error, incarnation, action=node._policy_.action_for(error))
+        if (node._op_, node._state_, node._incarnation_) != (None, RUNNING, incarnation):
+            crash(node, incarnation, step, error)  # code of the exception's own ran, and blocked
+            return
         _ending.end_soon(node, Reason.CRASHED, failure)
         tell()
     else:
@@ -102,11 +106,11 @@ def finish(node: Node, incarnation: int) -> None:
 def is_killers(error: BaseException, given: Any) -> bool:
     """Whether *error* is what was *given* to a `Greenlet.kill`, and so the killer's."""
     thrown: Any = given
-    if isinstance(given, tuple) and len(triple := cast("tuple[object, ...]", given)) == 3:
+    if is_a(given, tuple) and len(triple := cast("tuple[object, ...]", given)) == 3:
         thrown = triple[0] if triple[1] is None else triple[1]
-    if isinstance(thrown, BaseException):
+    if is_a(thrown, BaseException):
         return error is thrown
-    if isinstance(thrown, type):
+    if is_a(thrown, type):
         return type(error) is thrown
     return thrown is not None and type(error) is BaseException  # what gevent makes of it
 
@@ -165,7 +169,7 @@ class Managed(Greenlet):  # type: ignore[type-arg]
                 del self
                 if not was_killed:
                     report(node, incarnation, step, error)
-                if is_body and (was_killed or isinstance(meaning_of(error), GreenletExit)):
+                if is_body and (was_killed or is_a(meaning_of(error), GreenletExit)):
                     finish(node, incarnation)
                 return None
             self._leave()
@@ -201,13 +205,13 @@ class Managed(Greenlet):  # type: ignore[type-arg]
     @property
     def exception(self) -> BaseException | None:
         """What ended it, or None."""
-        return self._failure or super().exception
+        return super().exception if self._failure is None else self._failure
 
     @property
     def exc_info(self) -> Any:
         """The exception as a triple; empty without one."""
         error = self._failure
-        return super().exc_info if error is None else (type(error), error, error.__traceback__)
+        return super().exc_info if error is None else (type(error), error, traceback_of(error))
 
     def _raise_exception(self) -> None:
         if self._failure is not None:
@@ -234,7 +238,11 @@ def spawn_body(node: Any, context: contextvars.Context) -> None:
     """Start the greenlet of a service's `run`; not every service has one."""
     if node._holdings_ is None:
         node._holdings_ = Holdings()
-    _start(node, Managed(node, context, node.run, (), {}, step="run"))
+    _start(node, Managed(node, context, _run, (node,), {}, step="run"))
+
+
+def _run(node: Any) -> object:
+    return node.run()  # looked up here: what a user's class makes of that is the service's crash
 
 
 def spawn_ready(node: Node) -> None:

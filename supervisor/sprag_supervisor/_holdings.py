@@ -58,7 +58,8 @@ class Holdings:
     )
 
     def __init__(self) -> None:
-        self.greenlets: set[Greenlet[..., Any]] | None = None
+        self.greenlets: dict[int, Greenlet[..., Any]] | None = None
+        """By id: a user's own kind may have no hash."""
         self.calls: set[Call] | None = None
         self.timers: set[Cancellable] | None = None
         self.subscriptions: set[Subscription] | None = None
@@ -71,13 +72,13 @@ class Holdings:
     def add_greenlet(self, greenlet: Greenlet[..., Any]) -> None:
         """Own *greenlet* until it ends or the service does."""
         if self.greenlets is None:
-            self.greenlets = set()
-        self.greenlets.add(greenlet)
+            self.greenlets = {}
+        self.greenlets[id(greenlet)] = greenlet
 
     def drop_greenlet(self, greenlet: Greenlet[..., Any]) -> None:
         """Forget a greenlet that has ended."""
         if self.greenlets is not None:
-            self.greenlets.discard(greenlet)
+            self.greenlets.pop(id(greenlet), None)
             if self.awaited_by is not None:
                 self.awaited_by.poke()
 

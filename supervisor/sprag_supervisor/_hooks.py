@@ -13,6 +13,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 
 from sprag_supervisor._callables import PLAIN, never_runs
+from sprag_supervisor._foreign import attribute_of, is_a
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Body:
     """
 
     def __get__(self, node: Any, owner: type) -> Any:
-        attributes: dict[str, Any] = {} if node is None else getattr(node, "__dict__", {})
+        attributes: dict[str, Any] = {} if node is None else attribute_of(node, "__dict__") or {}
         if BODY in attributes:
             return attributes[BODY]
         raise AttributeError(f"{owner.__name__!r} object has no attribute {BODY!r}")
@@ -92,9 +93,9 @@ def hooks_of(cls: type) -> dict[str, type]:
     found: dict[str, type] = {}
     for base in cls.__mro__:
         for name, value in vars(base).items():
-            if isinstance(value, Hook):
+            if is_a(value, Hook):
                 found[name] = base
-            elif isinstance(value, Body):
+            elif is_a(value, Body):
                 found[BODY] = base
     return found
 
@@ -108,22 +109,22 @@ def check_hooks(cls: type, names: tuple[str, ...]) -> None:
     for name in names:
         value = inspect.getattr_static(cls, name, None)
         where = f"{cls.__name__}.{name}"
-        if isinstance(value, Hook | Body):
+        if is_a(value, Hook) or is_a(value, Body):
             continue
         if name == BODY and not callable(getattr(cls, name, None)):
             continue  # a flag
         if never_runs(value):
             raise BadValue(where, value, PLAIN)
-        if value is None or isinstance(value, bool | int | float | str):
+        if value is None or type(value) in (bool, int, float, str):
             accepted = f"a method, 'def {name}(self)', or leave it out"
             raise BadValue(where, value, accepted)
-        if isinstance(value, FunctionType) and _needs_arguments(value):
+        if is_a(value, FunctionType) and _needs_arguments(value):
             accepted = f"'def {name}(self)': a hook is called without arguments"
             raise BadValue(where, value, accepted)
 
 
 def _needs_arguments(function: FunctionType) -> bool:
-    if hasattr(function, "__wrapped__"):
+    if "__wrapped__" in function.__dict__:
         return False  # its signature is another function's
     code = function.__code__
     required = code.co_argcount - len(function.__defaults__ or ())

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sprag_supervisor._failure import shortened, users_part
 from sprag_supervisor._node import path_of
 from sprag_supervisor._plain import plain, plain_lines
+from sprag_supervisor._stand_in import shown_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -113,10 +114,9 @@ def saying(
         "incarnation": node._incarnation_,
         **fields,
     }
-    exc_info = None
+    place = None
     if error is not None:
-        shown, left_out = shortened(users_part(error))
-        exc_info = type(error), error, shown
+        place, left_out = shortened(users_part(error))
         if left_out:
             said["frames_left_out"] = left_out
 
@@ -124,6 +124,7 @@ def saying(
         try:
             catch_up()
             message, values = text_of(said)
+            exc_info = None if error is None else shown_as(error, place)
             logger.log(level, message, *values, exc_info=exc_info, extra={"sprag": said})
         except Exception:  # noqa: BLE001 - a user's handler or filter must not end the supervisor
             with suppress(Exception):  # stderr may be closed, the stack used up

@@ -8,8 +8,10 @@ even where ``frozen=True`` or a ``__setattr__`` of the user's is in the way.
 from __future__ import annotations
 
 import functools
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
+from sprag_supervisor._foreign import is_a
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
@@ -34,13 +36,13 @@ def record_arguments(cls: type[Node], node: type[Node]) -> None:
                 f"its __new__ must come first",
             )
     new: Any = cls.__new__
-    if new is node.__new__ or hasattr(new, _DONE):
+    if new is node.__new__ or _is_done(new):
         return
 
     @functools.wraps(new)
     def recording(kind: type[Node], *args: Any, **kwargs: Any) -> Any:
         made = new(kind, *args, **kwargs)
-        if isinstance(made, kind):  # so its __init__ is about to run with these
+        if is_a(made, kind):  # so its __init__ is about to run with these
             made._args_, made._kwargs_ = args, kwargs or None
         return made
 
@@ -48,16 +50,39 @@ def record_arguments(cls: type[Node], node: type[Node]) -> None:
     type.__setattr__(cls, "__new__", staticmethod(recording))
 
 
+def _is_done(function: object) -> bool:
+    return type(function) is FunctionType and _DONE in function.__dict__
+
+
+def _is_engines(name: str) -> bool:
+    return name[:1] == "_" == name[-1:] and name[1:2] != "_"
+
+
+def let_engine_read(cls: type[Node]) -> None:
+    """Keep a ``__getattribute__`` of the user's, that of a lazy proxy say, off engine slots."""
+    users: Any = cls.__getattribute__
+    if _is_done(users):
+        return
+    plain: Any = object.__getattribute__
+
+    @functools.wraps(users)
+    def reading(self: object, name: str) -> Any:
+        return plain(self, name) if _is_engines(name) else users(self, name)
+
+    setattr(reading, _DONE, True)
+    type.__setattr__(cls, "__getattribute__", reading)
+
+
 def let_engine_write(cls: type[Node]) -> None:
     """Keep a ``__setattr__`` of the user's, that of a frozen dataclass say, off engine slots."""
     users: Any = cls.__setattr__
-    if hasattr(users, _DONE):
+    if _is_done(users):
         return
     plain: Any = object.__setattr__
 
     @functools.wraps(users)
     def writing(self: object, name: str, value: object) -> None:
-        if name[0] == "_" == name[-1] and name[1] != "_":
+        if _is_engines(name):
             plain(self, name, value)
         else:
             users(self, name, value)

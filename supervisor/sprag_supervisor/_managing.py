@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sprag_supervisor import _adopting
 from sprag_supervisor._belonging import must_be_able_to_wait, must_be_at_home
+from sprag_supervisor._foreign import is_a
 from sprag_supervisor._node import Node, is_active, name_of, path_of
 from sprag_supervisor._pending import in_progress
 from sprag_supervisor._room import need_room
@@ -108,7 +109,7 @@ def child_of(parent: Node, name: str) -> Node:
 def start_child(parent: Node, child: Node, name: str | None, policy: Mapping[str, object]) -> None:
     """Adopt *child*; a child that is there already is refused in OTP's words (otp-rules 54)."""
     must_be_able_to_wait(parent, "start a child")
-    if getattr(child, "_parent_", None) is parent:  # adopt says what is no service
+    if is_a(child, Node) and child._parent_ is parent:  # adopt says what is no service
         if child._state_ in ACTIVE:
             raise AlreadyStarted(path_of(child), child._state_.value)
         raise AlreadyPresent(path_of(child), child._state_.value)

@@ -10,12 +10,12 @@ What the user's own code mentions is taken to be the user's own: a handler passe
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from difflib import SequenceMatcher, get_close_matches
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, get_args
 
+from sprag_supervisor._foreign import is_a, module_name
 from sprag_supervisor._hooks import BODY, Hook, hooks_of
 from sprag_supervisor._policy import KEYWORDS, AutoShutdown, Backoff, Policy, Restart, Strategy
 from sprag_supervisor.exceptions import BadPolicy, LikelyMistake, shown
@@ -30,7 +30,9 @@ _WORDS: Final[dict[str, tuple[str, ...]]] = {
     "auto_shutdown": get_args(AutoShutdown),
     "shutdown": ("brutal_kill", "infinity"),
 }
+_POLICIES: Final = (bool, int, float, tuple, list, dict)
 _ALIKE: Final = 0.85
+_MAX_WRAPPERS: Final = 20
 _MEANT: Final = {
     "on_start": "on_startup on_starting on_init on_boot on_begin on_launch on_setup",
     "on_stop": "on_stopped on_stopping on_shutdown on_exit on_terminate on_teardown on_end on_quit",
@@ -76,7 +78,7 @@ def warn_of_mistakes(cls: type) -> None:
 
 def is_ours(cls: type) -> bool:
     """Whether sprag has made the class."""
-    return str(cls.__module__).partition(".")[0] in _OURS
+    return module_name(cls).partition(".")[0] in _OURS
 
 
 def mistakes_in(cls: type) -> Iterator[Mistake]:
@@ -122,12 +124,13 @@ def _policy_attributes(cls: type) -> Iterator[Mistake]:
 
 def is_policy(name: str, value: object, cls: type) -> bool:
     """Whether an attribute called like a policy keyword is meant to be one."""
-    if isinstance(value, str):
+    if is_a(value, str):
         words = _WORDS.get(name, ())
+        value = str.__str__(value)
         return bool(get_close_matches(value, words, n=1, cutoff=_ALIKE))
-    if isinstance(value, Backoff):
+    if is_a(value, Backoff):
         return name == "backoff"
-    if not isinstance(value, int | float | tuple | list | dict) or not value:
+    if type(value) not in _POLICIES or not value:
         return False
     try:
         Policy(restart="transient").with_({name: cast("object", value)})
@@ -142,7 +145,7 @@ def is_policy(name: str, value: object, cls: type) -> bool:
 def _misspelt_hooks(cls: type) -> Iterator[Mistake]:
     known: set[str] | None = None
     for name, value in tuple(vars(cls).items()):
-        if name.startswith("_") or not isinstance(value, FunctionType) or vars(value):
+        if name.startswith("_") or not is_a(value, FunctionType) or vars(value):
             continue  # what a decorator has marked is the decorator's
         meant = None if name in _NO_HOOK else _hook_meant(cls, name)
         if meant is None and name not in _NO_HOOK:
@@ -189,7 +192,7 @@ def _hook_meant(cls: type, name: str) -> str | None:
 def _hides(cls: type, name: str) -> type | None:
     """Return the class of sprag's whose method *cls* hides, unless it calls it."""
     value: Any = vars(cls).get(name)
-    if name.startswith("_") or value is None or isinstance(value, Hook):
+    if name.startswith("_") or value is None or is_a(value, Hook):
         return None
     if any(name in vars(base) for base in cls.__mro__[1:] if not is_ours(base)):
         return None
@@ -197,7 +200,7 @@ def _hides(cls: type, name: str) -> type | None:
         ours = vars(base).get(name)
         if ours is None or not is_ours(base):
             continue
-        if isinstance(ours, Hook) or not isinstance(ours, FunctionType):
+        if is_a(ours, Hook) or not is_a(ours, FunctionType):
             return None
         return None if _passes_on(cls, value, name) else base
     return None
@@ -223,13 +226,19 @@ def mentioned(cls: type) -> set[str]:
 
 
 def _names_in(value: object) -> Iterator[str]:
-    if isinstance(value, property):
+    if is_a(value, property):
         for part in (value.fget, value.fset, value.fdel):
             yield from _names_in(part)
         return
-    function = inspect.unwrap(value) if isinstance(value, FunctionType) else value
-    function = getattr(function, "__func__", function)
-    if not isinstance(function, FunctionType):
+    function: object = value
+    for _ in range(_MAX_WRAPPERS):
+        if type(function) in (staticmethod, classmethod, MethodType):
+            function = cast("MethodType", function).__func__
+        elif type(function) is FunctionType and "__wrapped__" in function.__dict__:
+            function = function.__dict__["__wrapped__"]
+        else:
+            break
+    if type(function) is not FunctionType:
         return
     pending = [function.__code__]
     while pending:

@@ -30,6 +30,7 @@ from gevent import get_hub
 
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import remember
+from sprag_supervisor._foreign import is_a
 from sprag_supervisor._log import say
 from sprag_supervisor._states import DOWN, FAILED, RUNNING, STARTING, STOPPING
 from sprag_supervisor.exceptions import EngineError
@@ -47,7 +48,7 @@ def interrupt_main(error: BaseException) -> None:
 def report_bug(node: Node | None, step: str, error: BaseException) -> EngineError | None:
     """Say that sprag itself has raised *error*; a KeyboardInterrupt is main's. Never raises."""
     try:
-        if isinstance(error, KeyboardInterrupt):
+        if is_a(error, KeyboardInterrupt):
             interrupt_main(error)
             return None
         bug = EngineError(step)
@@ -83,7 +84,7 @@ def engine_error(
     if node is None or incarnation not in (0, node._incarnation_):
         return
     try:
-        bring_down(node, crash or bug or error)
+        bring_down(node, next(each for each in (crash, bug, error) if each is not None))
     except BaseException as second:  # noqa: BLE001 - tier 2 is for this
         report_bug(node, "bringing it down after a bug in sprag", second)
         give_in(node)
@@ -148,7 +149,7 @@ def _let_go(node: Node) -> None:
     with suppress(BaseException):
         if holdings is not None:
             held = [*(holdings.timers or ()), *(holdings.subscriptions or ())]
-            for greenlet in tuple(holdings.greenlets or ()):
+            for greenlet in tuple((holdings.greenlets or {}).values()):
                 with suppress(BaseException):
                     greenlet.kill(block=False)
     for one in held:

@@ -24,8 +24,9 @@ import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from sprag_supervisor import _clock
+from sprag_supervisor._foreign import attribute_of, class_name, is_a
 from sprag_supervisor._hooks import Body, check_hooks, hook, hooks_of
-from sprag_supervisor._making import let_engine_write, record_arguments
+from sprag_supervisor._making import let_engine_read, let_engine_write, record_arguments
 from sprag_supervisor._mistakes import warn_of_mistakes
 from sprag_supervisor._policy import DEFAULT, Policy
 from sprag_supervisor._states import ACTIVE, MOVES, NEW, RUNNING, SETTLED, State
@@ -131,6 +132,8 @@ class Node:
         record_arguments(cls, Node)
         if cls.__setattr__ is not _set:
             let_engine_write(cls)
+        if cls.__getattribute__ is not _get:
+            let_engine_read(cls)
         cls._user_slots_ = tuple(_slots_of(cls))
         # A flag of that name, or what a user's __getattr__ makes up, is no hook.
         cls._has_run_ = cls._run_is_hook_ and callable(getattr(cls, "run", None))
@@ -221,6 +224,7 @@ class Node:
 
 
 _set: Final = Node.__setattr__
+_get: Final = Node.__getattribute__
 
 
 def move(node: Node, to: State) -> None:
@@ -252,25 +256,31 @@ def lineage(node: Node) -> Iterator[Node]:
         above = above._parent_
 
 
-def check_name(name: object) -> None:
-    """Refuse what cannot name a service: paths are joined by slashes.
+def checked_name(name: object) -> str:
+    """Return what names a service as plain text: paths are joined by slashes.
 
     Raises:
         BadValue: *name* is empty, holds a slash, or is no text.
     """
-    if not isinstance(name, str) or not name or "/" in name:
+    plain = str.__str__(name) if is_a(name, str) else ""
+    if not plain or "/" in plain:
         raise BadValue("name", name, "a text that is not empty and holds no slash")
+    return plain
 
 
 def called(given: object) -> str:
     """Say what to do with a class that is given in the place of a service."""
-    return f": write {given.__name__}(...)" if isinstance(given, type) else ""
+    return f": write {class_name(given)}(...)" if is_a(given, type) else ""
 
 
 def wanted_name(node: Node) -> str:
     """Return the name a node asks for: its attribute `name` if it has one, else its class's."""
-    name = getattr(node, "name", None)
-    return name if isinstance(name, str) and name and "/" not in name else type(node).__name__
+    try:
+        name: object = getattr(node, "name", None)
+    except Exception:  # noqa: BLE001 - a property, or a `__getattr__`, of the user's
+        name = None
+    plain = str.__str__(name) if is_a(name, str) else ""
+    return plain if plain and "/" not in plain else class_name(type(node))
 
 
 def name_of(node: Node) -> str:
@@ -293,7 +303,7 @@ def reset(node: Node) -> None:
 
     The constructor's arguments are the same objects as the first time.
     """
-    attributes = getattr(node, "__dict__", None)
+    attributes = attribute_of(node, "__dict__")
     if attributes:
         attributes.clear()
     for descriptor in type(node)._user_slots_:

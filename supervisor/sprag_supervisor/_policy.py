@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
+from sprag_supervisor._foreign import ancestors, is_a
 from sprag_supervisor._groups import leaves_of
-from sprag_supervisor._seconds import Seconds, in_seconds
+from sprag_supervisor._seconds import Seconds, in_seconds, is_number
 from sprag_supervisor.exceptions import BadPolicy, choices
 
 if TYPE_CHECKING:
@@ -106,33 +107,36 @@ class Policy:
     needs: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        _check_choice("restart", self.restart, get_args(Restart))
-        _check_choice("strategy", self.strategy, get_args(Strategy))
-        _check_choice("auto_shutdown", self.auto_shutdown, get_args(AutoShutdown))
-        if self.shutdown not in ("brutal_kill", "infinity"):
-            if isinstance(self.shutdown, str):
-                accepted = "seconds, " + choices(self.shutdown, ("brutal_kill", "infinity"))
-                raise BadPolicy("shutdown", self.shutdown, accepted)
+        self._keep("restart", _choice("restart", self.restart, get_args(Restart)))
+        self._keep("strategy", _choice("strategy", self.strategy, get_args(Strategy)))
+        auto_shutdown = _choice("auto_shutdown", self.auto_shutdown, get_args(AutoShutdown))
+        self._keep("auto_shutdown", auto_shutdown)
+        if is_a(self.shutdown, str):
+            words = ("brutal_kill", "infinity")
+            self._keep("shutdown", _choice("shutdown", self.shutdown, words, "seconds, "))
+        else:
             self._keep("shutdown", _number("shutdown", self.shutdown, minimum=0.0))
         if self.start_timeout is not None:
             seconds = _number("start_timeout", self.start_timeout, minimum=0.0)
             self._keep("start_timeout", seconds)
-        if self.backoff is not None and not isinstance(self.backoff, Backoff):
+        if self.backoff is not None and not is_a(self.backoff, Backoff):
             raise BadPolicy("backoff", self.backoff, "sprag.Backoff(...) or None")
-        if not isinstance(self.significant, bool):
+        if type(self.significant) is not bool:
             raise BadPolicy("significant", self.significant, "True or False")
-        if isinstance(self.max_restarts, bool) or not isinstance(self.max_restarts, int):
+        if type(self.max_restarts) is bool or not is_a(self.max_restarts, int):
             raise BadPolicy("max_restarts", self.max_restarts, "a whole number, 0 or more")
         _number("max_restarts", self.max_restarts, minimum=0)
         self._keep("max_seconds", _number("max_seconds", self.max_seconds, minimum=0.0))
         if self.max_seconds == 0:
             raise BadPolicy("max_seconds", self.max_seconds, "seconds above 0")
-        for kind, action in dict(self.on_failure).items():
-            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+        on_failure = dict(self.on_failure)
+        for kind, action in on_failure.items():
+            if not (is_a(kind, type) and issubclass(kind, BaseException)):
                 raise BadPolicy("on_failure", kind, "exception classes as its keys")
-            _check_choice("on_failure", action, get_args(OnFailure))
+            on_failure[kind] = cast("OnFailure", _choice("on_failure", action, get_args(OnFailure)))
+        self._keep("on_failure", on_failure)
         if self.needs is not None and (
-            isinstance(self.needs, str) or not all(isinstance(name, str) for name in self.needs)
+            is_a(self.needs, str) or not all(is_a(name, str) for name in self.needs)
         ):
             raise BadPolicy("needs", self.needs, "a tuple of siblings' names, or None")
         if self.significant and self.restart == "permanent":
@@ -148,9 +152,9 @@ class Policy:
             return 0.0
         return self.shutdown
 
-    def _keep(self, keyword: str, seconds: float) -> None:
-        """Remember a time, which may have been given as a timedelta, as a number."""
-        object.__setattr__(self, keyword, seconds)
+    def _keep(self, keyword: str, value: object) -> None:
+        """Remember what was given in its plainest form: a timedelta as a number, say."""
+        object.__setattr__(self, keyword, value)
 
     def action_for(self, error: BaseException) -> OnFailure | None:
         """Return what `on_failure` says about *error*; the nearest of its classes decides.
@@ -160,20 +164,20 @@ class Policy:
         """
         if not self.on_failure:
             return None
-        if not issubclass(type(error), BaseExceptionGroup):
-            return self._action_for(type(error).__mro__)
-        classes: tuple[type, ...] = type(error).__mro__
-        own: list[type] = [each for each in classes if issubclass(each, BaseExceptionGroup)]
+        classes = ancestors(type(error))
+        if not is_a(error, BaseExceptionGroup):
+            return self._action_for(classes)
+        own = [each for each in classes if issubclass(each, BaseExceptionGroup)]
         if (action := self._action_for(own)) is not None:
             return action
-        found = {self._action_for(type(leaf).__mro__) for leaf in leaves_of(error)}
+        found = {self._action_for(ancestors(type(leaf))) for leaf in leaves_of(error)}
         return next((each for each in _GRAVEST if each in found), None)
 
     def _action_for(self, classes: Sequence[type]) -> OnFailure | None:
         for kind in classes:
-            action = self.on_failure.get(kind)
-            if action is not None:
-                return action
+            for named, action in self.on_failure.items():
+                if named is kind:  # by identity: hash and equality are its metaclass's
+                    return action
         return None
 
     def with_(self, given: Mapping[str, object]) -> Policy:
@@ -190,9 +194,12 @@ class Policy:
         return dataclasses.replace(self, **given)  # type: ignore[arg-type]
 
 
-def _check_choice(keyword: str, given: object, accepted: tuple[str, ...]) -> None:
-    if given not in accepted:
-        raise BadPolicy(keyword, given, choices(given, accepted))
+def _choice(keyword: str, given: object, accepted: tuple[str, ...], others: str = "") -> str:
+    """Return *given* as plain text, if it is one of the *accepted*."""
+    word = str.__str__(given) if is_a(given, str) else None
+    if word is None or word not in accepted:
+        raise BadPolicy(keyword, given, others + choices(given, accepted))
+    return word
 
 
 def _number(keyword: str, given: Any, *, minimum: float, maximum: float = math.inf) -> Any:
@@ -202,8 +209,7 @@ def _number(keyword: str, given: Any, *, minimum: float, maximum: float = math.i
         BadPolicy: It is no number, or out of range.
     """
     number = in_seconds(given)
-    is_number = isinstance(number, int | float) and not isinstance(number, bool)
-    if not is_number or not minimum <= number <= maximum:
+    if not is_number(number) or not minimum <= number <= maximum:
         upper = f" to {maximum:g}" if maximum != math.inf else " or more"
         raise BadPolicy(keyword, given, f"a number, {minimum:g}{upper}")
     return number

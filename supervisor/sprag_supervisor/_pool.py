@@ -34,6 +34,7 @@ from gevent import GreenletExit, get_hub, getcurrent
 from greenlet import greenlet
 
 from sprag_supervisor import _clock
+from sprag_supervisor._foreign import is_dead
 from sprag_supervisor._parking import Parking
 
 if TYPE_CHECKING:
@@ -451,16 +452,17 @@ def idle_greenlets() -> list[greenlet]:
     return [worker for pool in (*_pools.values(), *_parting) for worker in pool.idle]
 
 
-left_behind: Final[set[greenlet]] = set()
-"""Greenlets of earlier lives that swallowed their kill."""
+left_behind: Final[dict[int, greenlet]] = {}
+"""Greenlets of earlier lives that swallowed their kill, by id."""
 
 
 def leave_behind(straggler: greenlet) -> None:
     """Remember that *straggler* is nobody's any more: it acquires nothing for the next life."""
-    left_behind.difference_update([one for one in left_behind if one.dead])
-    left_behind.add(straggler)
+    for one in [one for one in left_behind.values() if is_dead(one)]:
+        del left_behind[id(one)]
+    left_behind[id(straggler)] = straggler
 
 
 def is_left_behind() -> bool:
     """Whether the calling greenlet is a straggler."""
-    return bool(left_behind) and getcurrent() in left_behind
+    return bool(left_behind) and id(getcurrent()) in left_behind

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sprag_supervisor import _clock
+from sprag_supervisor._foreign import class_name
 from sprag_supervisor._group import next_try_of
 from sprag_supervisor._node import name_of, path_of, uptime_of
 from sprag_supervisor._stragglers import stragglers_of
@@ -172,7 +173,7 @@ def _picture(
     return Snapshot(
         name_of(node),
         path,
-        type(node).__name__,
+        class_name(type(node)),
         "supervisor" if node._is_supervisor_ else "worker",
         node._state_,
         node._incarnation_,

@@ -21,7 +21,15 @@ from sprag_supervisor import _clock, _ending, _guard
 from sprag_supervisor._callables import check_result
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._ending import KILL_GRACE
-from sprag_supervisor._failure import as_text, meaning_of, passed_on, remember, was_thrown_in
+from sprag_supervisor._failure import (
+    Failure,
+    as_text,
+    meaning_of,
+    passed_on,
+    remember,
+    was_thrown_in,
+)
+from sprag_supervisor._foreign import attribute_of, cause_of, class_name, is_a
 from sprag_supervisor._holdings import keep_context
 from sprag_supervisor._log import say, saying
 from sprag_supervisor._net import give_in, interrupt_main, report_bug
@@ -47,7 +55,6 @@ if TYPE_CHECKING:
 
     from greenlet import greenlet
 
-    from sprag_supervisor._failure import Failure
     from sprag_supervisor._tree import Tree
 
 
@@ -175,7 +182,7 @@ class Starting(Call):
 
     def _hold_back(self, interrupt: BaseException) -> None:
         """Keep what is thrown at us until all is undone; of several the first, or a Ctrl-C."""
-        if self._interrupt is None or isinstance(interrupt, KeyboardInterrupt):
+        if self._interrupt is None or is_a(interrupt, KeyboardInterrupt):
             self._interrupt = interrupt
         elif not was_thrown_in(interrupt):
             report_bug(self.node, "start", interrupt)
@@ -195,9 +202,9 @@ class Starting(Call):
         node = self.node
         if (tree := node._tree_) is not None:
             tree.starts.discard(self)
-        raised_by_user = self.aborted or self.error
+        raised_by_user = self.error if self.aborted is None else self.aborted
         error = None if raised_by_user is None else meaning_of(raised_by_user)
-        if raised_by_user is not error and not isinstance(error, GreenletExit):
+        if raised_by_user is not error and not is_a(error, GreenletExit):
             say(logging.ERROR, node, "an exit was raised among other exceptions", raised_by_user)
         del raised_by_user
         if error is None:
@@ -217,7 +224,7 @@ class Starting(Call):
             self._undo(error)
         finally:
             self._wake_joiners()
-        raised = self._interrupt or self._told(path, error)
+        raised = self._told(path, error) if self._interrupt is None else self._interrupt
         # What is raised keeps this frame and those of `on_start`: no work for the collector.
         self.error = self.aborted = self._interrupt = None
         del self, error
@@ -229,9 +236,11 @@ class Starting(Call):
 
     def _tell_of(self, error: BaseException) -> None:
         """Report what `on_start` has raised while it was cut short: nobody else would."""
-        if isinstance(error, KeyboardInterrupt):
+        if is_a(error, KeyboardInterrupt):
             interrupt_main(error)
-        elif error is not self.aborted and not isinstance(error, GreenletExit | StartFailed):
+        elif error is not self.aborted and not (
+            is_a(error, GreenletExit) or is_a(error, StartFailed)
+        ):
             say(logging.ERROR, self.node, "service raised while its start was cut short", error)
 
     def _keep_context(self) -> None:
@@ -246,11 +255,11 @@ class Starting(Call):
 
     def _told(self, path: str, error: BaseException) -> BaseException | None:
         """Return what the one who asked for the start is told about *error*."""
-        if isinstance(error, Ignore):
+        if is_a(error, Ignore):
             return None
-        if isinstance(error, KeyboardInterrupt):
+        if is_a(error, KeyboardInterrupt):
             return error
-        if isinstance(error, StartFailed) and error.path.startswith(f"{path}/"):
+        if is_a(error, StartFailed) and _is_from_below(error, path):
             return error  # the innermost failure, unchanged through the levels
         failed = _failure_for(path, error)
         failed.failure = self._failure
@@ -261,7 +270,7 @@ class Starting(Call):
         """Release what the start has acquired; what is thrown at us meanwhile must wait."""
         node = self.node
         self._keep_context()
-        if isinstance(error, SystemExit):
+        if is_a(error, SystemExit):
             _guard.report(node, node._incarnation_, "on_start", error)
         reason, failure = self._verdict(error)
         ending = _ending.end(
@@ -289,21 +298,23 @@ class Starting(Call):
                 self._hold_back(interrupt)
 
     def _verdict(self, error: BaseException) -> tuple[Reason, Failure | None]:
-        if isinstance(error, Ignore):
+        if is_a(error, Ignore):
             return Reason.IGNORED, None
         node = self.node
         if self.on_purpose or (self._interrupt is not None and _called_off(node)):
             return Reason.STOPPED, None
         # Of a child's failure the service judges what the child raised.
-        judged = (isinstance(error, StartFailed) and error.__cause__) or error
-        action = node._policy_.action_for(judged)
-        if isinstance(error, StartFailed) and error.failure is not None:
+        is_from_below = is_a(error, StartFailed)
+        below = cause_of(error) if is_from_below else None
+        action = node._policy_.action_for(error if below is None else below)
+        told = attribute_of(error, "failure") if is_from_below else None
+        if type(told) is Failure:
             # On the way up it is the same failure: not logged again, nor its ever longer
             # traceback walked at each of a thousand levels.
-            failure = passed_on(error, error.failure, node._incarnation_, action)
+            failure = passed_on(error, told, node._incarnation_, action)
         else:
             failure = remember(error, node._incarnation_, action=action)
-            if not isinstance(error, SystemExit):
+            if not is_a(error, SystemExit):
                 self._tell = saying(logging.ERROR, node, "service failed to start", error)
             self._failure = failure
         return Reason.START_FAILED, failure
@@ -314,14 +325,21 @@ class Starting(Call):
 
 
 def _failure_for(path: str, error: BaseException) -> StartFailed:
-    if isinstance(error, GreenletExit):
+    if is_a(error, GreenletExit):
         reason = "on_start was killed"
-    elif isinstance(error, StartTimeout | StartAborted):
-        reason = str(error)
+    elif is_a(error, StartTimeout) or is_a(error, StartAborted):
+        reason = as_text(error)
     else:
         text = as_text(error)
-        reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        name = class_name(type(error))
+        reason = f"{name}: {text}" if text else name
     return StartFailed(path, reason)
+
+
+def _is_from_below(error: BaseException, path: str) -> bool:
+    """Whether a StartFailed is about a service below *path*; a user may raise one of any kind."""
+    where = attribute_of(error, "path")
+    return type(where) is str and where.startswith(f"{path}/")
 
 
 def _called_off(node: Node) -> bool:
@@ -356,7 +374,7 @@ def start(node: Node, *, restarts: bool = False) -> None:
         # It is still there: what was raised is not its failure, but a bug of sprag, or what a
         # signal handler has raised in the midst of our work.
         _undo_by_force(node, error, retries=restarts)
-        if isinstance(error, Exception):
+        if is_a(error, Exception):
             raise StartFailed(path_of(node), str(EngineError("start"))) from error
         raise
 
@@ -396,11 +414,11 @@ def _start(node: Node, incarnation: int, *, restarts: bool) -> None:
 def _undo_by_force(node: Node, error: BaseException, *, retries: bool) -> None:
     """Bring down a service whose start was cut short by *error* within sprag's own code."""
     try:
-        bug = None if isinstance(error, KeyboardInterrupt) else report_bug(node, "start", error)
+        bug = None if is_a(error, KeyboardInterrupt) else report_bug(node, "start", error)
         operation = node._op_
         left_behind = None
         if isinstance(operation, Starting):
-            operation.aborted = operation.aborted or error
+            operation.aborted = error if operation.aborted is None else operation.aborted
             operation.see_through()
             left_behind = operation._worker if operation.is_abandoned else None
         ending = node._op_
@@ -408,7 +426,7 @@ def _undo_by_force(node: Node, error: BaseException, *, retries: bool) -> None:
             ending = _ending.force(
                 node,
                 Reason.START_FAILED,
-                remember(bug or error, node._incarnation_),
+                remember(error if bug is None else bug, node._incarnation_),
                 had_started=node._state_ is RUNNING,
                 on_purpose=operation is not None and operation.on_purpose,
                 retries=retries,

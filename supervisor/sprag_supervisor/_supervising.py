@@ -20,6 +20,7 @@ from gevent import sleep
 from sprag_supervisor import _clock, _ending
 from sprag_supervisor._decide import Reason, RestartWindow, covered, shuts_down
 from sprag_supervisor._failure import remember
+from sprag_supervisor._foreign import is_a
 from sprag_supervisor._group import dissolved, gather, led_by, waits_with_others
 from sprag_supervisor._history import History
 from sprag_supervisor._ledger import Ruling
@@ -78,7 +79,7 @@ def attend(node: Node) -> None:
                     pace()  # timers, too: that alone would keep them waiting
                 _attend_to(node, supervision, item)
             except BaseException as error:  # noqa: BLE001 - a bug of sprag, or main's Ctrl-C
-                if isinstance(error, KeyboardInterrupt) and _is_undecided(node, item):
+                if is_a(error, KeyboardInterrupt) and _is_undecided(node, item):
                     supervision.inbox.appendleft(item)
                     interrupt_main(error)
                 else:

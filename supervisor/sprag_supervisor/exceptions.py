@@ -10,6 +10,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from sprag_supervisor._foreign import class_name, module_name, qualified_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -64,9 +66,9 @@ _COMPARED: Final = 1000
 def shown(given: object) -> str:
     """Return the repr of something foreign: cut, and whatever its ``__repr__`` raises."""
     try:
-        text = repr(given[:_SHOWN] if isinstance(given, str) else given)
-    except Exception as error:  # noqa: BLE001 - ours is what must be told
-        return f"<{type(given).__name__}, whose __repr__ raised {type(error).__name__}>"
+        text = str.__str__(repr(given[:_SHOWN] if type(given) is str else given))
+    except BaseException as error:  # noqa: BLE001 - ours is what must be told
+        return f"<{class_name(type(given))}, whose __repr__ raised {class_name(type(error))}>"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -94,10 +96,17 @@ class SpragFieldsError(SpragError):
         return _rebuild, (type(self), self._fields), vars(self)  # with any notes
 
 
+def _word(given: object) -> str:
+    try:
+        return str.__str__(str(given))[:_SHOWN]
+    except BaseException:  # noqa: BLE001 - as above
+        return ""
+
+
 def choices(given: object, accepted: Iterable[str]) -> str:
     """Return the accepted values as text, the likeliest first when *given* is a misspelling."""
     names = list(accepted)
-    near = get_close_matches(str(given)[:_SHOWN], names[:_COMPARED], n=1)
+    near = get_close_matches(_word(given), names[:_COMPARED], n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(repr(name) for name in names[:_LISTED]) + more + hint
@@ -369,10 +378,10 @@ class WrongKind(SpragFieldsError, TypeError):
         super().__init__(name=name, found=found, kind=kind)
 
     def _message(self) -> str:
-        found, kind = self.found.__qualname__, self.kind.__qualname__
+        found, kind = qualified_name(self.found), qualified_name(self.kind)
         if found == kind:
             found, kind = (
-                f"{one.__module__}.{one.__qualname__}" for one in (self.found, self.kind)
+                f"{module_name(one)}.{qualified_name(one)}" for one in (self.found, self.kind)
             )
         return f"the service {self.name!r} is of {found}, not of {kind}: ask for what it is"
 

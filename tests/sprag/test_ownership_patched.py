@@ -141,7 +141,7 @@ def test_who_starts_a_thread_of_a_service_that_ends_meanwhile_is_not_left_waitin
             print("joined")
 
         def kill_all(self):
-            for greenlet in tuple(self._holdings_.greenlets):
+            for greenlet in tuple(self._holdings_.greenlets.values()):
                 greenlet.kill(block=False)
 
     provider = Provider()

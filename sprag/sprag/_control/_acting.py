@@ -18,6 +18,8 @@ from sprag._control._http import Answer, Refused
 from sprag._json import node_to_json
 from sprag._service import Service
 from sprag_supervisor import StopReport, _adopting, _clock, _managing, picture
+from sprag_supervisor._failure import as_text
+from sprag_supervisor._foreign import class_name, is_a
 from sprag_supervisor._node import Node, name_of, path_of
 from sprag_supervisor._states import ACTIVE, State
 from sprag_supervisor.exceptions import ChildRunning, NotRunning, SpragError, StartFailed
@@ -186,9 +188,9 @@ def _report(report: StopReport) -> dict[str, Any]:
 
 
 def _refused(error: Exception) -> Refused:
-    name = type(error).__name__
-    if isinstance(error, StartFailed):
+    name = class_name(type(error))
+    if is_a(error, StartFailed):
         return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), name=name)
-    if isinstance(error, SpragError):
+    if is_a(error, SpragError):
         return Refused(HTTPStatus.CONFLICT, str(error), name=name)
-    return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, f"{name}: {error}", name=name)
+    return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, f"{name}: {as_text(error)}", name=name)

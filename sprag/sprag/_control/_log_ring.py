@@ -14,6 +14,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from sprag._json import iso
+from sprag_supervisor._failure import as_text
+from sprag_supervisor._foreign import class_name, is_a
 from sprag_supervisor._log import Onlooker, logger
 from sprag_supervisor._node import current_node, path_of
 
@@ -100,33 +102,33 @@ class LogRing(Onlooker):
         given: Mapping[str, Any] = getattr(record, "sprag", None) or {}
         if isinstance(message, dict):  # structlog's, on its way to its formatter
             given = cast("Mapping[str, Any]", message)
-        event = str(given["event"]) if "event" in given else record.getMessage()
+        event = as_text(given["event"]) if "event" in given else record.getMessage()
         service = given.get("service")
         incarnation = given.get("incarnation")
-        if not isinstance(service, str):
+        if not is_a(service, str):
             node = current_node()
             if node is None or node._tree_ is not self._root._tree_:
                 return None
             service, incarnation = path_of(node), node._incarnation_
         fields = {
-            str(name): _short(value)
+            as_text(name): _short(value)
             for name, value in given.items()
-            if name not in _OF_STRUCTLOG and not name.startswith("_") and name != "exc_info"
+            if name not in _OF_STRUCTLOG and name[:1] != "_" and name != "exc_info"
         }
         if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
             error = record.exc_info[1]
-            fields["exception"] = _short(f"{type(error).__name__}: {error}")
+            fields["exception"] = _short(f"{class_name(type(error))}: {as_text(error)}")
         return Line(
             record.created,
             record.levelname.lower(),
             record.name,
             _short(event),
             service,
-            incarnation if isinstance(incarnation, int) else None,
+            incarnation if is_a(incarnation, int) else None,
             fields,
         )
 
 
 def _short(value: object) -> str:
-    text = value if isinstance(value, str) else str(value)
+    text = value if type(value) is str else as_text(value, _LONGEST + 1)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

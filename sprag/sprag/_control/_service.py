@@ -8,6 +8,7 @@ from sprag._control._http import Answer
 from sprag._json import failure_to_json, node_to_json
 from sprag._timers import TimerHandle
 from sprag_supervisor import _clock, _managing, picture
+from sprag_supervisor._foreign import module_name
 
 if TYPE_CHECKING:
     from sprag._control._desk import Desk
@@ -27,7 +28,7 @@ def answer(desk: Desk, path: str) -> Answer:
         {
             **desk.about(),
             **told,
-            "module": type(node).__module__,
+            "module": module_name(type(node)),
             "counters": _counters(node),
             "children_counts": {
                 "specs": counts.specs,

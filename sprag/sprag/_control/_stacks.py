@@ -19,6 +19,7 @@ from greenlet import greenlet
 
 from sprag._control._http import Answer
 from sprag._pace import Pace
+from sprag_supervisor._foreign import frame_of, is_a, is_dead, module_of
 from sprag_supervisor._guard import Managed
 from sprag_supervisor._node import is_within, path_of, seat
 from sprag_supervisor._pool import _Worker, idle_greenlets, left_behind
@@ -51,7 +52,7 @@ def answer(desk: Desk, request: Request) -> Answer:
     found: dict[_Key, int] = {}
     for one in _greenlets(pace):
         pace()
-        frame: FrameType | None = one.gr_frame
+        frame = frame_of(one)
         if frame is None:
             continue  # has not begun, has ended, or runs: it is this one
         owner = _owner(one, desk)
@@ -78,12 +79,12 @@ def _greenlets(pace: Pace) -> Iterator[Any]:
     me = getcurrent()
     for one in gc.get_objects():
         pace()
-        if isinstance(one, greenlet) and one is not me and not one.dead and id(one) not in idle:
+        if is_a(one, greenlet) and one is not me and not is_dead(one) and id(one) not in idle:
             yield one
 
 
 def _owner(one: Any, desk: Desk) -> Node | None:
-    if isinstance(one, Managed):
+    if is_a(one, Managed):
         managed: Node = one._node
         return managed
     context = one.gr_context
@@ -97,31 +98,31 @@ def _owner(one: Any, desk: Desk) -> Node | None:
 def _place(one: Any, owner: Node | None, frames: tuple[_Frame, ...]) -> tuple[str, str]:
     """Return the path of the service, "" for none, and what the greenlet is there."""
     if owner is None:
-        if isinstance(one, Hub):
+        if is_a(one, Hub):
             return "", "hub"
-        if isinstance(one, _Worker) or _is_ours(frames):
+        if is_a(one, _Worker) or _is_ours(frames):
             return "", "sprag"
         return "", "main" if one is get_hub().parent else "nobody's"
     path = path_of(owner)
-    if isinstance(one, Managed):
+    if is_a(one, Managed):
         return path, one.step
     operation = owner._op_
-    call = getattr(one, "call", None)
-    if isinstance(operation, Starting) and operation is call:
+    call = one.call if is_a(one, _Worker) else None
+    if is_a(operation, Starting) and operation is call:
         return path, "on_start"
     names = [code.co_name for code, _line, ours in frames if not ours]
     if names and names[0] in _HOOKS:
         return path, names[0]
     if call is not None and owner._holdings_ is not None and call in (owner._holdings_.calls or ()):
         return path, str(call.step)
-    return path, "greenlet" if isinstance(one, Greenlet) else "clean-up"
+    return path, "greenlet" if is_a(one, Greenlet) else "clean-up"
 
 
 def _if_straggler(one: Any) -> str:
     """Tell a greenlet that has swallowed its kill from those of the life that runs now."""
-    if one not in left_behind:
+    if id(one) not in left_behind:
         return ""
-    of = f" of life {one._incarnation}" if isinstance(one, Managed) else ""
+    of = f" of life {one._incarnation}" if is_a(one, Managed) else ""
     return f"{of}, a straggler"
 
 
@@ -136,7 +137,7 @@ def _frames(innermost: FrameType) -> Iterator[_Frame]:
     frames: list[_Frame] = []
     frame: FrameType | None = innermost
     while frame is not None and len(frames) < _FRAMES:
-        ours = str(frame.f_globals.get("__name__", "")).startswith(_OURS)
+        ours = module_of(frame).startswith(_OURS)
         frames.append((frame.f_code, frame.f_lineno, ours))
         frame = frame.f_back
     return reversed(frames)

@@ -77,7 +77,7 @@ def _holds_only_what_lives(node: Node) -> Iterator[str]:
     holdings = node._holdings_
     if holdings is None:
         return
-    if any(greenlet.dead for greenlet in holdings.greenlets or ()):
+    if any(greenlet.dead for greenlet in (holdings.greenlets or {}).values()):
         yield "holds a greenlet that has ended"
     if any(call.done for call in holdings.calls or ()):
         yield "holds a timer's call that has returned"

@@ -8,7 +8,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, cast
-from weakref import WeakSet
+from weakref import ref
 
 import gevent
 import greenlet
@@ -16,6 +16,7 @@ from gevent.hub import Hub
 
 from sprag.testing._loop import VirtualLoop
 from sprag_supervisor import _pool
+from sprag_supervisor._foreign import is_a
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -105,7 +106,8 @@ class LeakCheck:
 class Stock:
     """What there is in this process at one moment."""
 
-    greenlets: WeakSet[greenlet.greenlet]
+    greenlets: dict[int, ref[greenlet.greenlet]]
+    """By id: of a kind of a user's own they may have no hash."""
     loop: Any
     active: int
     timers: tuple[object, ...]
@@ -117,7 +119,7 @@ class Stock:
         """Return what there is now."""
         loop: Any = gevent.get_hub().loop
         return cls(
-            greenlets=WeakSet(_live_greenlets()),
+            greenlets={id(one): ref(one) for one in _live_greenlets()},
             loop=loop,
             active=_active(loop),
             timers=tuple(_timers(loop)),
@@ -129,7 +131,9 @@ class Stock:
         """Yield a description of each thing there is now and was not then."""
         ignored = {id(one) for one in _ignored()}
         for one in _live_greenlets():
-            if one not in self.greenlets and id(one) not in ignored:
+            before = self.greenlets.get(id(one))
+            is_known = before is not None and before() is one
+            if not is_known and id(one) not in ignored:
                 yield _describe_greenlet(one)
         yield from self._loop_leftovers()
         for number, target in sorted(set(_descriptors()) - self.descriptors):
@@ -175,9 +179,8 @@ def _live_greenlets() -> list[greenlet.greenlet]:
     return [
         thing
         for thing in gc.get_objects()
-        # By type, not isinstance: proxies answer isinstance by running code of their own.
-        if issubclass(type(thing), greenlet.greenlet)
-        and not isinstance(thing, Hub)
+        if is_a(thing, greenlet.greenlet)
+        and not is_a(thing, Hub)
         and id(thing) not in mine
         and thing.parent is not None
         # True from the first switch to the end; in gevent's greenlets from start() on.

@@ -1,0 +1,156 @@
+"""How to look at what is not sprag's own without running its code.
+
+`isinstance` asks an object for its ``__class__`` where its type does not fit, `hasattr` asks its
+``__getattr__``, and ``a or b`` asks whether it is true. Each may raise anything, block or lie, for
+a user's exception as for a dead `weakref.proxy`; in the midst of the engine's work nobody
+expects that. What these functions read lies in the interpreter's own structures.
+
+The classes they compare with are sprag's, gevent's and Python's: those have no say in it.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, TypeVar
+
+from greenlet import greenlet
+
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+
+T = TypeVar("T")
+
+
+def is_a(thing: object, kind: type[T]) -> TypeGuard[T]:
+    """Whether *thing* is of *kind*, whatever it says of itself."""
+    return issubclass(type(thing), kind)
+
+
+# -- classes ---------------------------------------------------------------------------
+
+_name_of: Final[Any] = type.__dict__["__name__"].__get__
+_qualname_of: Final[Any] = type.__dict__["__qualname__"].__get__
+_module_of: Final[Any] = type.__dict__["__module__"].__get__
+_ancestors_of: Final[Any] = type.__dict__["__mro__"].__get__
+
+
+def class_name(kind: type) -> str:
+    """Return the name of a class, past its metaclass."""
+    name: str = _name_of(kind)
+    return name
+
+
+def qualified_name(kind: type) -> str:
+    """Return the name of a class within its module."""
+    name: str = _qualname_of(kind)
+    return name
+
+
+def module_name(kind: type) -> str:
+    """Return where a class was made, "" if it does not say that in words."""
+    try:
+        name: object = _module_of(kind)
+    except AttributeError:
+        return ""
+    return str.__str__(name) if is_a(name, str) else ""
+
+
+def has_plain_module(kind: type) -> bool:
+    """Whether a class says in words, and in nothing but words, where it was made."""
+    try:
+        return type(_module_of(kind)) is str
+    except AttributeError:
+        return False
+
+
+def ancestors(kind: type) -> tuple[type, ...]:
+    """Return the method resolution order of a class, itself first."""
+    found: tuple[type, ...] = _ancestors_of(kind)
+    return found
+
+
+# -- exceptions ------------------------------------------------------------------------
+
+_traceback: Final[Any] = BaseException.__dict__["__traceback__"].__get__
+_cause: Final[Any] = BaseException.__dict__["__cause__"].__get__
+_context: Final[Any] = BaseException.__dict__["__context__"].__get__
+_suppresses: Final[Any] = BaseException.__dict__["__suppress_context__"].__get__
+_code: Final[Any] = SystemExit.__dict__["code"].__get__
+_members: Final[Any] = BaseExceptionGroup.__dict__["exceptions"].__get__
+
+
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """Return where *error* was raised."""
+    found: TracebackType | None = _traceback(error)
+    return found
+
+
+def cause_of(error: BaseException) -> BaseException | None:
+    """Return what *error* was raised from."""
+    found: BaseException | None = _cause(error)
+    return found
+
+
+def origin_of(error: BaseException) -> BaseException | None:
+    """Return what *error* was raised from, or while handling it, if that is to be told."""
+    found: BaseException | None = _cause(error)
+    if found is None and not _suppresses(error):
+        found = _context(error)
+    return found
+
+
+def members_of(group: BaseException) -> tuple[BaseException, ...]:
+    """Return the exceptions in a group; none if it is no group."""
+    found: tuple[BaseException, ...] = _members(group) if is_a(group, BaseExceptionGroup) else ()
+    return found
+
+
+def exit_code_of(error: BaseException) -> tuple[int, object]:
+    """Return the code of a SystemExit, and what it has said instead of a number."""
+    code: object = _code(error)
+    if code is None:
+        return 0, None
+    return (int.__int__(code), None) if is_a(code, int) else (1, code)
+
+
+_is_dead: Final[Any] = greenlet.__dict__["dead"].__get__
+_frame_of: Final[Any] = greenlet.__dict__["gr_frame"].__get__
+
+
+# -- anything --------------------------------------------------------------------------
+
+
+def attribute_of(thing: object, name: str) -> Any:
+    """Return an attribute that *thing* itself holds, None if it has none or will not say.
+
+    A property of its class runs, but raises nothing.
+    """
+    try:
+        return object.__getattribute__(thing, name)
+    except BaseException:  # noqa: BLE001 - the code of somebody else
+        return None
+
+
+def frame_of(one: Any) -> FrameType | None:
+    """Return where a greenlet waits; None if it does not, or there is no greenlet."""
+    frame: FrameType | None = _frame_of(one) if is_a(one, greenlet) else None
+    return frame
+
+
+def is_dead(one: greenlet) -> bool:
+    """Whether a greenlet has ended."""
+    ended: bool = _is_dead(one)
+    return ended
+
+
+def module_of(frame: FrameType) -> str:
+    """Return the module that the code of a frame says it belongs to; "" if that is no name."""
+    name: object = frame.f_globals.get("__name__")
+    return name if type(name) is str else ""
+
+
+def function_name(fn: object) -> str:
+    """Return what people call a function, or the class of another callable."""
+    if type(fn) is MethodType:
+        fn = fn.__func__
+    return fn.__qualname__ if type(fn) is FunctionType else class_name(type(fn))
