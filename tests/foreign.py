@@ -51,7 +51,7 @@ class _Meta(type):
 
     __getattribute__ = _raise
     __eq__ = _raise
-    __hash__ = _raise  # type: ignore[assignment]
+    __hash__ = _raise
     __bool__ = _raise
     __instancecheck__ = _raise
     __subclasscheck__ = _raise
@@ -100,8 +100,8 @@ class _Number(Exception):
 class _Texts(str):
     __slots__ = ()
     __len__ = _raise
-    __eq__ = _raise  # type: ignore[assignment]
-    __hash__ = _raise  # type: ignore[assignment]
+    __eq__ = _raise
+    __hash__ = _raise
     __getitem__ = _raise
     __format__ = _raise
     __str__ = _raise
@@ -130,8 +130,8 @@ def _with(error: BaseException, **attributes: Any) -> BaseException:
 class _Untellable:
     __str__ = _raise_hard
     __repr__ = _raise_hard
-    __eq__ = _raise_hard  # type: ignore[assignment]
-    __hash__ = _raise_hard  # type: ignore[assignment]
+    __eq__ = _raise_hard
+    __hash__ = _raise_hard
     __bool__ = _raise_hard
 
 
@@ -142,11 +142,13 @@ class _Notes(list[Any]):
 
 
 def _unmade(kind: type[Any]) -> Any:
-    return kind.__new__(kind)
+    made: Any = kind
+    return made.__new__(made)
 
 
 def _syntax_error() -> BaseException:
-    return SyntaxError("odd", (5, "one", "two", 7))
+    odd: Any = (5, "one", "two", 7)
+    return SyntaxError("odd", odd)
 
 
 def _in_chain(link: str) -> BaseException:
@@ -263,12 +265,12 @@ ERRORS: Final[dict[str, Callable[[], BaseException]]] = {
 
 
 class _OddInt(int):
-    __eq__ = _raise  # type: ignore[assignment]
-    __hash__ = _raise  # type: ignore[assignment]
+    __eq__ = _raise
+    __hash__ = _raise
     __bool__ = _raise
     __int__ = _raise
     __index__ = _raise
-    __str__ = _raise  # type: ignore[assignment]
+    __str__ = _raise
     __repr__ = _raise
 
 

@@ -54,7 +54,7 @@ class Supervisor(Service):
         self._policy_ = self._policy_.with_(policy)
         if issubclass(type(children), Iterator):
             # A restart runs __init__ again with the same arguments: it would be empty then.
-            children = self._instead_of_(children, tuple(children))
+            children = self._instead_of_(cast("Iterator[Child]", children), tuple(children))
         self._static_ = tuple(map(_checked, children))
         _check_distinct(self, self._static_)
 
@@ -152,7 +152,7 @@ def _checked(given: object) -> tuple[Service, str | None, dict[str, Any]]:
     if type(given) in (tuple, list) and len(pair := tuple(cast("list[object]", given))) == 2:
         service, policy = pair
         if is_a(service, Service) and is_a(policy, dict):
-            policy = cast("dict[str, Any]", dict(policy))
+            policy = dict(cast("dict[str, Any]", policy))
             name = policy.pop("name", None)
             service._policy_.with_(policy)
             return service, name, policy
@@ -165,7 +165,7 @@ def _check_shape(children: Any, more: tuple[object, ...]) -> None:
     if more:
         given: object = (children, *more)
         raise BadValue("children", given, "one list of them: Supervisor([first, second])")
-    kind = type(children)
+    kind: Any = type(children)
     if issubclass(kind, Mapping):
         accepted = "a list; a name goes into a pair: [(Pool(), {'name': 'pool'})]"
         raise BadValue("children", cast("object", children), accepted)

@@ -21,7 +21,7 @@ import logging
 import math
 import traceback
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from gevent import Greenlet, GreenletExit, sleep
 
@@ -389,10 +389,15 @@ def _timed(limit: float) -> float | None:
     return None if limit == math.inf else limit
 
 
+# As gevent does to a Pool's, past a user's own `kill`.
+_kill: Final = cast("Any", Greenlet).kill
+_is_ready: Final = cast("Any", Greenlet).ready
+
+
 def _kill_all(holdings: Holdings) -> None:
     for greenlet in tuple((holdings.greenlets or {}).values()):
-        Greenlet.kill(greenlet, block=False)  # as gevent does to a Pool's, past a user's own `kill`
-        if Greenlet.ready(greenlet):  # had not begun to run, so nothing will ever drop it
+        _kill(greenlet, block=False)
+        if _is_ready(greenlet):  # had not begun to run, so nothing will ever drop it
             holdings.drop_greenlet(greenlet)
     for call in tuple(holdings.calls or ()):
         call.kill()
@@ -742,8 +747,9 @@ def request_exit(node: Node, error: SystemExit) -> None:
     if tree is None:
         return
     is_first = tree.exit_code is None
+    code, message = exit_code_of(error)
     if is_first:
-        tree.exit_code, message = exit_code_of(error)
+        tree.exit_code = code
     stop(tree.root, _clock.now() + tree.exit_seconds)
     if is_first:
         fields: dict[str, Any] = {"code": tree.exit_code}

@@ -20,7 +20,7 @@ import os
 import sys
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from gevent import Greenlet, get_hub, getcurrent
 from gevent._hub_local import set_hub, set_loop
@@ -85,8 +85,8 @@ def _end_when_done(forker: Any) -> NoReturn:
     fresh.loop.run_callback(getcurrent().switch)
     fresh.switch()
     forker.parent = fresh
-    if is_a(forker, Greenlet):
-        Greenlet.unlink_all(forker)  # who waits for its end does so in the parent
+    if issubclass(type(forker), Greenlet):
+        cast("Any", Greenlet).unlink_all(forker)  # who waits for its end does so in the parent
     worker = forker if is_a(forker, _pool._Worker) else None
     call: Call | None = None
     if worker is not None:

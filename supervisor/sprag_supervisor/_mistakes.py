@@ -133,7 +133,7 @@ def is_policy(name: str, value: object, cls: type) -> bool:
     if type(value) not in _POLICIES or not value:
         return False
     try:
-        Policy(restart="transient").with_({name: cast("object", value)})
+        Policy(restart="transient").with_({name: value})
     except (BadPolicy, TypeError, ValueError):
         return False
     return name not in mentioned(cls)

@@ -129,9 +129,9 @@ class Policy:
         self._keep("max_seconds", _number("max_seconds", self.max_seconds, minimum=0.0))
         if self.max_seconds == 0:
             raise BadPolicy("max_seconds", self.max_seconds, "seconds above 0")
-        on_failure = dict(self.on_failure)
+        on_failure: dict[Any, Any] = dict(self.on_failure)
         for kind, action in on_failure.items():
-            if not (is_a(kind, type) and issubclass(kind, BaseException)):
+            if not (is_a(kind, type) and issubclass(cast("Any", kind), BaseException)):
                 raise BadPolicy("on_failure", kind, "exception classes as its keys")
             on_failure[kind] = cast("OnFailure", _choice("on_failure", action, get_args(OnFailure)))
         self._keep("on_failure", on_failure)
@@ -167,7 +167,7 @@ class Policy:
         classes = ancestors(type(error))
         if not is_a(error, BaseExceptionGroup):
             return self._action_for(classes)
-        own = [each for each in classes if issubclass(each, BaseExceptionGroup)]
+        own: list[type] = [each for each in classes if issubclass(each, BaseExceptionGroup)]
         if (action := self._action_for(own)) is not None:
             return action
         found = {self._action_for(ancestors(type(leaf))) for leaf in leaves_of(error)}

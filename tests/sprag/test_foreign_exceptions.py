@@ -22,11 +22,14 @@ from sprag._dump import dump
 from sprag._json import encode, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from sprag.testing import VirtualClock
 
 _MOST = 2
+
+
+bare: Any = gevent.spawn
 
 
 class Victim(Service):
@@ -43,11 +46,11 @@ class Victim(Service):
         if self.place == "on_start" and self._incarnation_ > 1:
             self.fail()
         if self.place in ("on_start", "greenlet"):
-            self.timeout(lambda: self.spawn(self.fail), 1.0)
+            self.timeout(self.spawn, 1.0, self.fail)
         elif self.place == "timer":
             self.timeout(self.fail, 1.0)
         elif self.place == "bare":
-            self.timeout(lambda: gevent.spawn(self.fail), 1.0)
+            self.timeout(bare, 1.0, self.fail)
         elif self.place == "listener":
             self.listen("tick", self.fail)
         elif self.place == "lifecycle":
@@ -77,7 +80,7 @@ PLACES = (
 
 
 @contextmanager
-def written() -> Iterator[io.StringIO]:
+def written() -> Generator[io.StringIO]:
     """Return what a plain handler of logging writes about sprag."""
     stream = io.StringIO()
     handler, logger = logging.StreamHandler(stream), logging.getLogger("sprag")
@@ -223,7 +226,7 @@ def test_an_exit_that_cannot_be_looked_at_ends_the_tree_with_its_code(
             elif place == "greenlet":
                 self.spawn(self.fail)
             elif place == "bare":
-                self.timeout(lambda: gevent.spawn(self.fail), 1.0)
+                self.timeout(bare, 1.0, self.fail)
 
         def on_stop(self) -> None:
             if place == "on_stop":
