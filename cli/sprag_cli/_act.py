@@ -199,8 +199,10 @@ def _complain(report: Node, options: ActOptions, screen: Screen) -> None:
         said = f"{said}: {_gist(text_of(entry, 'detail'))}"
         told = wrapped(screen.charset.safe(said), screen.width - 2)
         lines += [[(f"  {line}", Tone.PLAIN)] for line in told]
-    if (more := len(entries) - _ENTRIES) > 0:
-        lines.append([(f"  {more} more: --json", Tone.DIM)])
+    untold = count_of(report, "more")
+    if (more := max(len(entries) - _ENTRIES, 0) + untold) > 0:
+        hint = ": --json" if len(entries) > _ENTRIES else ""
+        lines.append([(f"  {more} more{hint}", Tone.DIM)])
     write(sys.stdout, painted(lines, screen))
 
 

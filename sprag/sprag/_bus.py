@@ -49,6 +49,9 @@ class Listener:
 
     __slots__ = ("_bus", "_event", "_fn", "_incarnation", "_node", "awaited_by", "running")
 
+    missed: int = 0
+    """Lifecycle events that it has not heard, because 10,000 others waited for it."""
+
     def __init__(self, bus: EventBus, event: str, fn: Callable[[Any], object], node: Node) -> None:
         self._bus = bus
         self._event = event

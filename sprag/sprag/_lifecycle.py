@@ -3,13 +3,15 @@
 The engine tells its observers what happens in the midst of its work, where nothing may
 block; listeners may. So every listener has a mailbox, emptied in a pooled greenlet that
 belongs to its service: it hears of everything, in order, one event at a time; if it is
-slow it holds up itself and nobody else; and it ends with its service.
+slow it holds up itself and nobody else; and it ends with its service. A mailbox holds so many
+events: whoever falls further behind hears of the latest, and how many it has missed.
 
 The tree is observed only while somebody listens. Otherwise no record is even made.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -18,6 +20,7 @@ from gevent import GreenletExit
 from sprag._bus import PREFIX, EventBus, Listener
 from sprag_supervisor._callables import check_result
 from sprag_supervisor._guard import report
+from sprag_supervisor._log import say
 from sprag_supervisor._node import is_active
 from sprag_supervisor._pool import Call
 from sprag_supervisor.exceptions import BadValue, choices
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
 EVENTS: Final = tuple(
     PREFIX + word for word in ("started", "crashed", "restarted", "stopped", "finished", "gave_up")
 )
+
+
+_MOST: Final = 10_000
+"""Events that wait for one listener: more than happen before it gets its turn."""
 
 
 class Feed:
@@ -65,7 +72,7 @@ class Feed:
 class LifecycleListener(Listener):
     """A subscription to a lifecycle event; `cancel()` ends it."""
 
-    __slots__ = ("_call", "_context", "_feed", "_mailbox")
+    __slots__ = ("_call", "_context", "_feed", "_is_behind", "_mailbox", "missed")
 
     def __init__(
         self,
@@ -81,11 +88,16 @@ class LifecycleListener(Listener):
         self._context = context
         self._mailbox: deque[Lifecycle] = deque()
         self._call: Delivery | None = None  # Invariant: set exactly while the node owns it
+        self._is_behind = False
+        self.missed = 0
 
     def put(self, record: Lifecycle) -> None:
         """Tell the listener in the next turn of the loop, after all it has not heard yet."""
-        self._mailbox.append(record)
         node = self._node
+        if len(self._mailbox) >= _MOST:
+            self._mailbox.popleft()
+            self._fall_behind(node)
+        self._mailbox.append(record)
         if self._call is not None or node is None:
             return
         tree, holdings = node._tree_, node._holdings_
@@ -95,6 +107,17 @@ class LifecycleListener(Listener):
         self._call = call
         holdings.add_call(call)
         tree.hub.loop.run_callback(tree.pool.enter, call)
+
+    def _fall_behind(self, node: Node | None) -> None:
+        self.missed += 1
+        if not self._is_behind and node is not None and node._tree_ is not None:
+            self._is_behind = True
+            waiting, event = len(self._mailbox) + 1, self._event
+            text = "a listener is behind with lifecycle events, and misses the oldest"
+            # Not here, where the engine tells of one while it does its work.
+            node._tree_.pool.launch(
+                lambda: say(logging.WARNING, node, text, name=event, waiting=waiting)
+            )
 
     def _deliver(self, node: Node, call: Delivery) -> None:
         holdings = node._holdings_
@@ -116,6 +139,7 @@ class LifecycleListener(Listener):
         if failure is not None or not is_active(node):
             self._mailbox.clear()
         self._call = None
+        self._is_behind = False
         holdings.drop_call(call)
         if failure is not None:
             report(node, self._incarnation, "listener", failure)

@@ -222,10 +222,11 @@ class Service(Node):
         ``sprag:started``, ``sprag:crashed``, ``sprag:restarted``, ``sprag:stopped``,
         ``sprag:finished`` and ``sprag:gave_up``. *fn* is called with a frozen `Lifecycle`,
         a moment after the fact, in a greenlet that belongs to this service: each listener
-        hears of everything in order, and one that blocks holds up nobody but itself.
+        hears of everything in order, and one that blocks holds up nobody but itself. 10,000
+        events wait for it; of more it misses the oldest, with a warning in the log.
 
         Returns:
-            A handle with ``cancel()`` and ``active``.
+            A handle with ``cancel()``, ``active`` and, of these, ``missed``.
 
         Raises:
             NotRunning: The service is neither starting nor running.

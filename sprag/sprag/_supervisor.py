@@ -165,7 +165,7 @@ def _check_shape(children: Any, more: tuple[object, ...]) -> None:
     if more:
         given: object = (children, *more)
         raise BadValue("children", given, "one list of them: Supervisor([first, second])")
-    kind: Any = type(children)
+    kind = type(cast("object", children))
     if issubclass(kind, Mapping):
         accepted = "a list; a name goes into a pair: [(Pool(), {'name': 'pool'})]"
         raise BadValue("children", cast("object", children), accepted)

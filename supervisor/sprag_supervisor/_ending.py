@@ -38,7 +38,7 @@ from sprag_supervisor._node import Node, context_of, move, must_be_legal, path_o
 from sprag_supervisor._pace import Batches, Pace
 from sprag_supervisor._parking import Parking
 from sprag_supervisor._pool import Call, leave_behind
-from sprag_supervisor._report import Outcome, StopEntry, StopReport
+from sprag_supervisor._report import MOST_ENTRIES, Outcome, StopEntry, StopReport
 from sprag_supervisor._settling import News, call_off_restart, detach, settle
 from sprag_supervisor._states import RESTARTING, RUNNING, STOPPING
 from sprag_supervisor._stragglers import bequeath, keep
@@ -96,6 +96,7 @@ class Ending:
         "is_counted",
         "is_drained",
         "joiners",
+        "left_out",
         "news",
         "node",
         "on_purpose",
@@ -139,6 +140,7 @@ class Ending:
         self._left = 0
         """Greenlets that were left behind."""
         self.entries: list[StopEntry] = []
+        self.left_out = 0
         # What has been done already, for who takes it up again after a bug of sprag's (`_net`).
         self.walk: Walk | None = None
         """What this is part of; None: nobody has begun to carry it out."""
@@ -170,9 +172,11 @@ class Ending:
     def note(self, outcome: Outcome, step: str, detail: str) -> None:
         """Remember something that was not clean."""
         node = self.node
-        self.entries.append(
-            StopEntry(path_of(node), node._incarnation_, outcome, step, cut(detail))
-        )
+        if len(self.entries) < MOST_ENTRIES:
+            entry = StopEntry(path_of(node), node._incarnation_, outcome, step, cut(detail))
+            self.entries.append(entry)
+        else:
+            self.left_out += 1
         if outcome.value > self.worst.value:
             self.worst = outcome
 
@@ -193,7 +197,9 @@ class Ending:
         self.counts = [
             ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)
         ]
-        self.entries.extend(other.entries)
+        room = max(MOST_ENTRIES - len(self.entries), 0)
+        self.entries.extend(other.entries[:room])
+        self.left_out += other.left_out + max(len(other.entries) - room, 0)
 
     def report(self) -> StopReport:
         """Return what the end of the whole subtree was like."""
@@ -205,6 +211,7 @@ class Ending:
             stragglers=stragglers,
             seconds=_clock.now() - self.since,
             entries=tuple(self.entries),
+            left_out=self.left_out,
         )
 
     # -- steps of its own, each bounded -------------------------------------------

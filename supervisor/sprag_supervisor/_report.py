@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Final
 
 
 class Outcome(enum.Enum):
@@ -16,6 +17,10 @@ class Outcome(enum.Enum):
     """Something had to be killed at a deadline, and died."""
     STRAGGLER = 3
     """Something swallowed its kill and was left behind."""
+
+
+MOST_ENTRIES: Final = 500
+"""Of a stop's report: thousands of services may fail in the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +52,11 @@ class StopReport:
         killed: How many had something killed at a deadline.
         stragglers: How many left something behind that swallowed its kill.
         seconds: How long the stop took.
-        entries: One for everything that was not clean, in the order it happened.
+        entries: One for everything that was not clean, in the order it happened; the
+            first 500.
         is_pending: The stop was asked for from inside and is yet to be carried out;
             the counts say nothing.
+        left_out: How many more entries there would be.
     """
 
     clean: int = 0
@@ -59,6 +66,7 @@ class StopReport:
     seconds: float = 0.0
     entries: tuple[StopEntry, ...] = ()
     is_pending: bool = False
+    left_out: int = 0
 
     def __repr__(self) -> str:
         return (

@@ -184,6 +184,7 @@ def _report(report: StopReport) -> dict[str, Any]:
             }
             for entry in report.entries[:_ENTRIES]
         ],
+        "more": max(len(report.entries) - _ENTRIES, 0) + report.left_out,
     }
 
 

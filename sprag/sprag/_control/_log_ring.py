@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 _KEPT: Final = 2000
 _LONGEST: Final = 2000
-"""Characters of one value: whoever logs a whole document does not fill the memory."""
+"""Characters of one text: whoever logs a whole document does not fill the memory."""
+_FIELDS: Final = 40
+_MOST: Final = 2_000_000
+"""Characters of all records."""
+_SHARE: Final = _MOST // _KEPT
+"""Records no longer than this fit, as many as are kept."""
 _OF_STRUCTLOG: Final = frozenset({"event", "level", "timestamp", "service", "incarnation"})
 
 
@@ -40,6 +45,12 @@ class Line(NamedTuple):
     service: str
     incarnation: int | None
     fields: Mapping[str, str]
+
+    @property
+    def size(self) -> int:
+        """How many characters it has."""
+        texts = len(self.service) + len(self.event)
+        return texts + sum(len(name) + len(value) for name, value in self.fields.items())
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the control socket tells it."""
@@ -95,7 +106,15 @@ class LogRing(Onlooker):
             line = self._line(record)
             if line is not None:
                 self._lines.append(line)
+                if line.size > _SHARE:
+                    self._make_room()
         return super().handle(record)
+
+    def _make_room(self) -> None:
+        """Forget the oldest, until all together are as short as may be."""
+        size = sum(line.size for line in tuple(self._lines))
+        while size > _MOST:
+            size -= self._lines.popleft().size
 
     def _line(self, record: logging.LogRecord) -> Line | None:
         message: Any = record.msg
@@ -110,11 +129,14 @@ class LogRing(Onlooker):
             if node is None or node._tree_ is not self._root._tree_:
                 return None
             service, incarnation = path_of(node), node._incarnation_
-        fields = {
-            as_text(name): _short(value)
-            for name, value in given.items()
+        told = [
+            name
+            for name in given
             if name not in _OF_STRUCTLOG and name[:1] != "_" and name != "exc_info"
-        }
+        ]
+        fields = {_short(name): _short(given[name]) for name in told[:_FIELDS]}
+        if len(told) > _FIELDS:
+            fields["…"] = f"{len(told) - _FIELDS} more"
         if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
             error = record.exc_info[1]
             fields["exception"] = _short(f"{class_name(type(error))}: {as_text(error)}")
