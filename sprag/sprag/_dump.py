@@ -18,7 +18,8 @@ from greenlet import getcurrent, greenlet
 from sprag._json import to_json
 from sprag_supervisor import snapshot
 from sprag_supervisor._failure import as_text
-from sprag_supervisor._foreign import frame_of, is_a
+from sprag_supervisor._foreign import is_a
+from sprag_supervisor._greenlets import frame_of
 from sprag_supervisor._guard import Managed
 from sprag_supervisor._node import path_of, seat
 from sprag_supervisor._plain import plain

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sprag._kinds import check_name
+from sprag_supervisor._acquiring import not_active
+from sprag_supervisor._belonging import must_be_at_home
 from sprag_supervisor._node import name_of
+from sprag_supervisor.exceptions import UnknownService
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,6 +46,20 @@ def meanings(tree: Tree, path: str) -> Iterator[Meaning]:
 def find(tree: Tree, path: str) -> Node | None:
     """Return who a service of *tree* means by *path*, or None."""
     return next((node for _way, node in meanings(tree, path)), None)
+
+
+def found_by(node: Node, path: str) -> Node:
+    """Carry out `Service.service`, of whatever kind what is found is."""
+    check_name(path)
+    tree = node._tree_
+    if tree is None:
+        raise not_active(node, "look up a service")
+    must_be_at_home(node)
+    found = find(tree, path) if path.strip("/") else None
+    if found is None:
+        known = [*namesakes(tree, path), *{**tree.providers, **(tree.root._children_ or {})}]
+        raise UnknownService(path, known)
+    return found
 
 
 def namesakes(tree: Tree, path: str) -> list[str]:

@@ -6,41 +6,31 @@ import contextvars
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, overload
 
-from gevent import get_hub, getcurrent
-
-from sprag import _lifecycle, _threads
+from sprag import _lifecycle, _stopping, _threads
 from sprag._bus import PREFIX, EventBus, Listener, name_of_event, runs_within
-from sprag._finding import find, namesakes
-from sprag._kinds import check_name, of_kind
+from sprag._finding import found_by
+from sprag._kinds import of_kind
 from sprag._log import bound_logger
 from sprag._timers import TimerHandle
 from sprag_supervisor import (
     Exit,
     Node,
-    Reason,
     Snapshot,
     State,
     StopReport,
     Tree,
     _adopting,
-    _clock,
-    _ending,
     _guard,
     snapshot,
 )
 from sprag_supervisor._acquiring import may_acquire, not_active
 from sprag_supervisor._belonging import get_ident, must_be_able_to_wait, must_be_at_home, refuse
 from sprag_supervisor._callables import check_callable
-from sprag_supervisor._history import History
 from sprag_supervisor._holdings import Holdings
-from sprag_supervisor._node import context_of, current_node, path_of, settled
-from sprag_supervisor._parking import Parking
-from sprag_supervisor._pending import end_in_next_turn
+from sprag_supervisor._node import context_of, current_node, path_of
 from sprag_supervisor._readiness import not_ready
-from sprag_supervisor._room import need_room
 from sprag_supervisor._seconds import Seconds, in_seconds, is_number
-from sprag_supervisor._waiting import waits_for_caller
-from sprag_supervisor.exceptions import BadValue, UnknownService
+from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,14 +50,6 @@ def current_service() -> Service | None:
     variables carry it into them.
     """
     return cast("Service | None", current_node())
-
-
-def _limit(timeout: Any, *, least: float = 0.0) -> float | None:
-    """Return the seconds that a call may take, given as a number, a timedelta or None."""
-    seconds = in_seconds(timeout)
-    if seconds is not None and (not is_number(seconds) or not seconds >= least):
-        raise BadValue("timeout", timeout, "seconds, 0 or more, or None")
-    return cast("float | None", seconds)
 
 
 class _Log:
@@ -338,19 +320,7 @@ class Service(Node):
             WrongKind: There is one, of another class.
             BadValue: *name* is no text, or *kind* no class.
         """
-        return of_kind(kind, name, self._found_as_(name))
-
-    def _found_as_(self, name: str) -> Any:
-        check_name(name)
-        tree = self._tree_
-        if tree is None:
-            raise not_active(self, "look up a service")
-        must_be_at_home(self)
-        found = find(tree, name) if name.strip("/") else None
-        if found is None:
-            known = [*namesakes(tree, name), *{**tree.providers, **(tree.root._children_ or {})}]
-            raise UnknownService(name, known)
-        return found
+        return of_kind(kind, name, found_by(self, name))
 
     def call_from_thread(self, fn: Callable[..., object], *args: Any) -> None:
         """Run ``fn(*args)`` in a greenlet of the service; callable from any native thread.
@@ -414,34 +384,7 @@ class Service(Node):
         Raises:
             BadValue: *timeout* is negative, or no time.
         """
-        timeout = _limit(timeout)
-        tree = self._tree_
-        if tree is None:
-            return StopReport()
-        must_be_at_home(self)
-        if not tree.thread:
-            return StopReport()  # its root has not been started yet, or has ended
-        need_room()
-        deadline = math.inf if timeout is None else _clock.now() + timeout
-        # In the hub, where Python runs signal handlers, nothing can be waited for.
-        if runs_within(self) or getcurrent() is get_hub():
-            end_in_next_turn(self, tree, _ending.stop, deadline)
-            return StopReport(is_pending=True)
-        ran = self._state_ is State.RUNNING
-        operation = _ending.stop(self, deadline)
-        if operation is None:
-            return StopReport(clean=1) if ran else StopReport()
-        parking = Parking()
-        report = StopReport()
-        incarnation = self._incarnation_
-        while operation is not None and self._incarnation_ == incarnation:
-            if operation.joiners is not None and waits_for_caller(operation.joiners):
-                return StopReport(is_pending=True)
-            operation.join(parking)
-            if isinstance(operation, _ending.Ending):
-                report = operation.report()
-            operation = self._op_
-        return report
+        return _stopping.stop(self, timeout)
 
     def __enter__(self) -> Self:
         """Start, and stop at the end of the block."""
@@ -467,17 +410,7 @@ class Service(Node):
         Raises:
             NotRunning: The service is neither starting nor running.
         """
-        must_be_at_home(self)
-        if not may_acquire(self):
-            raise not_active(self, "finish")
-        need_room()
-        incarnation = self._incarnation_
-        tree = self._tree_
-        assert tree is not None
-        if runs_within(self) or getcurrent() is tree.hub:
-            end_in_next_turn(self, tree, _guard.finish, incarnation)
-        else:
-            _guard.finish(self, incarnation)
+        _stopping.finish(self)
 
     def wait(self, timeout: Seconds | None = None) -> Exit | None:
         """Wait until the service has ended for good: stopped, finished or failed.
@@ -494,30 +427,7 @@ class Service(Node):
             CalledInHub: It has not ended, *timeout* is not 0, and the caller is a callback of
                 the loop or a signal handler in the hub.
         """
-        timeout = _limit(timeout, least=-math.inf)
-        if self._state_ is State.NEW:
-            raise not_active(self, "wait for its end")
-        must_be_at_home(self)
-        if timeout != 0 and not settled(self):
-            must_be_able_to_wait(self, "wait for its end")
-        until = None if timeout is None else _clock.now() + timeout
-        history = self._history_
-        if history is None:
-            history = self._history_ = History()
-        parking = Parking()
-        history.waiters.append(parking)
-        try:
-            while not settled(self) and (until is None or _clock.now() < until):
-                parking.park(until)
-        finally:
-            history.waiters.remove(parking)
-        if not settled(self):
-            return None
-        if history.exit is None:
-            finished = self._state_ is State.FINISHED
-            reason = Reason.FINISHED if finished else Reason.STOPPED
-            history.exit = Exit(reason, self._incarnation_)
-        return history.exit
+        return _stopping.wait(self, timeout)
 
     def snapshot(self, pause: Callable[[], object] | None = None) -> Snapshot:
         """Return a frozen picture of this service and everything below it, at any time.

@@ -13,7 +13,6 @@ import math
 import os
 import signal
 import sys
-import threading
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +24,7 @@ from sprag._init_duties import zombies_watched
 from sprag._lifecycle_log import LifecycleLog
 from sprag._notify import Notifier, give_back, withdraw
 from sprag._ownership import own_greenlets
+from sprag._said import awaited, how_to_force, log, on_terminal, still_running, still_up, tell
 from sprag._sentinel import NOT_CLEAN, OVERTIME, write_stderr
 from sprag._service import Service
 from sprag._signals import Signals
@@ -36,10 +36,9 @@ from sprag_supervisor._adopting import tree_of
 from sprag_supervisor._belonging import must_be_able_to_wait
 from sprag_supervisor._ending import request_exit
 from sprag_supervisor._foreign import is_a
-from sprag_supervisor._log import configured, listening, logger, text_of
+from sprag_supervisor._log import listening
 from sprag_supervisor._node import Node, checked_name, path_of, settled
 from sprag_supervisor._parking import Parking
-from sprag_supervisor._plain import plain
 from sprag_supervisor._seconds import Seconds, in_seconds, is_number
 from sprag_supervisor._states import DOWN, State
 from sprag_supervisor.exceptions import AlreadyStarted, BadValue, StartFailed
@@ -197,7 +196,7 @@ class _Host:
             raise error
         if error is None and not self._is_called_off():
             socket = None if self._control is None else str(self._control.path)
-            _log(logging.INFO, "up", seconds=round(_clock.now() - began, 3), control=socket)
+            log(logging.INFO, "up", seconds=round(_clock.now() - began, 3), control=socket)
             self._status.up()
             if self._on_up is not None:
                 self._on_up()
@@ -244,15 +243,15 @@ class _Host:
             return
         began = _clock.now() if received is None else self._signals.received_at
         deadline = began + self._budget
-        _tell(
+        tell(
             logging.INFO,
             "stopping",
             signal=None if received is None else received.name,
-            waiting_for=self._awaited(),
+            waiting_for=awaited(self._root),
             seconds_left=_left(deadline),
             hint=self._hint(),
         )
-        self._status.stopping(self._awaited(), _left(deadline))
+        self._status.stopping(awaited(self._root), _left(deadline))
         stopping = self._in_background(lambda: self._stop(deadline))
         notice = _clock.now() + _FIRST_NOTICE
         last = deadline + _OVERTIME
@@ -260,11 +259,11 @@ class _Host:
             self._wait(stopping.ready, min(notice, last))
             if not stopping.ready() and _clock.now() >= notice:
                 notice += _NEXT_NOTICE
-                self._status.stopping(self._awaited(), _left(deadline))
-                _tell(
+                self._status.stopping(awaited(self._root), _left(deadline))
+                tell(
                     logging.WARNING,
                     "still stopping",
-                    waiting_for=self._awaited(),
+                    waiting_for=awaited(self._root),
                     seconds_left=_left(deadline),
                     hint=self._hint(),
                 )
@@ -272,8 +271,11 @@ class _Host:
         if not stopping.ready():
             # A bug of sprag, most likely: what it waits for is in the stacks.
             stacks: Any = format_run_info(thread_stacks=False)  # type: ignore[func-returns-value]
-            _tell(
-                logging.ERROR, "out of time", waiting_for=self._awaited(), stack="\n".join(stacks)
+            tell(
+                logging.ERROR,
+                "out of time",
+                waiting_for=awaited(self._root),
+                stack="\n".join(stacks),
             )
         elif self._stop_error is not None:
             raise self._stop_error
@@ -292,7 +294,7 @@ class _Host:
         code, summary = self._outcome(report)
         self._status.ended(summary)
         bad = code != ExitCode.STOPPED and self._tree.exit_code is None
-        _tell(
+        tell(
             logging.ERROR if bad else logging.INFO,
             summary,
             why=self._why() if bad else None,
@@ -341,7 +343,7 @@ class _Host:
             left, code_then = 0.0, 128 + received  # it came after the end
         elif received is not None:
             left = max(self._signals.received_at + left - _clock.now(), 0.0)
-        self._signals.must_end(left + _LAST_GRACE, code_then, _still_running)
+        self._signals.must_end(left + _LAST_GRACE, code_then, still_running)
         report = self._report or self._tree.report
         if report.stragglers or self._is_over_budget:
             # The interpreter's own end would meet what refused to die once more.
@@ -361,7 +363,7 @@ class _Host:
         try:
             socket.open()
         except OSError as error:
-            _tell(
+            tell(
                 logging.WARNING,
                 "no control socket: 'sprag tree' will not find this app",
                 path=str(socket.path),
@@ -373,23 +375,7 @@ class _Host:
 
     def _hint(self) -> str | None:
         received = self._signals.received
-        return _how_to_force(received) if received is not None and _on_terminal() else None
-
-    def _awaited(self) -> str:
-        """Name the services that others wait for: up, with nothing up below them."""
-        found: list[str] = []
-        stack: list[Node] = [self._root]
-        more = 0
-        while stack:
-            node = stack.pop()
-            up = [each for each in (node._children_ or {}).values() if each._state_ not in DOWN]
-            stack.extend(up)
-            if not up and node._state_ not in DOWN:
-                if len(found) < _LISTED:
-                    found.append(path_of(node))
-                else:
-                    more += 1
-        return ", ".join(found) + (f" and {more} more" if more else "")
+        return how_to_force(received) if received is not None and on_terminal() else None
 
     def _dump(self, frame: FrameType | None) -> None:
         """Write down where everybody is. In a signal handler."""
@@ -398,7 +384,7 @@ class _Host:
     def _say_who_holds(self, number: int, left: float) -> str:
         """Say why nothing happens after the signal. From another thread."""
         who = describe_holder(sys._current_frames().get(self._thread))
-        how = _how_to_force(number) + ("" if left == math.inf else f", or it ends in {left:.0f} s")
+        how = how_to_force(number) + ("" if left == math.inf else f", or it ends in {left:.0f} s")
         name = signal.Signals(number).name
         return f"{name}: the stop waits for {who}, which holds the loop\nsprag: {how}"
 
@@ -406,15 +392,7 @@ class _Host:
         """Remove the socket and say what is up: the process ends now. From any thread."""
         if self._control is not None:
             self._control.unlink()
-        up: list[str] = []
-        stack: list[Node] = [self._root]
-        while stack and len(up) <= _LISTED:
-            node = stack.pop()
-            if node._state_ not in DOWN:
-                up.append(f"{path_of(node)} ({node._state_.value})")
-            stack.extend((node._children_ or {}).values())
-        up[_LISTED:] = ["…"] if len(up) > _LISTED else []
-        return f"still up: {', '.join(up)}" if up else "nothing is up any more"
+        return still_up(self._root)
 
 
 _hosts: Final[list[_Host]] = []
@@ -432,7 +410,6 @@ os.register_at_fork(after_in_child=_after_fork)
 
 _FIRST_NOTICE: Final = 3.0
 _NEXT_NOTICE: Final = 10.0
-_LISTED: Final = 8
 _EARLY: Final = 0.01
 """What is killed so many seconds before the budget is over has used it up: timers are not exact."""
 _TOLERANCE: Final = 0.1
@@ -449,53 +426,3 @@ def _is_down(root: Node) -> bool:
 
 def _left(deadline: float) -> float | None:
     return None if deadline == math.inf else round(max(deadline - _clock.now(), 0.0), 1)
-
-
-def _still_running() -> str:
-    """Say what keeps the interpreter alive after the tree has ended. From any thread."""
-    # threading.enumerate() takes a lock, which gevent may have patched.
-    threads: dict[object, threading.Thread] = vars(threading)["_active"]
-    names = [
-        each.name
-        for each in tuple(threads.values())
-        if each is not threading.main_thread() and not each.daemon
-    ]
-    what = f"threads that are no daemons ({', '.join(names)})" if names else "something"
-    return f"the app has ended, but {what} kept the process alive"
-
-
-def _how_to_force(number: int) -> str:
-    if number == signal.SIGHUP:  # which never forces anything
-        return "SIGTERM to end at once"
-    key = "Ctrl-C" if number == signal.SIGINT and _on_terminal() else signal.Signals(number).name
-    return f"{key} again to end at once"
-
-
-def _on_terminal() -> bool:
-    try:
-        return sys.stderr.isatty()
-    except (AttributeError, ValueError):  # closed, or never there
-        return False
-
-
-def _tell(level: int, event: str, *, why: str | None = None, **fields: object) -> None:
-    """Log *event*; to a user who has no logs of this level, say what he must know."""
-    if configured(level):
-        _log(level, event, **fields)
-    elif level >= logging.ERROR or listening(level) or _on_terminal():
-        details = [f"{name}={value}" for name, value in fields.items() if value not in _NOTHING]
-        with suppress(OSError, ValueError, AttributeError):
-            sys.stderr.write(f"{why or ''}{' '.join(['sprag:', event, *map(plain, details)])}\n")
-
-
-def _log(level: int, event: str, **fields: object) -> None:
-    said = {name: value for name, value in fields.items() if value not in _NOTHING}
-    _record(level, {"event": event, **said})
-
-
-def _record(level: int, fields: dict[str, object]) -> None:
-    message, values = text_of(fields)
-    logger.log(level, message, *values, extra={"sprag": fields})
-
-
-_NOTHING: Final = (None, "")

@@ -29,7 +29,8 @@ from sprag_supervisor import _clock
 from sprag_supervisor._callables import check_result
 from sprag_supervisor._decide import Reason
 from sprag_supervisor._failure import Failure, as_text, cut, meaning_of, remember
-from sprag_supervisor._foreign import exit_code_of, frame_of, is_a, is_dead
+from sprag_supervisor._foreign import exit_code_of, is_a
+from sprag_supervisor._greenlets import frame_of, is_dead
 from sprag_supervisor._group import take_out
 from sprag_supervisor._holdings import kept_context
 from sprag_supervisor._log import say

@@ -13,8 +13,6 @@ from __future__ import annotations
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, TypeVar
 
-from greenlet import greenlet
-
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
@@ -113,10 +111,6 @@ def exit_code_of(error: BaseException) -> tuple[int, object]:
     return (int.__int__(code), None) if is_a(code, int) else (1, code)
 
 
-_is_dead: Final[Any] = greenlet.__dict__["dead"].__get__
-_frame_of: Final[Any] = greenlet.__dict__["gr_frame"].__get__
-
-
 # -- anything --------------------------------------------------------------------------
 
 
@@ -129,18 +123,6 @@ def attribute_of(thing: object, name: str) -> Any:
         return object.__getattribute__(thing, name)
     except BaseException:  # noqa: BLE001 - the code of somebody else
         return None
-
-
-def frame_of(one: Any) -> FrameType | None:
-    """Return where a greenlet waits; None if it does not, or there is no greenlet."""
-    frame: FrameType | None = _frame_of(one) if is_a(one, greenlet) else None
-    return frame
-
-
-def is_dead(one: greenlet) -> bool:
-    """Whether a greenlet has ended."""
-    ended: bool = _is_dead(one)
-    return ended
 
 
 def module_of(frame: FrameType) -> str:

@@ -34,7 +34,7 @@ from gevent import GreenletExit, get_hub, getcurrent
 from greenlet import greenlet
 
 from sprag_supervisor import _clock
-from sprag_supervisor._foreign import is_dead
+from sprag_supervisor._greenlets import is_dead
 from sprag_supervisor._parking import Parking
 
 if TYPE_CHECKING:

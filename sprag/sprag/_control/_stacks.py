@@ -19,7 +19,8 @@ from greenlet import greenlet
 
 from sprag._control._http import Answer
 from sprag._pace import Pace
-from sprag_supervisor._foreign import frame_of, is_a, is_dead, module_of
+from sprag_supervisor._foreign import is_a, module_of
+from sprag_supervisor._greenlets import frame_of, is_dead
 from sprag_supervisor._guard import Managed
 from sprag_supervisor._node import is_within, path_of, seat
 from sprag_supervisor._pool import _Worker, idle_greenlets, left_behind
