@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sprag import Service, Supervisor
 from sprag.testing import LeakCheck, VirtualClock, virtual_time
 
 if TYPE_CHECKING:
@@ -49,3 +50,10 @@ def log() -> Iterator[Log]:
     yield handler
     logger.setLevel(level)
     logger.removeHandler(handler)
+
+
+@pytest.fixture
+def running(clock: VirtualClock) -> Iterator[Service]:
+    """A service that runs."""
+    with Supervisor(children=[one := Service()]):
+        yield one
