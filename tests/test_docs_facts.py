@@ -26,11 +26,14 @@ import sprag.host
 import sprag.testing
 import sprag.testing.strategies
 import sprag_supervisor
+from sprag import _lifecycle
+from sprag._control import _log_ring
 from sprag_cli._exit import ClientExit, RunExit
 from sprag_cli._main import commands
 from sprag_supervisor import Reason, State, _failure, _history
 from sprag_supervisor._ending import KILL_GRACE
 from sprag_supervisor._policy import DEFAULT, KEYWORDS
+from sprag_supervisor._report import MOST_ENTRIES
 from sprag_supervisor._states import MOVES
 from test_documentation import PAGES, in_a_process, name_of, split_page
 
@@ -205,6 +208,9 @@ def test_the_limits_that_cannot_be_changed_are_the_code_s() -> None:
     assert f"last {_history._KEPT_FAILURES} failures" in said
     assert f"{_failure._MAX_TEXT} characters of a text and {_failure._MAX_TEXTS:,} in all" in said
     assert f"about {_history._BYTES // 1_000_000} MB of failures" in said
+    assert f"has {MOST_ENTRIES} entries" in said
+    assert f"{_lifecycle._MOST:,} lifecycle events wait" in said
+    assert f"holds {_log_ring._KEPT:,}\nrecords, with {_log_ring._MOST:,} characters" in said
 
 
 def test_the_environment_variables_are_those_of_the_options() -> None:
