@@ -199,10 +199,10 @@ def _complain(report: Node, options: ActOptions, screen: Screen) -> None:
         said = f"{said}: {_gist(text_of(entry, 'detail'))}"
         told = wrapped(screen.charset.safe(said), screen.width - 2)
         lines += [[(f"  {line}", Tone.PLAIN)] for line in told]
-    untold = count_of(report, "more")
-    if (more := max(len(entries) - _ENTRIES, 0) + untold) > 0:
-        hint = ": --json" if len(entries) > _ENTRIES else ""
-        lines.append([(f"  {more} more{hint}", Tone.DIM)])
+    left, untold = max(len(entries) - _ENTRIES, 0), count_of(report, "more")
+    if left or untold:
+        hint = f", {left} of them with --json" if untold else ": --json"
+        lines.append([(f"  {left + untold} more{hint if left else ''}", Tone.DIM)])
     write(sys.stdout, painted(lines, screen))
 
 
