@@ -11,7 +11,6 @@ Who emits in whose greenlet is kept nowhere: emitting would pay for it. The fram
 
 from __future__ import annotations
 
-import gc
 import logging
 import sys
 import traceback
@@ -22,7 +21,7 @@ from greenlet import greenlet
 
 from sprag_supervisor._callables import check_result
 from sprag_supervisor._failure import was_thrown_in
-from sprag_supervisor._foreign import attribute_of, traceback_of
+from sprag_supervisor._foreign import all_of, attribute_of, traceback_of
 from sprag_supervisor._guard import report
 from sprag_supervisor._log import logger, say
 from sprag_supervisor._node import Seat, current_node, is_within, seat
@@ -97,10 +96,8 @@ _SHOWN_FRAMES: Final = 50
 
 
 def _frames_of_greenlets() -> Iterator[FrameType | None]:
-    for each in gc.get_objects():
-        # By its type: an object may lie about its class, and a dead proxy raises.
-        if issubclass(type(each), greenlet):
-            yield each.gr_frame
+    for each in all_of(greenlet):
+        yield each.gr_frame
 
 
 def _calls_in(frame: FrameType | None) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,6 @@ interrupted must go on as if nothing had happened. So nothing here waits, logs o
 
 from __future__ import annotations
 
-import gc
 import traceback
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from greenlet import getcurrent, greenlet
 from sprag._json import to_json
 from sprag_supervisor import snapshot
 from sprag_supervisor._failure import as_text
-from sprag_supervisor._foreign import is_a
+from sprag_supervisor._foreign import all_of, is_a
 from sprag_supervisor._greenlets import frame_of
 from sprag_supervisor._guard import Managed
 from sprag_supervisor._node import path_of, seat
@@ -97,8 +96,8 @@ def _stacks(root: Node, frame: FrameType | None) -> Iterator[tuple[str, str]]:
     if frame is not None:
         yield f"{_owner(current, root)}, running now", _format(frame)
     idle = {id(one) for one in idle_greenlets()}
-    for one in gc.get_objects():
-        if not is_a(one, greenlet) or one is current or id(one) in idle:
+    for one in all_of(greenlet):
+        if one is current or id(one) in idle:
             continue
         place = frame_of(one)
         if place is not None and not is_a(one, Hub):

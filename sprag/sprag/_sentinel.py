@@ -41,8 +41,8 @@ _LOOK_PATIENCE: Final = 1.0
 """Seconds that the Python handler of SIGUSR1 gets."""
 _ANSWER: Final = 0.8
 """Seconds that the loop gets to answer, before it is said who holds it."""
-_LATE: Final = 0.25
-"""Seconds by which the thread wakes too late only if the whole process got no time."""
+_SLICE: Final = 0.1
+"""Seconds of one wait while the loop is asked: what a suspended process is taken to have had."""
 _ASK: Final = 1.0
 """Seconds from an answer to the next question."""
 _REPEAT: Final = 10.0
@@ -91,7 +91,8 @@ class Sentinel:
         self._is_after_signal = False
         self._look_at = math.inf
         self._ask_at = math.inf
-        self._say_at = math.inf  # Invariant: finite while a question to the loop is open
+        self._asked = self._answered = 0
+        self._patience = math.inf  # Invariant: finite while the last question is open
         self._reading, self.writing = os.pipe()
         os.set_blocking(self.writing, False)
         _start_thread(self._watch, ())
@@ -120,9 +121,7 @@ class Sentinel:
 
     def answered(self) -> None:
         """Take note that the loop turns. Called in the hub."""
-        if self._say_at != math.inf:
-            self._say_at = math.inf
-            self._ask_at = time.monotonic() + _ASK
+        self._answered = self._asked
 
     def dismiss(self) -> None:
         """Let the thread end."""
@@ -145,11 +144,11 @@ class Sentinel:
                 self._look_at = math.inf
                 self._look()
             self._keep_asking(now)
-            left = min(left, max(min(self._look_at, self._say_at, self._ask_at) - now, 0.0))
-            left = min(left, _LONGEST_WAIT)
+            left = min(left, max(min(self._look_at, self._ask_at) - now, 0.0))
+            left = min(left, _SLICE if self._patience != math.inf else _LONGEST_WAIT)
             heard = poll.poll(math.ceil(left * 1000))
-            if time.monotonic() - now > left + _LATE:
-                self._slept()
+            # However long it took: a process that was suspended holds nothing.
+            self._patience -= min(time.monotonic() - now, _SLICE)
             if not heard:
                 continue
             data = os.read(self._reading, _CHUNK)
@@ -173,24 +172,21 @@ class Sentinel:
     def _keep_asking(self, now: float) -> None:
         """Ask the loop whether it turns; say who holds it, once it has not answered for long."""
         if self._is_over or self._held is None:
-            self._ask_at = self._say_at = math.inf
+            self._ask_at = self._patience = math.inf
             return
-        if now >= self._say_at:
-            self._say_at, self._ask_at = math.inf, now + _REPEAT
+        if self._patience != math.inf and self._answered == self._asked:
+            self._patience, self._ask_at = math.inf, now + _ASK
+        if self._patience <= 0:
+            self._patience, self._ask_at = math.inf, now + _REPEAT
             said = "the loop is held"
             with suppress(Exception):  # it looks at a stack that changes meanwhile
                 said = self._held(self._first, self._deadline - now)
             write_stderr(f"sprag: {said}\n")
         elif now >= self._ask_at:
-            self._ask_at = math.inf
-            self._say_at = now + _ANSWER
+            self._ask_at, self._patience = math.inf, _ANSWER
+            self._asked += 1
             with suppress(Exception):
                 self._wake()
-
-    def _slept(self) -> None:
-        """Give the loop its time anew: the process was suspended, and nobody holds anything."""
-        if self._say_at != math.inf:
-            self._say_at = time.monotonic() + _ANSWER
 
     def _heard(self, number: int) -> None:
         now = time.monotonic()

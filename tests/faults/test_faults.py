@@ -104,11 +104,15 @@ def stage() -> Generator[tuple[World, io.StringIO]]:
         hub.exception_stream = said
         world = World(clock)
         logger.addHandler(world)
-        propagate, logger.propagate = logger.propagate, False
+        # What is worth a word and what is not, whatever tests before this one have left.
+        level, propagate = logger.level, logger.propagate
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False
         try:
             yield world, said
         finally:
             logger.propagate = propagate
+            logger.setLevel(level)
             logger.removeHandler(world)
 
 

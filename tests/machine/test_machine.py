@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-STEPS = int(os.environ.get("SPRAG_STEPS", "26000"))
+STEPS = int(os.environ.get("SPRAG_STEPS", "12000"))
 BUSY = 0.25
 """More seconds than the troubles of one step can take, and no more than any backoff."""
 EDGE = 1 / 512

@@ -16,7 +16,7 @@ from gevent.hub import Hub
 
 from sprag.testing._loop import VirtualLoop
 from sprag_supervisor import _pool
-from sprag_supervisor._foreign import is_a
+from sprag_supervisor._foreign import all_of, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -178,9 +178,8 @@ def _live_greenlets() -> list[greenlet.greenlet]:
         current = current.parent
     return [
         thing
-        for thing in gc.get_objects()
-        if is_a(thing, greenlet.greenlet)
-        and not is_a(thing, Hub)
+        for thing in all_of(greenlet.greenlet)
+        if not is_a(thing, Hub)
         and id(thing) not in mine
         and thing.parent is not None
         # True from the first switch to the end; in gevent's greenlets from start() on.

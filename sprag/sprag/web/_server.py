@@ -50,6 +50,8 @@ _TRIES: Final = 100
 """Clients of that kind that are passed over at a time."""
 _MOMENT: Final = 0.01
 """Seconds in which a connection that was given up ends."""
+_PATIENCE: Final = 2 * LINGER
+"""Seconds without room for one more after which a stop waits for it no longer."""
 _QUIET: Final = 60.0
 """Seconds between two log records of a shortage."""
 
@@ -217,13 +219,14 @@ class HTTPServer(StreamServer):
         """Take nothing new: serve whoever is connected already, then refuse everybody."""
         self.is_draining = True
         self.stop_accepting()
-        until = _clock.now() + LINGER
+        until = _clock.now() + _PATIENCE
         # They are connected, by their own account: without this they would be reset.
         while self.pool is not None and not self.pool.full():
             self._shortage = ""
             accepted = self._accept()
             if accepted is not None:
                 self.do_handle(*accepted)
+                until = _clock.now() + _PATIENCE
             elif self._shortage and _clock.now() < until:
                 sleep(_MOMENT)  # those that were idle make room
             else:
