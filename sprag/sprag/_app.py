@@ -10,7 +10,7 @@ from sprag._supervisor import Supervisor
 from sprag_supervisor import StopReport, _adopting
 from sprag_supervisor._foreign import attribute_of, class_name, is_a
 from sprag_supervisor._pace import Pace
-from sprag_supervisor.exceptions import BadValue, shown
+from sprag_supervisor.exceptions import BadValue, choices, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,10 @@ class App(Supervisor):
         strategy: str = "one_for_one",
         max_restarts: int = 3,
         max_seconds: Seconds = 5.0,
+        **unknown: Never,
     ) -> None:
+        for keyword in unknown:
+            raise BadValue("App's keyword", keyword, choices(keyword, _KEYWORDS))
         if misplaced:
             accepted = "keywords, as in App(providers={'feed': Feed()}, name='shop')"
             raise BadValue("App's argument", misplaced[0], accepted)
@@ -188,6 +191,9 @@ class App(Supervisor):
             return run(self, shutdown_timeout=shutdown_timeout)
         finally:
             self._serve_ = before
+
+
+_KEYWORDS: Final = tuple(App.__init__.__kwdefaults__ or ())
 
 
 def _checked_providers(given: Any) -> dict[str, Service]:

@@ -107,7 +107,7 @@ class Supervisor(Service):
 
         Raises:
             UnknownChild: There is no such child.
-            ChildRunning: It runs.
+            ChildRunning: It runs, or is about to.
             ChildRestarting: It waits for its restart.
             AlreadyStarted: It is stopping, and the caller would end with it, or is what the
                 stop waits for.
@@ -123,7 +123,7 @@ class Supervisor(Service):
 
         Raises:
             UnknownChild: There is no such child.
-            ChildRunning: It runs: terminate it first.
+            ChildRunning: It runs, or is still stopping: terminate it first.
             ChildRestarting: It waits for its restart: terminate it first.
             WouldDeadlock: I wait for the very hook that makes this call.
         """
@@ -154,6 +154,7 @@ def _checked(given: object) -> tuple[Service, str | None, dict[str, Any]]:
         if is_a(service, Service) and is_a(policy, dict):
             policy = dict(cast("dict[str, Any]", policy))
             name = policy.pop("name", None)
+            name = None if name is None else checked_name(name)
             service._policy_.with_(policy)
             return service, name, policy
     accepted = f"a service, or a pair (service, {{policy}}){called(given)}"

@@ -196,8 +196,10 @@ def start_again(node: Node) -> None:
             if not turn.take():
                 raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")
             while True:
-                if not _accepts(parent, supervision) or node._parent_ is not parent:
+                if not _accepts(parent, supervision):
                     raise not_active(parent, f"start {name_of(node)}")
+                if node._parent_ is not parent:
+                    raise not_active(node, "start")
                 operation = in_progress(node)
                 if operation is None:
                     break

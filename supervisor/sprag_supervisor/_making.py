@@ -11,7 +11,7 @@ import functools
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
-from sprag_supervisor._foreign import is_a
+from sprag_supervisor._foreign import attribute_of, is_a
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
@@ -43,11 +43,21 @@ def record_arguments(cls: type[Node], node: type[Node]) -> None:
     def recording(kind: type[Node], *args: Any, **kwargs: Any) -> Any:
         made = new(kind, *args, **kwargs)
         if is_a(made, kind):  # so its __init__ is about to run with these
+            if attribute_of(made, "_policy_") is None:  # object.__new__ has made it
+                _furnish(made, node)
             made._args_, made._kwargs_ = args, kwargs or None
         return made
 
     setattr(recording, _DONE, True)
     type.__setattr__(cls, "__new__", staticmethod(recording))
+
+
+def _furnish(made: Node, node: type[Node]) -> None:
+    """Let *made*, which has nothing in its slots yet, be a node like any other."""
+    plain = node.__new__(type(made))
+    for name in node.__slots__:
+        if name != "__weakref__":
+            object.__setattr__(made, name, object.__getattribute__(plain, name))
 
 
 def _is_done(function: object) -> bool:

@@ -127,7 +127,7 @@ def restart_child(child: Node) -> None:
     except AlreadyStarted as error:
         if error.state == STOPPING.value:
             raise
-        raise ChildRunning(error.path) from None
+        raise ChildRunning(error.path, error.state) from None
     except NotRunning:
         if parent is not None and is_active(parent) and child._parent_ is not parent:
             # It has left while this waited for its turn.
@@ -151,7 +151,7 @@ def delete_child(parent: Node, child: Node) -> None:
             if child._state_ is RESTARTING:
                 raise ChildRestarting(path_of(child))
             if child._state_ not in DOWN:
-                raise ChildRunning(path_of(child))
+                raise ChildRunning(path_of(child), child._state_.value)
             detach(child)
         finally:
             turn.give()

@@ -100,6 +100,8 @@ class Node:
     _has_ready_: ClassVar[bool] = False
     _has_later_hooks_: ClassVar[bool] = False
     """It has hooks that run after `on_start`, and see what that has set."""
+    _looked_at_: ClassVar[type | None] = None
+    """Itself, once it has made a service."""
     _is_supervisor_: ClassVar[bool] = False
     _stops_together_: ClassVar[bool] = False
     """Children are stopped at the same time instead of one after another (otp-rules 46)."""
@@ -128,24 +130,36 @@ class Node:
     def __init_subclass__(cls, **policy: object) -> None:
         """Check the policy keywords of the class: ``class Feed(Service, restart="transient")``."""
         super().__init_subclass__()
-        check_hooks(cls, tuple(hooks_of(cls)))
+        cls._look_at_hooks_()
         record_arguments(cls, Node)
         if cls.__setattr__ is not _set:
             let_engine_write(cls)
         if cls.__getattribute__ is not _get:
             let_engine_read(cls)
+        if policy:
+            cls._class_policy_ = cls._class_policy_.with_(policy)
+        warn_of_mistakes(cls)
+
+    @classmethod
+    def _look_at_hooks_(cls) -> None:
+        """Take note of which hooks there are, and of what a restart has to empty.
+
+        When the class is made, and with its first service: a decorator may have added some, or
+        an ``__init_subclass__`` of the user's may not have called ours.
+        """
+        check_hooks(cls, tuple(hooks_of(cls)))
         cls._user_slots_ = tuple(_slots_of(cls))
         # A flag of that name, or what a user's __getattr__ makes up, is no hook.
         cls._has_run_ = cls._run_is_hook_ and callable(getattr(cls, "run", None))
         cls._has_ready_ = cls.on_ready is not Node.on_ready
         says_goodbye = cls.on_stop is not Node.on_stop or cls.on_drain is not Node.on_drain
         cls._has_later_hooks_ = cls._has_ready_ or says_goodbye
-        if policy:
-            cls._class_policy_ = cls._class_policy_.with_(policy)
-        warn_of_mistakes(cls)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make the node before any ``__init__`` runs, which need not call this class's."""
+        if cls._looked_at_ is not cls:
+            cls._look_at_hooks_()
+            cls._looked_at_ = cls
         self = super().__new__(cls)
         try:
             self._args_ = args

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, cast, get_args
+
+from greenlet import GreenletExit
 
 from sprag_supervisor._foreign import ancestors, is_a
 from sprag_supervisor._groups import leaves_of
@@ -18,7 +21,7 @@ from sprag_supervisor._seconds import Seconds, in_seconds, is_number
 from sprag_supervisor.exceptions import BadPolicy, choices
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from random import Random
 
 Restart = Literal["permanent", "transient", "temporary"]
@@ -49,12 +52,15 @@ class Backoff:
     def __init__(
         self,
         initial: Seconds = 0.1,
-        *,
+        *misplaced: Never,
         maximum: Seconds = 30.0,
         factor: float = 2.0,
         jitter: float = 0.1,
         reset_after: Seconds = 60.0,
     ) -> None:
+        if misplaced:
+            accepted = f"keywords after the first, as in Backoff({initial!r}, maximum=30.0)"
+            raise BadPolicy("backoff", misplaced[0], accepted)
         first: float = _number("backoff.initial", initial, minimum=0.0)
         highest: float = _number("backoff.maximum", maximum, minimum=first)
         _number("backoff.factor", factor, minimum=1.0)
@@ -129,16 +135,9 @@ class Policy:
         self._keep("max_seconds", _number("max_seconds", self.max_seconds, minimum=0.0))
         if self.max_seconds == 0:
             raise BadPolicy("max_seconds", self.max_seconds, "seconds above 0")
-        on_failure: dict[Any, Any] = dict(self.on_failure)
-        for kind, action in on_failure.items():
-            if not (is_a(kind, type) and issubclass(cast("Any", kind), BaseException)):
-                raise BadPolicy("on_failure", kind, "exception classes as its keys")
-            on_failure[kind] = cast("OnFailure", _choice("on_failure", action, get_args(OnFailure)))
-        self._keep("on_failure", on_failure)
-        if self.needs is not None and (
-            is_a(self.needs, str) or not all(is_a(name, str) for name in self.needs)
-        ):
-            raise BadPolicy("needs", self.needs, "a tuple of siblings' names, or None")
+        self._keep("on_failure", _rules(self.on_failure))
+        if self.needs is not None:
+            self._keep("needs", _names("needs", self.needs))
         if self.significant and self.restart == "permanent":
             # otp-rules 63: it would be started again, so its end can never shut anything down.
             raise BadPolicy("significant", True, "restart='transient' or 'temporary' with it")
@@ -194,6 +193,36 @@ class Policy:
         return dataclasses.replace(self, **given)  # type: ignore[arg-type]
 
 
+def _rules(given: Any) -> dict[type[BaseException], OnFailure]:
+    """Return what `on_failure` is given, checked."""
+    if not issubclass(type(given), Mapping):
+        accepted = "actions by exception classes, as in {ValueError: 'stop'}"
+        raise BadPolicy("on_failure", given, accepted)
+    rules: dict[Any, Any] = dict(given)
+    for kind, action in rules.items():
+        if not (is_a(kind, type) and issubclass(cast("Any", kind), BaseException)):
+            raise BadPolicy("on_failure", kind, "exception classes as its keys")
+        if issubclass(cast("Any", kind), _NO_FAILURES):
+            accepted = (
+                "classes of failures as its keys: SystemExit ends the app, KeyboardInterrupt the "
+                "program, GreenletExit a greenlet, and that is no failure"
+            )
+            raise BadPolicy("on_failure", kind, accepted)
+        rules[kind] = _choice("on_failure", action, get_args(OnFailure))
+    return rules
+
+
+def _names(keyword: str, given: Any) -> tuple[str, ...]:
+    """Return the names of siblings in a collection of them."""
+    names: tuple[object, ...] = ()
+    if issubclass(type(given), Iterable) and not is_a(given, str):
+        names = tuple(given)
+        given = names if issubclass(type(given), Iterator) else given
+        if all(is_a(name, str) and name and "/" not in name for name in names):
+            return tuple(str.__str__(cast("str", name)) for name in names)
+    raise BadPolicy(keyword, given, "a tuple of siblings' names, or None")
+
+
 def _choice(keyword: str, given: object, accepted: tuple[str, ...], others: str = "") -> str:
     """Return *given* as plain text, if it is one of the *accepted*."""
     word = str.__str__(given) if is_a(given, str) else None
@@ -215,6 +244,7 @@ def _number(keyword: str, given: Any, *, minimum: float, maximum: float = math.i
     return number
 
 
+_NO_FAILURES: Final = (SystemExit, KeyboardInterrupt, GreenletExit)
 _GRAVEST: Final[tuple[OnFailure, ...]] = ("escalate", "stop", "restart")
 KEYWORDS: Final = tuple(field.name for field in dataclasses.fields(Policy))
 DEFAULT: Final = Policy()

@@ -317,13 +317,14 @@ class AlreadyPresent(SpragFieldsError):
 
 
 class ChildRunning(SpragFieldsError):
-    """The child runs, so it can be neither restarted nor deleted (OTP: `running`)."""
+    """The child is not down, so it can be neither restarted nor deleted (OTP: `running`)."""
 
     path: str
-    _template = "{path} is running: stop it first"
+    state: str
+    _template = "{path} is {state}: stop it first"
 
-    def __init__(self, path: str) -> None:
-        super().__init__(path=path)
+    def __init__(self, path: str, state: str = "running") -> None:
+        super().__init__(path=path, state=state)
 
 
 class ChildRestarting(SpragFieldsError):

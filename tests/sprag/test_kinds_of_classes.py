@@ -83,6 +83,24 @@ class OnceMore(Once):
     pass
 
 
+class OnceByObject(Service):
+    """A singleton as many write it: past every other ``__new__``."""
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
+        return object.__new__(cls)
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenByObject(Service):
+    url: str
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
+        return object.__new__(cls)
+
+
 class Single:
     """The same as a mixin."""
 
@@ -97,7 +115,19 @@ class Mixed(Single, Service):
 
 @pytest.mark.parametrize(
     "kind",
-    [Frozen, FrozenSlots, Defined, DefinedFrozen, DefinedOpen, Watched, Once, OnceMore, Mixed],
+    [
+        Frozen,
+        FrozenSlots,
+        Defined,
+        DefinedFrozen,
+        DefinedOpen,
+        Watched,
+        Once,
+        OnceMore,
+        OnceByObject,
+        FrozenByObject,
+        Mixed,
+    ],
 )
 def test_a_class_of_whatever_make_lives_and_is_restarted(clock: VirtualClock, kind: Any) -> None:
     one = kind("amqp://")

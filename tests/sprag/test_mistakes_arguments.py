@@ -78,6 +78,18 @@ TOLD: list[tuple[Callable[[], object], str]] = [
     ),
     (lambda: a_dynamicsupervisor(10), "argument=10 .* use keywords, as in max_children=10"),
     (lambda: a_backoff("1"), "policy backoff.initial='1' is not accepted: use a number, 0 or more"),
+    (lambda: a_backoff(1, 30), "policy backoff=30 .* keywords after the first, as in Backoff(1,"),
+    (
+        lambda: an_app(children=[Feed()]),
+        "App's keyword='children' is not accepted: use 'providers', 'routes', .*",
+    ),
+    (lambda: an_app(provider={}), "App's keyword='provider' .* (did you mean 'providers'?)"),
+    (
+        lambda: a_supervisor([(Feed(), {"name": "a/b"})]),
+        "name='a/b' is not accepted: use a text that is not empty and holds no slash",
+    ),
+    (lambda: a_supervisor([(Feed(), {"name": 5})]), "name=5 is not accepted: use a text"),
+    (lambda: a_supervisor([(Feed(), {"name": ["a"]})]), "name=['a'] is not accepted: use a text"),
     (lambda: limits(head_timeout=timedelta(0)), "head_timeout=datetime.* is not accepted"),
     (lambda: run(Feed(), name="a/b"), "name='a/b' is not accepted"),
     (lambda: run(Feed(), shutdown_timeout="5"), "shutdown_timeout='5' is not accepted"),

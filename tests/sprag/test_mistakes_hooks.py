@@ -140,6 +140,53 @@ def test_a_hook_of_the_class_may_be_replaced_on_an_instance_and_is_run(clock: Vi
     assert said == ["stop"]
 
 
+def test_hooks_that_a_class_is_given_later_are_hooks_too(clock: VirtualClock) -> None:
+    said: list[str] = []
+
+    def named(hook: str) -> Callable[[object], None]:
+        def say(_self: object) -> None:
+            said.append(hook)
+            gevent.sleep(1000.0 if hook == "run" else 0.0)
+
+        return say
+
+    def with_hooks(cls: type[Service]) -> type[Service]:
+        for hook in ("on_start", "run", "on_ready", "on_drain", "on_stop"):
+            setattr(cls, hook, named(hook))
+        return cls
+
+    @with_hooks
+    class Feed(Service):
+        pass
+
+    with Supervisor([Feed()]):
+        clock.settle()
+    assert sorted(said) == ["on_drain", "on_ready", "on_start", "on_stop", "run"]
+
+
+def test_a_base_that_keeps_init_subclass_to_itself_hides_no_hook(clock: VirtualClock) -> None:
+    said: list[str] = []
+
+    class Base(Service):
+        def __init_subclass__(cls, **_given: object) -> None:
+            pass
+
+    class Feed(Base):
+        def run(self) -> None:
+            said.append("run")
+            gevent.sleep(1000.0)
+
+    class Never(Base):
+        async def run(self) -> None:
+            pass
+
+    with Supervisor([Feed()]):
+        clock.settle()
+    assert said == ["run"]
+    with pytest.raises(BadValue, match="under gevent it may block"):
+        Never()
+
+
 def test_an_attribute_called_run_is_the_users_own() -> None:
     class Feed(Service):
         def __init__(self) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import pytest
 
-from sprag import Service, StopReport, Supervisor
+from sprag import DynamicSupervisor, Service, StopReport, Supervisor
 from sprag._control._acting import _start  # pyright: ignore[reportPrivateUsage]
-from sprag.exceptions import AlreadyStarted, StartFailed
+from sprag.exceptions import AlreadyStarted, ChildRunning, NotRunning, StartFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -252,3 +252,38 @@ def test_a_service_that_swallows_its_kill_is_not_started_by_what_it_has_left_beh
         assert top.terminate_child("Stubborn").is_clean
         assert state_of(stubborn) == "stopped"
     assert "still stopping" in answers[0]
+
+
+def test_a_child_that_leaves_its_tree_while_a_start_waits_for_it_is_told_as_what_it_is(
+    clock: VirtualClock,
+) -> None:
+    class Slow(Service):
+        def on_stop(self) -> None:
+            gevent.sleep(1.0)
+
+    spawn: Any = gevent.spawn
+    with DynamicSupervisor() as top:
+        slow = top.start_child(Slow(), name="slow")
+        spawn(slow.stop)
+        clock.advance(0.5)
+        with pytest.raises(NotRunning) as caught:
+            slow.start()
+    assert str(caught.value) == (
+        "slow is stopped: cannot start; it has left its tree: adopt it again first"
+    )
+
+
+def test_a_child_that_is_stopping_is_not_said_to_run(clock: VirtualClock) -> None:
+    class Slow(Service):
+        def on_stop(self) -> None:
+            gevent.sleep(1.0)
+
+    spawn: Any = gevent.spawn
+    with Supervisor() as top:
+        slow = top.start_child(Slow(), name="slow")
+        spawn(slow.stop)
+        clock.advance(0.5)
+        with pytest.raises(ChildRunning, match="slow is stopping: stop it first"):
+            top.delete_child("slow")
+        slow.stop()
+        top.delete_child("slow")

@@ -156,7 +156,16 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
         {"path": "app/a", "state": "stopped"},
         "app/a is already there (stopped): start it again, or choose another name",
     ),
-    (ChildRunning("app/a"), {"path": "app/a"}, "app/a is running: stop it first"),
+    (
+        ChildRunning("app/a"),
+        {"path": "app/a", "state": "running"},
+        "app/a is running: stop it first",
+    ),
+    (
+        ChildRunning("app/a", "stopping"),
+        {"path": "app/a", "state": "stopping"},
+        "app/a is stopping: stop it first",
+    ),
     (
         ChildRestarting("app/a"),
         {"path": "app/a"},

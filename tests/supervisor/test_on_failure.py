@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from gevent import GreenletExit
 
 from sprag import Service, State, Supervisor
 from sprag.exceptions import BadPolicy
@@ -145,6 +146,14 @@ def test_a_restart_that_fails_is_judged_by_what_on_start_raised(clock: VirtualCl
         ({"ValueError": "stop"}, "exception classes"),
         ({ValueError: "stpo"}, "did you mean 'stop'"),
         ({int: "stop"}, "exception classes"),
+        ([ValueError], r"on_failure=\[<class 'ValueError'>\] .* actions by exception classes, as"),
+        ("stop", "on_failure='stop' .* use actions by exception classes"),
+        (len, "on_failure=<built-in function len> .* use actions by exception classes"),
+        (None, "on_failure=None .* use actions by exception classes"),
+        ({SystemExit: "stop"}, "SystemExit'> .* of failures as its keys: SystemExit ends the app"),
+        ({KeyboardInterrupt: "stop"}, "of failures as its keys"),
+        ({GreenletExit: "restart"}, "of failures as its keys"),
+        ({type("Gone", (SystemExit,), {}): "stop"}, "of failures as its keys"),
     ],
 )
 def test_wrong_rules_are_refused_when_the_class_is_made(given: Any, text: str) -> None:

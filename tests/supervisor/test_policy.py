@@ -134,6 +134,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "policy start_timeout='5' is not accepted: use a number, 0 or more",
     ),
     ({"backoff": 1.0}, "policy backoff=1.0 is not accepted: use sprag.Backoff(...) or None"),
+    ({"needs": 5}, "policy needs=5 is not accepted: use a tuple of siblings' names, or None"),
+    ({"needs": "db"}, "policy needs='db' is not accepted: use a tuple of siblings' names, or None"),
+    (
+        {"needs": ("db/main",)},
+        "policy needs=('db/main',) is not accepted: use a tuple of siblings' names, or None",
+    ),
     ({"significant": 1}, "policy significant=1 is not accepted: use True or False"),
     (
         {"max_restarts": 1.5},
@@ -171,6 +177,12 @@ def test_a_wrong_value_is_refused_when_the_class_is_made(given: dict[str, Any]) 
 
         class _Feed(Service, **given):  # pyright: ignore[reportUnusedClass]
             pass
+
+
+def test_needs_may_be_anything_that_holds_names() -> None:
+    given = (name for name in ("db", "mail"))
+    assert DEFAULT.with_({"needs": given}).needs == ("db", "mail")
+    assert DEFAULT.with_({"needs": ["db"]}).needs == ("db",)
 
 
 def test_an_unknown_keyword_is_refused_with_the_near_match() -> None:
