@@ -56,8 +56,8 @@ def own_greenlets() -> Generator[None]:
     ``sprag tree``, and is killed when the service ends. So does a `threading.Thread`, which is
     a greenlet where gevent has patched. Whose code starts it is told by the stack: the
     innermost method of a running service is that service's; with none, the greenlet, timer or
-    listener that is running decides. Threads of an executor are nobody's, and so are greenlets
-    that no service has started, and those started before.
+    listener that is running decides. Threads of an executor, or of a pool of multiprocessing's, are
+    nobody's, and so are greenlets that no service has started, and those started before.
 
     An exception that ends such a greenlet is theirs who look at it at that moment: who wait
     in ``get()`` or ``joinall(raise_error=True)``, are linked to it, or are handed it by a
@@ -137,8 +137,13 @@ def _has(node: Node, code: CodeType) -> bool:
     return False
 
 
-def _executors() -> Any:
-    return getattr(sys.modules.get("concurrent.futures"), "Executor", ())
+def _executors() -> tuple[Any, ...]:
+    """Return the classes of executors, and of multiprocessing's pools, that are imported."""
+    loaded = sys.modules.get
+    return (
+        getattr(loaded("concurrent.futures"), "Executor", ()),
+        getattr(loaded("multiprocessing.pool"), "Pool", ()),
+    )
 
 
 _OURS: Final = frozenset(("sprag", "sprag_supervisor"))
