@@ -216,6 +216,27 @@ def test_a_large_body_that_nobody_reads_is_not_read(served: Callable[..., Served
         assert read_to_end(connection) == b""
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST /blind HTTP/1.1\r\nHost: a\r\nConnection: close\r\n", 200),
+        (b"POST /blind HTTP/1.0\r\n", 200),
+        (b"POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n", 413),
+        (b"POST /crash/now HTTP/1.1\r\nHost: a\r\nConnection: close\r\n", 405),
+    ],
+)
+def test_who_still_sends_a_body_when_the_connection_ends_can_read_the_answer(
+    served: Callable[..., Served], head: bytes, status: int
+) -> None:
+    one = served(ROUTES)
+    with one.connect() as connection:
+        connection.sendall(head + b"Content-Length: 9000000\r\n\r\n")
+        assert read_answer(connection)[0] == status
+        assert read_to_end(connection) == b""
+        for _ in range(10):  # a socket that is closed resets the connection, and the answer
+            connection.sendall(b"x" * 1000)
+
+
 def test_slow_clients_are_cut_off_and_stall_nobody(served: Callable[..., Served]) -> None:
     one = served(
         ROUTES,

@@ -142,7 +142,10 @@ class Connection:
             self, head, closes=head.closes or self._limits.keep_alive == 0
         )
         self._respond(answer)
-        return not answer.closes and not self.is_given_up and self._drop_body()
+        goes_on = not answer.closes and not self.is_given_up and self._drop_body()
+        # Where the client has asked for the end, only its body can still be on the way.
+        self._lingers = not goes_on and (not head.closes or self._unread() > 0)
+        return goes_on
 
     def begin_head(self) -> None:
         """Take note that a request has begun to come: its head gets its own time."""
@@ -217,10 +220,8 @@ class Connection:
 
     def must_close(self) -> bool:
         """Whether there can be no other request after this answer."""
-        if self._unread() > _WORTH_READING:
-            self._lingers = True
-            return True
-        return self._server.is_draining or self.has_ended or self.is_given_up
+        is_late = self._server.is_draining or self.has_ended or self.is_given_up
+        return is_late or self._unread() > _WORTH_READING
 
     def go_on(self) -> None:
         """Tell a client that waits for it that the body may come."""
