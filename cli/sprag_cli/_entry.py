@@ -16,6 +16,10 @@ def main() -> None:
 
         monkey.patch_all()
 
+        from sprag_cli._unhandled import escape_what_is_printed
+
+        escape_what_is_printed()
+
     from sprag_cli._main import commands
 
     commands(prog_name="sprag")

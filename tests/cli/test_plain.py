@@ -263,6 +263,38 @@ def test_a_dump_of_a_running_app_shows_names_and_messages_escaped(tmp_path: Path
 
 
 @pytest.mark.slow
+def test_what_nobody_handles_is_printed_escaped(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        import threading
+        HOSTILE = "\\x1b]2;PWNED\\x07\\u202e"
+        def fail(whence):
+            raise ValueError(whence + HOSTILE)
+        class Deleted:
+            def __del__(self): fail("deleted")
+            def __repr__(self): return HOSTILE
+        nobodys = threading.Thread(target=fail, args=["nobody's"], name=HOSTILE)
+        nobodys.start()
+        nobodys.join()
+        class Bad(Service):
+            def on_start(self):
+                gevent.get_hub().loop.run_callback(fail, "callback")
+                Deleted()
+        app = App(name="shop", providers={"bad": Bad()})
+        """,
+    )
+    with run_process(tmp_path, "--log-format", "console", terminal=True) as process:
+        for whence in ("deleted", "nobody's", "callback"):
+            process.says(rf"ValueError: {whence}\x1b]2;PWNED\x07\u202e")
+        process.says("up")
+        process.send(signal.SIGTERM)
+        assert process.ends() == 0
+        assert "PWNED\x07" not in process.out
+        assert "\u202e" not in process.out
+
+
+@pytest.mark.slow
 def test_a_request_cannot_set_the_title_of_the_terminal_with_the_log(tmp_path: Path) -> None:
     pytest.importorskip("werkzeug")
     app(
