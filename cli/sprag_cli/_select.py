@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from sprag_cli._exit import ClientExit, CommandError
-from sprag_cli._node import NoSuchService, find, is_failed, located, text_of
+from sprag_cli._node import NoSuchService, find, is_failed, located
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ def select(root: Node, patterns: Sequence[str], *, failed: bool = False) -> list
     """
     places = list(located(root))
     chosen: dict[int, tuple[str, Node]] = {}
-    for pattern in patterns or [text_of(root, "name")]:
+    for pattern in patterns or ["/"]:
         for path, node in _matching(root, pattern, places):
             if not failed:
                 chosen[id(node)] = path, node

@@ -46,6 +46,14 @@ def test_a_name_with_a_star_in_it_is_found_as_it_is(make: Callable[..., dict[str
     assert paths(root, "[a]*") == ["shop/a*", "shop/ab"]
 
 
+def test_without_a_path_it_is_the_app_whatever_its_services_are_called(
+    make: Callable[..., dict[str, Any]],
+) -> None:
+    root = make("shop", "App", "running", make("shop", "A", "failed"), make("ab", "A"))
+    assert paths(root) == ["shop"]
+    assert paths(root, failed=True) == ["shop/shop"]
+
+
 def test_the_failed_ones_are_chosen_from_what_is_below(
     shop: dict[str, Any], make: Callable[..., dict[str, Any]]
 ) -> None:
