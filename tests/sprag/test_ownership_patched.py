@@ -239,7 +239,9 @@ def test_what_runs_in_an_executor_is_nobodys_code_and_what_fails_there_its_futur
 
 POOLS = {
     "an executor": "self.pool = Executor(2); self.pool.submit(pow, 2, 3).result()",
-    "a pool of multiprocessing's": "self.pool = ThreadPool(2); self.pool.apply(pow, (2, 3))",
+    "a pool of multiprocessing's": """self.pool = ThreadPool(2)
+            self.add_cleanup(self.pool.terminate)
+            self.pool.apply(pow, (2, 3))""",
 }
 
 
@@ -255,10 +257,11 @@ def test_the_threads_of_an_executor_go_with_it(tmp_path: Path, make: str) -> Non
 
     user = User()
     with own_greenlets(), Supervisor([user], max_restarts=100):
-        for _ in range(20):
+        for number in range(1, 11):
             user.spawn(boom)
-            time.sleep(0.01)
-        while user.snapshot().restarts < 20 or threading.active_count() > 8:
+            while user.snapshot().incarnation <= number:
+                time.sleep(0.01)
+        while threading.active_count() > 8:
             time.sleep(0.05)
         print("few threads")
     """
