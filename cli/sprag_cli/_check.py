@@ -63,8 +63,14 @@ def check(options: CheckOptions) -> int:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LikelyMistake)  # they are among the findings
-        service = load(options.target, is_service=lambda found: isinstance(found, sprag.Service))
-        refusals = list(_refusals(cast("Node", service)))
+        try:
+            service = load(options.target, is_service=lambda one: isinstance(one, sprag.Service))
+            refusals = list(_refusals(cast("Node", service)))
+        except SystemExit as error:  # a check that has not come to its end has found nothing well
+            inside = error.__traceback__ and error.__traceback__.tb_next
+            raise UserCodeFailed(
+                f"loading {options.target}", error.with_traceback(inside)
+            ) from error
     root = plan_of(cast("Node", service))
     ignored = frozenset(options.ignore)
     findings = [each for each in refusals if each.rule not in ignored]

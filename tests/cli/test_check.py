@@ -166,6 +166,14 @@ def test_a_mistake_in_the_module_is_one_line_with_its_place(tmp_path: Path) -> N
         )
 
 
+def test_a_module_that_exits_has_not_been_checked(tmp_path: Path) -> None:
+    tmp_path.joinpath("shop.py").write_text("import sys\nsys.exit()\n")
+    code, out, err = checked(tmp_path, "shop:app", "check")
+    assert (code, out) == (3, "")
+    assert err.endswith("sprag: loading shop:app raised SystemExit; nothing was started\n")
+    assert "sprag_cli" not in err
+
+
 def test_a_mistake_in_a_hook_ends_with_a_traceback_of_the_users_lines_only(tmp_path: Path) -> None:
     tmp_path.joinpath("shop.py").write_text(
         "from sprag import App, Service\n\n\nclass Feed(Service):\n    def on_start(self):\n"
