@@ -352,7 +352,7 @@ class Service(Node):
             AlreadyStarted: It runs, or is about to; or it is stopping, and the caller would end
                 with it, or is what the stop waits for.
             ChildRestarting: Its parent is restarting it already.
-            NotRunning: Its parent does not run.
+            NotRunning: Its parent does not run, or it is a provider whose turn comes later.
             WouldDeadlock: Its parent waits for the very hook that makes this call.
             CalledInHub: The caller is a callback of the loop or a signal handler in the hub.
         """

@@ -18,7 +18,7 @@ def may_acquire(node: Node) -> bool:
     return node._state_ in ACTIVE and not (left_behind and is_left_behind())
 
 
-def _starts_later(node: Node) -> str | None:
+def starts_later(node: Node) -> str | None:
     """Say so if *node* is a provider whose turn comes after that of who asks, on the way up."""
     asks = current_node()
     tree = None if asks is None else asks._tree_
@@ -40,7 +40,7 @@ def not_active(node: Node, action: str) -> NotRunning:
     state = node._state_
     if is_left_behind():
         remedy = "who asks was killed and left behind: let GreenletExit end what it is raised in"
-    elif (later := _starts_later(node)) is not None:
+    elif (later := starts_later(node)) is not None:
         remedy = f"{later}, or do this in on_ready"
     elif state is NEW:
         remedy = "start it first, with start() or by adopting it (in __init__: do it in on_start)"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gevent import getcurrent
 
-from sprag_supervisor._acquiring import may_acquire, not_active
+from sprag_supervisor._acquiring import may_acquire, not_active, starts_later
 from sprag_supervisor._belonging import get_ident, refuse
 from sprag_supervisor._foreign import is_a
 from sprag_supervisor._group import take_back
@@ -160,6 +160,8 @@ def start_root(root: Node) -> None:
 
     Waits for a stop that is pending or in progress.
     """
+    if starts_later(root) is not None:
+        raise not_active(root, "start")
     while (operation := in_progress(root)) is not None:
         if isinstance(operation, Starting) and not operation.on_purpose:
             break

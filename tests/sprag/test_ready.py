@@ -276,6 +276,21 @@ def test_what_needs_a_provider_that_starts_later_says_so(
         assert "on_ready" in each
 
 
+def test_a_provider_that_starts_later_is_not_started_as_a_tree_of_its_own(
+    clock: VirtualClock,
+) -> None:
+    class Early(Service):
+        def on_start(self) -> None:
+            with pytest.raises(NotRunning, match="'late' starts after 'early'"):
+                self.service("late").start()
+
+    late = Service()
+    app = App(providers={"early": Early(), "late": late})
+    for _ in range(2):
+        with app:
+            assert late.snapshot().path == "app/late"
+
+
 def test_who_calls_from_below_a_provider_is_told_the_same(clock: VirtualClock) -> None:
     class Deep(Service):
         def on_start(self) -> None:
