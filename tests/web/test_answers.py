@@ -178,3 +178,27 @@ def test_a_form_has_as_many_fields_as_parts(shop: Callable[..., Shop]) -> None:
     assert one.ask("/form", "POST", headers=kind, data=fields(1000)).json == {"fields": 1000}
     assert one.ask("/form", "POST", headers=kind, data=fields(1001)).status_code == 413
     assert one.ask("/form", "POST", headers=kind, data=b"a" * 500_001).status_code == 413
+
+
+def test_the_boundary_of_a_form_is_no_longer_than_one_may_be(shop: Callable[..., Shop]) -> None:
+    one = shop(
+        """
+        class Form(Controller):
+            route = "/form"
+            def post(self): return {"fields": len(self.request.form)}
+        """
+    )
+
+    def sent(boundary: str) -> Any:
+        text = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--{boundary}--'
+        )
+        kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        return one.ask("/form", "POST", headers=kind, data=text.encode())
+
+    assert sent("b" * 70).json == {"fields": 1}
+    answer = sent("b" * 71)  # of 30,000 the loop is held for a quarter of a second
+    assert (answer.status_code, answer.json["message"]) == (
+        400,
+        "a boundary may have 70 characters",
+    )

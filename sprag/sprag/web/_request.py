@@ -6,7 +6,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.wrappers import Request
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     Parsed = tuple[IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]
 
 _URLENCODED = "application/x-www-form-urlencoded"
+_LONGEST_BOUNDARY = 70
+"""Characters (RFC 2046). Each boundary becomes regular expressions, which Python keeps."""
 
 
 class _Json:
@@ -53,6 +55,8 @@ class _FormParser(FormDataParser):
             if self.max_form_parts is not None and data.count(b"&") >= self.max_form_parts:
                 raise RequestEntityTooLarge(f"a form may have {self.max_form_parts} fields")
             stream = io.BytesIO(data)
+        elif options and len(options.get("boundary", "")) > _LONGEST_BOUNDARY:
+            raise BadRequest(f"a boundary may have {_LONGEST_BOUNDARY} characters")
         return super().parse(stream, mimetype, content_length, options)
 
 
