@@ -10,7 +10,7 @@ import gevent
 import pytest
 
 from sprag import Ignore, StartFailed
-from sprag_supervisor._failure import remember
+from sprag_supervisor.facts.failure import remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable

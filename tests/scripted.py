@@ -26,7 +26,9 @@ import gevent
 from gevent import GreenletExit, sleep
 
 from sprag import Ignore, Service
-from sprag_supervisor import Policy, _clock, _guard
+from sprag_supervisor import Policy
+from sprag_supervisor.life import guard as _guard
+from sprag_supervisor.loop import clock as _clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -215,7 +217,7 @@ def spawn(function: Callable[..., object], *args: object) -> Any:
 def crash(service: Node, error: BaseException | None = None) -> None:
     """Let something of *service* crash at this very moment. Does not block."""
     error = error if error is not None else Crash(f"{service!r} was told to crash")
-    _guard.report(service, service._incarnation_, "test", error)
+    _guard.report_crash(service, service._incarnation_, "test", error)
 
 
 def states(parent: Service) -> dict[str, str]:

@@ -30,11 +30,13 @@ from sprag import _lifecycle
 from sprag._control import _log_ring
 from sprag_cli._exit import ClientExit, RunExit
 from sprag_cli._main import commands
-from sprag_supervisor import Reason, State, _failure, _history
-from sprag_supervisor._ending import KILL_GRACE
-from sprag_supervisor._policy import DEFAULT, KEYWORDS
-from sprag_supervisor._report import MOST_ENTRIES
-from sprag_supervisor._states import MOVES
+from sprag_supervisor import Reason, State
+from sprag_supervisor.facts import failure as _failure
+from sprag_supervisor.facts import history as _history
+from sprag_supervisor.facts.report import MOST_ENTRIES
+from sprag_supervisor.life.steps import KILL_GRACE
+from sprag_supervisor.rules.policy import DEFAULT, KEYWORDS
+from sprag_supervisor.rules.states import MOVES
 from test_documentation import PAGES, in_a_process, name_of, split_page
 
 if TYPE_CHECKING:

@@ -24,10 +24,16 @@ from sprag_cli._plain import printable
 from sprag_cli._screen import screen_of
 from sprag_cli._style import Charset, Line, Tone
 from sprag_cli._words import counted, wrapped
-from sprag_supervisor import Node, State
-from sprag_supervisor._mistakes import hidden_methods, is_ours, is_policy, mistakes_in
-from sprag_supervisor._node import wanted_name
-from sprag_supervisor._policy import KEYWORDS
+from sprag_supervisor import (
+    KEYWORDS,
+    Node,
+    State,
+    hidden_methods,
+    is_ours,
+    is_policy,
+    mistakes_in,
+    wanted_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

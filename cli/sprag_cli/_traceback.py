@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from sprag_supervisor._folding import folded, said_of
+from sprag_supervisor import folded, said_of
 
 if TYPE_CHECKING:
     from structlog.typing import ExcInfo

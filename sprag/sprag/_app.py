@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Never
 
 from sprag._service import Service
 from sprag._supervisor import Supervisor
-from sprag_supervisor import StopReport, _adopting
-from sprag_supervisor._foreign import attribute_of, class_name, is_a
-from sprag_supervisor._pace import Pace
+from sprag_supervisor import Pace, StopReport, adopt, attribute_of, class_name, is_a
 from sprag_supervisor.exceptions import BadValue, choices, shown
 
 if TYPE_CHECKING:
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     from sprag.web import Limits, Page
     from sprag.web._listener import Address
     from sprag.web._wsgi import Wsgi
-    from sprag_supervisor._seconds import Seconds
+    from sprag_supervisor import Seconds
 
 
 DEFAULT_HOST: Final = "127.0.0.1"
@@ -145,10 +143,10 @@ class App(Supervisor):
         pace = Pace()
         for child, name, policy in self._static_:
             pace()
-            _adopting.adopt(self, child, name, policy)
+            adopt(self, child, name, policy)
         if serve is not None:
             server, policy = self.wsgi.server(serve)
-            _adopting.adopt(self, server, _SERVER, policy)
+            adopt(self, server, _SERVER, policy)
 
     def start(self) -> None:
         """Start the providers in order; see `Service.start`."""

@@ -14,27 +14,33 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from gevent import GreenletExit, Timeout, getcurrent
 from greenlet import greenlet
 
-from sprag_supervisor._callables import check_result
-from sprag_supervisor._failure import was_thrown_in
-from sprag_supervisor._foreign import all_of, attribute_of, traceback_of
-from sprag_supervisor._guard import report
-from sprag_supervisor._log import logger, say
-from sprag_supervisor._node import Seat, current_node, is_within, seat
-from sprag_supervisor._room import has_room
+from sprag_supervisor import (
+    Seat,
+    all_of,
+    attribute_of,
+    check_result,
+    current_node,
+    has_room,
+    is_within,
+    logger,
+    report_crash,
+    say,
+    seat,
+    traceback_of,
+    was_thrown_in,
+)
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-    from sprag._lifecycle import Feed
-    from sprag_supervisor._node import Node
-    from sprag_supervisor._parking import Parking
+    from sprag_supervisor import Node, Parking
 
 
 PREFIX: Final = "sprag:"
@@ -132,6 +138,15 @@ class _Topic:
         self.size = 0  # Invariant: how many are in `frozen`, if it is set
 
 
+class HasBus(Protocol):
+    """What lifecycle events come from: a `Feed`."""
+
+    @property
+    def bus(self) -> EventBus:
+        """Who listens to them."""
+        ...
+
+
 class EventBus:
     """Who listens to what in one tree."""
 
@@ -141,7 +156,7 @@ class EventBus:
         self._topics: dict[str, _Topic] = {}
         self._telling: set[greenlet] = set()
         """Who logs that nobody has heard an event: a log handler may emit again."""
-        self.feed: Feed | None = None
+        self.feed: HasBus | None = None
         """Where lifecycle events come from, once somebody has listened to them."""
 
     def subscribe(self, event: str, fn: Callable[[Any], object], node: Node) -> Listener:
@@ -294,7 +309,7 @@ def _is_thrown_at_emitter(
         if is_thrown_in and attribute_of(error, "timer") is not _CLOSED:
             return True
         is_thrown_in = False
-    report(node, listener._incarnation, "listener", error)
+    report_crash(node, listener._incarnation, "listener", error)
     if not issubclass(kind, GreenletExit):
         listener.cancel()  # its service ends; and what emits to itself does not do so for ever
     return is_thrown_in

@@ -15,14 +15,18 @@ from gevent.hub import Hub
 from greenlet import getcurrent, greenlet
 
 from sprag._json import to_json
-from sprag_supervisor import snapshot
-from sprag_supervisor._failure import as_text
-from sprag_supervisor._foreign import all_of, is_a
-from sprag_supervisor._greenlets import frame_of
-from sprag_supervisor._guard import Managed
-from sprag_supervisor._node import path_of, seat
-from sprag_supervisor._plain import plain
-from sprag_supervisor._pool import idle_greenlets
+from sprag_supervisor import (
+    Managed,
+    all_of,
+    as_text,
+    frame_of,
+    idle_greenlets,
+    is_a,
+    path_of,
+    plain,
+    seat,
+    snapshot,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

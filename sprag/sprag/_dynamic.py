@@ -5,9 +5,21 @@ from __future__ import annotations
 from typing import Any, Never, TypeVar
 
 from sprag._service import Service
-from sprag_supervisor import ChildCounts, ChildInfo, StopReport, _adopting, _managing
-from sprag_supervisor._foreign import is_a
-from sprag_supervisor._node import called, checked_name, name_of, path_of
+from sprag_supervisor import (
+    ChildCounts,
+    ChildInfo,
+    StopReport,
+    adopt,
+    called,
+    checked_name,
+    child_of,
+    count_children,
+    is_a,
+    name_of,
+    path_of,
+    start_child,
+    which_children,
+)
 from sprag_supervisor.exceptions import BadPolicy, BadValue, MaxChildren, UnknownChild
 
 ServiceT = TypeVar("ServiceT", bound=Service)
@@ -74,10 +86,10 @@ class DynamicSupervisor(Service):
             NotRunning, BadPolicy, WouldDeadlock: As for `adopt`.
         """
         if is_a(service, Service) and service._parent_ is self:
-            _managing.start_child(self, service, name, policy)
+            start_child(self, service, name, policy)
         if self.max_children is not None:
             self._check_room_()  # at once, and again when it is our turn
-        _adopting.adopt(self, service, name, policy)
+        adopt(self, service, name, policy)
         return service
 
     def _check_room_(self) -> None:
@@ -97,7 +109,7 @@ class DynamicSupervisor(Service):
         Raises:
             UnknownChild: It is not one of my children.
         """
-        service: Any = _managing.child_of(self, child) if is_a(child, str) else child
+        service: Any = child_of(self, child) if is_a(child, str) else child
         if not is_a(service, Service):
             raise BadValue("child", service, f"a child of mine, or its name{called(service)}")
         if service._parent_ is not self:
@@ -106,8 +118,8 @@ class DynamicSupervisor(Service):
 
     def which_children(self) -> list[ChildInfo]:
         """Return name, state, service, restart type and kind of each child, in start order."""
-        return _managing.which_children(self)
+        return which_children(self)
 
     def count_children(self) -> ChildCounts:
         """Return how many children there are: specs, active, supervisors, workers."""
-        return _managing.count_children(self)
+        return count_children(self)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sprag._kinds import check_name
-from sprag_supervisor._acquiring import not_active
-from sprag_supervisor._belonging import must_be_at_home
-from sprag_supervisor._node import name_of
+from sprag_supervisor import must_be_at_home, name_of, not_active
 from sprag_supervisor.exceptions import UnknownService
 
 if TYPE_CHECKING:

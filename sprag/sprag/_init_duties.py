@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gevent import Greenlet, get_hub
 
-from sprag_supervisor._log import logger
+from sprag_supervisor import logger
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -11,8 +11,7 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sprag_supervisor._foreign import class_name
-from sprag_supervisor._policy import KEYWORDS
+from sprag_supervisor import KEYWORDS, class_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sprag_supervisor._foreign import is_a
+from sprag_supervisor import is_a
 from sprag_supervisor.exceptions import BadValue, WrongKind
 
 

@@ -18,19 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from gevent import GreenletExit
 
 from sprag._bus import PREFIX, EventBus, Listener
-from sprag_supervisor._callables import check_result
-from sprag_supervisor._guard import report
-from sprag_supervisor._log import say
-from sprag_supervisor._node import is_active
-from sprag_supervisor._pool import Call
+from sprag_supervisor import Call, check_result, is_active, report_crash, say
 from sprag_supervisor.exceptions import BadValue, choices
 
 if TYPE_CHECKING:
     import contextvars
     from collections.abc import Callable
 
-    from sprag_supervisor._node import Node
-    from sprag_supervisor._tree import Lifecycle, Tree
+    from sprag_supervisor import Lifecycle, Node, Tree
 
 EVENTS: Final = tuple(
     PREFIX + word for word in ("started", "crashed", "restarted", "stopped", "finished", "gave_up")
@@ -142,7 +137,7 @@ class LifecycleListener(Listener):
         self._is_behind = False
         holdings.drop_call(call)
         if failure is not None:
-            report(node, self._incarnation, "listener", failure)
+            report_crash(node, self._incarnation, "listener", failure)
 
     def cancel(self) -> None:
         """Stop listening. A call that is under way goes on; harmless a second time."""
@@ -177,7 +172,7 @@ def listen(
     """
     if event not in EVENTS:
         raise BadValue("event", event, choices(event, EVENTS))
-    feed = bus.feed
+    feed = cast("Feed | None", bus.feed)
     if feed is None:
         feed = bus.feed = Feed(tree)
     listener = LifecycleListener(feed, event, fn, node=node, context=context)

@@ -14,8 +14,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from sprag_supervisor import _clock
-from sprag_supervisor._log import backlogs, listening, logger, text_of
+from sprag_supervisor import backlogs, clock, listening, logger, text_of
 
 if TYPE_CHECKING:
     from sprag_supervisor import Lifecycle, Tree
@@ -55,12 +54,12 @@ class LifecycleLog:
     def catch_up(self) -> None:
         """Log it now, for who has something to log that came later; not if a handler blocks."""
         if not self._is_writing:
-            self._write_until(_clock.now() + _HELP)
+            self._write_until(clock.now() + _HELP)
 
     def _write_until(self, end: float) -> None:
         self._is_writing = True
         try:
-            while self._records and _clock.now() < end:
+            while self._records and clock.now() < end:
                 try:
                     _log(self._records.popleft())
                 except Exception:  # noqa: BLE001 - a handler of the user's

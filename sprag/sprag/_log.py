@@ -12,8 +12,7 @@ import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sprag_supervisor._failure import as_text
-from sprag_supervisor._log import catch_up, text_of
+from sprag_supervisor import as_text, catch_up, text_of
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping

@@ -25,13 +25,19 @@ from greenlet import greenlet as raw_greenlet
 
 from sprag import _reporting
 from sprag._looks import Look, is_mapped, iterators, lies_ready, links_of, look
-from sprag_supervisor._failure import meaning_of
-from sprag_supervisor._foreign import is_a, traceback_of
-from sprag_supervisor._guard import Managed, is_killers
-from sprag_supervisor._holdings import Holdings
-from sprag_supervisor._node import Node, context_of, current_node
-from sprag_supervisor._stand_in import stand_in
-from sprag_supervisor._states import State
+from sprag_supervisor import (
+    Holdings,
+    Managed,
+    Node,
+    State,
+    context_of,
+    current_node,
+    is_a,
+    is_killers,
+    meaning_of,
+    stand_in,
+    traceback_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

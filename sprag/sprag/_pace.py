@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sprag_supervisor._pace import Pace
+from sprag_supervisor import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -20,8 +20,7 @@ from gevent import getcurrent
 from gevent.hub import Hub
 from gevent.monkey import get_original
 
-from sprag_supervisor._foreign import is_a
-from sprag_supervisor._stand_in import shown_as
+from sprag_supervisor import is_a, shown_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,7 @@ import threading
 from contextlib import suppress
 from typing import Final
 
-from sprag_supervisor._log import configured, listening, logger, text_of
-from sprag_supervisor._node import Node, path_of
-from sprag_supervisor._plain import plain
-from sprag_supervisor._states import DOWN
+from sprag_supervisor import DOWN, Node, configured, listening, logger, path_of, plain, text_of
 
 _LISTED: Final = 8
 _NOTHING: Final = (None, "")

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from gevent import monkey
 
-from sprag_supervisor._plain import plain_lines
+from sprag_supervisor import plain_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable

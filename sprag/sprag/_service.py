@@ -14,22 +14,33 @@ from sprag._log import bound_logger
 from sprag._timers import TimerHandle
 from sprag_supervisor import (
     Exit,
+    Holdings,
     Node,
+    Seconds,
     Snapshot,
     State,
     StopReport,
     Tree,
-    _adopting,
-    _guard,
+    adopt,
+    check_callable,
+    context_of,
+    current_node,
+    get_ident,
+    in_seconds,
+    is_number,
+    may_acquire,
+    must_be_able_to_wait,
+    must_be_at_home,
+    not_active,
+    not_ready,
+    path_of,
+    refuse,
+    report_crash,
     snapshot,
+    spawn_managed,
+    start_again,
+    start_root,
 )
-from sprag_supervisor._acquiring import may_acquire, not_active
-from sprag_supervisor._belonging import get_ident, must_be_able_to_wait, must_be_at_home, refuse
-from sprag_supervisor._callables import check_callable
-from sprag_supervisor._holdings import Holdings
-from sprag_supervisor._node import context_of, current_node, path_of
-from sprag_supervisor._readiness import not_ready
-from sprag_supervisor._seconds import Seconds, in_seconds, is_number
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
@@ -191,7 +202,7 @@ class Service(Node):
         """
         check_callable("fn", fn)
         self._hold_("spawn a greenlet")
-        return _guard.spawn_managed(self, contextvars.copy_context(), fn, args, kwargs)
+        return spawn_managed(self, contextvars.copy_context(), fn, args, kwargs)
 
     def listen(self, event: str, fn: Callable[[Any], object]) -> Listener:
         """Call ``fn(data)`` for every *event* emitted in this tree, until the service ends.
@@ -285,7 +296,7 @@ class Service(Node):
             WouldDeadlock: I wait for the very hook that makes this call.
             CalledInHub: The caller is a callback of the loop or a signal handler in the hub.
         """
-        _adopting.adopt(self, child, name, policy)
+        adopt(self, child, name, policy)
         return child
 
     def add_cleanup(self, fn: Callable[..., object], /, *args: Any, **kwargs: Any) -> None:
@@ -358,9 +369,9 @@ class Service(Node):
         """
         must_be_able_to_wait(self, "start it")
         if self._parent_ is None:
-            _adopting.start_root(self)
+            start_root(self)
         else:
-            _adopting.start_again(self)
+            start_again(self)
 
     def stop(self, timeout: Seconds | None = None) -> StopReport:
         """Stop the service and everything below it, on purpose: nobody restarts it.
@@ -471,7 +482,7 @@ class Service(Node):
 
     def _greenlet_raised_(self, incarnation: int, step: str, error: BaseException) -> None:
         """Act on what a bare greenlet or a thread raised that was born inside the service."""
-        _guard.report(self, incarnation, step, error)
+        report_crash(self, incarnation, step, error)
 
     def _hold_(self, action: str) -> Holdings:
         tree = self._tree_

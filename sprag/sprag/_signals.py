@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, TracebackType
 
-    from sprag_supervisor._parking import Parking
+    from sprag_supervisor import Parking
 
 _USED: Final = (
     signal.SIGTERM,

@@ -12,16 +12,14 @@ import logging
 import math
 import traceback
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
-from sprag_supervisor import _clock
-from sprag_supervisor._log import say
+from sprag_supervisor import clock, say
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from sprag_supervisor import Tree
-    from sprag_supervisor._starting import Starting
+    from sprag_supervisor import Starting, Tree
 
 FIRST: Final = 5.0
 """Seconds after which a start is worth a word."""
@@ -39,7 +37,7 @@ class SlowStarts:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._seen: dict[Starting, _Wait] = {}
-        self._timer: _clock.Timer | None = None
+        self._timer: clock.Timer | None = None
 
     @contextmanager
     def told(self) -> Generator[None]:
@@ -53,13 +51,13 @@ class SlowStarts:
                 self._timer = None
 
     def _look_in(self, seconds: float) -> None:
-        self._timer = _clock.call_later(seconds, self._look, ref=False)
+        self._timer = clock.call_later(seconds, self._look, ref=False)
 
     def _look(self) -> None:
         assert self._timer is not None
         self._timer.close()
-        now = _clock.now()
-        starts = self._tree.starts
+        now = clock.now()
+        starts = cast("set[Starting]", self._tree.starts)
         starts.difference_update([each for each in starts if each.node._op_ is not each])
         self._seen = {
             each: self._seen.get(each) or _Wait(each.began + FIRST)
@@ -82,7 +80,7 @@ class SlowStarts:
                 continue  # it is up by now
             with_stack = wait.told >= _WITH_STACK
             fields = {"stack": _stack_of(each)} if with_stack else {}
-            seconds = round(_clock.now() - each.began, 1)
+            seconds = round(clock.now() - each.began, 1)
             say(logging.WARNING, each.node, "still starting", None, seconds=seconds, **fields)
 
 

@@ -8,16 +8,30 @@ from typing import Any, cast
 from gevent import get_hub, getcurrent
 
 from sprag._bus import runs_within
-from sprag_supervisor import Exit, Node, Reason, State, StopReport, _clock, _ending, _guard
-from sprag_supervisor._acquiring import may_acquire, not_active
-from sprag_supervisor._belonging import must_be_able_to_wait, must_be_at_home
-from sprag_supervisor._history import History
-from sprag_supervisor._node import settled
-from sprag_supervisor._parking import Parking
-from sprag_supervisor._pending import end_in_next_turn
-from sprag_supervisor._room import need_room
-from sprag_supervisor._seconds import Seconds, in_seconds, is_number
-from sprag_supervisor._waiting import waits_for_caller
+from sprag_supervisor import (
+    Ending,
+    Exit,
+    History,
+    Node,
+    Parking,
+    Reason,
+    Seconds,
+    State,
+    StopReport,
+    clock,
+    end_cleanly,
+    end_in_next_turn,
+    in_seconds,
+    is_number,
+    may_acquire,
+    must_be_able_to_wait,
+    must_be_at_home,
+    need_room,
+    not_active,
+    request_stop,
+    settled,
+    waits_for_caller,
+)
 from sprag_supervisor.exceptions import BadValue
 
 
@@ -31,13 +45,13 @@ def stop(node: Node, timeout: Seconds | None) -> StopReport:
     if not tree.thread:
         return StopReport()  # its root has not been started yet, or has ended
     need_room()
-    deadline = math.inf if within is None else _clock.now() + within
+    deadline = math.inf if within is None else clock.now() + within
     # In the hub, where Python runs signal handlers, nothing can be waited for.
     if runs_within(node) or getcurrent() is get_hub():
-        end_in_next_turn(node, tree, _ending.stop, deadline)
+        end_in_next_turn(node, tree, request_stop, deadline)
         return StopReport(is_pending=True)
     ran = node._state_ is State.RUNNING
-    operation = _ending.stop(node, deadline)
+    operation = request_stop(node, deadline)
     if operation is None:
         return StopReport(clean=1) if ran else StopReport()
     parking = Parking()
@@ -47,7 +61,7 @@ def stop(node: Node, timeout: Seconds | None) -> StopReport:
         if operation.joiners is not None and waits_for_caller(operation.joiners):
             return StopReport(is_pending=True)
         operation.join(parking)
-        if isinstance(operation, _ending.Ending):
+        if isinstance(operation, Ending):
             report = operation.report()
         operation = node._op_
     return report
@@ -63,9 +77,9 @@ def finish(node: Node) -> None:
     tree = node._tree_
     assert tree is not None
     if runs_within(node) or getcurrent() is tree.hub:
-        end_in_next_turn(node, tree, _guard.finish, incarnation)
+        end_in_next_turn(node, tree, end_cleanly, incarnation)
     else:
-        _guard.finish(node, incarnation)
+        end_cleanly(node, incarnation)
 
 
 def wait(node: Node, timeout: Seconds | None) -> Exit | None:
@@ -76,14 +90,14 @@ def wait(node: Node, timeout: Seconds | None) -> Exit | None:
     must_be_at_home(node)
     if within != 0 and not settled(node):
         must_be_able_to_wait(node, "wait for its end")
-    until = None if within is None else _clock.now() + within
+    until = None if within is None else clock.now() + within
     history = node._history_
     if history is None:
         history = node._history_ = History()
     parking = Parking()
     history.waiters.append(parking)
     try:
-        while not settled(node) and (until is None or _clock.now() < until):
+        while not settled(node) and (until is None or clock.now() < until):
             parking.park(until)
     finally:
         history.waiters.remove(parking)

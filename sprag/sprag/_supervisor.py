@@ -6,10 +6,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Never, TypeVar, cast
 
 from sprag._service import Service
-from sprag_supervisor import ChildCounts, ChildInfo, ChildSpec, StopReport, _adopting, _managing
-from sprag_supervisor._foreign import is_a
-from sprag_supervisor._node import called, checked_name
-from sprag_supervisor._pace import Pace
+from sprag_supervisor import (
+    ChildCounts,
+    ChildInfo,
+    ChildSpec,
+    Pace,
+    StopReport,
+    adopt,
+    called,
+    checked_name,
+    child_of,
+    childspec_of,
+    count_children,
+    delete_child,
+    is_a,
+    restart_child,
+    start_child,
+    which_children,
+)
 from sprag_supervisor.exceptions import AlreadyPresent, BadValue
 
 ServiceT = TypeVar("ServiceT", bound=Service)
@@ -73,7 +87,7 @@ class Supervisor(Service):
         pace = Pace()
         for child, name, policy in self._static_:
             pace()
-            _adopting.adopt(self, child, name, policy)
+            adopt(self, child, name, policy)
 
     # -- OTP's management calls; results as in otp-rules appendix A ----------------------
 
@@ -88,7 +102,7 @@ class Supervisor(Service):
             StartFailed: It could not be started, and is no child (otp-rules 55).
             NotRunning, BadPolicy, WouldDeadlock: As for `adopt`.
         """
-        _managing.start_child(self, service, name, policy)
+        start_child(self, service, name, policy)
         return service
 
     def terminate_child(self, name: str) -> StopReport:
@@ -100,7 +114,7 @@ class Supervisor(Service):
         Raises:
             UnknownChild: There is no such child.
         """
-        return Service.stop(cast("Service", _managing.child_of(self, name)))
+        return Service.stop(cast("Service", child_of(self, name)))
 
     def restart_child(self, name: str) -> Service:
         """Start a child that is kept but down, and return it (otp-rules 56).
@@ -114,8 +128,8 @@ class Supervisor(Service):
             StartFailed: It could not be started; it is kept.
             WouldDeadlock: I wait for the very hook that makes this call.
         """
-        child = cast("Service", _managing.child_of(self, name))
-        _managing.restart_child(child)
+        child = cast("Service", child_of(self, name))
+        restart_child(child)
         return child
 
     def delete_child(self, name: str) -> None:
@@ -127,15 +141,15 @@ class Supervisor(Service):
             ChildRestarting: It waits for its restart: terminate it first.
             WouldDeadlock: I wait for the very hook that makes this call.
         """
-        _managing.delete_child(self, _managing.child_of(self, name))
+        delete_child(self, child_of(self, name))
 
     def which_children(self) -> list[ChildInfo]:
         """Return name, state, service, restart type and kind of each child, in start order."""
-        return _managing.which_children(self)
+        return which_children(self)
 
     def count_children(self) -> ChildCounts:
         """Return how many children there are: specs, active, supervisors, workers."""
-        return _managing.count_children(self)
+        return count_children(self)
 
     def get_childspec(self, name: str) -> ChildSpec:
         """Return how the child called *name* is made and treated.
@@ -143,7 +157,7 @@ class Supervisor(Service):
         Raises:
             UnknownChild: There is no such child.
         """
-        return _managing.childspec_of(_managing.child_of(self, name))
+        return childspec_of(child_of(self, name))
 
 
 def _checked(given: object) -> tuple[Service, str | None, dict[str, Any]]:

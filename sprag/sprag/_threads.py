@@ -6,14 +6,16 @@ import contextvars
 import logging
 from typing import TYPE_CHECKING, Any
 
-from sprag_supervisor import _guard
-from sprag_supervisor._acquiring import not_active
-from sprag_supervisor._belonging import refuse
-from sprag_supervisor._callables import run_for_effect
-from sprag_supervisor._foreign import function_name
-from sprag_supervisor._holdings import Holdings
-from sprag_supervisor._log import say
-from sprag_supervisor._node import is_active
+from sprag_supervisor import (
+    Holdings,
+    function_name,
+    is_active,
+    not_active,
+    refuse,
+    run_for_effect,
+    say,
+    spawn_managed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +43,7 @@ def call(node: Node, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
             return
         if node._holdings_ is None:
             node._holdings_ = Holdings()
-        _guard.spawn_managed(
+        spawn_managed(
             node, contextvars.Context(), run_for_effect, ("call_from_thread", fn, *args), {}
         )
 

@@ -10,18 +10,13 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from sprag_supervisor import _clock
-from sprag_supervisor._belonging import must_be_at_home
-from sprag_supervisor._callables import check_result
-from sprag_supervisor._guard import report
-from sprag_supervisor._pool import Call
+from sprag_supervisor import Call, check_result, clock, must_be_at_home, report_crash
 
 if TYPE_CHECKING:
     import contextvars
     from collections.abc import Callable
 
-    from sprag_supervisor._holdings import Holdings
-    from sprag_supervisor._node import Node
+    from sprag_supervisor import Holdings, Node
 
 _random = random.Random()  # noqa: S311 - jitter, not secrets
 
@@ -72,9 +67,9 @@ class TimerHandle:
         self._args = args
         self._period = period
         self._jitter = jitter
-        self._due = _clock.now() + first
+        self._due = clock.now() + first
         self._call: Call | None = None
-        self._timer: _clock.Timer | None = None
+        self._timer: clock.Timer | None = None
         self.ticks = 0
         self.missed = 0
         self._arm()
@@ -96,10 +91,10 @@ class TimerHandle:
             self._holdings = None
 
     def _arm(self) -> None:
-        delay = self._due - _clock.now()
+        delay = self._due - clock.now()
         if self._jitter and self._period is not None:
             delay += _random.random() * self._jitter * self._period
-        self._timer = _clock.call_later(delay, self._fire)
+        self._timer = clock.call_later(delay, self._fire)
 
     def _fire(self) -> None:
         # In the hub: hand over and return.
@@ -126,7 +121,7 @@ class TimerHandle:
                 check_result("a timer's function", result)
         except BaseException as error:  # noqa: BLE001 - this is where crashes are caught
             holdings.drop_call(call)
-            report(self._node, self._incarnation, "timer", error)
+            report_crash(self._node, self._incarnation, "timer", error)
         else:
             holdings.drop_call(call)
         self._call = None
@@ -135,7 +130,7 @@ class TimerHandle:
 
     def _go_on(self, period: float) -> None:
         """Find the next due time; those that have passed become one call, at once."""
-        passed = int((_clock.now() - self._due) / period)
+        passed = int((clock.now() - self._due) / period)
         if passed > 0:
             self.missed += passed - 1
             self._due += passed * period

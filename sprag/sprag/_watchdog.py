@@ -19,11 +19,16 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from gevent import Greenlet, get_hub, monkey
 
 from sprag._sentinel import write_stderr
-from sprag_supervisor import Node
-from sprag_supervisor._foreign import attribute_of, is_a, module_of
-from sprag_supervisor._log import logger
-from sprag_supervisor._node import path_of
-from sprag_supervisor._seconds import Seconds, in_seconds
+from sprag_supervisor import (
+    Node,
+    Seconds,
+    attribute_of,
+    in_seconds,
+    is_a,
+    logger,
+    module_of,
+    path_of,
+)
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType

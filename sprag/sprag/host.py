@@ -31,16 +31,26 @@ from sprag._signals import Signals
 from sprag._slow_starts import SlowStarts
 from sprag._status import Status
 from sprag._watchdog import Watchdog, describe_holder, this_thread
-from sprag_supervisor import Reason, StopReport, _clock
-from sprag_supervisor._adopting import tree_of
-from sprag_supervisor._belonging import must_be_able_to_wait
-from sprag_supervisor._ending import request_exit
-from sprag_supervisor._foreign import is_a
-from sprag_supervisor._log import listening
-from sprag_supervisor._node import Node, checked_name, path_of, settled
-from sprag_supervisor._parking import Parking
-from sprag_supervisor._seconds import Seconds, in_seconds, is_number
-from sprag_supervisor._states import DOWN, State
+from sprag_supervisor import (
+    DOWN,
+    Node,
+    Parking,
+    Reason,
+    Seconds,
+    State,
+    StopReport,
+    checked_name,
+    clock,
+    in_seconds,
+    is_a,
+    is_number,
+    listening,
+    must_be_able_to_wait,
+    path_of,
+    request_exit,
+    settled,
+    tree_of,
+)
 from sprag_supervisor.exceptions import AlreadyStarted, BadValue, StartFailed
 
 if TYPE_CHECKING:
@@ -150,7 +160,7 @@ class _Host:
 
     def run(self, *, control: bool, ends_process: bool, watchdog: Watchdog | None) -> int:
         tree = self._tree
-        began = _clock.now()
+        began = clock.now()
         with ExitStack() as stack:
             stack.enter_context(self._signals)
             withdraw()
@@ -196,7 +206,7 @@ class _Host:
             raise error
         if error is None and not self._is_called_off():
             socket = None if self._control is None else str(self._control.path)
-            log(logging.INFO, "up", seconds=round(_clock.now() - began, 3), control=socket)
+            log(logging.INFO, "up", seconds=round(clock.now() - began, 3), control=socket)
             self._status.up()
             if self._on_up is not None:
                 self._on_up()
@@ -226,7 +236,7 @@ class _Host:
 
     def _wait(self, over: Callable[[], bool], until: float | None = None) -> None:
         """Wait for a condition; what gevent throws into the main greenlet is for the tree."""
-        while not over() and (until is None or _clock.now() < until):
+        while not over() and (until is None or clock.now() < until):
             try:
                 self._parking.park(until)
             except KeyboardInterrupt:
@@ -241,7 +251,7 @@ class _Host:
         starting = self._starting
         if starting is None or (starting.ready() and _is_down(self._root)):
             return
-        began = _clock.now() if received is None else self._signals.received_at
+        began = clock.now() if received is None else self._signals.received_at
         deadline = began + self._budget
         tell(
             logging.INFO,
@@ -253,11 +263,11 @@ class _Host:
         )
         self._status.stopping(awaited(self._root), _left(deadline))
         stopping = self._in_background(lambda: self._stop(deadline))
-        notice = _clock.now() + _FIRST_NOTICE
+        notice = clock.now() + _FIRST_NOTICE
         last = deadline + _OVERTIME
-        while not stopping.ready() and _clock.now() < last:
+        while not stopping.ready() and clock.now() < last:
             self._wait(stopping.ready, min(notice, last))
-            if not stopping.ready() and _clock.now() >= notice:
+            if not stopping.ready() and clock.now() >= notice:
                 notice += _NEXT_NOTICE
                 self._status.stopping(awaited(self._root), _left(deadline))
                 tell(
@@ -267,7 +277,7 @@ class _Host:
                     seconds_left=_left(deadline),
                     hint=self._hint(),
                 )
-        self._is_over_budget = _clock.now() > deadline + _TOLERANCE
+        self._is_over_budget = clock.now() > deadline + _TOLERANCE
         if not stopping.ready():
             # A bug of sprag, most likely: what it waits for is in the stacks.
             stacks: Any = format_run_info(thread_stacks=False)  # type: ignore[func-returns-value]
@@ -282,8 +292,8 @@ class _Host:
 
     def _stop(self, deadline: float) -> None:
         try:
-            self._report = Service.stop(self._root, max(deadline - _clock.now(), 0.0))
-            self._has_used_budget = _clock.now() > deadline - _EARLY
+            self._report = Service.stop(self._root, max(deadline - clock.now(), 0.0))
+            self._has_used_budget = clock.now() > deadline - _EARLY
             if self._starting is not None:
                 self._starting.join()
         except BaseException as error:  # noqa: BLE001 - raised in the main greenlet
@@ -342,7 +352,7 @@ class _Host:
         if received is not None and received is not self._stopped_by:
             left, code_then = 0.0, 128 + received  # it came after the end
         elif received is not None:
-            left = max(self._signals.received_at + left - _clock.now(), 0.0)
+            left = max(self._signals.received_at + left - clock.now(), 0.0)
         self._signals.must_end(left + _LAST_GRACE, code_then, still_running)
         report = self._report or self._tree.report
         if report.stragglers or self._is_over_budget:
@@ -425,4 +435,4 @@ def _is_down(root: Node) -> bool:
 
 
 def _left(deadline: float) -> float | None:
-    return None if deadline == math.inf else round(max(deadline - _clock.now(), 0.0), 1)
+    return None if deadline == math.inf else round(max(deadline - clock.now(), 0.0), 1)

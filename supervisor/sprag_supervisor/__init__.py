@@ -1,42 +1,250 @@
 """The engine of sprag: nodes, strategies, restart limits, shutdown, snapshots.
 
-Users import `sprag`; this package holds what it is made of. A stranger reads it in
-this order: `_states`, `_policy`, `_decide` (pure), `_node`, `_starting`, `_ending`, `_adopting`,
-`_supervising`, and `_pool` for how hooks are run.
+Users import `sprag`; this package holds what it is made of. This module is its one face: the
+library and the command line import nothing behind it. Its layers, each of which imports only
+those below it:
+
+- `process`: forks, the end of the program, the start of a tree
+- `life`: how services come up, go down, and are supervised; `views`: what can be seen of it
+- `tree`: the records that hold each other
+- `facts`: what is remembered and told
+- `loop`: how greenlets wait for each other and share their work
+- `rules`: states, policies, decisions: pure
+
+A stranger reads it in the order of docs/internals.md.
 """
 
-from sprag_supervisor._decide import Reason
-from sprag_supervisor._failure import Failure
-from sprag_supervisor._history import Exit
-from sprag_supervisor._managing import ChildCounts, ChildInfo, ChildSpec
-from sprag_supervisor._node import Node
-from sprag_supervisor._policy import Backoff, Policy
-from sprag_supervisor._report import Outcome, StopEntry, StopReport
-from sprag_supervisor._snapshot import Owned, Snapshot, picture, pictures, snapshot
-from sprag_supervisor._states import State
-from sprag_supervisor._stragglers import Straggler
-from sprag_supervisor._tree import Lifecycle, Tree
+from sprag_supervisor.escaping import plain, plain_lines
+from sprag_supervisor.facts.failure import Failure, as_text, meaning_of, users_part, was_thrown_in
+from sprag_supervisor.facts.folding import folded, said_of
+from sprag_supervisor.facts.history import Exit, History
+from sprag_supervisor.facts.ledger import Ruling
+from sprag_supervisor.facts.lifecycle import Lifecycle
+from sprag_supervisor.facts.report import Outcome, StopEntry, StopReport
+from sprag_supervisor.facts.stand_in import shown_as, stand_in
+from sprag_supervisor.facts.straggler import Straggler
+from sprag_supervisor.foreign import (
+    all_of,
+    attribute_of,
+    class_name,
+    function_name,
+    is_a,
+    module_name,
+    module_of,
+    traceback_of,
+)
+from sprag_supervisor.life.adopting import adopt, start_again, tree_of
+from sprag_supervisor.life.ending import Ending, request_exit, request_stop
+from sprag_supervisor.life.guard import (
+    Managed,
+    end_cleanly,
+    is_killers,
+    report_crash,
+    spawn_managed,
+)
+from sprag_supervisor.life.managing import (
+    ChildCounts,
+    ChildInfo,
+    ChildSpec,
+    child_of,
+    childspec_of,
+    count_children,
+    delete_child,
+    restart_child,
+    start_child,
+    which_children,
+)
+from sprag_supervisor.life.pending import end_in_next_turn
+from sprag_supervisor.life.starting import Starting
+from sprag_supervisor.loop import clock
+from sprag_supervisor.loop.greenlets import frame_of, is_dead
+from sprag_supervisor.loop.pace import Pace
+from sprag_supervisor.loop.parking import Parking
+from sprag_supervisor.loop.pool import Call, Worker, idle_greenlets, left_behind
+from sprag_supervisor.loop.room import has_room, need_room
+from sprag_supervisor.loop.waiting import waits_for_caller
+from sprag_supervisor.process.roots import forget_hub, start_root
+from sprag_supervisor.rules.decide import Reason
+from sprag_supervisor.rules.policy import KEYWORDS, Backoff, Policy, Restart, Strategy
+from sprag_supervisor.rules.seconds import Seconds, in_seconds, is_number
+from sprag_supervisor.rules.states import ACTIVE, DOWN, RUNNING, State
+from sprag_supervisor.tree.acquiring import may_acquire, not_active
+from sprag_supervisor.tree.callables import check_callable, check_result, run_for_effect
+from sprag_supervisor.tree.group import next_try_of
+from sprag_supervisor.tree.holdings import Holdings
+from sprag_supervisor.tree.home import (
+    get_ident,
+    living,
+    must_be_able_to_wait,
+    must_be_at_home,
+    refuse,
+)
+from sprag_supervisor.tree.log import (
+    Onlooker,
+    backlogs,
+    catch_up,
+    configured,
+    listening,
+    logger,
+    say,
+    text_of,
+)
+from sprag_supervisor.tree.mistakes import (
+    Mistake,
+    hidden_methods,
+    is_ours,
+    is_policy,
+    mentioned,
+    mistakes_in,
+)
+from sprag_supervisor.tree.moves import is_active, settled
+from sprag_supervisor.tree.names import (
+    called,
+    checked_name,
+    is_within,
+    name_of,
+    path_of,
+    wanted_name,
+)
+from sprag_supervisor.tree.node import Node, Tree
+from sprag_supervisor.tree.seat import Seat, context_of, current_node, seat
+from sprag_supervisor.views.readiness import not_ready
+from sprag_supervisor.views.snapshot import (
+    Owned,
+    Snapshot,
+    owned_by,
+    picture,
+    pictures,
+    snapshot,
+    uptime_of,
+    walk,
+)
 
 __all__ = [
+    "ACTIVE",
+    "DOWN",
+    "KEYWORDS",
+    "RUNNING",
     "Backoff",
+    "Call",
     "ChildCounts",
     "ChildInfo",
     "ChildSpec",
+    "Ending",
     "Exit",
     "Failure",
+    "History",
+    "Holdings",
     "Lifecycle",
+    "Managed",
+    "Mistake",
     "Node",
+    "Onlooker",
     "Outcome",
     "Owned",
+    "Pace",
+    "Parking",
     "Policy",
     "Reason",
+    "Restart",
+    "Ruling",
+    "Seat",
+    "Seconds",
     "Snapshot",
+    "Starting",
     "State",
     "StopEntry",
     "StopReport",
     "Straggler",
+    "Strategy",
     "Tree",
+    "Worker",
+    "adopt",
+    "all_of",
+    "as_text",
+    "attribute_of",
+    "backlogs",
+    "called",
+    "catch_up",
+    "check_callable",
+    "check_result",
+    "checked_name",
+    "child_of",
+    "childspec_of",
+    "class_name",
+    "clock",
+    "configured",
+    "context_of",
+    "count_children",
+    "current_node",
+    "delete_child",
+    "end_cleanly",
+    "end_in_next_turn",
+    "folded",
+    "forget_hub",
+    "frame_of",
+    "function_name",
+    "get_ident",
+    "has_room",
+    "hidden_methods",
+    "idle_greenlets",
+    "in_seconds",
+    "is_a",
+    "is_active",
+    "is_dead",
+    "is_killers",
+    "is_number",
+    "is_ours",
+    "is_policy",
+    "is_within",
+    "left_behind",
+    "listening",
+    "living",
+    "logger",
+    "may_acquire",
+    "meaning_of",
+    "mentioned",
+    "mistakes_in",
+    "module_name",
+    "module_of",
+    "must_be_able_to_wait",
+    "must_be_at_home",
+    "name_of",
+    "need_room",
+    "next_try_of",
+    "not_active",
+    "not_ready",
+    "owned_by",
+    "path_of",
     "picture",
     "pictures",
+    "plain",
+    "plain_lines",
+    "refuse",
+    "report_crash",
+    "request_exit",
+    "request_stop",
+    "restart_child",
+    "run_for_effect",
+    "said_of",
+    "say",
+    "seat",
+    "settled",
+    "shown_as",
     "snapshot",
+    "spawn_managed",
+    "stand_in",
+    "start_again",
+    "start_child",
+    "start_root",
+    "text_of",
+    "traceback_of",
+    "tree_of",
+    "uptime_of",
+    "users_part",
+    "waits_for_caller",
+    "walk",
+    "wanted_name",
+    "was_thrown_in",
+    "which_children",
 ]

@@ -10,12 +10,10 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from sprag_supervisor._foreign import class_name, module_name, qualified_name
+from sprag_supervisor.foreign import class_name, module_name, qualified_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from sprag_supervisor._failure import Failure
 
 __all__ = [
     "AfterFork",
@@ -166,7 +164,7 @@ class StartFailed(SpragFieldsError):
 
     path: str
     reason: str
-    failure: Failure | None = None
+    failure: object = None
     """What is remembered of it, where the engine has raised it; not part of a pickle."""
     _template = "{path} failed to start: {reason}"
 

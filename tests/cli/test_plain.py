@@ -20,7 +20,7 @@ from processes import run as run_process
 from sprag_cli._logs import configure
 from sprag_cli._main import commands
 from sprag_cli._plain import escaped, printable, printable_lines
-from sprag_supervisor._plain import plain
+from sprag_supervisor.escaping import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,11 +13,6 @@ import gevent
 from sprag import DynamicSupervisor, Ignore, Lifecycle, Service, SpragError, State, Supervisor
 from sprag.testing import virtual_time
 from sprag_supervisor import Reason
-from sprag_supervisor._adopting import tree_of
-from sprag_supervisor._group import waits_with_others
-from sprag_supervisor._managing import kind_of
-from sprag_supervisor._node import name_of
-from sprag_supervisor._supervision import ChildExit, supervision_of
 from sprag_supervisor.exceptions import (
     AlreadyPresent,
     AlreadyStarted,
@@ -28,12 +23,18 @@ from sprag_supervisor.exceptions import (
     StartFailed,
     UnknownChild,
 )
+from sprag_supervisor.life.adopting import tree_of
+from sprag_supervisor.life.managing import kind_of
+from sprag_supervisor.tree.group import waits_with_others
+from sprag_supervisor.tree.inbox import supervision_of
+from sprag_supervisor.tree.names import name_of
+from sprag_supervisor.tree.node import ChildExit
 
 if TYPE_CHECKING:
     from differential.scenario import Op, Path, Scenario, Spec
     from sprag.testing import VirtualClock
     from sprag_supervisor import Node
-    from sprag_supervisor._supervision import Item
+    from sprag_supervisor.tree.node import Item
 
 Step = dict[str, Any]
 Switches = Collection[str]

@@ -11,8 +11,10 @@ import pytest
 from differential.compare import Oracle, compare, compare_seeds
 from differential.differences import DIFFERENCES, STOPPING_TOGETHER, Difference
 from differential.scenario import CALLS, RESTARTS, STRATEGIES, Spec, from_json, make, to_json
-from sprag_supervisor import Reason, _settling, _supervising
-from sprag_supervisor._decide import After, RestartWindow, after_exit, covered, shuts_down
+from sprag_supervisor import Reason
+from sprag_supervisor.life import resting as _settling
+from sprag_supervisor.life import supervising as _supervising
+from sprag_supervisor.rules.decide import After, RestartWindow, after_exit, covered, shuts_down
 
 SEEDS = range(500)
 

@@ -14,20 +14,15 @@ from gevent import GreenletExit
 
 from scripted import Crash, Idle, Journal, Scripted, ScriptedBody, crash
 from sprag import Backoff, DynamicSupervisor, Service, Supervisor
-from sprag_supervisor import (
-    Policy,
-    _at_exit,
-    _belonging,
-    _guard,
-    _log,
-    _pool,
-    _stragglers,
-    exceptions,
-    picture,
-    pictures,
-)
-from sprag_supervisor._folding import said_of
-from sprag_supervisor._plain import plain
+from sprag_supervisor import Policy, exceptions, picture, pictures
+from sprag_supervisor.escaping import plain
+from sprag_supervisor.facts.folding import said_of
+from sprag_supervisor.life import guard as _guard
+from sprag_supervisor.loop import pool as _pool
+from sprag_supervisor.process import at_exit as _at_exit
+from sprag_supervisor.tree import home as _belonging
+from sprag_supervisor.tree import log as _log
+from sprag_supervisor.tree import stragglers as _stragglers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -442,10 +437,14 @@ def errors_of_all_kinds(world: World) -> None:
             for failure in child.snapshot().failures:
                 world.do(failure.format)
             world.do(crash, child)
-            world.do(_guard.report, child, 1, "late", Crash("of an earlier life"))
+            world.do(_guard.report_crash, child, 1, "late", Crash("of an earlier life"))
             world.do(child.stop)
             world.do(
-                _guard.report, child, child._incarnation_, "late", Crash("of one that is down")
+                _guard.report_crash,
+                child,
+                child._incarnation_,
+                "late",
+                Crash("of one that is down"),
             )
     tree = top._tree_
     assert tree is not None

@@ -22,7 +22,7 @@ from faults.planting import Place, Planted, counted, functions, planted
 from faults.stories import STORIES
 from faults.world import World
 from sprag.testing import virtual_time
-from sprag_supervisor._history import Memories
+from sprag_supervisor.facts.history import Memories
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -30,53 +30,59 @@ if TYPE_CHECKING:
 
 NOT_OF_A_STORY = {
     # Never called: they say what others must have.
-    "_clock.Timer.",
-    "_holdings.Cancellable.",
-    "_holdings.Subscription.",
-    "_node.Node._check_room_",
-    "_node.Node._ends_with_caller_",
-    "_node.Node._found_",
-    "_pool._nothing",
+    "loop.clock.Timer.",
+    "loop.pool.Faults.",
+    "tree.operation.",
+    "tree.holdings.Cancellable.",
+    "tree.holdings.Subscription.",
+    "tree.node.Node._check_room_",
+    "tree.node.Node._ends_with_caller_",
+    "tree.node.Node._found_",
+    "loop.pool._nothing",
     # The last resort, and what only an error planted elsewhere reaches.
-    "_net.",
-    "_ending._go_on",
-    "_ending.force",
-    "_ending._steps_left",
-    "_ending.Ending.take_up_call",
-    "_pool.Call.broke",
-    "_pool.Errand.broke",
-    "_starting._undo_by_force",
-    "_starting._wait_for",
-    "_supervising._is_undecided",
+    "life.bugs.",
+    "life.net.",
+    "life.ending._go_on",
+    "life.ending.bring_down",
+    "life.ending.force",
+    "life.walking._steps_left",
+    "life.steps.take_up_call",
+    "loop.pool.Call.broke",
+    "loop.pool.Errand.broke",
+    "life.starting._undo_by_force",
+    "life.starting._wait_for",
+    "life.supervising._is_undecided",
     # Of exceptions that cannot be looked at: tests/sprag/test_foreign_exceptions.py.
-    "_stand_in.",
-    "_foreign.function_name",
-    "_foreign.module_of",
+    "facts.stand_in.",
+    "foreign.function_name",
+    "foreign.module_of",
     # Of stacks that are used up, where a trace function has no room either:
     # tests/sprag/test_stack_room.py.
-    "_room.",
-    "_pool.Pool.run_apart",
+    "loop.room.",
+    "loop.pool.Pool.run_apart",
     # A forked child's: tests/sprag/test_forks.py.
-    "_forking.",
-    "_belonging.disown_all",
-    "_pool.forget_all",
+    "process.forking.",
+    "process.roots.forget_hub",
+    "loop.pool.forget",
+    "tree.home.disown_all",
+    "loop.pool.forget_all",
     # Of the making of classes, where what is raised is raised to who writes the class.
-    "_hooks.",
-    "_making.",
-    "_mistakes.",
-    "_callables.",
+    "tree.hooks.",
+    "tree.making.",
+    "tree.mistakes.",
+    "tree.callables.",
 }
 """Functions that no story reaches, and why; see `test_the_stories_reach_every_function`."""
 
 AROUND_FOREIGN_CODE = (
-    "_foreign.attribute_of",
-    "_node.wanted_name",
-    "_stand_in.",
-    "_failure._name_of",
-    "_failure._notes_of",
-    "_failure.as_text",
-    "_failure.cut",
-    "_tree.Tree.announce",
+    "foreign.attribute_of",
+    "tree.names.wanted_name",
+    "facts.stand_in.",
+    "facts.failure._name_of",
+    "facts.failure._notes_of",
+    "facts.failure.as_text",
+    "facts.failure.cut",
+    "tree.living.announce",
     "exceptions._word",
     "exceptions.shown",
 )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from scripted import spawn
 from sprag import Supervisor
 from sprag.testing import check_invariants
-from sprag_supervisor._adopting import tree_of
-from sprag_supervisor._states import DOWN, State
+from sprag_supervisor.life.adopting import tree_of
+from sprag_supervisor.rules.states import DOWN, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable

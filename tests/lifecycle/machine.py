@@ -19,10 +19,12 @@ from lifecycle.scripted import Scripted, Stage, make, policy_of
 from scripted import spawn
 from sprag import SpragError, StartFailed
 from sprag.testing import LeakCheck, check_invariants, virtual_time
-from sprag_supervisor import _ending, _managing, _starting
-from sprag_supervisor._adopting import tree_of
-from sprag_supervisor._group import next_try_of
-from sprag_supervisor._node import settled
+from sprag_supervisor.life import ending as _ending
+from sprag_supervisor.life import managing as _managing
+from sprag_supervisor.life import starting as _starting
+from sprag_supervisor.life.adopting import tree_of
+from sprag_supervisor.tree.group import next_try_of
+from sprag_supervisor.tree.moves import settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,9 @@ from gevent import GreenletExit
 from gevent.event import AsyncResult
 
 from sprag import Backoff, Ignore, Lifecycle, Service, State
-from sprag_supervisor import _clock
-from sprag_supervisor._node import path_of
-from sprag_supervisor._states import DOWN
+from sprag_supervisor.loop import clock as _clock
+from sprag_supervisor.rules.states import DOWN
+from sprag_supervisor.tree.names import path_of
 
 if TYPE_CHECKING:
     from lifecycle.model import Spec

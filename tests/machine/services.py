@@ -11,8 +11,8 @@ from gevent.event import AsyncResult
 
 from machine.plans import RESET_AFTER, SHUTDOWN, SLOW
 from sprag import Backoff, DynamicSupervisor, Ignore, Lifecycle, Service, Supervisor
-from sprag_supervisor import _clock
-from sprag_supervisor._node import path_of
+from sprag_supervisor.loop import clock as _clock
+from sprag_supervisor.tree.names import path_of
 
 if TYPE_CHECKING:
     from machine.plans import Spec

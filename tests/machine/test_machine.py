@@ -30,9 +30,6 @@ from machine.services import Stage, child_policy, make
 from scripted import spawn
 from sprag import DynamicSupervisor, Service, Snapshot, SpragError, StartFailed, State, Supervisor
 from sprag.testing import check_invariants, virtual_time
-from sprag_supervisor import _ending
-from sprag_supervisor._adopting import tree_of
-from sprag_supervisor._guard import report
 from sprag_supervisor.exceptions import (
     AlreadyPresent,
     AlreadyStarted,
@@ -42,6 +39,9 @@ from sprag_supervisor.exceptions import (
     MaxChildren,
     UnknownChild,
 )
+from sprag_supervisor.life import ending as _ending
+from sprag_supervisor.life.adopting import tree_of
+from sprag_supervisor.life.guard import report_crash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -169,7 +169,7 @@ class Machine(RuleBasedStateMachine):
             "greenlet": lambda: service.spawn(service.fail),
             "timer": lambda: service.timeout(service.fail, 0),
             "listener": lambda: self.real.emit(f"crash {node.path}"),
-            "now": lambda: report(service, service._incarnation_, "test", RuntimeError()),
+            "now": lambda: report_crash(service, service._incarnation_, "test", RuntimeError()),
         }
         if how == "body" and node.spec.kind != "service":
             how = "greenlet"

@@ -38,7 +38,7 @@ from soak.account import Account
 from sprag import App, Service, SpragError, Supervisor, own_greenlets
 from sprag._control import ControlSocket
 from sprag.testing import LeakCheck, check_invariants
-from sprag_supervisor._states import ACTIVE
+from sprag_supervisor.rules.states import ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

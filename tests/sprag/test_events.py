@@ -607,7 +607,7 @@ def test_no_record_is_made_while_nobody_listens(
         handle.cancel()
         handle.cancel()
     assert tree.observers == []
-    monkeypatch.setattr("sprag_supervisor._tree.Lifecycle", boom)
+    monkeypatch.setattr("sprag_supervisor.tree.living.Lifecycle", boom)
     root.adopt(Plain()).stop()
     clock.settle()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from processes import script
-from sprag_supervisor._log import Onlooker, configured, listening
+from sprag_supervisor.tree.log import Onlooker, configured, listening
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -13,7 +13,7 @@ import gevent.event
 import pytest
 
 from sprag.testing import LeakCheck, virtual_time
-from sprag_supervisor import _pool
+from sprag_supervisor.loop import pool as _pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,8 +10,9 @@ import pytest
 from scripted import Journal, Scripted, crash, spawn
 from sprag import Backoff, Service, State, Supervisor
 from sprag.testing import check_invariants
-from sprag_supervisor._holdings import Holdings
-from sprag_supervisor._supervision import ChildExit, supervision_of
+from sprag_supervisor.tree.holdings import Holdings
+from sprag_supervisor.tree.inbox import supervision_of
+from sprag_supervisor.tree.node import ChildExit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

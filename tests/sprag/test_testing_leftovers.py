@@ -7,7 +7,8 @@ import pytest
 
 from sprag import Service, Supervisor
 from sprag.testing import VirtualClock, check_invariants, virtual_time
-from sprag_supervisor import _belonging, _pool
+from sprag_supervisor.loop import pool as _pool
+from sprag_supervisor.tree import home as _belonging
 
 
 def test_a_listener_that_still_runs_while_its_service_stops_breaks_no_rule(

@@ -11,7 +11,8 @@ import pytest
 
 from sprag import Service, State
 from sprag.exceptions import BadValue, NotRunning
-from sprag_supervisor import _clock, _pool
+from sprag_supervisor.loop import clock as _clock
+from sprag_supervisor.loop import pool as _pool
 
 if TYPE_CHECKING:
     from sprag.testing import VirtualClock

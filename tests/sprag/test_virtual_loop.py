@@ -24,7 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sprag.testing import VirtualClock, VirtualLoop, virtual_time
-from sprag_supervisor import _clock, _pool
+from sprag_supervisor.loop import clock as _clock
+from sprag_supervisor.loop import pool as _pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from sprag_supervisor._decide import (
+from sprag_supervisor.rules.decide import (
     After,
     Reason,
     RestartWindow,
@@ -15,7 +15,7 @@ from sprag_supervisor._decide import (
     covered,
     shuts_down,
 )
-from sprag_supervisor._policy import AutoShutdown, Restart, Strategy
+from sprag_supervisor.rules.policy import AutoShutdown, Restart, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

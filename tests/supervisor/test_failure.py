@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from sprag.exceptions import WouldDeadlock
 from sprag.testing import virtual_time
-from sprag_supervisor._failure import Failure, remember
-from sprag_supervisor._folding import folded
+from sprag_supervisor.facts.failure import Failure, remember
+from sprag_supervisor.facts.folding import folded
 
 
 def fail(message: str) -> NoReturn:

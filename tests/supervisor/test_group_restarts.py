@@ -17,7 +17,7 @@ from scripted import Crash, Journal, Scripted, crash, family, restarts, spawn, s
 from sprag import Backoff, Service, State, Supervisor, to_json
 from sprag.exceptions import AlreadyPresent, ChildRestarting, SpragError
 from sprag.testing import check_invariants
-from sprag_supervisor import _clock
+from sprag_supervisor.loop import clock as _clock
 
 if TYPE_CHECKING:
     from sprag.testing import VirtualClock

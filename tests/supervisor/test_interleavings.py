@@ -17,7 +17,9 @@ from sprag.exceptions import (
     StartAborted,
     WouldDeadlock,
 )
-from sprag_supervisor import Owned, Reason, _clock, _guard
+from sprag_supervisor import Owned, Reason
+from sprag_supervisor.life import guard as _guard
+from sprag_supervisor.loop import clock as _clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,8 +154,8 @@ def test_a_late_exit_of_an_older_life_is_dropped(
     with Supervisor(children=[a]) as top:
         crash(a)
         clock.settle()
-        _guard.report(a, 1, "greenlet", Crash("of the first life"))
-        _guard.finish(a, 1)
+        _guard.report_crash(a, 1, "greenlet", Crash("of the first life"))
+        _guard.end_cleanly(a, 1)
         clock.settle()
         assert states(top) == {"a": "running"}
         assert a.snapshot().incarnation == 2

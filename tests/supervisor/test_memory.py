@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sprag import Service, State
-from sprag_supervisor import _history, _ledger
-from sprag_supervisor._failure import remember, size_of
-from sprag_supervisor._ledger import Ledger
+from sprag_supervisor.facts import history as _history
+from sprag_supervisor.facts import ledger as _ledger
+from sprag_supervisor.facts.failure import remember, size_of
+from sprag_supervisor.facts.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

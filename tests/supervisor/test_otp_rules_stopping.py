@@ -15,7 +15,7 @@ from scripted import Idle, Journal, Scripted, crash, family, restarts, spawn, st
 from sprag import DynamicSupervisor, Outcome, Service, StartFailed, State, Supervisor
 from sprag.exceptions import AlreadyPresent, AlreadyStarted, BadPolicy, NotRunning, UnknownService
 from sprag_supervisor import Reason
-from sprag_supervisor._ending import KILL_GRACE
+from sprag_supervisor.life.steps import KILL_GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,8 @@ import pytest
 
 from scripted import Crash, crash, spawn
 from sprag import DynamicSupervisor, Service, Supervisor
-from sprag_supervisor import _clock
-from sprag_supervisor._pace import let_others_run
+from sprag_supervisor.loop import clock as _clock
+from sprag_supervisor.loop.pace import let_others_run
 
 if TYPE_CHECKING:
     from sprag.testing import VirtualClock

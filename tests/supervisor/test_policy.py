@@ -11,7 +11,7 @@ import pytest
 from scripted import Idle
 from sprag import Backoff, Service, Supervisor
 from sprag.exceptions import BadPolicy, SpragError
-from sprag_supervisor._policy import DEFAULT, KEYWORDS, Policy
+from sprag_supervisor.rules.policy import DEFAULT, KEYWORDS, Policy
 
 # -- what is accepted --------------------------------
 

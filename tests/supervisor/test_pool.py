@@ -13,9 +13,9 @@ from gevent.exceptions import LoopExit
 
 from scripted import spawn
 from sprag.testing import LeakCheck, virtual_time
-from sprag_supervisor import _pool
-from sprag_supervisor._parking import Parking
-from sprag_supervisor._pool import Call, Pool, join_pool, leave_pool
+from sprag_supervisor.loop import pool as _pool
+from sprag_supervisor.loop.parking import Parking
+from sprag_supervisor.loop.pool import Call, Pool, join_pool, leave_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,8 +9,8 @@ import pytest
 
 from scripted import Journal, Scripted, crash, states
 from sprag import StartFailed, State, Supervisor
-from sprag_supervisor import _node
-from sprag_supervisor._states import ACTIVE, DOWN, MOVES, SETTLED
+from sprag_supervisor.rules.states import ACTIVE, DOWN, MOVES, SETTLED
+from sprag_supervisor.tree import moves as _moves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,14 +50,14 @@ def test_down_active_and_stopping_are_all_there_is() -> None:
 def test_an_illegal_move_is_a_bug_and_says_where() -> None:
     service = Scripted("a", Journal())
     with pytest.raises(AssertionError, match=r"^a: new -> running$"):
-        _node.move(service, State.RUNNING)
+        _moves.move(service, State.RUNNING)
 
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> set[tuple[State, State]]:
     """Record every move of every node."""
     edges: set[tuple[State, State]] = set()
-    real: Callable[[Node, State], None] = _node.must_be_legal
+    real: Callable[[Node, State], None] = _moves.must_be_legal
 
     def must_be_legal(node: Node, to: State) -> None:
         edges.add((node._state_, to))

@@ -49,7 +49,7 @@ class Log:
 
 @pytest.fixture
 def warnings(monkeypatch: pytest.MonkeyPatch) -> Log:
-    from sprag_supervisor import _stragglers
+    from sprag_supervisor.tree import stragglers as _stragglers
 
     log = Log()
 

@@ -9,9 +9,9 @@ import pytest
 from gevent import get_hub, getcurrent
 
 from scripted import spawn
-from sprag_supervisor._parking import Parking
-from sprag_supervisor._pool import Call, Pool, join_pool, leave_pool
-from sprag_supervisor._turn import Turn
+from sprag_supervisor.loop.parking import Parking
+from sprag_supervisor.loop.pool import Call, Pool, join_pool, leave_pool
+from sprag_supervisor.loop.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

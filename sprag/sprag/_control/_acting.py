@@ -17,11 +17,21 @@ from gevent import Greenlet
 from sprag._control._http import Answer, Refused
 from sprag._json import node_to_json
 from sprag._service import Service
-from sprag_supervisor import StopReport, _adopting, _clock, _managing, picture
-from sprag_supervisor._failure import as_text
-from sprag_supervisor._foreign import class_name, is_a
-from sprag_supervisor._node import Node, name_of, path_of
-from sprag_supervisor._states import ACTIVE, State
+from sprag_supervisor import (
+    ACTIVE,
+    Node,
+    State,
+    StopReport,
+    adopt,
+    as_text,
+    class_name,
+    clock,
+    is_a,
+    name_of,
+    path_of,
+    picture,
+    restart_child,
+)
 from sprag_supervisor.exceptions import ChildRunning, NotRunning, SpragError, StartFailed
 
 if TYPE_CHECKING:
@@ -86,12 +96,12 @@ def _start(node: Node) -> StopReport | None:
     if node._parent_ is None:
         remedy = "the process ends with its root: start it with 'sprag run'"
         raise NotRunning(path_of(node), node._state_.value, "start the root from here", remedy)
-    _managing.restart_child(node)
+    restart_child(node)
     return None
 
 
 def _stop(node: Node, deadline: float | None) -> StopReport | None:
-    left = None if deadline is None else max(deadline - _clock.now(), 0.0)
+    left = None if deadline is None else max(deadline - clock.now(), 0.0)
     return Service.stop(cast("Service", node), left)
 
 
@@ -101,9 +111,9 @@ def _restart(node: Node, deadline: float | None) -> StopReport | None:
     report = _stop(node, deadline)
     if node._parent_ is None and node._state_ is not State.NEW:
         # A temporary child has left the tree with its end; it gets its place again.
-        _adopting.adopt(parent, node, name, None if given is None else given[1])
+        adopt(parent, node, name, None if given is None else given[1])
     else:
-        _managing.restart_child(node)
+        restart_child(node)
     return report
 
 
@@ -142,7 +152,7 @@ def _carry_out(
         raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, message)
     path = path_of(node)
     before = node._state_
-    deadline = None if seconds is None else _clock.now() + seconds
+    deadline = None if seconds is None else clock.now() + seconds
     action = _Action(lambda: body(deadline))
     action.start()
     if waits:

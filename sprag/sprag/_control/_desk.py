@@ -14,8 +14,7 @@ from sprag._control._sampler import Sampler
 from sprag._finding import meanings
 from sprag._json import SCHEMA
 from sprag._pace import Pace
-from sprag_supervisor._node import name_of, path_of
-from sprag_supervisor._snapshot import walk
+from sprag_supervisor import name_of, path_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

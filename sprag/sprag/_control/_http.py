@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from gevent import monkey
 
-from sprag_supervisor import _clock
+from sprag_supervisor import clock
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -146,7 +146,7 @@ def read_request(sock: gevent_socket.socket) -> Request:
         Refused: It is malformed, too large, or did not come in time.
         Gone: The client hung up before it had asked for anything.
     """
-    deadline = _clock.now() + READ_SECONDS
+    deadline = clock.now() + READ_SECONDS
     head, rest = _read_head(sock, deadline)
     lines = head.decode("latin-1").split("\r\n" if b"\r\n" in head else "\n")
     match = _REQUEST_LINE.fullmatch(_ABSOLUTE.sub("", lines[0]))
@@ -224,7 +224,7 @@ def _read_body(
 
 
 def _receive(sock: gevent_socket.socket, deadline: float) -> bytes:
-    left = deadline - _clock.now()
+    left = deadline - clock.now()
     if left > 0:
         sock.settimeout(left)
         try:

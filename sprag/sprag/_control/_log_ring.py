@@ -14,10 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from sprag._json import iso
-from sprag_supervisor._failure import as_text
-from sprag_supervisor._foreign import class_name, is_a
-from sprag_supervisor._log import Onlooker, logger
-from sprag_supervisor._node import current_node, path_of
+from sprag_supervisor import Onlooker, as_text, class_name, current_node, is_a, logger, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sprag._control._http import Answer, Refused
 from sprag._pace import Pace
-from sprag_supervisor._node import name_of
+from sprag_supervisor import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,7 @@ from gevent.event import Event
 
 from sprag._control._http import Answer, Gone
 from sprag._pace import Pace
-from sprag_supervisor import _clock
-from sprag_supervisor._node import path_of
-from sprag_supervisor._readiness import not_ready
+from sprag_supervisor import clock, not_ready, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +28,7 @@ _REST: Final = 0.05
 def answer(desk: Desk, request: Request, has_hung_up: Callable[[], bool]) -> Answer:
     """Return 200 or 503; with ``?timeout=`` wait so many seconds for the 200."""
     path = request.query.get("path", "")
-    deadline = _clock.now() + (request.seconds("timeout", 0.0) or 0.0)
+    deadline = clock.now() + (request.seconds("timeout", 0.0) or 0.0)
     changed = Event()
 
     def look_again(_record: Lifecycle) -> None:
@@ -42,13 +40,13 @@ def answer(desk: Desk, request: Request, has_hung_up: Callable[[], bool]) -> Ans
         while True:
             changed.clear()
             reply = _look(desk, desk.find(path))
-            left = deadline - _clock.now()
+            left = deadline - clock.now()
             if reply.status is HTTPStatus.OK or left <= 0:
                 return reply
             if has_hung_up():
                 raise Gone
             changed.wait(min(left, _LOOK))
-            Event().wait(min(_REST, max(deadline - _clock.now(), 0.0)))
+            Event().wait(min(_REST, max(deadline - clock.now(), 0.0)))
     finally:
         desk.farewells.discard(changed.set)
         if look_again in desk.tree.observers:

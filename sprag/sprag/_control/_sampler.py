@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 from gevent import monkey
 from gevent.hub import Hub
 
-from sprag_supervisor._node import current_node
+from sprag_supervisor import current_node
 
 if TYPE_CHECKING:
     from collections.abc import Generator

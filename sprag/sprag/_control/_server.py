@@ -17,8 +17,7 @@ from sprag._control._desk import Desk
 from sprag._control._listener import LOOK, Listener
 from sprag._control._place import remove_stale, socket_path
 from sprag._control._routes import answer
-from sprag_supervisor._log import logger, text_of
-from sprag_supervisor._node import name_of
+from sprag_supervisor import logger, name_of, text_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sprag._control._http import Answer
 from sprag._json import failure_to_json, node_to_json
 from sprag._timers import TimerHandle
-from sprag_supervisor import _clock, _managing, picture
-from sprag_supervisor._foreign import module_name
+from sprag_supervisor import clock, count_children, module_name, picture
 
 if TYPE_CHECKING:
     from sprag._control._desk import Desk
@@ -23,7 +22,7 @@ def answer(desk: Desk, path: str) -> Answer:
     told = node_to_json(picture(node))
     history = node._history_
     ending = None if history is None else history.exit
-    counts = _managing.count_children(node)
+    counts = count_children(node)
     return Answer(
         {
             **desk.about(),
@@ -57,7 +56,7 @@ def _counters(node: Node) -> dict[str, Any]:
     window = None if supervision is None else supervision.window
     within = 0
     if window is not None:
-        oldest = _clock.now() - node._policy_.max_seconds
+        oldest = clock.now() - node._policy_.max_seconds
         within = sum(time >= oldest for time in window._times)
     return {
         "restarts": node._restarts_,

@@ -19,12 +19,20 @@ from greenlet import greenlet
 
 from sprag._control._http import Answer
 from sprag._pace import Pace
-from sprag_supervisor._foreign import is_a, module_of
-from sprag_supervisor._greenlets import frame_of, is_dead
-from sprag_supervisor._guard import Managed
-from sprag_supervisor._node import is_within, path_of, seat
-from sprag_supervisor._pool import _Worker, idle_greenlets, left_behind
-from sprag_supervisor._starting import Starting
+from sprag_supervisor import (
+    Managed,
+    Starting,
+    Worker,
+    frame_of,
+    idle_greenlets,
+    is_a,
+    is_dead,
+    is_within,
+    left_behind,
+    module_of,
+    path_of,
+    seat,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +40,7 @@ if TYPE_CHECKING:
 
     from sprag._control._desk import Desk
     from sprag._control._http import Request
-    from sprag_supervisor import Node
-    from sprag_supervisor._node import Seat
+    from sprag_supervisor import Node, Seat
 
 _FRAMES: Final = 60
 _STACKS: Final = 500
@@ -101,14 +108,14 @@ def _place(one: Any, owner: Node | None, frames: tuple[_Frame, ...]) -> tuple[st
     if owner is None:
         if is_a(one, Hub):
             return "", "hub"
-        if is_a(one, _Worker) or _is_ours(frames):
+        if is_a(one, Worker) or _is_ours(frames):
             return "", "sprag"
         return "", "main" if one is get_hub().parent else "nobody's"
     path = path_of(owner)
     if is_a(one, Managed):
         return path, one.step
     operation = owner._op_
-    call = one.call if is_a(one, _Worker) else None
+    call = one.call if is_a(one, Worker) else None
     if is_a(operation, Starting) and operation is call:
         return path, "on_start"
     names = [code.co_name for code, _line, ours in frames if not ours]

@@ -16,9 +16,7 @@ from sprag._control._http import Answer, Refused
 from sprag._control._sampler import PERIOD
 from sprag._pace import Pace
 from sprag._timers import TimerHandle
-from sprag_supervisor import _clock
-from sprag_supervisor._node import name_of, path_of, uptime_of
-from sprag_supervisor._snapshot import owned_by, walk
+from sprag_supervisor import clock, name_of, owned_by, path_of, uptime_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -83,12 +81,12 @@ def answer(desk: Desk, request: Request) -> Answer:
     tree = desk.root._tree_
     assert tree is not None
     with desk.sampler.watching(), _counting(tree.bus):
-        began = _clock.now()
+        began = clock.now()
         ticks = dict(_ticks_below(desk.root))
         seen, idle = Counter(desk.sampler.seen), desk.sampler.idle
         delivered = Counter(_delivered)
         sleep(seconds)
-        passed = max(_clock.now() - began, PERIOD)
+        passed = max(clock.now() - began, PERIOD)
         seen = Counter(desk.sampler.seen) - seen
         idle = desk.sampler.idle - idle
         delivered = Counter(_delivered) - delivered

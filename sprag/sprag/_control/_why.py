@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 from sprag._control._http import Answer, Refused
 from sprag._json import failure_to_json, iso
 from sprag._pace import Pace
-from sprag_supervisor._node import name_of, path_of
+from sprag_supervisor import name_of, path_of
 
 if TYPE_CHECKING:
     from sprag._control._desk import Desk
-    from sprag_supervisor._ledger import Ruling
+    from sprag_supervisor import Ruling
 
 _MOST: Final = 100
 _COVERED: Final = 50

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sprag_supervisor import Node, State, _clock
-from sprag_supervisor._ending import Ending
-from sprag_supervisor._group import next_try_of
-from sprag_supervisor._node import is_active, path_of
-from sprag_supervisor._starting import Starting
-from sprag_supervisor._states import DOWN
+from sprag_supervisor import (
+    DOWN,
+    Ending,
+    Node,
+    Starting,
+    State,
+    clock,
+    is_active,
+    next_try_of,
+    path_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -58,7 +63,7 @@ def _state_and_operation_agree(node: Node) -> Iterator[str]:
     expected = {State.STARTING: Starting, State.STOPPING: Ending}.get(state, type(None))
     if not isinstance(operation, expected):
         yield f"{state.value}, but in progress is {type(operation).__name__}"
-    elif operation is not None and operation.node is not node:
+    elif isinstance(operation, Starting | Ending) and operation.node is not node:
         yield "what is in progress belongs to another service"
     if isinstance(operation, Ending) and operation.done:
         yield "its end is over, but it is still stopping"
@@ -100,7 +105,7 @@ def _only_who_waits_for_a_restart_has_a_next_try(node: Node) -> Iterator[str]:
         return
     if node._state_ is not State.RESTARTING:
         yield f"{node._state_.value}, but has a next try"
-    if history.next_try < _clock.now():
+    if history.next_try < clock.now():
         yield "the time of its next try has passed"
 
 

@@ -15,8 +15,7 @@ import greenlet
 from gevent.hub import Hub
 
 from sprag.testing._loop import VirtualLoop
-from sprag_supervisor import _pool
-from sprag_supervisor._foreign import all_of, is_a
+from sprag_supervisor import all_of, idle_greenlets, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -154,7 +153,7 @@ class Stock:
 
 
 def _ignored() -> Collection[greenlet.greenlet]:
-    return _pool.idle_greenlets()
+    return idle_greenlets()
 
 
 def _active(loop: Any) -> int:

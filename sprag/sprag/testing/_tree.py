@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from gevent import GreenletExit
 from gevent.event import Event
 
-from sprag_supervisor import Lifecycle, State, StopReport, _guard
-from sprag_supervisor._adopting import tree_of
+from sprag_supervisor import Lifecycle, State, StopReport, report_crash, tree_of
 from sprag_supervisor.exceptions import NotRunning
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sprag._service import Service
-    from sprag_supervisor._seconds import Seconds
+    from sprag_supervisor import Seconds
 
 
 class InjectedFailure(Exception):
@@ -101,7 +100,7 @@ class RunningTree:
         try:
             raise error or InjectedFailure(f"crash of {picture.path}")  # noqa: TRY301 - see below
         except BaseException as raised:  # noqa: BLE001 - with a traceback, as in life
-            _guard.report(service, picture.incarnation, "testing", raised)
+            report_crash(service, picture.incarnation, "testing", raised)
 
     def hang(self, path: str = "") -> Callable[[], None]:
         """Give the service at *path* a greenlet that swallows every kill.

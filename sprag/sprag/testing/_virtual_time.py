@@ -11,8 +11,7 @@ from gevent.hub import Hub
 
 from sprag.testing._loop import VirtualLoop
 from sprag.testing._timers import to_nanoseconds
-from sprag_supervisor import _belonging, _clock, _pool
-from sprag_supervisor._seconds import Seconds, in_seconds
+from sprag_supervisor import Seconds, clock, forget_hub, idle_greenlets, in_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -122,24 +121,24 @@ def virtual_time() -> Generator[VirtualClock]:
     if getcurrent().parent is not None:
         msg = "virtual_time() is for the main greenlet of a thread; spawn greenlets inside it"
         raise RuntimeError(msg)
-    outer = get_hub_if_exists(), get_loop(), _clock.now, _clock.wall
+    outer = get_hub_if_exists(), get_loop(), clock.now, clock.wall
     # Not the default loop: that one is the program's own and cannot be made twice.
     loop = VirtualLoop(default=False)
     hub = Hub(cast("Any", loop))
     set_hub(hub)
-    clock = VirtualClock(loop)
-    _clock.now = loop.now
-    _clock.wall = lambda: WALL_EPOCH + loop.now()
+    hand = VirtualClock(loop)
+    clock.now = loop.now
+    clock.wall = lambda: WALL_EPOCH + loop.now()
     try:
-        yield clock
+        yield hand
     finally:
         try:
             # Before the outer hub is back: dropping what still waits can run user code.
             _end_idle_greenlets(hub)
-            _forget_trees(hub)
+            forget_hub(hub)
             hub.destroy(destroy_loop=True)
         finally:
-            outer_hub, outer_loop, _clock.now, _clock.wall = outer
+            outer_hub, outer_loop, clock.now, clock.wall = outer
             set_hub(cast("Any", outer_hub))
             set_loop(cast("Any", outer_loop))
 
@@ -150,19 +149,8 @@ def _end_idle_greenlets(hub: Hub) -> None:
     A suspended greenlet is never collected, so thousands of blocks would pile them up
     (`test_two_thousand_blocks_keep_no_memory_and_no_descriptors`).
     """
-    for worker in _pool.idle_greenlets():
+    for worker in idle_greenlets():
         if worker.parent is hub and worker:
             # It ends in its parent, and that must not be the hub, which would go on running.
             worker.parent = getcurrent()
             worker.switch(None)
-
-
-def _forget_trees(hub: Hub) -> None:
-    """Let go of the trees that were not stopped, by a test that failed, say.
-
-    They would stay in memory, and the end of the program would try to stop them.
-    """
-    for tree in tuple(_belonging.living):
-        if tree.hub is hub:
-            _belonging.leave(tree)
-    _pool._pools.pop(hub, None)

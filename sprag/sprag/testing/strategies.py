@@ -28,8 +28,7 @@ from hypothesis import strategies as st
 
 from sprag._service import Service
 from sprag._supervisor import Supervisor
-from sprag_supervisor import Backoff
-from sprag_supervisor._policy import KEYWORDS, Restart, Strategy
+from sprag_supervisor import KEYWORDS, Backoff, Restart, Strategy
 from sprag_supervisor.exceptions import BadPolicy, BadValue, SpragError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from sprag.web._checks import BadAnswer, check_headers, check_status
 from sprag.web._encoding import is_one
 from sprag.web._reply import BODILESS, status_line
-from sprag_supervisor import _clock
+from sprag_supervisor import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -144,7 +144,7 @@ class Answer:
         named = {name.lower() for name, _ in self._headers}
         self.closes = self.closes or "connection" in named  # all it can say is close
         if "date" not in named:
-            headers.append(_date(int(_clock.wall())))
+            headers.append(_date(int(clock.wall())))
         if self.status not in BODILESS and "content-length" not in named:
             self._frame(headers, data)
         self.closes = self.closes or self._way.must_close()

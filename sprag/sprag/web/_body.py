@@ -23,7 +23,7 @@ from werkzeug.exceptions import (
 )
 
 from sprag.web._head import FIELD, MAX_FIELDS, TOKEN
-from sprag_supervisor import _clock
+from sprag_supervisor import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,11 +124,11 @@ class Body(io.RawIOBase):
             kind, text = self._trouble
             raise kind(text)
         client = self._client
-        began = _clock.now()
+        began = clock.now()
         client.read_by = began + self._seconds
         self._trouble = OSError, "an earlier read of this body was cut off: its bytes are lost"
         count = self._read(memoryview(buffer)[:_PIECE])
-        self._seconds -= _clock.now() - began
+        self._seconds -= clock.now() - began
         if self._seconds <= 0 and not self._has_ended:
             raise self._wrong(RequestTimeout, "the body did not come in time")
         client.pace()

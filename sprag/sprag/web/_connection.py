@@ -13,7 +13,7 @@ import io
 import math
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import unquote
 
 from gevent import GreenletExit
@@ -24,12 +24,12 @@ from sprag.web._body import BODY, Body
 from sprag.web._encoding import is_one
 from sprag.web._head import BadHead, Head, NoRequest, read_head
 from sprag.web._reply import Reply
-from sprag_supervisor import _clock
-from sprag_supervisor._failure import meaning_of
-from sprag_supervisor._pace import Pace
+from sprag_supervisor import Pace, clock, meaning_of
 
 if TYPE_CHECKING:
-    from sprag.web._server import HTTPServer
+    from collections.abc import Callable
+
+    from sprag.web._limits import Limits
 
 _PIECE: Final = 64 * 1024
 """Bytes that are sent at a time, each within the `send_timeout`."""
@@ -40,6 +40,18 @@ _TURN: Final = 0.001
 of a request."""
 _LAST_WORDS: Final = 1.0
 """Seconds in which a client may read our last answer while it is still sending."""
+
+
+class Serves(Protocol):
+    """The server, as its connections see it: `HTTPServer`."""
+
+    application: Callable[..., Any]
+    limits: Limits
+    environ: dict[str, Any]
+    is_draining: bool
+    answered: Callable[[Connection], None]
+    refused: Callable[[Connection, BadHead], None]
+    crashed: Callable[[Connection | None, BaseException], None]
 
 
 class ClientGone(OSError):
@@ -64,7 +76,7 @@ class Connection:
         read_by: Time until which what is read next must have come.
     """
 
-    def __init__(self, sock: Any, address: Any, server: HTTPServer) -> None:
+    def __init__(self, sock: Any, address: Any, server: Serves) -> None:
         self.socket = sock
         self.client: str | None = str(address[0]) if address and is_one(address, tuple) else None
         self.head: Head | None = None
@@ -72,7 +84,7 @@ class Connection:
         self.environ: dict[str, Any] = {}
         self.time_start = self.time_finish = 0.0
         self.is_idle = True
-        self.since = _clock.now()
+        self.since = clock.now()
         self.is_given_up = False
         self.deadline = math.inf
         self.read_by = math.inf
@@ -122,7 +134,7 @@ class Connection:
 
     def _serve_one(self, within: float) -> bool:
         """Read and answer one request; return whether another may follow."""
-        now = self.since = _clock.now()
+        now = self.since = clock.now()
         self.is_idle = True
         self.head = None
         self.read_by = now + within
@@ -136,7 +148,7 @@ class Connection:
             return False
         self.is_idle = False
         self.head = head
-        self.time_start = _clock.now()
+        self.time_start = clock.now()
         self.environ = self._environ_of(head)
         answer = self.answer = Answer(
             self, head, closes=head.closes or self._limits.keep_alive == 0
@@ -149,7 +161,7 @@ class Connection:
 
     def begin_head(self) -> None:
         """Take note that a request has begun to come: its head gets its own time."""
-        self.read_by = _clock.now() + self._limits.head_timeout
+        self.read_by = clock.now() + self._limits.head_timeout
 
     def _refuse(self, error: BadHead) -> None:
         """Answer what is no request; there is no telling where a next one would begin."""
@@ -163,10 +175,10 @@ class Connection:
     def _linger(self) -> None:
         """Let the client read our last answer: data unread at the close would destroy it."""
         self.is_idle = True
-        self.since = _clock.now()
+        self.since = clock.now()
         self.read_by = self.since + _LAST_WORDS
         self.socket.shutdown(socket.SHUT_WR)
-        while self.rfile.read1(_PIECE) and _clock.now() < self.read_by:
+        while self.rfile.read1(_PIECE) and clock.now() < self.read_by:
             self.pace()
 
     # -- one request -------------------------------------------------------------------
@@ -208,7 +220,7 @@ class Connection:
             self._server.crashed(self, error)
             self._fail(500)
         finally:
-            self.time_finish = _clock.now()
+            self.time_finish = clock.now()
             self._server.answered(self)
 
     def _fail(self, status: int) -> None:
@@ -256,7 +268,7 @@ class Connection:
         try:
             for start in range(0, len(data), _PIECE):
                 piece = data if len(data) <= _PIECE else memoryview(data)[start : start + _PIECE]
-                self.deadline = _clock.now() + self._limits.send_timeout
+                self.deadline = clock.now() + self._limits.send_timeout
                 # The kernel mostly takes all of it at once, which gevent's sendall does not expect.
                 if (sent := self.socket.send(piece)) < len(piece):
                     self.socket.sendall(memoryview(piece)[sent:])

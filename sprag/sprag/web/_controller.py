@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 from sprag._log import bound_logger
 from sprag._service import Service, current_service
 from sprag.web.exceptions import HTTPError
-from sprag_supervisor._mistakes import Mistake, mentioned
-from sprag_supervisor._node import current_node, is_within, path_of
-from sprag_supervisor._states import RUNNING
+from sprag_supervisor import RUNNING, Mistake, current_node, is_within, mentioned, path_of
 from sprag_supervisor.exceptions import BadValue, LikelyMistake, shown
 
 if TYPE_CHECKING:

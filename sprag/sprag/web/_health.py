@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from sprag._pace import Pace
-from sprag_supervisor._readiness import not_ready
+from sprag_supervisor import not_ready
 
 if TYPE_CHECKING:
     from sprag_supervisor import Node

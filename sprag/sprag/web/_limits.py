@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sprag_supervisor._seconds import Seconds, in_seconds, is_number
+from sprag_supervisor import Seconds, in_seconds, is_number
 from sprag_supervisor.exceptions import BadValue
 
 

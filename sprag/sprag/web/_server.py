@@ -10,10 +10,7 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 
 from sprag.web._connection import Connection
-from sprag_supervisor import _clock
-from sprag_supervisor._failure import meaning_of
-from sprag_supervisor._guard import Managed
-from sprag_supervisor._node import context_of, is_active
+from sprag_supervisor import Managed, clock, context_of, is_active, meaning_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,13 +140,13 @@ class HTTPServer(StreamServer):
         Raises:
             OSError: The listening socket is of no use any more.
         """
-        now = _clock.now()
+        now = clock.now()
         for connection in tuple(self.connections):
             if connection.deadline <= now:
                 connection.give_up()
         if self._shortage and now - self._told >= _QUIET:
             self._tell_of_shortage(self._shortage)
-            self._told = _clock.now()
+            self._told = clock.now()
             self._shortage = ""
         if self.started and self.socket.fileno() < 0:
             self._broken = OSError(errno.EBADF, "somebody has closed the listening socket")
@@ -210,7 +207,7 @@ class HTTPServer(StreamServer):
         """Return who is idle for the longest, if it is not about to send its next request."""
         idle = [each for each in self.connections if each.is_idle and not each.is_given_up]
         oldest = min(idle, key=lambda each: each.since, default=None)
-        is_settled = oldest is not None and _clock.now() >= oldest.since + LINGER
+        is_settled = oldest is not None and clock.now() >= oldest.since + LINGER
         return oldest if is_settled else None
 
     # -- the end ---------------------------------------------------------------------------
@@ -219,15 +216,15 @@ class HTTPServer(StreamServer):
         """Take nothing new: serve whoever is connected already, then refuse everybody."""
         self.is_draining = True
         self.stop_accepting()
-        until = _clock.now() + _PATIENCE
+        until = clock.now() + _PATIENCE
         # They are connected, by their own account: without this they would be reset.
         while self.pool is not None and not self.pool.full():
             self._shortage = ""
             accepted = self._accept()
             if accepted is not None:
                 self.do_handle(*accepted)
-                until = _clock.now() + _PATIENCE
-            elif self._shortage and _clock.now() < until:
+                until = clock.now() + _PATIENCE
+            elif self._shortage and clock.now() < until:
                 sleep(_MOMENT)  # those that were idle make room
             else:
                 break
@@ -235,7 +232,7 @@ class HTTPServer(StreamServer):
 
     def close_idle(self) -> None:
         """Close the connections that have been idle for a moment."""
-        now = _clock.now()
+        now = clock.now()
         for connection in tuple(self.connections):
             if connection.is_idle and now >= connection.since + LINGER:
                 connection.give_up()

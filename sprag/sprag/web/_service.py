@@ -16,10 +16,7 @@ from sprag.web._limits import Limits
 from sprag.web._listener import Address, identity, listen, remove, shown
 from sprag.web._server import LINGER, HTTPServer
 from sprag.web._site import CONTROLLER, REQUEST_ID, path_in
-from sprag_supervisor._failure import meaning_of
-from sprag_supervisor._log import listening
-from sprag_supervisor._node import path_of
-from sprag_supervisor._plain import plain
+from sprag_supervisor import listening, meaning_of, path_of, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -36,8 +36,7 @@ from sprag.web._static import PREFIX, StaticFiles, send
 from sprag.web._streamed import Streamed
 from sprag.web._templates import Templates
 from sprag.web.exceptions import HTTPError
-from sprag_supervisor._failure import meaning_of, users_part
-from sprag_supervisor._node import name_of, path_of
+from sprag_supervisor import meaning_of, name_of, path_of, users_part
 from sprag_supervisor.exceptions import BadValue, NotRunning
 
 if TYPE_CHECKING:

@@ -1,0 +1,40 @@
+"""What observers of a tree are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """Something that happened to a service.
+
+    Every start is followed by exactly one end. Starts are ``started`` and
+    ``restarted``; ends are ``crashed``, ``finished``, ``stopped`` and ``gave_up``. A
+    start that failed is ``crashed`` with the context ``start_error``, and has no
+    start of its own. A service that is stopped while it waits for its restart is
+    ``stopped`` with the context ``restart_cancelled``: news of its state, and no second
+    end of a life that has had its end before.
+
+    Attributes:
+        event: One of the six words above.
+        path: Where in the tree.
+        incarnation: Which life of the service, from 1.
+        context: OTP's word for the occasion: ``started``, ``child_terminated``,
+            ``start_error``, ``shutdown``, ``shutdown_error``; or ``restart_cancelled``.
+        reason: Why it ended; None for a start.
+        exception: Type of the exception, None without one.
+        message: Its text.
+        restarts: How often the service has been restarted so far.
+        time: Seconds since the epoch.
+    """
+
+    event: str
+    path: str
+    incarnation: int
+    context: str
+    reason: str | None
+    exception: str | None
+    message: str | None
+    restarts: int
+    time: float

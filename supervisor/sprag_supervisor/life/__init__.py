@@ -1,0 +1,1 @@
+"""How services come up, go down, and are supervised."""

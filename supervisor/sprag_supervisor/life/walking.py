@@ -1,0 +1,227 @@
+"""The carrying out of an end: drain, children, on_stop, resources.
+
+`drive` walks a subtree as a loop over a stack of generators, so no depth of tree
+meets the recursion limit. It runs in an engine greenlet, where no Timeout and no
+kill of a user's can cut it in half.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from sprag_supervisor.exceptions import EngineError
+from sprag_supervisor.facts.report import Outcome
+from sprag_supervisor.life.bugs import give_in, report_bug
+from sprag_supervisor.life.ending import Ending, Walk, end, force, launch
+from sprag_supervisor.life.resting import News, call_off_restart, detach, settle
+from sprag_supervisor.life.steps import perform, release, take_up_call
+from sprag_supervisor.loop.pace import Batches, Pace
+from sprag_supervisor.loop.waiting import joiners_served
+from sprag_supervisor.rules.decide import Reason
+from sprag_supervisor.rules.states import RESTARTING, RUNNING, STOPPING
+from sprag_supervisor.tree.node import Node
+from sprag_supervisor.tree.stragglers import bequeath
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+_PARENT: Final = "its parent is stopping"
+_AT_ONCE: Final = 256
+"""Children without hooks that end between two looks at the time."""
+_FAULTS: Final = 2
+"""So many bugs of sprag's in one end are overcome; with one more it gives in."""
+
+
+def drive(ending: Ending) -> None:
+    """Carry out the end of a subtree, depth-first, in the calling engine greenlet.
+
+    Whatever a step raises is a bug of sprag: it is reported, and the walk goes on behind it.
+    """
+    walk = ending.walk
+    if walk is None:
+        walk = ending.walk = Walk()
+    if ending.done or walk.is_under_way:
+        return
+    try:
+        walk.is_under_way = True
+        _carry_out(ending, walk)
+    except BaseException:
+        walk.is_under_way = False
+        walk.faults += 1
+        raise
+
+
+def _carry_out(ending: Ending, walk: Walk) -> None:
+    way = [(ending, _steps(ending))]
+    served = joiners_served()
+    served.append(ending.joiners)
+    pace: Pace | None = None
+    while way:
+        last, steps = way[-1]
+        try:
+            child = next(steps, None)
+        except BaseException as error:  # noqa: BLE001 - a bug of sprag
+            way[-1] = last, _steps_left(last, walk, error)
+            continue
+        if child is None:
+            way.pop()
+            served.pop()
+        else:
+            if pace is None:
+                pace = Pace()
+            pace()
+            child.walk = walk
+            way.append((child, _steps(child)))
+            served.append(child.joiners)
+
+
+def _steps_left(ending: Ending, walk: Walk, error: BaseException) -> Generator[Ending]:
+    """Return what is left to be done after one of its steps has raised *error*."""
+    node = ending.node
+    walk.faults += 1
+    ending.faults += 1
+    if report_bug(node, "stop", error) is not None:
+        ending.note(Outcome.ERROR, "stop", str(EngineError("stop")))
+    if ending.faults <= _FAULTS:
+        return _steps(ending)
+    give_in(node)
+    return iter(())  # type: ignore[return-value]
+
+
+def _steps(ending: Ending) -> Generator[Ending]:
+    """Yield the endings of the children, to be walked before going on."""
+    node = ending.node
+    cls = type(node)
+    if ending.call is not None:
+        take_up_call(ending, *ending.call)
+    says_goodbye = ending.had_started and node._policy_.shutdown != "brutal_kill"
+    if says_goodbye and not ending.is_drained:
+        ending.is_drained = True
+        if ending.reason.is_clean and cls.on_drain is not Node.on_drain:
+            perform(ending, "on_drain", partial(_call_hook, node, "on_drain"))
+    if node._children_:
+        if cls._stops_together_:
+            _end_together(ending, node._children_)
+        else:
+            yield from _end_in_reverse(ending, node._children_)
+    if says_goodbye and not ending.said_goodbye:
+        ending.said_goodbye = True
+        if cls.on_stop is not Node.on_stop:
+            perform(ending, "on_stop", partial(_call_hook, node, "on_stop"))
+    if node._holdings_ is not None:
+        release(ending, node._holdings_)
+    _over(ending)
+
+
+def _call_hook(node: Node, name: str) -> object:
+    return getattr(node, name)()  # looked up here: a user's class may raise even then
+
+
+def _end_in_reverse(ending: Ending, children: dict[str, Node]) -> Generator[Ending]:
+    everyone = tuple(children.values())  # nobody is adopted any more
+    pace = Pace()
+    for number, child in enumerate(reversed(everyone)):
+        if not number % _AT_ONCE:
+            pace()
+        if child._parent_ is not ending.node:
+            continue  # a temporary child that has ended meanwhile
+        sub = end_child(child, ending) or _taken_up(child, ending)
+        if sub is not None:
+            yield sub
+            ending.absorb(sub)
+        if child._op_ is not None or child._state_ is RESTARTING:
+            wait_until_down(child, ending)
+        detach(child)
+
+
+def _end_together(ending: Ending, children: dict[str, Node]) -> None:
+    tree = ending.node._tree_
+    assert tree is not None
+    everyone = tuple(children.values())
+    subs: dict[int, Ending] = {}  # by identity: a service may be a dataclass, without a hash
+    pace, batches = Pace(), Batches()
+    for number, child in enumerate(reversed(everyone)):
+        if not number % _AT_ONCE:
+            pace()
+        sub = end_child(child, ending)
+        if sub is not None:
+            subs[id(child)] = sub
+            launch(sub)
+            batches()
+        elif child._op_ is not None:
+            child._op_.call_off(
+                ending.deadline, _PARENT
+            )  # now: else it is up before it is waited for
+    for child in everyone:
+        sub = subs.get(id(child))
+        if sub is not None:
+            sub.join(ending.parking)
+            ending.absorb(sub)
+        if child._op_ is not None or child._state_ is RESTARTING:
+            wait_until_down(child, ending)
+    for child in everyone:  # not before the last is down: till then they keep their places
+        if child._history_ is not None:
+            bequeath(child, ending.node)
+        child._parent_ = child._tree_ = None
+    children.clear()
+
+
+def _taken_up(child: Node, ending: Ending) -> Ending | None:
+    """Return the end of *child* that this walk was in the midst of when a step of it raised."""
+    operation, walk = child._op_, ending.walk
+    assert walk is not None
+    if isinstance(operation, Ending):
+        is_ours = operation.walk is walk or (walk.faults and operation.walk is None)
+        return operation if is_ours else None
+    if operation is None and child._state_ is STOPPING:
+        return force(child, Reason.STOPPED, None, had_started=True)
+    return None
+
+
+def end_child(child: Node, ending: Ending) -> Ending | None:
+    """End a running child on behalf of its parent's *ending*; return what is to be waited for."""
+    if child._state_ is not RUNNING:
+        return None
+    sub = end(child, Reason.STOPPED, deadline=ending.deadline)
+    if sub is None:
+        ending.counts[0] += 1
+    return sub
+
+
+def wait_until_down(child: Node, ending: Ending) -> None:
+    """Wait for a child that somebody else is starting or ending."""
+    while (operation := child._op_) is not None:
+        operation.call_off(ending.deadline, _PARENT)
+        if isinstance(operation, Ending) and operation.walk is None and ending.faults:
+            launch(operation)
+        operation.join(ending.parking)
+        if isinstance(operation, Ending):
+            ending.absorb(operation)
+    if child._state_ is RESTARTING:
+        call_off_restart(child)
+
+
+def _over(ending: Ending) -> None:
+    """Let go of everything and tell everybody."""
+    node = ending.node
+    if not ending.is_counted:
+        ending.is_counted = True
+        ending.counts[ending.worst.value] += 1
+    tree = node._tree_
+    if node._parent_ is None and tree is not None:
+        tree.report = ending.report()
+    news = ending.news
+    if news is None:
+        news = ending.news = News(
+            node,
+            ending.reason,
+            ending.failure,
+            had_started=ending.had_started,
+            on_purpose=ending.on_purpose,
+            retries=ending.retries,
+        )
+    settle(news)
+    ending.done = True
+    for parking in ending.joiners:
+        parking.poke()

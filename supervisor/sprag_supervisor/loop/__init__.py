@@ -1,0 +1,1 @@
+"""How greenlets wait for each other and share their work. Knows no service."""

@@ -1,0 +1,1 @@
+"""What concerns the process that a tree lives in: forks, its end."""

@@ -1,0 +1,1 @@
+"""What is decided, and by what: states, policies, restarts. No gevent, no clock, no logging."""

@@ -1,0 +1,250 @@
+"""What a service asks for: how it is restarted, stopped, and how it supervises.
+
+A `Policy` is frozen and checked when it is made, so a misspelt value raises where
+it was written (`bad_combination`s: otp-rules 63), and one object serves all
+instances of a class. Pure: no gevent, no clock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, cast, get_args
+
+from greenlet import GreenletExit
+
+from sprag_supervisor.exceptions import BadPolicy, choices
+from sprag_supervisor.foreign import ancestors, is_a
+from sprag_supervisor.rules.groups import leaves_of
+from sprag_supervisor.rules.seconds import Seconds, in_seconds, is_number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+Restart = Literal["permanent", "transient", "temporary"]
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+AutoShutdown = Literal["never", "any_significant", "all_significant"]
+OnFailure = Literal["restart", "stop", "escalate"]
+Shutdown = float | Literal["brutal_kill", "infinity"]
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Backoff:
+    """The delay before a service is restarted: exponential, capped, with jitter.
+
+    The n-th restart in a row waits ``initial * factor ** (n - 1)`` seconds, at most
+    *maximum*, give or take the fraction *jitter*. A run of at least *reset_after*
+    seconds starts the row anew. Times are seconds, or `timedelta`.
+
+    Raises:
+        BadPolicy: A value is out of range.
+    """
+
+    initial: float = 0.1
+    maximum: float = 30.0
+    factor: float = 2.0
+    jitter: float = 0.1
+    reset_after: float = 60.0
+
+    def __init__(
+        self,
+        initial: Seconds = 0.1,
+        *misplaced: Never,
+        maximum: Seconds = 30.0,
+        factor: float = 2.0,
+        jitter: float = 0.1,
+        reset_after: Seconds = 60.0,
+    ) -> None:
+        if misplaced:
+            accepted = f"keywords after the first, as in Backoff({initial!r}, maximum=30.0)"
+            raise BadPolicy("backoff", misplaced[0], accepted)
+        first: float = _number("backoff.initial", initial, minimum=0.0)
+        highest: float = _number("backoff.maximum", maximum, minimum=first)
+        _number("backoff.factor", factor, minimum=1.0)
+        if math.isinf(highest) or math.isinf(factor):
+            infinite = "maximum" if math.isinf(highest) else "factor"
+            raise BadPolicy(f"backoff.{infinite}", math.inf, "a finite number")
+        _number("backoff.jitter", jitter, minimum=0.0, maximum=1.0)
+        object.__setattr__(self, "initial", first)
+        object.__setattr__(self, "maximum", highest)
+        object.__setattr__(self, "factor", factor)
+        object.__setattr__(self, "jitter", jitter)
+        long_run = _number("backoff.reset_after", reset_after, minimum=0.0)
+        object.__setattr__(self, "reset_after", long_run)
+
+    def delay(self, restarts_in_a_row: int, random: Random) -> float:
+        """Return the seconds to wait before restart number *restarts_in_a_row* (from 1)."""
+        try:
+            # float: a power of whole numbers would be exact, and huge, before it is too large.
+            delay = self.initial * float(self.factor) ** (restarts_in_a_row - 1)
+        except OverflowError:
+            delay = self.maximum if self.initial else 0.0
+        delay = min(delay, self.maximum)
+        return delay * (1.0 + self.jitter * (2.0 * random.random() - 1.0))
+
+    def least(self, restarts: int) -> float:
+        """Return the least seconds that so many delays in a row take together."""
+        total, delay = 0.0, min(self.initial, self.maximum)
+        for _ in range(min(restarts, 10_000)):
+            total += delay * (1.0 - self.jitter)
+            delay = min(delay * self.factor, self.maximum)
+        return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """All keywords a service class, its constructor's owner or `adopt` may give."""
+
+    restart: Restart = "permanent"
+    shutdown: Shutdown = 5.0
+    start_timeout: float | None = None
+    backoff: Backoff | None = None
+    significant: bool = False
+    strategy: Strategy = "one_for_one"
+    max_restarts: int = 3
+    max_seconds: float = 5.0
+    auto_shutdown: AutoShutdown = "never"
+    on_failure: Mapping[type[BaseException], OnFailure] = field(
+        default_factory=dict[type[BaseException], OnFailure]
+    )
+    needs: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        self._keep("restart", _choice("restart", self.restart, get_args(Restart)))
+        self._keep("strategy", _choice("strategy", self.strategy, get_args(Strategy)))
+        auto_shutdown = _choice("auto_shutdown", self.auto_shutdown, get_args(AutoShutdown))
+        self._keep("auto_shutdown", auto_shutdown)
+        if is_a(self.shutdown, str):
+            words = ("brutal_kill", "infinity")
+            self._keep("shutdown", _choice("shutdown", self.shutdown, words, "seconds, "))
+        else:
+            self._keep("shutdown", _number("shutdown", self.shutdown, minimum=0.0))
+        if self.start_timeout is not None:
+            seconds = _number("start_timeout", self.start_timeout, minimum=0.0)
+            self._keep("start_timeout", seconds)
+        if self.backoff is not None and not is_a(self.backoff, Backoff):
+            raise BadPolicy("backoff", self.backoff, "sprag.Backoff(...) or None")
+        if type(self.significant) is not bool:
+            raise BadPolicy("significant", self.significant, "True or False")
+        if type(self.max_restarts) is bool or not is_a(self.max_restarts, int):
+            raise BadPolicy("max_restarts", self.max_restarts, "a whole number, 0 or more")
+        _number("max_restarts", self.max_restarts, minimum=0)
+        self._keep("max_seconds", _number("max_seconds", self.max_seconds, minimum=0.0))
+        if self.max_seconds == 0:
+            raise BadPolicy("max_seconds", self.max_seconds, "seconds above 0")
+        self._keep("on_failure", _rules(self.on_failure))
+        if self.needs is not None:
+            self._keep("needs", _names("needs", self.needs))
+        if self.significant and self.restart == "permanent":
+            # otp-rules 63: it would be started again, so its end can never shut anything down.
+            raise BadPolicy("significant", True, "restart='transient' or 'temporary' with it")
+
+    @property
+    def own_seconds(self) -> float:
+        """Seconds that the service's own stop steps may take; infinite for "infinity"."""
+        if self.shutdown == "infinity":
+            return math.inf
+        if self.shutdown == "brutal_kill":
+            return 0.0
+        return self.shutdown
+
+    def _keep(self, keyword: str, value: object) -> None:
+        """Remember what was given in its plainest form: a timedelta as a number, say."""
+        object.__setattr__(self, keyword, value)
+
+    def action_for(self, error: BaseException) -> OnFailure | None:
+        """Return what `on_failure` says about *error*; the nearest of its classes decides.
+
+        Of an exception group its members are asked, unless its own class is named, and the
+        gravest answer counts: escalate, stop, restart.
+        """
+        if not self.on_failure:
+            return None
+        classes = ancestors(type(error))
+        if not is_a(error, BaseExceptionGroup):
+            return self._action_for(classes)
+        own: list[type] = [each for each in classes if issubclass(each, BaseExceptionGroup)]
+        if (action := self._action_for(own)) is not None:
+            return action
+        found = {self._action_for(ancestors(type(leaf))) for leaf in leaves_of(error)}
+        return next((each for each in _GRAVEST if each in found), None)
+
+    def _action_for(self, classes: Sequence[type]) -> OnFailure | None:
+        for kind in classes:
+            for named, action in self.on_failure.items():
+                if named is kind:  # by identity: hash and equality are its metaclass's
+                    return action
+        return None
+
+    def with_(self, given: Mapping[str, object]) -> Policy:
+        """Return this policy with the keywords *given* laid over it.
+
+        Raises:
+            BadPolicy: A keyword is unknown or its value is not accepted.
+        """
+        if not given:
+            return self
+        for keyword, value in given.items():
+            if keyword not in KEYWORDS:
+                raise BadPolicy(keyword, value, choices(keyword, KEYWORDS), is_known=False)
+        return dataclasses.replace(self, **given)  # type: ignore[arg-type]
+
+
+def _rules(given: Any) -> dict[type[BaseException], OnFailure]:
+    """Return what `on_failure` is given, checked."""
+    if not issubclass(type(given), Mapping):
+        accepted = "actions by exception classes, as in {ValueError: 'stop'}"
+        raise BadPolicy("on_failure", given, accepted)
+    rules: dict[Any, Any] = dict(given)
+    for kind, action in rules.items():
+        if not (is_a(kind, type) and issubclass(cast("Any", kind), BaseException)):
+            raise BadPolicy("on_failure", kind, "exception classes as its keys")
+        if issubclass(cast("Any", kind), _NO_FAILURES):
+            accepted = (
+                "classes of failures as its keys: SystemExit ends the app, KeyboardInterrupt the "
+                "program, GreenletExit a greenlet, and that is no failure"
+            )
+            raise BadPolicy("on_failure", kind, accepted)
+        rules[kind] = _choice("on_failure", action, get_args(OnFailure))
+    return rules
+
+
+def _names(keyword: str, given: Any) -> tuple[str, ...]:
+    """Return the names of siblings in a collection of them."""
+    names: tuple[object, ...] = ()
+    if issubclass(type(given), Iterable) and not is_a(given, str):
+        names = tuple(given)
+        given = names if issubclass(type(given), Iterator) else given
+        if all(is_a(name, str) and name and "/" not in name for name in names):
+            return tuple(str.__str__(cast("str", name)) for name in names)
+    raise BadPolicy(keyword, given, "a tuple of siblings' names, or None")
+
+
+def _choice(keyword: str, given: object, accepted: tuple[str, ...], others: str = "") -> str:
+    """Return *given* as plain text, if it is one of the *accepted*."""
+    word = str.__str__(given) if is_a(given, str) else None
+    if word is None or word not in accepted:
+        raise BadPolicy(keyword, given, others + choices(given, accepted))
+    return word
+
+
+def _number(keyword: str, given: Any, *, minimum: float, maximum: float = math.inf) -> Any:
+    """Return *given*, in seconds if it is a timedelta.
+
+    Raises:
+        BadPolicy: It is no number, or out of range.
+    """
+    number = in_seconds(given)
+    if not is_number(number) or not minimum <= number <= maximum:
+        upper = f" to {maximum:g}" if maximum != math.inf else " or more"
+        raise BadPolicy(keyword, given, f"a number, {minimum:g}{upper}")
+    return number
+
+
+_NO_FAILURES: Final = (SystemExit, KeyboardInterrupt, GreenletExit)
+_GRAVEST: Final[tuple[OnFailure, ...]] = ("escalate", "stop", "restart")
+KEYWORDS: Final = tuple(field.name for field in dataclasses.fields(Policy))
+DEFAULT: Final = Policy()

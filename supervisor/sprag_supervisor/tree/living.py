@@ -1,0 +1,76 @@
+"""The life of a tree, from the start of its root to its end, and who is told of what happens."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from gevent import get_hub
+
+from sprag_supervisor.facts.lifecycle import Lifecycle
+from sprag_supervisor.loop import clock
+from sprag_supervisor.loop.pool import join_pool, leave_pool
+from sprag_supervisor.tree import home
+from sprag_supervisor.tree.log import logger
+from sprag_supervisor.tree.names import path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sprag_supervisor.facts.failure import Failure
+    from sprag_supervisor.tree.node import Node, Tree
+
+
+def enter(tree: Tree, attend: Callable[[Node], None], drive: Callable[[Any], None]) -> None:
+    """Begin a life of the root, in the hub of the calling thread."""
+    tree.hub = get_hub()
+    tree.pool = join_pool(tree.hub)
+    home.settle_here(tree)
+    tree.attend = attend
+    tree.drive = drive
+    tree.awaits_ready = False
+    tree.exit_code = None
+
+
+def leave(tree: Tree) -> None:
+    """End a life of the root: nothing runs any more."""
+    if tree.thread:
+        home.leave(tree)
+        leave_pool(tree.pool)
+
+
+def announce(
+    node: Node,
+    event: str,
+    context: str,
+    reason: str | None = None,
+    failure: Failure | None = None,
+    *,
+    told: list[object] | None = None,
+) -> None:
+    """Tell the observers what happened to *node*, but for those in *told*."""
+    tree = node._tree_
+    if tree is None or not tree.observers:
+        return
+    record = Lifecycle(
+        event,
+        path_of(node),
+        node._incarnation_,
+        context,
+        reason,
+        None if failure is None else failure.type,
+        None if failure is None else failure.message,
+        node._restarts_,
+        clock.wall(),
+    )
+    for observer in tuple(tree.observers):
+        if told is not None:
+            if observer in told:
+                continue
+            told.append(observer)
+        try:
+            observer(record)
+        except Exception:  # noqa: BLE001 - whatever it is, it is not to be asked again
+            tree.observers.remove(observer)
+            with suppress(Exception):  # it may be logging that is broken
+                logger.exception("an observer of the tree raised and was removed")

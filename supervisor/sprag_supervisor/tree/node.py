@@ -1,0 +1,359 @@
+"""The records that hold each other: a node, its tree, and what it needs to supervise.
+
+A `Node` is one place in the tree, and the service that lives there, in one object.
+A `Service` *is* its node: the engine's slots lie inside the user's object, because a
+second object for each of 100,000 idle services would be paid for in memory, in
+creation and in every pass of the garbage collector. The slots have `_sunder_`
+names, which Python's own enum uses for the same purpose: a user's `self.state`,
+`self._state` and `self.children` stay theirs. Everything rare (children, resources,
+history, supervision) is made on first use.
+
+Who may write what:
+
+- ``_state_`` changes only along `MOVES`; see `moves`.
+- STARTING and STOPPING are locks: ``_op_`` is the one operation in progress, and
+  whoever wants the same thing joins it.
+- ``_children_`` is changed by the holder of the node's turn, with one exception: a
+  temporary child that ends by itself leaves without asking.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self
+
+from sprag_supervisor.facts.history import Memories
+from sprag_supervisor.facts.ledger import Ledger
+from sprag_supervisor.facts.report import StopReport
+from sprag_supervisor.loop.turn import Turn
+from sprag_supervisor.rules.policy import DEFAULT, Policy
+from sprag_supervisor.rules.states import NEW, SETTLED, State
+from sprag_supervisor.tree.hooks import Body, check_hooks, hook, hooks_of
+from sprag_supervisor.tree.making import (
+    let_engine_read,
+    let_engine_write,
+    record_arguments,
+    slots_of,
+)
+from sprag_supervisor.tree.mistakes import warn_of_mistakes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from gevent.hub import Hub
+
+    from sprag_supervisor.facts.failure import Failure
+    from sprag_supervisor.facts.history import History
+    from sprag_supervisor.facts.lifecycle import Lifecycle
+    from sprag_supervisor.loop.pool import Pool
+    from sprag_supervisor.rules.decide import Reason, RestartWindow
+    from sprag_supervisor.tree.holdings import Holdings
+    from sprag_supervisor.tree.operation import Operation, PendingOperation
+
+
+class Node:
+    """One place in the tree and its service; the base class of every Service."""
+
+    __slots__ = (
+        "__weakref__",
+        "_args_",
+        "_children_",
+        "_given_",
+        "_history_",
+        "_holdings_",
+        "_incarnation_",
+        "_kwargs_",
+        "_name_",
+        "_op_",
+        "_parent_",
+        "_policy_",
+        "_restarts_",
+        "_since_",
+        "_state_",
+        "_supervision_",
+        "_tree_",
+    )
+
+    _class_policy_: ClassVar[Policy] = DEFAULT
+    _keeps_slots_: ClassVar[bool] = True
+    """In the class's own dict: its slots are the engine's and survive a restart."""
+    _user_slots_: ClassVar[tuple[Any, ...]] = ()
+    _run_is_hook_: ClassVar[bool] = True
+    _has_run_: ClassVar[bool] = False
+    _has_ready_: ClassVar[bool] = False
+    _has_later_hooks_: ClassVar[bool] = False
+    """It has hooks that run after `on_start`, and see what that has set."""
+    _looked_at_: ClassVar[type | None] = None
+    """Itself, once it has made a service."""
+    _is_supervisor_: ClassVar[bool] = False
+    _stops_together_: ClassVar[bool] = False
+    """Children are stopped at the same time instead of one after another (otp-rules 46)."""
+    _forgets_ended_: ClassVar[bool] = False
+    """Children that end for good leave the tree, whatever their restart type."""
+
+    _args_: tuple[Any, ...]
+    _children_: dict[str, Node] | None
+    _given_: tuple[Policy, dict[str, object]] | None
+    """Its own policy, and what was given when it was adopted; that wins and survives restarts."""
+    _history_: History | None
+    _holdings_: Holdings | None
+    _incarnation_: int
+    _kwargs_: dict[str, Any] | None
+    _name_: str | None
+    _op_: Operation | None
+    _parent_: Node | None
+    _policy_: Policy
+    _restarts_: int
+    _since_: float
+    """Monotonic time at which it came up or went down."""
+    _state_: State
+    _supervision_: Supervision | None
+    _tree_: Tree | None
+
+    def __init_subclass__(cls, **policy: object) -> None:
+        """Check the policy keywords of the class: ``class Feed(Service, restart="transient")``."""
+        super().__init_subclass__()
+        cls._look_at_hooks_()
+        record_arguments(cls, Node)
+        if cls.__setattr__ is not _set:
+            let_engine_write(cls)
+        if cls.__getattribute__ is not _get:
+            let_engine_read(cls)
+        if policy:
+            cls._class_policy_ = cls._class_policy_.with_(policy)
+        warn_of_mistakes(cls)
+
+    @classmethod
+    def _look_at_hooks_(cls) -> None:
+        """Take note of which hooks there are, and of what a restart has to empty.
+
+        When the class is made, and with its first service: a decorator may have added some, or
+        an ``__init_subclass__`` of the user's may not have called ours.
+        """
+        check_hooks(cls, tuple(hooks_of(cls)))
+        cls._user_slots_ = tuple(slots_of(cls))
+        # A flag of that name, or what a user's __getattr__ makes up, is no hook.
+        cls._has_run_ = cls._run_is_hook_ and callable(getattr(cls, "run", None))
+        cls._has_ready_ = cls.on_ready is not Node.on_ready
+        says_goodbye = cls.on_stop is not Node.on_stop or cls.on_drain is not Node.on_drain
+        cls._has_later_hooks_ = cls._has_ready_ or says_goodbye
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make the node before any ``__init__`` runs, which need not call this class's."""
+        if cls._looked_at_ is not cls:
+            cls._look_at_hooks_()
+            cls._looked_at_ = cls
+        self = super().__new__(cls)
+        try:
+            self._args_ = args
+        except AttributeError:  # frozen, by a decorator: it came after the class was made
+            let_engine_write(cls)
+            self._args_ = args
+        self._kwargs_ = kwargs or None
+        self._state_ = NEW
+        self._policy_ = cls._class_policy_
+        self._incarnation_ = self._restarts_ = 0
+        self._since_ = 0.0
+        self._children_ = self._given_ = self._history_ = self._holdings_ = None
+        self._name_ = self._op_ = self._parent_ = self._supervision_ = self._tree_ = None
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a copy be a new service, made with the same arguments: a life is not copied."""
+        return functools.partial(type(self), *self._args_, **(self._kwargs_ or {})), ()
+
+    # -- hooks: define what you need ---------------------------------------------
+    # No class of sprag's own may override them: a hook that is still Node's is not run.
+
+    if not TYPE_CHECKING:
+        run = Body()
+
+    @hook
+    def on_start(self) -> None:
+        """Hook: acquire what the service needs. It has started when this returns.
+
+        Runs after the construction, once the tree with its bus and providers exists,
+        in a greenlet that may block. Raising makes the start fail and releases all that
+        was acquired; raising `Ignore` leaves the service out, without a failure.
+        """
+
+    @hook
+    def on_ready(self) -> None:
+        """Hook: everybody is there. Runs once the root of the tree, the app, has come up.
+
+        And after each restart of the service, or when it is added to a tree that is up. All
+        providers have started: this is the place to emit to all. Runs in a greenlet of its own,
+        beside `run`, and holds up nobody; it may block, and a stop ends it where it does. An
+        exception is the service's crash.
+        """
+
+    @hook
+    def on_drain(self) -> None:
+        """Hook: take no new work. The first step of a stop, parents before children.
+
+        May block, within the service's ``shutdown`` seconds. An exception is reported and
+        the stop goes on.
+        """
+
+    @hook
+    def on_stop(self) -> None:
+        """Hook: say goodbye. Runs after the children have stopped.
+
+        The service's own greenlets, timers and listeners still live. Also runs after a
+        crash, if `on_start` had returned. May block, within the ``shutdown`` seconds. An
+        exception is reported and the stop goes on.
+        """
+
+    # -- for the engine ------------------------------------------------------------
+
+    def _prepare_(self) -> None:
+        """Do what comes before `on_start` and must not depend on a user's super() call."""
+
+    def _check_room_(self) -> None:
+        """Refuse one more child; called under the turn of a node that `_forgets_ended_`."""
+
+    def _found_(self, tree: Tree) -> None:
+        """Furnish the tree that the node is the root of."""
+
+    def _ends_with_caller_(self) -> bool:
+        """Whether the calling greenlet ends when the node does."""
+        raise NotImplementedError
+
+
+_set: Final = Node.__setattr__
+_get: Final = Node.__getattribute__
+
+
+class Tree:
+    """The root, the pool of engine greenlets, and who watches."""
+
+    def __init__(self, root: Node) -> None:
+        self.root = root
+        self.thread = 0
+        """The native thread it lives in; 0 while it does not live here."""
+        self.process = 0
+        """The process it was started in last."""
+        self.is_copy = False
+        """It was forked while it lived, and this is the child."""
+        self.hub: Hub
+        self.pool: Pool
+        self.attend: Callable[[Node], None]
+        """Works through the inbox of a node, in a greenlet of the pool."""
+        self.drive: Callable[[Any], None]
+        """Carries out an end, in a greenlet of the pool."""
+        self.observers: list[Callable[[Lifecycle], None]] = []
+        """Called at once, in the engine's greenlet: they must not block."""
+        self.exit_code: int | None = None
+        """The code of a SystemExit that a service has raised."""
+        self.awaits_ready = False
+        """Services that have an `on_ready` have come up before the root has."""
+        self.exit_seconds = math.inf
+        """The budget of the stop that such a SystemExit begins."""
+        self.starts: set[Operation] = set()
+        """What is on its way up at this moment; one that the engine has lost may be left here."""
+        self.pending_ends: dict[int, PendingOperation] = {}
+        """By the identity of the service, which may be equal to others."""
+        self.report = StopReport()
+        """What the last end of the root was like."""
+        self.memories = Memories()
+        """How much its services remember of their failures."""
+        self.ledger = Ledger()
+        """Why services were restarted, or not."""
+        self.bus: Any = None
+        """Where its services meet; the engine has no use for it."""
+        self.providers: dict[str, Node] = {}
+        """Services that any other finds by a name without a path."""
+
+
+# -- what a node needs to supervise -----------------------------------------------------
+
+
+class ChildExit(NamedTuple):
+    """A child ended by itself, or a try to restart it failed."""
+
+    child: Node
+    incarnation: int
+    reason: Reason
+    failure: Failure | None
+    is_retry: bool = False
+
+
+class BackoffOver(NamedTuple):
+    """A child has waited long enough for its next try."""
+
+    child: Node
+    incarnation: int
+
+
+Item = ChildExit | BackoffOver
+
+
+class Supervision:
+    """Made with the first child of an incarnation, dropped with its end."""
+
+    __slots__ = ("_numbers", "attended", "groups", "inbox", "names", "path", "turn", "window")
+
+    def __init__(self) -> None:
+        self.path: str | None = None
+        """Where it is in the tree, once the ledger has asked; it stays there for a life."""
+        self.names: tuple[str, ...] = ()
+        """Whom the last ruling in the ledger covers."""
+        self.turn = Turn()
+        self.inbox: deque[Item] = deque()
+        self.attended = False  # Invariant: a greenlet works through the inbox, or is about to
+        self.window: RestartWindow | None = None
+        self.groups: list[GroupRestart] = []
+        """Restarts of several children together, under way or waiting for their next try."""
+        self._numbers: dict[str, int] | None = None
+
+    def free_name(self, wanted: str, taken: dict[str, Node]) -> str:
+        """Return *wanted*, or if it is taken the next of ``wanted-2``, ``wanted-3``, ….
+
+        A number is not used again, but *wanted* is when it is free: a second try to adopt
+        the same service keeps its name.
+        """
+        if wanted not in taken:
+            return wanted
+        numbers = self._numbers
+        if numbers is None:
+            numbers = self._numbers = {}
+        number = numbers.get(wanted, 1) + 1
+        while (name := f"{wanted}-{number}") in taken:
+            number += 1
+        numbers[wanted] = number
+        return name
+
+
+class GroupRestart:
+    """One of them: under way, or waiting for the next try of the one that failed."""
+
+    __slots__ = ("leader", "taken_out", "waiting")
+
+    def __init__(self) -> None:
+        self.leader: Node | None = None
+        """For whose next try the others wait; None while the restart is under way."""
+        self.waiting: dict[int, Node] = {}
+        """Who is still to be started, by id."""
+        self.taken_out: dict[int, Node] = {}
+        """Who was stopped on purpose meanwhile, by id."""
+
+    def takes(self, child: Node) -> bool:
+        """Whether *child* is still to be started; it is its turn now."""
+        return self.waiting.pop(id(child), None) is not None
+
+    def next_try(self, group: Collection[Node], children: Collection[Node]) -> Sequence[Node]:
+        """Return whom the next try starts: *group*, and who else has waited for it.
+
+        Args:
+            group: Whom the strategy restarts with the one that failed.
+            children: All children of their parent, in start order.
+        """
+        comes = {id(one) for one in group} | self.waiting.keys()
+        out = self.taken_out
+        return [
+            one
+            for one in children
+            if id(one) in comes and not (id(one) in out and one._state_ in SETTLED)
+        ]

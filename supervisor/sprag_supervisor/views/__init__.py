@@ -1,0 +1,1 @@
+"""What can be seen of a tree at any time, without blocking."""

@@ -1,0 +1,211 @@
+"""A frozen picture of a subtree, taken at any time and without blocking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sprag_supervisor.foreign import class_name
+from sprag_supervisor.loop import clock
+from sprag_supervisor.rules.states import RUNNING
+from sprag_supervisor.tree.group import next_try_of
+from sprag_supervisor.tree.names import name_of, path_of
+from sprag_supervisor.tree.stragglers import stragglers_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sprag_supervisor.facts.failure import Failure
+    from sprag_supervisor.facts.straggler import Straggler
+    from sprag_supervisor.rules.policy import Policy
+    from sprag_supervisor.rules.states import State
+    from sprag_supervisor.tree.node import Node
+
+
+class Owned(NamedTuple):
+    """How much a service holds at the moment."""
+
+    greenlets: int = 0
+    timers: int = 0
+    listeners: int = 0
+    cleanups: int = 0
+
+
+_NOTHING = Owned()
+
+
+class Snapshot(NamedTuple):
+    """One service as it was when the picture was taken, and its children.
+
+    Attributes:
+        name: Its name below its parent.
+        path: The names from the root down, joined by slashes.
+        class_name: Its class.
+        kind: "worker" or "supervisor".
+        state: Where in its life it is.
+        incarnation: How often it has been started, by whomever.
+        restarts: How often it was restarted automatically, group restarts included.
+        uptime: Seconds since it came up; None while it is down.
+        started_at: When it came up, in seconds since the epoch; None while it is down.
+        ended_at: When it went down, likewise; None while it is up or new.
+        policy: What it asks for, with what `adopt` was given.
+        owned: What it holds.
+        failures: Its last crashes, the latest last.
+        next_try: Seconds until its next start, while it waits for its backoff, or for that of
+            the sibling that it is restarted with.
+        stragglers: What earlier lives have left behind, because it has swallowed its kill.
+        children: In start order.
+    """
+
+    name: str
+    path: str
+    class_name: str
+    kind: str
+    state: State
+    incarnation: int
+    restarts: int
+    uptime: float | None
+    started_at: float | None
+    ended_at: float | None
+    policy: Policy
+    owned: Owned
+    failures: tuple[Failure, ...]
+    next_try: float | None
+    stragglers: tuple[Straggler, ...]
+    children: tuple[Snapshot, ...]
+
+    @property
+    def last_failure(self) -> Failure | None:
+        """The latest crash that is remembered."""
+        return self.failures[-1] if self.failures else None
+
+
+def snapshot(root: Node, pause: Callable[[], object] | None = None) -> Snapshot:
+    """Take a picture of *root* and everything below it.
+
+    Args:
+        root: Where to begin.
+        pause: Called after every 500 services, to let others run; the picture is
+            then of a tree that may change meanwhile. Without it, it is of one moment.
+    """
+    now, wall = clock.now(), clock.wall()
+    left = _AT_ONCE
+    # A loop over the way down: no depth of tree meets the recursion limit.
+    way = [_Half(root, path_of(root))]
+    while True:
+        half = way[-1]
+        node = next(half.rest, None)
+        if node is not None:
+            path = f"{half.path}/{name_of(node)}"
+            if node._children_:
+                way.append(_Half(node, path))
+                continue
+            half.pictures.append(_picture(node, path, (), now, wall))
+        else:
+            way.pop()
+            picture = _picture(half.node, half.path, tuple(half.pictures), now, wall)
+            if not way:
+                return picture
+            way[-1].pictures.append(picture)
+        left -= 1
+        if pause is not None and not left:
+            pause()
+            left = _AT_ONCE
+            now, wall = clock.now(), clock.wall()
+
+
+class _Half:
+    """A service of which not all children are pictured yet."""
+
+    __slots__ = ("node", "path", "pictures", "rest")
+
+    def __init__(self, node: Node, path: str) -> None:
+        self.node = node
+        self.path = path
+        self.pictures: list[Snapshot] = []
+        self.rest = iter(tuple((node._children_ or {}).values()))
+
+
+def walk(root: Node) -> Iterator[tuple[int, str, Node]]:
+    """Yield depth, path and node of everything at and below *root*, parents before children.
+
+    The tree may change meanwhile: it is looked at step by step. Nothing is kept but the way
+    down, so that a walk over 100,000 services gives the garbage collector no reason to look
+    at all of them.
+    """
+    yield 0, path_of(root), root
+    way = [(path_of(root), iter(tuple((root._children_ or {}).values())))]
+    while way:
+        above, rest = way[-1]
+        node = next(rest, None)
+        if node is None:
+            way.pop()
+            continue
+        path = f"{above}/{name_of(node)}"
+        yield len(way), path, node
+        if node._children_:
+            way.append((path, iter(tuple(node._children_.values()))))
+
+
+def pictures(root: Node) -> Iterator[tuple[int, Snapshot]]:
+    """Yield depth and picture of everything at and below *root*, each without its children.
+
+    As `walk` goes: each service is pictured when its turn comes.
+    """
+    for depth, path, node in walk(root):
+        yield depth, _picture(node, path, (), clock.now(), clock.wall())
+
+
+def picture(node: Node) -> Snapshot:
+    """Take a picture of *node* alone, without its children."""
+    return _picture(node, path_of(node), (), clock.now(), clock.wall())
+
+
+_AT_ONCE: Final = 500
+"""Services pictured between two pauses."""
+
+
+def _picture(
+    node: Node, path: str, children: tuple[Snapshot, ...], now: float, wall: float
+) -> Snapshot:
+    uptime = uptime_of(node)
+    down = node._incarnation_ > 0 and uptime is None and node._op_ is None
+    history = node._history_
+    next_try = next_try_of(node)
+    return Snapshot(
+        name_of(node),
+        path,
+        class_name(type(node)),
+        "supervisor" if node._is_supervisor_ else "worker",
+        node._state_,
+        node._incarnation_,
+        node._restarts_,
+        uptime,
+        None if uptime is None else wall - uptime,
+        wall - (now - node._since_) if down else None,
+        node._policy_,
+        owned_by(node),
+        () if history is None else tuple(history.failures),
+        None if next_try is None else max(next_try - now, 0.0),
+        () if history is None else stragglers_of(node),
+        children,
+    )
+
+
+def owned_by(node: Node) -> Owned:
+    """Count what the node holds."""
+    holdings = node._holdings_
+    if holdings is None:
+        return _NOTHING
+    return Owned(
+        len(holdings.greenlets or ()) + len(holdings.calls or ()),
+        len(holdings.timers or ()),
+        len(holdings.subscriptions or ()),
+        len(holdings.cleanups or ()),
+    )
+
+
+def uptime_of(node: Node) -> float | None:
+    """Return the seconds since the node came up, or None while it is down."""
+    if node._state_ is RUNNING:
+        return clock.now() - node._since_
+    return None
