@@ -25,11 +25,12 @@ import sprag.exceptions
 import sprag.host
 import sprag.testing
 import sprag.testing.strategies
+import sprag_cli
 import sprag_supervisor
 from sprag import _lifecycle
 from sprag._control import _log_ring
-from sprag_cli._exit import ClientExit, RunExit
-from sprag_cli._main import commands
+from sprag._exit_codes import ExitCode
+from sprag_cli.commands.group import commands
 from sprag_supervisor import Reason, State
 from sprag_supervisor.facts import failure as _failure
 from sprag_supervisor.facts import history as _history
@@ -181,26 +182,19 @@ def test_the_table_of_policy_is_the_code_s() -> None:
     assert told == {name: getattr(DEFAULT, name) for name in KEYWORDS}
 
 
-@pytest.mark.parametrize(
-    ("heading", "codes"),
-    [
-        ("Exit codes of `sprag run`", RunExit),
-        ("Exit codes of the client commands", ClientExit),
-    ],
-)
-def test_the_exit_codes_are_the_code_s(heading: str, codes: Any) -> None:
-    rows = table(section("operations.md", heading))
+def test_the_exit_codes_are_the_code_s() -> None:
+    run = list(table(section("operations.md", "Exit codes of `sprag run`")))
+    client = list(table(section("operations.md", "Exit codes of the client commands")))
 
-    assert {code(name): int(number) for number, name, _ in rows} == {
-        each.name: each.value for each in codes
+    assert {code(name): int(number) for number, name, _ in run + client} == {
+        name: each.value for name, each in ExitCode.__members__.items()
     }
+    assert {int(number) for number, *_ in run} == {each.value for each in ExitCode}
+    assert {int(number) for number, *_ in client} == {0, 1, 2, 3, 4, 130}
 
 
 def test_the_library_ends_with_the_exit_codes_of_the_command_line() -> None:
-    rows = table(section("operations.md", "Exit codes of `sprag run`"))
-    told = {int(number) for number, *_ in rows}
-
-    assert {code.value for code in sprag.host.ExitCode} <= told
+    assert sprag.host.ExitCode is ExitCode
 
 
 def test_the_limits_that_cannot_be_changed_are_the_code_s() -> None:
@@ -394,7 +388,7 @@ def test_the_moves_between_states_are_the_code_s() -> None:
 
 
 def test_the_states_of_the_services_page_are_the_code_s() -> None:
-    from sprag_cli._style import UNICODE
+    from sprag_cli.term.style import UNICODE
 
     rows = table(section("guides/services.md", "States"))
 
@@ -417,12 +411,27 @@ def test_the_lifecycle_events_are_named() -> None:
     assert not [event for event in EVENTS if f"`{event}`" not in said]
 
 
-def test_the_reading_order_names_modules_that_exist() -> None:
+@pytest.mark.parametrize("heading", ["Where is it?", "Reading order"])
+def test_the_modules_that_are_named_exist(heading: str) -> None:
     engine = Path(inspect.getfile(sprag_supervisor)).parent
-    named = re.findall(r"`(_\w+)`", section("internals.md", "Reading order").partition("Then")[0])
+    named = re.findall(r"`(\w+/\w+)`", section("internals.md", heading).partition("Then")[0])
 
     assert named
     assert not [name for name in named if not (engine / f"{name}.py").exists()]
+
+
+def test_the_folders_of_the_command_line_are_all_named() -> None:
+    home = Path(inspect.getfile(sprag_cli)).parent
+    rows = list(table(section("internals.md", "The folders of the command line")))
+    there = {each.stem for each in home.iterdir() if not each.name.startswith(("_", "py.typed"))}
+
+    assert {code(name) for name, *_ in rows} == there
+    told = [
+        (code(folder), module)
+        for folder, said, _ in rows
+        for module in re.findall(r"`(\w+)`", said)
+    ]
+    assert not [pair for pair in told if not (home.joinpath(*pair)).with_suffix(".py").exists()]
 
 
 def test_the_tables_of_the_benchmark_are_explained() -> None:

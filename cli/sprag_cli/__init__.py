@@ -1,5 +1,5 @@
 """The ``sprag`` command: runs apps, and shows the living tree of those that run."""
 
-from sprag_cli._entry import main
+from sprag_cli.entry import main
 
 __all__ = ["main"]

@@ -1,34 +1,38 @@
-"""Supervision trees for gevent, after Erlang/OTP."""
+"""Supervision trees for gevent, after Erlang/OTP.
+
+What is public is loaded when it is first asked for: the command line reads exit codes and defaults
+without waiting for gevent, and most trees serve no pages.
+"""
 
 from typing import TYPE_CHECKING
 
-from sprag._app import App
-from sprag._dynamic import DynamicSupervisor
-from sprag._json import to_json
-from sprag._ownership import own_greenlets
-from sprag._service import Service, current_service
-from sprag._supervisor import Supervisor
-from sprag.exceptions import Ignore, SpragError, StartFailed
-from sprag_supervisor import (
-    Backoff,
-    ChildCounts,
-    ChildInfo,
-    ChildSpec,
-    Exit,
-    Failure,
-    Lifecycle,
-    Outcome,
-    Policy,
-    Reason,
-    Snapshot,
-    State,
-    StopEntry,
-    StopReport,
-    Straggler,
-)
-
 if TYPE_CHECKING:
+    from sprag import exceptions as exceptions
+    from sprag._app import App
+    from sprag._dynamic import DynamicSupervisor
+    from sprag._json import to_json
+    from sprag._ownership import own_greenlets
+    from sprag._service import Service, current_service
+    from sprag._supervisor import Supervisor
+    from sprag.exceptions import Ignore, SpragError, StartFailed
     from sprag.web import Controller, HTTPError, Limits, Page, redirect, shell
+    from sprag_supervisor import (
+        Backoff,
+        ChildCounts,
+        ChildInfo,
+        ChildSpec,
+        Exit,
+        Failure,
+        Lifecycle,
+        Outcome,
+        Policy,
+        Reason,
+        Snapshot,
+        State,
+        StopEntry,
+        StopReport,
+        Straggler,
+    )
 
 __version__ = "0.1.0"
 
@@ -68,12 +72,34 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Load the web part when it is first asked for: most trees serve no pages."""
-    if name in ("Controller", "HTTPError", "Limits", "Page", "redirect", "shell"):
-        from sprag import web
+_HOMES = {
+    "sprag._app": ("App",),
+    "sprag._dynamic": ("DynamicSupervisor",),
+    "sprag._json": ("to_json",),
+    "sprag._ownership": ("own_greenlets",),
+    "sprag._service": ("Service", "current_service"),
+    "sprag._supervisor": ("Supervisor",),
+    "sprag.exceptions": ("Ignore", "SpragError", "StartFailed"),
+    "sprag.web": ("Controller", "HTTPError", "Limits", "Page", "redirect", "shell"),
+}
+"""Where names are at home that the engine does not have."""
 
-        found: object = getattr(web, name)
+
+if not TYPE_CHECKING:  # a checker would take any name for one that is there
+
+    def __getattr__(name: str) -> object:
+        """Load what is public."""
+        from importlib import import_module
+
+        if name == "exceptions":
+            return import_module("sprag.exceptions")
+        if name not in __all__:
+            raise AttributeError(f"module 'sprag' has no attribute {name!r}")
+        homes = (home for home, names in _HOMES.items() if name in names)
+        found: object = getattr(import_module(next(homes, "sprag_supervisor")), name)
         globals()[name] = found
         return found
-    raise AttributeError(f"module 'sprag' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Never
 
+from sprag._defaults import HOST, PORT, SHUTDOWN_TIMEOUT
 from sprag._service import Service
 from sprag._supervisor import Supervisor
 from sprag_supervisor import Pace, StopReport, adopt, attribute_of, class_name, is_a
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from sprag_supervisor import Seconds
 
 
-DEFAULT_HOST: Final = "127.0.0.1"
-DEFAULT_PORT: Final = 8000
 _SERVER: Final = "web"
 """The name of the web server among the app's children."""
 
@@ -47,7 +46,7 @@ class App(Supervisor):
             the name of a module.
     """
 
-    _exit_seconds_ = 30.0
+    _exit_seconds_ = SHUTDOWN_TIMEOUT
     _run_is_hook_ = False  # it is called by whoever owns the process
     __slots__ = ("_serve_", "_wsgi_")
     _keeps_slots_ = True  # where to serve, and the WSGI callable others hold, outlive a restart
@@ -152,16 +151,16 @@ class App(Supervisor):
         """Start the providers in order; see `Service.start`."""
         super().start()
 
-    def stop(self, timeout: Seconds | None = 30.0) -> StopReport:
+    def stop(self, timeout: Seconds | None = SHUTDOWN_TIMEOUT) -> StopReport:
         """Stop the app, by default within 30 seconds; see `Service.stop`."""
         return super().stop(timeout)
 
     def run(
         self,
         *,
-        shutdown_timeout: Seconds = 30.0,
-        host: str = DEFAULT_HOST,
-        port: int = DEFAULT_PORT,
+        shutdown_timeout: Seconds = SHUTDOWN_TIMEOUT,
+        host: str = HOST,
+        port: int = PORT,
         unix_socket: str | None = None,
     ) -> int:
         """Run the app as the process: start, wait for a signal or its end, stop.

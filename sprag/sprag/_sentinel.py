@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from gevent import monkey
 
+from sprag._exit_codes import ExitCode
 from sprag_supervisor import plain_lines
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ OVERTIME: Final = 0.8
 """Seconds past the budget at which the sentinel ends the process."""
 ECHO: Final = 0.05
 """Two signals within this many seconds are one: a terminal and a wrapper both sent it."""
-NOT_CLEAN: Final = 4
 
 _PATIENCE: Final = 0.3
 """Seconds that the Python handler of a second signal gets before the sentinel acts."""
@@ -86,7 +86,7 @@ class Sentinel:
         self._first = 0
         self._heard_first = math.inf
         self._deadline = math.inf
-        self._code = NOT_CLEAN
+        self._code: int = ExitCode.NOT_CLEAN
         self._is_over = False
         self._is_after_signal = False
         self._look_at = math.inf

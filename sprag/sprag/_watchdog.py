@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from gevent import Greenlet, get_hub, monkey
 
+from sprag._exit_codes import ExitCode
 from sprag._sentinel import write_stderr
 from sprag_supervisor import (
     Node,
@@ -42,8 +43,6 @@ _LOOKS: Final = 4
 _SLACK: Final = 0.05
 _LIBRARIES: Final = ("sprag", "sprag_supervisor", "sprag_cli", "gevent", "greenlet")
 _STANDARD: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - a prefix of file names
-ENDED: Final = 4
-"""Exit code of a process that its watchdog has ended."""
 
 
 class Watchdog:
@@ -116,7 +115,7 @@ class Watchdog:
                 said += "sprag: ending the process (--watchdog-exit)\n"
             write_stderr(said)
             if self._exits:
-                os._exit(ENDED)
+                os._exit(ExitCode.NOT_CLEAN)
 
 
 def describe_stall(frame: FrameType | None, held: float) -> str:

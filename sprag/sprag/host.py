@@ -7,7 +7,6 @@ This is the only place of the library that touches what belongs to the process;
 from __future__ import annotations
 
 import atexit
-import enum
 import logging
 import math
 import os
@@ -19,13 +18,15 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent import Greenlet
 from gevent.util import format_run_info
 
+from sprag._defaults import SHUTDOWN_TIMEOUT
 from sprag._dump import write_dump
+from sprag._exit_codes import ExitCode as ExitCode  # noqa: PLC0414 - re-exported
 from sprag._init_duties import zombies_watched
 from sprag._lifecycle_log import LifecycleLog
 from sprag._notify import Notifier, give_back, withdraw
 from sprag._ownership import own_greenlets
 from sprag._said import awaited, how_to_force, log, on_terminal, still_running, still_up, tell
-from sprag._sentinel import NOT_CLEAN, OVERTIME, write_stderr
+from sprag._sentinel import OVERTIME, write_stderr
 from sprag._service import Service
 from sprag._signals import Signals
 from sprag._slow_starts import SlowStarts
@@ -60,22 +61,11 @@ if TYPE_CHECKING:
     from sprag._control import ControlSocket
 
 
-class ExitCode(enum.IntEnum):
-    """What the process ends with."""
-
-    STOPPED = 0
-    """Stopped as asked, or finished by itself."""
-    GAVE_UP = 1
-    NEVER_CAME_UP = 3
-    NOT_CLEAN = NOT_CLEAN
-    """Stopped, but with stragglers or over budget."""
-
-
 def run(
     root: Service,
     *,
     name: str | None = None,
-    shutdown_timeout: Seconds = 30.0,
+    shutdown_timeout: Seconds = SHUTDOWN_TIMEOUT,
     control: bool = True,
     on_up: Callable[[], None] | None = None,
     ends_process: bool = False,

@@ -1,6 +1,6 @@
 """Text of others made harmless for a terminal, where sprag writes to stderr itself.
 
-The command line has the same in `sprag_cli._plain`: it must not load this package to show text.
+The command line has the same in `sprag_cli.term.plain`: it must not load this package to show text.
 """
 
 from __future__ import annotations

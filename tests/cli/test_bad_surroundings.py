@@ -12,10 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from processes import app, run
-from sprag_cli._client import Client
-from sprag_cli._discover import RunningApp
-from sprag_cli._exit import ClientExit, RunExit
-from sprag_cli._main import commands
+from sprag._exit_codes import ExitCode
+from sprag_cli.app.client import Client, RunningApp
+from sprag_cli.commands.group import commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +46,7 @@ def sprag(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("number", ["nan", "-inf", "-1", "0", "soon"])
 def test_a_timeout_that_is_no_time_is_wrong_usage(command: str, number: str) -> None:
     result = CliRunner().invoke(commands, [*command.split(), "--timeout", number])
-    assert result.exit_code == ClientExit.USAGE
+    assert result.exit_code == ExitCode.USAGE
     assert "Invalid value for '--timeout'" in result.output
     assert "Traceback" not in result.output
 
@@ -66,7 +65,7 @@ def test_a_timeout_that_is_no_time_is_wrong_usage(command: str, number: str) -> 
 )
 def test_other_times_that_are_none_are_wrong_usage_too(arguments: list[str]) -> None:
     result = CliRunner().invoke(commands, arguments)
-    assert result.exit_code == ClientExit.USAGE
+    assert result.exit_code == ExitCode.USAGE
     assert f"Invalid value for '{arguments[-2]}'" in result.output
 
 
@@ -80,7 +79,7 @@ def test_no_limit_at_all_is_a_timeout(
     )
     for command in ("tree", "wait", "stop x"):
         result = CliRunner().invoke(commands, [*command.split(), "--timeout", number])
-        assert result.exit_code == ClientExit.WELL, result.output
+        assert result.exit_code == ExitCode.WELL, result.output
 
 
 def test_a_client_without_a_limit_waits_for_the_answer(serve: Callable[..., Any]) -> None:
@@ -169,7 +168,7 @@ def test_a_full_disk_under_stderr_changes_no_exit_code(tmp_path: Path) -> None:
         done = subprocess.run(
             command, stderr=full, stdout=full, env=environ(tmp_path / "none"), check=False
         )
-    assert done.returncode == ClientExit.NOT_FOUND
+    assert done.returncode == ExitCode.NOT_FOUND
 
 
 # -- a working directory that is gone --------------------------------------------------------
@@ -195,7 +194,7 @@ def test_a_working_directory_that_is_gone_is_one_line(tmp_path: Path, command: s
     done = gone(tmp_path, *command.split())
     assert done.stderr.count("\n") == 1, done.stderr
     assert "the working directory is gone" in done.stderr
-    assert done.returncode == RunExit.USAGE
+    assert done.returncode == ExitCode.USAGE
 
 
 @pytest.mark.slow
@@ -215,5 +214,5 @@ def test_a_client_needs_no_working_directory(living: Path, tmp_path: Path) -> No
 def test_an_empty_address_is_refused(tmp_path: Path, option: str) -> None:
     app(tmp_path, 'app = App(name="shop")\n')
     with run(tmp_path, option, "") as process:
-        assert process.ends() == RunExit.USAGE
+        assert process.ends() == ExitCode.USAGE
         assert process.err == f"sprag: {option} is empty: give an address, or leave it out\n"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from sprag import App, Backoff, DynamicSupervisor, Service, Supervisor
-from sprag_cli._check import _refusals, plan_of, render
-from sprag_cli._exit import ClientExit
-from sprag_cli._lint import RULES, lint
-from sprag_cli._style import ASCII, plain
+from sprag._exit_codes import ExitCode
+from sprag_cli.check.check import _refusals, plan_of, render
+from sprag_cli.check.lint import RULES, lint
+from sprag_cli.term.style import ASCII, plain
 
 Child = tuple[Service, dict[str, Any]]
 
@@ -290,7 +290,7 @@ def test_the_app_is_imported_patched_and_not_started(tmp_path: Path) -> None:
         )
 
     done = check()
-    assert (done.returncode, done.stderr) == (ClientExit.FAILED, "")
+    assert (done.returncode, done.stderr) == (ExitCode.FAILED, "")
     assert done.stdout.startswith("shop: 2 services, 1 finding\n\nshop  stop-over-budget\n")
     told = json.loads(check("--json").stdout)
     assert (told["services"], told["findings"][0]["rule"]) == (2, "stop-over-budget")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sprag_cli._client import AppGone, BadAnswer, Client, TimedOut
-from sprag_cli._discover import RunningApp, find_apps
-from sprag_cli._exit import ClientExit
+from sprag._exit_codes import ExitCode
+from sprag_cli.app.client import AppGone, BadAnswer, Client, RunningApp, TimedOut
+from sprag_cli.app.find import find_apps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def test_an_app_without_a_socket_is_gone(tmp_path: Path) -> None:
         client_of(path).tree()
     with pytest.raises(AppGone) as caught:
         client_of(path).tree()
-    assert caught.value.exit_code == ClientExit.NOT_FOUND
+    assert caught.value.exit_code == ExitCode.NOT_FOUND
 
 
 def test_an_app_that_does_not_answer_in_time_is_named(serve: Callable[..., Any]) -> None:
@@ -54,7 +54,7 @@ def test_an_app_that_does_not_answer_in_time_is_named(serve: Callable[..., Any])
     try:
         with pytest.raises(TimedOut, match=r"did not answer in 0\.05 s .* --timeout") as caught:
             client_of(app.path, timeout=0.05).tree()
-        assert caught.value.exit_code == ClientExit.TIMED_OUT
+        assert caught.value.exit_code == ExitCode.TIMED_OUT
     finally:
         over.set()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from sprag_cli._main import commands
+from sprag_cli.commands.group import commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable

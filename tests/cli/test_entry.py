@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sprag_cli._entry import _command
-from sprag_cli._exit import ClientExit, RunExit
+from sprag._exit_codes import ExitCode
+from sprag_cli.entry import _command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-SLOW = {"gevent", "structlog", "sprag", "sprag_supervisor", "asyncio", "difflib", "rich"}
+SLOW = {"gevent", "structlog", "sprag_supervisor", "asyncio", "difflib", "rich"}
 """What a client has no need of, and would wait for."""
 
 LOADED = """
@@ -72,37 +72,45 @@ def loaded_by(*arguments: str) -> set[str]:
     return set(done.stderr.rpartition("loaded:")[2].split())
 
 
+def assert_light(loaded: set[str]) -> None:
+    assert not loaded & SLOW
+    librarys = {name for name in loaded if name.partition(".")[0] == "sprag"}
+    assert librarys <= {"sprag", "sprag._exit_codes", "sprag._defaults"}
+
+
 def test_help_loads_nothing_slow() -> None:
     loaded = loaded_by("--help")
     assert "click" in loaded
-    assert not loaded & SLOW
+    assert_light(loaded)
 
 
 def test_tree_loads_nothing_slow(serve: Callable[..., Any], shop: dict[str, Any]) -> None:
     serve(shop)
     loaded = loaded_by("tree")
-    assert "sprag_cli._tree" in loaded
-    assert not loaded & SLOW
+    assert "sprag_cli.draw.tree" in loaded
+    assert "sprag_cli.commands.status" not in loaded
+    assert_light(loaded)
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("module", "arguments"),
     [
-        ("status", "mail"),
-        ("why", "mail"),
-        ("stop", "mail"),
-        ("stacks",),
-        ("events",),
-        ("top", "--once"),
-        ("wait", "--timeout", "0.1"),
+        ("draw.status", ("status", "mail")),
+        ("draw.why", ("why", "mail")),
+        ("act.manage", ("stop", "mail")),
+        ("draw.stacks", ("stacks",)),
+        ("draw.events", ("events",)),
+        ("draw.top", ("top", "--once")),
+        ("act.wait", ("wait", "--timeout", "0.1")),
     ],
-    ids=lambda arguments: arguments[0],
 )
-def test_a_client_loads_nothing_slow(serve: Callable[..., Any], arguments: tuple[str, ...]) -> None:
+def test_a_client_loads_nothing_slow(
+    serve: Callable[..., Any], module: str, arguments: tuple[str, ...]
+) -> None:
     serve({"event": "end", "ready": True, "path": "shop", "done": True, "state": "running"})
     loaded = loaded_by(*arguments)
-    assert f"sprag_cli._{'act' if arguments[0] == 'stop' else arguments[0]}" in loaded
-    assert not loaded & SLOW
+    assert f"sprag_cli.{module}" in loaded
+    assert_light(loaded)
 
 
 def test_run_patches_before_anything_that_should_be_patched_is_loaded() -> None:
@@ -150,7 +158,7 @@ def test_a_stream_without_unicode_gets_ascii(
 ) -> None:
     serve(shop)
     done = sprag("tree", env={**os.environ, "PYTHONIOENCODING": "ascii"})
-    assert done.returncode == ClientExit.WELL
+    assert done.returncode == ExitCode.WELL
     assert done.stdout.isascii()
     assert done.stdout.startswith("* shop")
 
@@ -158,7 +166,7 @@ def test_a_stream_without_unicode_gets_ascii(
 def test_what_is_wrong_with_the_users_module_is_shown_without_our_frames(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("1 / 0\n")
     done = sprag("run", "shop:app", cwd=tmp_path)
-    assert done.returncode == RunExit.NEVER_CAME_UP
+    assert done.returncode == ExitCode.NEVER_CAME_UP
     assert done.stderr.startswith("Traceback (most recent call last):\n")
     assert done.stderr.count("  File ") == 1
     assert done.stderr.endswith(
@@ -168,7 +176,7 @@ def test_what_is_wrong_with_the_users_module_is_shown_without_our_frames(tmp_pat
 
 def test_a_target_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     done = sprag("run", "shop:app", cwd=tmp_path)
-    assert done.returncode == RunExit.USAGE
+    assert done.returncode == ExitCode.USAGE
     assert done.stderr.count("\n") == 1
 
 
@@ -187,4 +195,4 @@ def test_ctrl_c_during_the_import_ends_quietly(tmp_path: Path, blocking: str) ->
         assert process.stdout.readline() == "importing\n"
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=50)
-    assert (process.returncode, said) == (RunExit.FORCED_INT, "")
+    assert (process.returncode, said) == (ExitCode.FORCED_INT, "")

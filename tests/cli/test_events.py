@@ -5,12 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sprag_cli._events import CutOff, EventOptions, follow
-from sprag_cli._exit import ClientExit
-from sprag_cli._node import NoSuchService
+from asked import asked
+from sprag._exit_codes import ExitCode
+from sprag_cli.app.told import NoSuchService
+from sprag_cli.draw.events import CutOff, EventOptions, follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+def given(paths: tuple[str, ...] = (), **options: Any) -> EventOptions:
+    return EventOptions(**asked("events", paths=paths, **options))
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +67,7 @@ def test_people_read_what_is_wrong_and_then_what_changes(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     answering({"/v1/events": stream(*EVENTS)})
-    assert follow(EventOptions()) == ClientExit.WELL
+    assert follow(given()) == ExitCode.WELL
     assert capsys.readouterr().out.replace("2026-01-01 ", "") == (
         "is now   ✗ failed    shop/mail  KeyError: 'host'\n"
         "4 services; now come the changes\n"
@@ -78,7 +83,7 @@ def test_machines_get_all_of_it_one_object_a_line(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     answering({"/v1/events": stream(*EVENTS)})
-    assert follow(EventOptions(json=True)) == ClientExit.WELL
+    assert follow(given(json=True)) == ExitCode.WELL
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == EVENTS
 
 
@@ -88,7 +93,7 @@ def test_a_path_a_glob_or_failures_narrow_it_down(
     answering({"/v1/events": stream(*EVENTS)})
 
     def paths(**options: Any) -> list[tuple[str, str]]:
-        follow(EventOptions(json=True, **options))
+        follow(given(json=True, **options))
         told = map(json.loads, capsys.readouterr().out.splitlines())
         return [(each["event"], each["path"]) for each in told if "path" in each]
 
@@ -110,22 +115,22 @@ def test_a_path_that_is_not_there_is_an_error_and_a_glob_may_match_later(
 ) -> None:
     answering({"/v1/events": stream(*EVENTS), "/v1/tree": shop})
     with pytest.raises(NoSuchService, match="did you mean shop/fleet/courier"):
-        follow(EventOptions(paths=("fleet/courrier",)))
-    assert follow(EventOptions(paths=("fleet/van-*",))) == ClientExit.WELL
+        follow(given(paths=("fleet/courrier",)))
+    assert follow(given(paths=("fleet/van-*",))) == ExitCode.WELL
 
 
 def test_it_ends_after_so_many_changes(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     answering({"/v1/events": stream(*EVENTS)})
-    assert follow(EventOptions(json=True, limit=2)) == ClientExit.WELL
+    assert follow(given(json=True, limit=2)) == ExitCode.WELL
     assert capsys.readouterr().out.count("\n") == 7
 
 
 def test_a_stream_that_is_cut_off_is_an_error(answering: Callable[..., Any]) -> None:
     answering({"/v1/events": stream(*EVENTS[:-1])})
     with pytest.raises(CutOff, match="more happened than was read in time"):
-        follow(EventOptions())
+        follow(given())
 
 
 def test_a_narrow_terminal_cuts_the_end_of_a_line(
@@ -135,7 +140,7 @@ def test_a_narrow_terminal_cuts_the_end_of_a_line(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "50")
     answering({"/v1/events": stream(*EVENTS)})
-    follow(EventOptions(paths=("fleet/courier",)))
+    follow(given(paths=("fleet/courier",)))
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 50
     assert lines[1].endswith("…")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from processes import PATIENCE, Process
-from sprag_cli._exit import ClientExit
+from sprag._exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -105,7 +105,7 @@ def test_ctrl_c_ends_it_well_and_the_terminal_is_as_before(words: list[str]) -> 
     with terminal(words) as place:
         place.says("shop", times=3)
         place.process.send_signal(signal.SIGINT)
-        assert place.process.wait(PATIENCE) == ClientExit.WELL
+        assert place.process.wait(PATIENCE) == ExitCode.WELL
         assert place.is_as_before()
 
 
@@ -117,7 +117,7 @@ def test_an_error_is_shown_on_the_terminal_as_it_was_before(
     with terminal(words) as place:
         place.says("shop", times=3)
         app.answer = b"no JSON"
-        assert place.process.wait(PATIENCE) == ClientExit.NOT_FOUND
+        assert place.process.wait(PATIENCE) == ExitCode.NOT_FOUND
         assert place.is_as_before()
         assert "answered GET /v1/t" in place.seen.rpartition(GIVE_BACK)[2]
 
@@ -146,7 +146,7 @@ def test_a_dumb_terminal_gets_no_escapes(words: list[str], term: str) -> None:
     with terminal(words, TERM=term, NO_COLOR="1") as place:
         place.says("shop")
         place.process.send_signal(signal.SIGINT)
-        assert place.process.wait(PATIENCE) == ClientExit.WELL
+        assert place.process.wait(PATIENCE) == ExitCode.WELL
         place.read()
         assert "\x1b" not in place.seen
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from processes import PATIENCE, Process, app, run, script
-from sprag_cli._exit import RunExit
+from sprag._exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +54,7 @@ def test_signals_that_the_parent_has_blocked_still_stop_the_app(
     app(tmp_path, POLITE)
     with up(through(tmp_path, BLOCK)) as process:
         process.send(number)
-        assert process.ends(within=PROMPT) == RunExit.STOPPED
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
         assert process.out == "goodbye\n"
 
 
@@ -75,7 +75,7 @@ def test_a_blocked_sigusr1_and_sigchld_work(tmp_path: Path) -> None:
         process.send(SIGUSR1)
         process.says("sprag: stacks, by service")
         process.send(SIGTERM)
-        assert process.ends(within=PROMPT) == RunExit.STOPPED
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
 
 
 def test_a_blocked_signal_is_heard_while_the_module_is_imported(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_an_ignored_sigterm_stops_the_app_all_the_same(tmp_path: Path) -> None:
         process.send(SIGUSR1)
         process.says("sprag: stacks, by service")
         process.send(SIGTERM)
-        assert process.ends(within=PROMPT) == RunExit.STOPPED
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
 
 
 def test_an_ignored_sigchld_does_not_lose_exit_codes(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_an_ignored_sigchld_does_not_lose_exit_codes(tmp_path: Path) -> None:
         process.says("code 1")
         up(process)
         process.send(SIGTERM)
-        assert process.ends(within=PROMPT) == RunExit.STOPPED
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
 
 
 @pytest.mark.parametrize("number", [SIGINT, SIGHUP])
@@ -125,7 +125,7 @@ def test_what_a_background_shell_or_nohup_ignores_stays_ignored(
         assert process.popen.poll() is None
         assert process.events("stopping") == []
         process.send(SIGTERM)
-        assert process.ends(within=PROMPT) == RunExit.STOPPED
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
 
 
 def test_nohup_keeps_an_app_alive(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_nohup_keeps_an_app_alive(tmp_path: Path) -> None:
         time.sleep(0.3)
         assert process.popen.poll() is None
         process.send(SIGTERM)
-        assert process.ends(within=PROMPT) == RunExit.STOPPED
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
 
 
 # -- SIGHUP ------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_a_hangup_is_an_orderly_stop(tmp_path: Path) -> None:
     app(tmp_path, POLITE)
     with up(run(tmp_path)) as process:
         process.send(SIGHUP)
-        assert process.ends(within=PROMPT) == RunExit.STOPPED
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
         assert process.out == "goodbye\n"
         assert process.events("stopping")[0]["signal"] == "SIGHUP"
 
@@ -170,7 +170,7 @@ def test_a_terminal_that_hangs_up_several_times_does_not_cut_the_stop_short(
         for _ in range(3):
             time.sleep(0.1)
             process.send(SIGHUP)
-        assert process.ends(within=PROMPT) == RunExit.STOPPED
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
         assert process.out == "stopping\ngoodbye\n"
 
 
@@ -190,7 +190,7 @@ def test_a_signal_after_a_hangup_ends_the_process_at_once(tmp_path: Path) -> Non
         process.says("stopping")
         time.sleep(0.1)
         process.send(SIGTERM)
-        assert process.ends(within=0.5) == RunExit.FORCED_TERM
+        assert process.ends(within=0.5) == ExitCode.FORCED_TERM
 
 
 TERMINAL = """
@@ -241,7 +241,7 @@ def test_a_program_keeps_its_own_handler_of_sighup(tmp_path: Path, install: str)
         process.send(SIGHUP)
         process.says("reloading")
         process.send(SIGTERM)
-        assert process.ends() == RunExit.STOPPED
+        assert process.ends() == ExitCode.STOPPED
         assert process.events("stopping")[0]["signal"] == "SIGTERM"
 
 
@@ -251,7 +251,7 @@ def test_faulthandler_keeps_sigusr1(tmp_path: Path) -> None:
         process.send(SIGUSR1)
         process.says("most recent call first")
         process.send(SIGTERM)
-        assert process.ends() == RunExit.STOPPED
+        assert process.ends() == ExitCode.STOPPED
         assert "stacks, by service" not in process.err
 
 
@@ -293,4 +293,4 @@ def test_a_forked_child_of_an_app_has_the_default_for_sighup(tmp_path: Path) -> 
     with run(tmp_path) as process:
         process.says("child 0")
         process.send(SIGTERM)
-        assert process.ends() == RunExit.STOPPED
+        assert process.ends() == ExitCode.STOPPED

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sprag_cli import _json
+from sprag_cli.term import deep_json
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -18,17 +18,17 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 @given(VALUES, st.sampled_from([None, 2]))
 def test_the_loops_and_the_standard_module_agree(value: Any, indent: int | None) -> None:
     text = json.dumps(value, indent=indent)
-    assert "".join(_json._pieces(value, indent)) == text
-    assert _json._loads_deep(text) == value
+    assert "".join(deep_json._pieces(value, indent)) == text
+    assert deep_json._loads_deep(text) == value
 
 
 @pytest.mark.parametrize("indent", [None, 1])
 def test_depth_is_no_limit(indent: int | None) -> None:
     levels = 3000
     text = '{"children": [' * levels + "{}" + "]}" * levels
-    value: Any = _json.loads(text)
-    assert _json.dumps(value) == text
-    again: Any = _json.loads(_json.dumps(value, indent=indent))
+    value: Any = deep_json.loads(text)
+    assert deep_json.dumps(value) == text
+    again: Any = deep_json.loads(deep_json.dumps(value, indent=indent))
     for _ in range(levels):
         (again,) = again["children"]
     assert again == {}
@@ -37,4 +37,4 @@ def test_depth_is_no_limit(indent: int | None) -> None:
 @pytest.mark.parametrize("broken", ["[" * 9000, "[" * 9000 + "]" * 8999, "[" * 9000 + "]" * 9001])
 def test_a_deep_text_that_breaks_off_is_a_value_error(broken: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        _json.loads(broken)
+        deep_json.loads(broken)

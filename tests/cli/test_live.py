@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from processes import Process, app, run
-from sprag_cli._exit import ClientExit, RunExit
+from sprag._exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         process.says('"event": "up"')
         yield process
         process.send(signal.SIGTERM)
-        assert process.ends() == RunExit.STRAGGLERS
+        assert process.ends() == ExitCode.NOT_CLEAN
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_straggler_is_named_by_the_stop_the_tree_the_status_and_the_stacks(
     sprag: Callable[..., Said],
 ) -> None:
     first = sprag("restart", "stubborn")
-    assert first.code == ClientExit.FAILED
+    assert first.code == ExitCode.FAILED
     assert "  not clean: 1 straggler\n" in first.out
     assert "1 greenlet  1 straggler of #1\n" in sprag("tree", "stubborn").out
     sprag("restart", "stubborn")
@@ -102,7 +102,7 @@ def test_a_path_that_leads_nowhere_is_explained_alike_by_all(
     sprag: Callable[..., Said], command: str
 ) -> None:
     said = sprag(command, "fleet/van-33", "--timeout", "2")
-    assert (said.out, said.code) == ("", ClientExit.NOT_FOUND)
+    assert (said.out, said.code) == ("", ExitCode.NOT_FOUND)
     assert "no service 'fleet/van-33'" in said.err
     assert "shop/fleet has van-0, van-1, van-2, van-3, van-4, van-5 and 14 more" in said.err
     assert "did you mean shop/fleet/van-3 or shop/fleet/van-13" in said.err
@@ -117,7 +117,7 @@ def test_a_glob_that_matches_nothing_is_explained_alike_by_all(
     sprag: Callable[..., Said], command: str
 ) -> None:
     said = sprag(command, "lorry-*", "--timeout", "0.2")
-    assert (said.out, said.code) == ("", ClientExit.NOT_FOUND)
+    assert (said.out, said.code) == ("", ExitCode.NOT_FOUND)
     assert said.err.startswith("sprag: no service matches 'lorry-*' — '*' stands for one level")
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sprag_cli._exit import RunExit
-from sprag_cli._load import (
+from sprag._exit_codes import ExitCode
+from sprag_cli.run.load import (
     AttributeMissing,
     BadTarget,
     ModuleMissing,
@@ -147,7 +147,7 @@ def test_a_target_of_the_wrong_form_is_corrected(target: str, remedy: str) -> No
     assert str(caught.value) == (
         f"{target!r} is not a target — write module:attribute, as in shop.main:app — {remedy}"
     )
-    assert caught.value.exit_code == RunExit.USAGE
+    assert caught.value.exit_code == ExitCode.USAGE
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_missing_module_names_the_likely_one(
         f"no module {missing!r} for {target!r} — modules are looked for in {tmp_path} "
         f"and where packages are installed — {remedy}"
     )
-    assert caught.value.exit_code == RunExit.USAGE
+    assert caught.value.exit_code == ExitCode.USAGE
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_a_factory_that_needs_arguments_is_told_from_one_that_fails_inside(
     write("mall.py", "def make():\n    return len(3)\n")
     with pytest.raises(UserCodeFailed, match="calling mall:make raised TypeError") as caught:
         loaded("mall:make")
-    assert caught.value.exit_code == RunExit.NEVER_CAME_UP
+    assert caught.value.exit_code == ExitCode.NEVER_CAME_UP
 
 
 def test_an_import_error_inside_the_users_module_is_the_users(write: Write, tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_an_import_error_inside_the_users_module_is_the_users(write: Write, tmp_
         "ModuleNotFoundError: No module named 'not_there_at_all'\n"
         "sprag: importing shop raised ModuleNotFoundError; nothing was started"
     )
-    assert caught.value.exit_code == RunExit.NEVER_CAME_UP
+    assert caught.value.exit_code == ExitCode.NEVER_CAME_UP
 
 
 def test_a_module_that_imports_its_own_missing_part_is_the_users(write: Write) -> None:
@@ -289,7 +289,7 @@ def test_the_chain_of_a_failure_is_kept_without_the_frames_of_the_import_system(
     assert "KeyError: 'k'" in trace
     assert "RuntimeError: no config" in trace
     assert "importlib._bootstrap" not in trace
-    assert "_load.py" not in trace
+    assert "load.py" not in trace
     assert trace.count(str(tmp_path)) == 4
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from sprag_cli._logs import configure
+from sprag_cli.run.logs import configure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def crash(logger: logging.Logger) -> None:
 
 def test_off_a_terminal_each_record_is_one_line_of_json() -> None:
     stream = io.StringIO()
-    configure(stream=stream)
+    configure("auto", "info", stream=stream)
     crash(logging.getLogger("sprag"))
     logging.getLogger("some.library").info("hello %s", "world")
     structlog.get_logger().bind(service="shop/mail").warning("slow", seconds=1.5)
@@ -58,7 +58,7 @@ def test_off_a_terminal_each_record_is_one_line_of_json() -> None:
 
 def test_on_a_terminal_records_are_coloured_lines() -> None:
     stream = Terminal()
-    configure(stream=stream, environ={})
+    configure("auto", "info", stream=stream, environ={})
     crash(logging.getLogger("sprag"))
     out = stream.getvalue()
     assert "\x1b[" in out
@@ -72,7 +72,7 @@ def test_on_a_terminal_records_are_coloured_lines() -> None:
 def test_lines_are_plain_where_colour_is_not_wanted(
     stream: io.StringIO, environ: dict[str, str]
 ) -> None:
-    configure("console", stream=stream, environ=environ)
+    configure("console", "info", stream=stream, environ=environ)
     structlog.get_logger().info("ready", path="shop")
     assert "\x1b" not in stream.getvalue()
     assert "ready" in stream.getvalue()
@@ -81,7 +81,7 @@ def test_lines_are_plain_where_colour_is_not_wanted(
 
 def test_json_may_be_asked_for_on_a_terminal() -> None:
     stream = Terminal()
-    configure("json", stream=stream)
+    configure("json", "info", stream=stream)
     structlog.get_logger().info("ready")
     assert json.loads(stream.getvalue())["event"] == "ready"
 
@@ -98,7 +98,7 @@ def test_the_level_holds_for_both_ways_of_logging(level: str, lines: int) -> Non
 
 def test_what_json_does_not_know_is_written_as_its_repr() -> None:
     stream = io.StringIO()
-    configure("json", stream=stream)
+    configure("json", "info", stream=stream)
     fields: dict[str, Any] = {"thing": {1, 2}}
     logging.getLogger("sprag").warning("odd", extra={"sprag": fields})
     assert json.loads(stream.getvalue())["thing"] == "{1, 2}"
@@ -119,7 +119,7 @@ def test_sprags_own_records_are_the_same_by_the_short_way(
     fields: dict[str, Any], extra: dict[str, Any]
 ) -> None:
     stream = io.StringIO()
-    configure("json", stream=stream)
+    configure("json", "info", stream=stream)
     with structlog.contextvars.bound_contextvars(request_id="r-1", controller="Orders"):
         for _ in range(2):
             logging.getLogger("sprag").info("a %s", "b", extra={"sprag": fields}, **extra)
@@ -149,7 +149,7 @@ def test_on_a_terminal_a_long_record_is_broken_between_its_fields(
     fields: dict[str, Any] = {f"field_{number}": "v" * number for number in range(10)}
     fields |= {"long": "v" * 100, "last": "受" * 10}
     for target in (stream, file):
-        configure("console", stream=target, environ={"NO_COLOR": "1"})
+        configure("console", "info", stream=target, environ={"NO_COLOR": "1"})
         structlog.get_logger().bind(service="shop/mail").info("it", **fields)
     first, *more = stream.getvalue().splitlines()
     assert len(first) <= 80
@@ -162,7 +162,7 @@ def test_on_a_terminal_a_long_record_is_broken_between_its_fields(
 
 def test_the_lines_of_a_life_fit_80_columns() -> None:
     stream = io.StringIO()
-    configure("console", stream=stream)
+    configure("console", "info", stream=stream)
     path = "shop/packing/van-3"
     for incarnation in (1, 12):
         fields = {"event": "service restarted", "service": path, "incarnation": incarnation}
@@ -184,7 +184,7 @@ def test_a_recursion_is_told_once_however_many_take_part(log_format: Any) -> Non
         ping(times - 1)
 
     stream = io.StringIO()
-    configure(log_format, stream=stream)
+    configure(log_format, "info", stream=stream)
     try:
         ping(200)
     except ValueError:

@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 import sprag
-from sprag_cli._exit import ClientExit, RunExit
-from sprag_cli._main import commands
+from sprag._exit_codes import ExitCode
+from sprag_cli.commands.group import commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,12 +50,16 @@ def test_every_exit_code_is_in_the_help() -> None:
         "stop",
         "restart",
     )
-    for command, codes in (("run", RunExit), *((each, ClientExit) for each in asking)):
+    told = {0, 1, 2, 3, 4, 130}
+    for command, codes in (
+        ("run", {each.value for each in ExitCode}),
+        ("check", {0, 1, 2, 3}),
+        *((each, told - {1} if each in {"stacks", "top"} else told) for each in asking),
+    ):
         shown = invoke(command, "-h").output.partition("Exit codes:")[2]
-        for code in codes:
-            only_shows = command in {"stacks", "top"} and code is ClientExit.FAILED
+        for code in ExitCode:
             said = f"  {code.value}  " in shown or f"({code.value}:" in shown
-            assert said is not only_shows, (command, code)
+            assert said is (code in codes), (command, code)
 
 
 def test_the_version_is_that_of_the_library() -> None:
@@ -88,7 +92,7 @@ def test_wrong_arguments_are_usage_errors(arguments: list[str], said: str) -> No
 
 def test_an_error_is_one_line_on_stderr_and_an_exit_code(runtime: Path) -> None:
     result = invoke("tree")
-    assert result.exit_code == ClientExit.NOT_FOUND
+    assert result.exit_code == ExitCode.NOT_FOUND
     assert result.stdout == ""
     assert result.stderr == (
         f"sprag: no app is running (looked in {runtime}) — start one with 'sprag run module:app'\n"
@@ -103,8 +107,8 @@ def test_the_options_of_tree_arrive(serve: Callable[..., Any], shop: dict[str, A
         0,
         "* fleet +2  one_for_all  running  up 12m  r:1\n",
     )
-    assert invoke("tree", "--app", "4343", "--failed").exit_code == ClientExit.WELL
-    assert invoke("tree").exit_code == ClientExit.USAGE
+    assert invoke("tree", "--app", "4343", "--failed").exit_code == ExitCode.WELL
+    assert invoke("tree").exit_code == ExitCode.USAGE
 
 
 def test_the_app_may_come_from_the_environment(
@@ -113,7 +117,7 @@ def test_the_app_may_come_from_the_environment(
     serve(shop)
     monkeypatch.setenv("SPRAG_APP", "mail")
     result = invoke("tree")
-    assert result.exit_code == ClientExit.NOT_FOUND
+    assert result.exit_code == ExitCode.NOT_FOUND
     assert "no app 'mail' — running: shop (pid 4242)" in result.stderr
 
 
@@ -121,7 +125,7 @@ def test_a_subtree_that_failed_ends_with_1(
     serve: Callable[..., Any], make: Callable[..., dict[str, Any]]
 ) -> None:
     serve(make("shop", "App", "running", make("mail", "Mail", "failed")))
-    assert invoke("tree").exit_code == ClientExit.FAILED
+    assert invoke("tree").exit_code == ExitCode.FAILED
 
 
 def test_the_selectors_are_explained_where_they_apply() -> None:

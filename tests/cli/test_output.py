@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sprag_cli._complete import ServicePath
-from sprag_cli._output import complain, complain_at_length, write
+from sprag_cli.complete.prompt import ServicePath
+from sprag_cli.term.output import complain, complain_at_length, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,9 +17,9 @@ from click.testing import CliRunner
 
 from processes import app
 from processes import run as run_process
-from sprag_cli._logs import configure
-from sprag_cli._main import commands
-from sprag_cli._plain import escaped, printable, printable_lines
+from sprag_cli.commands.group import commands
+from sprag_cli.run.logs import configure
+from sprag_cli.term.plain import escaped, printable, printable_lines
 from sprag_supervisor.escaping import plain
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def crash(message: str) -> None:
 def test_no_record_acts_or_looks_like_another(
     log: io.StringIO, log_format: Any, message: str
 ) -> None:
-    configure(log_format, stream=log)
+    configure(log_format, "info", stream=log)
     crash(message)
     text = log.getvalue()
     assert acting(text) == []

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sprag_cli._cells import cell_len
-from sprag_cli._render import render
-from sprag_cli._style import ASCII, TONES, UNICODE, Tone, plain
-from sprag_cli._words import duration
+from sprag_cli.draw.render import render
+from sprag_cli.term.cells import cell_len
+from sprag_cli.term.style import ASCII, TONES, UNICODE, Tone, plain
+from sprag_cli.term.words import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
+from asked import asked
 from processes import app
 from processes import run as run_process
 from sprag import SpragError
-from sprag_cli._exit import CommandError, RunExit
-from sprag_cli._load import NotAService
-from sprag_cli._run import RunOptions
-from sprag_cli._run import run as run_app
+from sprag._exit_codes import ExitCode
+from sprag_cli.run.load import NotAService
+from sprag_cli.run.run import RunOptions, run_app
+from sprag_cli.term.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,13 +73,12 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
 
 
 def run(**options: Any) -> int:
-    given: dict[str, Any] = {"target": "shop_of_run:app", **options}
-    return run_app(RunOptions(**given))
+    return run_app(RunOptions(**asked("run", **{"target": "shop_of_run:app", **options})))
 
 
 def test_the_host_runs_what_was_loaded_with_the_options_given(host: Host) -> None:
-    host.code = RunExit.STRAGGLERS
-    assert run(name="mine", shutdown_timeout=7.0, control=False) == RunExit.STRAGGLERS
+    host.code = ExitCode.NOT_CLEAN
+    assert run(name="mine", shutdown_timeout=7.0, control=False) == ExitCode.NOT_CLEAN
     ((root, options),) = host.calls
     assert root is sys.modules["shop_of_run"].app
     assert options == {
@@ -144,14 +144,14 @@ def test_an_error_of_sprag_is_one_line_and_means_that_nothing_came_up(host: Host
     with pytest.raises(CommandError) as caught:
         run()
     assert caught.value.report() == "sprag: shop/mail: on_start raised OSError: no route"
-    assert caught.value.exit_code == RunExit.NEVER_CAME_UP
+    assert caught.value.exit_code == ExitCode.NEVER_CAME_UP
 
 
 def test_an_interrupt_during_the_import_ends_quietly(
     host: Host, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "shop_of_run.py").write_text("raise KeyboardInterrupt")
-    assert run() == RunExit.FORCED_INT
+    assert run() == ExitCode.FORCED_INT
     assert capsys.readouterr() == ("", "")
 
 
@@ -163,7 +163,7 @@ def test_a_terminal_that_is_closed_does_not_end_the_app(
             raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(sys, "stdout", Closed())
-    assert run() == RunExit.STOPPED
+    assert run() == ExitCode.STOPPED
 
 
 @pytest.mark.slow
@@ -196,7 +196,7 @@ app = App(name="shop", providers={"mail": Mail()})
         )
         process.send_signal(signal.SIGTERM)
         out, said = process.communicate(timeout=50)
-    assert (process.returncode, out, said) == (RunExit.STOPPED, "", "")
+    assert (process.returncode, out, said) == (ExitCode.STOPPED, "", "")
     assert (seen.returncode, seen.stderr) == (0, "")
     picture = [line.split("  ") for line in seen.stdout.splitlines()]
     assert [line[0] for line in picture] == ["* shop", "`- * mail"]
@@ -220,7 +220,7 @@ def test_an_app_that_gives_up_ends_with_1_and_the_log_says_why(tmp_path: Path) -
         """,
     )
     with run_process(tmp_path) as process:
-        assert process.ends() == RunExit.GAVE_UP
+        assert process.ends() == ExitCode.GAVE_UP
         crashes = process.events("service crashed")
         assert [crash["incarnation"] for crash in crashes] == [1, 2, 3, 4]
         assert all(crash["exception"].endswith("ValueError: bad order 17") for crash in crashes)
@@ -248,7 +248,7 @@ def test_wrong_usage_ends_with_2_and_says_what_is_right(
 ) -> None:
     app(tmp_path, "nothing = 0\napp = App()\n")
     with run_process(tmp_path, *arguments, target=target) as process:
-        assert process.ends() == RunExit.USAGE
+        assert process.ends() == ExitCode.USAGE
         assert hint in process.err
         assert "Traceback" not in process.err
 
@@ -268,7 +268,7 @@ def test_what_is_wrong_with_the_users_module_ends_with_3_and_is_theirs(
 ) -> None:
     app(tmp_path, source)
     with run_process(tmp_path) as process:
-        assert process.ends() == RunExit.NEVER_CAME_UP
+        assert process.ends() == ExitCode.NEVER_CAME_UP
         assert all(line in process.err for line in lines), process.err
         assert "sprag_cli" not in process.err
         assert process.err.endswith("; nothing was started\n")
@@ -289,7 +289,7 @@ def test_an_app_that_never_comes_up_ends_with_3(tmp_path: Path) -> None:
         """,
     )
     with run_process(tmp_path) as process:
-        assert process.ends() == RunExit.NEVER_CAME_UP
+        assert process.ends() == ExitCode.NEVER_CAME_UP
         (failed,) = process.events("service failed to start")
         assert failed["service"] == "shop/broken"
         assert failed["exception"].endswith("OSError: no route")
@@ -350,7 +350,7 @@ def test_an_app_that_finishes_by_itself_ends_with_0(tmp_path: Path) -> None:
         """,
     )
     with run_process(tmp_path) as process:
-        assert process.ends() == RunExit.STOPPED
+        assert process.ends() == ExitCode.STOPPED
         assert process.out == "done\n"
         assert process.events("stopping") == []
 
@@ -367,7 +367,7 @@ def test_a_root_that_ignores_its_start_ends_with_0(tmp_path: Path) -> None:
         """,
     )
     with run_process(tmp_path) as process:
-        assert process.ends() == RunExit.STOPPED
+        assert process.ends() == ExitCode.STOPPED
 
 
 # -- what can be run -------------------------------------------------------------------------
@@ -391,7 +391,7 @@ def test_apps_services_and_supervisors_run_and_what_makes_them(
         process.says('"event": "up"')
         assert process.socket().name == f"{root}.{process.popen.pid}.sock"
         process.send(signal.SIGINT)
-        assert process.ends() == RunExit.STOPPED
+        assert process.ends() == ExitCode.STOPPED
         assert process.events("service started")[-1]["service"] == root
 
 
@@ -428,7 +428,7 @@ def test_everything_is_patched_before_the_users_import(tmp_path: Path) -> None:
 def test_an_app_that_runs_already_is_refused(tmp_path: Path) -> None:
     app(tmp_path, "app = App()\napp.start()\n")
     with run_process(tmp_path) as process:
-        assert process.ends() == RunExit.NEVER_CAME_UP
+        assert process.ends() == ExitCode.NEVER_CAME_UP
         refusal, stopped = process.err.splitlines()
         assert refusal.startswith("sprag: app is already started")
         assert "a tree that nobody stopped" in stopped  # the module has started it
@@ -459,7 +459,7 @@ def test_on_a_pipe_each_line_of_the_log_is_json_and_stdout_is_the_apps(tmp_path:
     app(tmp_path, LOGGING)
     with run_process(tmp_path) as process:
         process.says('"event": "gave up"')
-        assert process.ends() == RunExit.GAVE_UP
+        assert process.ends() == ExitCode.GAVE_UP
         assert process.out == ""
         assert process.events("details") == []
         ready = process.events("ready")[0]
@@ -483,7 +483,7 @@ def test_on_a_terminal_the_tree_is_shown_once_and_the_log_is_for_people(
         process.says("Mail")
         process.send(signal.SIGTERM)
         process.says("SIGTERM again to end at once")
-        assert process.ends() == RunExit.STOPPED
+        assert process.ends() == ExitCode.STOPPED
         assert ("\x1b[" in process.out) == coloured
         plain = re.sub(r"\x1b\[[\d;]*m", "", process.out)
         assert re.search(
@@ -498,13 +498,13 @@ def test_on_a_terminal_the_tree_is_shown_once_and_the_log_is_for_people(
 def test_format_and_level_may_be_asked_for(tmp_path: Path) -> None:
     app(tmp_path, LOGGING)
     with run_process(tmp_path, "--log-format", "console", "--log-level", "error") as process:
-        assert process.ends() == RunExit.GAVE_UP
+        assert process.ends() == ExitCode.GAVE_UP
         assert process.err.count("service crashed ") == 4
         assert "\x1b" not in process.err
         assert "of structlog" not in process.err
     environ = {"SPRAG_LOG_FORMAT": "json", "SPRAG_LOG_LEVEL": "DEBUG"}
     with run_process(tmp_path, "--no-tree", terminal=True, environ=environ) as process:
-        assert process.ends() == RunExit.GAVE_UP
+        assert process.ends() == ExitCode.GAVE_UP
         lines = [json.loads(line) for line in process.out.splitlines()]
         assert [line for line in lines if line["event"] == "details"]
 
@@ -534,7 +534,7 @@ def test_output_that_nobody_reads_changes_nothing(tmp_path: Path, closed: str) -
         if closed == "stdout":
             process.says('"event": "up"')
         process.send(signal.SIGTERM)
-        assert process.ends() == RunExit.STOPPED
+        assert process.ends() == ExitCode.STOPPED
         assert "BrokenPipe" not in process.err
 
 

@@ -7,8 +7,8 @@ import termios
 
 import pytest
 
-from sprag_cli._screen import screen_of, size_of
-from sprag_cli._style import ASCII, UNICODE, Tone
+from sprag_cli.term.screen import screen_of, size_of
+from sprag_cli.term.style import ASCII, UNICODE, Tone
 
 
 class Terminal(io.TextIOWrapper):

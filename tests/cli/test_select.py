@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sprag_cli._exit import ClientExit
-from sprag_cli._node import NoSuchService
-from sprag_cli._select import NoMatch, matcher, select
+from sprag._exit_codes import ExitCode
+from sprag_cli.app.select import NoMatch, matcher, select
+from sprag_cli.app.told import NoSuchService
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ def test_the_failed_ones_are_chosen_from_what_is_below(
 def test_what_means_nothing_is_not_found(shop: dict[str, Any]) -> None:
     with pytest.raises(NoMatch, match=r"no service matches 'fleet/x\*' — '\*' stands") as caught:
         paths(shop, "fleet/x*")
-    assert caught.value.exit_code == ClientExit.NOT_FOUND
+    assert caught.value.exit_code == ExitCode.NOT_FOUND
     with pytest.raises(NoSuchService, match="did you mean shop/fleet/courier"):
         paths(shop, "fleet/curier")
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from processes import PATIENCE, Process
-from sprag_cli._shells import Typed, typed
+from sprag_cli.complete.shells import Typed, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from processes import PATIENCE, app, run, script
+from sprag._exit_codes import ExitCode
 from sprag._sentinel import Sentinel
-from sprag_cli._exit import RunExit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +90,7 @@ def test_a_signal_stops_an_idle_app_and_the_code_is_0(tmp_path: Path, number: in
     app(tmp_path, IDLE)
     with up(run(tmp_path)) as process:
         process.send(number)
-        assert process.ends(within=PROMPT) == RunExit.STOPPED
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
         (stopping,) = process.events("stopping")
         assert stopping["signal"] == signal.Signals(number).name
         assert process.records()[-1]["event"] == "stopped"
@@ -121,7 +121,7 @@ def test_children_stop_before_their_parents_the_latest_first(tmp_path: Path) -> 
     )
     with up(run(tmp_path)) as process:
         process.send(SIGTERM)
-        assert process.ends(within=PROMPT) == RunExit.STOPPED
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
         said = process.out.split("\n")
         assert [line for line in said if line.startswith("stop")] == [
             f"stop {name}" for name in ("b1", "b", "a2x", "a2", "a1", "a")
@@ -151,7 +151,7 @@ def test_a_start_that_blocks_is_aborted(tmp_path: Path) -> None:
     with run(tmp_path) as process:
         process.says("blocking")
         process.send(SIGTERM)
-        assert process.ends(within=PROMPT) == RunExit.STOPPED
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
         assert process.out.split() == ["blocking", "released"]
         assert process.events("up") == []
         assert [each for each in process.records() if each["level"] == "error"] == []
@@ -175,7 +175,7 @@ def test_a_signal_before_the_tree_starts_keeps_it_from_starting(tmp_path: Path) 
         """,
     )
     with run(tmp_path) as process:
-        assert process.ends() == RunExit.STOPPED
+        assert process.ends() == ExitCode.STOPPED
         assert process.out == ""
 
 
@@ -199,7 +199,7 @@ def test_a_restart_whose_on_start_blocks_is_aborted(tmp_path: Path) -> None:
     with run(tmp_path) as process:
         process.says("blocking")
         process.send(SIGTERM)
-        assert process.ends(within=PROMPT) == RunExit.STOPPED
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
         assert len(process.events("service crashed")) == 1
 
 
@@ -219,7 +219,7 @@ def test_a_backoff_is_cut_short(tmp_path: Path) -> None:
     with run(tmp_path) as process:
         process.says("service waits before its restart")
         process.send(SIGTERM)
-        assert process.ends(within=PROMPT) == RunExit.STOPPED
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
         assert process.out.split() == ["life"]
 
 
@@ -230,7 +230,7 @@ def test_a_stubborn_service_is_left_behind_and_named_with_its_stack(tmp_path: Pa
     app(tmp_path, STUBBORN)
     with up(run(tmp_path)) as process:
         process.send(SIGTERM)
-        assert process.ends(within=1) == RunExit.STRAGGLERS
+        assert process.ends(within=1) == ExitCode.NOT_CLEAN
         (straggler,) = process.events("straggler left behind")
         assert straggler["service"] == "shop/stubborn"
         assert "gevent.sleep(60)" in straggler["stack"]
@@ -242,7 +242,7 @@ def test_the_budget_is_handed_down_to_a_service_that_would_take_longer(tmp_path:
     app(tmp_path, SLOW_TO_STOP.format(shutdown=30))
     with up(run(tmp_path, "--shutdown-timeout", "0.3")) as process:
         process.send(SIGTERM)
-        assert process.ends(within=1.3) == RunExit.STRAGGLERS  # over budget
+        assert process.ends(within=1.3) == ExitCode.NOT_CLEAN  # over budget
         last = process.records()[-1]
         assert (last["event"], last["killed"]) == ("stopped, but not clean", 1)
 
@@ -251,7 +251,7 @@ def test_a_hook_that_blocks_is_cut_at_the_services_own_limit(tmp_path: Path) -> 
     app(tmp_path, SLOW_TO_STOP.format(shutdown=0.2))
     with up(run(tmp_path)) as process:
         process.send(SIGTERM)
-        assert process.ends(within=PROMPT) == RunExit.STOPPED  # killed, but well within the budget
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED  # killed, but well within the budget
         assert process.records()[-1]["killed"] == 1
 
 
@@ -259,11 +259,11 @@ def test_no_time_at_all_is_a_budget_too(tmp_path: Path) -> None:
     app(tmp_path, IDLE)
     with up(run(tmp_path, "--shutdown-timeout", "0")) as process:
         process.send(SIGTERM)
-        assert process.ends(within=PROMPT) == RunExit.STOPPED
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
     app(tmp_path, SLOW_TO_STOP.format(shutdown='"infinity"'))
     with up(run(tmp_path, "--shutdown-timeout", "0")) as process:
         process.send(SIGTERM)
-        assert process.ends(within=1) == RunExit.STRAGGLERS
+        assert process.ends(within=1) == ExitCode.NOT_CLEAN
 
 
 @pytest.mark.parametrize("source", [CPU_BOUND, BLOCKED_IN_C], ids=["cpu", "c"])
@@ -272,7 +272,7 @@ def test_what_never_yields_cannot_prevent_the_end(tmp_path: Path, source: str) -
     with run(tmp_path, "--shutdown-timeout", "0.2") as process:
         process.says("hogging")
         process.send(SIGTERM)
-        assert process.ends(within=1.2) == RunExit.STRAGGLERS
+        assert process.ends(within=1.2) == ExitCode.NOT_CLEAN
         assert "app.py" in process.err
         assert ("in hog_the_cpu" in process.err) == (source is CPU_BOUND)
         assert ("in block_in_c" in process.err) == (source is BLOCKED_IN_C)
@@ -306,9 +306,9 @@ def test_the_second_signal_ends_what_never_yields(
 @pytest.mark.parametrize(
     ("first", "second", "code"),
     [
-        (SIGINT, SIGINT, RunExit.FORCED_INT),
-        (SIGTERM, SIGTERM, RunExit.FORCED_TERM),
-        (SIGINT, SIGTERM, RunExit.FORCED_TERM),
+        (SIGINT, SIGINT, ExitCode.FORCED_INT),
+        (SIGTERM, SIGTERM, ExitCode.FORCED_TERM),
+        (SIGINT, SIGTERM, ExitCode.FORCED_TERM),
     ],
 )
 def test_the_second_signal_ends_the_process_at_once(
@@ -343,7 +343,7 @@ def test_a_signal_that_comes_twice_at_once_counts_as_one(tmp_path: Path) -> None
     with up(run(tmp_path)) as process:
         process.send(SIGINT)
         process.send(SIGINT)
-        assert process.ends() == RunExit.STOPPED
+        assert process.ends() == ExitCode.STOPPED
         assert process.out == "said goodbye\n"
 
 
@@ -367,7 +367,7 @@ def test_a_forced_end_does_not_wait_for_a_reader_of_stderr(tmp_path: Path) -> No
         os.close(writing)
         process.says("flooding")
         process.send(SIGTERM)
-        assert process.ends(within=2) == RunExit.STRAGGLERS
+        assert process.ends(within=2) == ExitCode.NOT_CLEAN
         os.close(reading)
 
 
@@ -384,7 +384,7 @@ def test_a_keyboard_interrupt_in_a_service_is_a_first_ctrl_c(tmp_path: Path) -> 
         """,
     )
     with run(tmp_path) as process:
-        assert process.ends() == RunExit.STOPPED
+        assert process.ends() == ExitCode.STOPPED
         assert process.events("stopping")[0]["signal"] == "SIGINT"
 
 
@@ -405,7 +405,7 @@ def test_a_stop_that_takes_long_says_what_it_waits_for(tmp_path: Path) -> None:
     app(tmp_path, source + SLOW_TO_STOP.format(shutdown=0.5))
     with up(run(tmp_path)) as process:
         process.send(SIGTERM)
-        assert process.ends() == RunExit.STOPPED
+        assert process.ends() == ExitCode.STOPPED
         (still,) = process.events("still stopping")
         assert still["waiting_for"] == "shop/slow"
         assert 28 < still["seconds_left"] < 30
@@ -423,7 +423,7 @@ def test_a_stop_that_never_returns_is_not_waited_for(tmp_path: Path) -> None:
     )
     with up(run(tmp_path, "--shutdown-timeout", "0.2")) as process:
         process.send(SIGTERM)
-        assert process.ends(within=1.2) == RunExit.STRAGGLERS
+        assert process.ends(within=1.2) == ExitCode.NOT_CLEAN
         (late,) = process.events("out of time")
         assert late["waiting_for"] == "shop"
         assert "in stop" in late["stack"]
@@ -455,7 +455,7 @@ def test_a_forked_child_has_its_own_signals(tmp_path: Path) -> None:
         time.sleep(1)
         assert process.popen.poll() is None
         process.send(SIGTERM)
-        assert process.ends(within=PROMPT) == RunExit.STOPPED
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
 
 
 def test_a_signal_the_sentinel_hears_of_after_the_apps_end_is_still_the_first() -> None:
@@ -489,7 +489,7 @@ def test_threads_that_are_no_daemons_cannot_keep_the_process(
     with run(tmp_path, "--shutdown-timeout", "0.2") as process:
         if number is not None:
             up(process).send(number)
-        assert process.ends(within=5) == RunExit.STRAGGLERS
+        assert process.ends(within=5) == ExitCode.NOT_CLEAN
         assert process.err.endswith(
             "sprag: out of time: ending at once; the app has ended, but threads that are no "
             "daemons (uploader) kept the process alive\n"
@@ -514,7 +514,7 @@ def test_native_threads_of_gevents_pool_cannot_keep_the_process(tmp_path: Path) 
     with run(tmp_path, "--shutdown-timeout", "1") as process:
         process.says("in the pool")
         process.send(SIGTERM)
-        assert process.ends(within=2) == RunExit.STOPPED
+        assert process.ends(within=2) == ExitCode.STOPPED
 
 
 def test_threads_get_the_rest_of_the_budget(tmp_path: Path) -> None:
@@ -534,7 +534,7 @@ def test_threads_get_the_rest_of_the_budget(tmp_path: Path) -> None:
     )
     with up(run(tmp_path)) as process:
         process.send(SIGTERM)
-        assert process.ends() == RunExit.STOPPED
+        assert process.ends() == ExitCode.STOPPED
         assert process.out.splitlines() == ["uploaded", "at exit"]
 
 
@@ -553,7 +553,7 @@ def test_a_signal_ends_a_process_that_lingers_after_its_app(tmp_path: Path) -> N
     with run(tmp_path) as process:
         process.says('"event": "stopped"')
         process.send(SIGTERM)
-        assert process.ends(within=0.5) == RunExit.FORCED_TERM
+        assert process.ends(within=0.5) == ExitCode.FORCED_TERM
 
 
 def test_ctrl_c_at_a_terminal(tmp_path: Path) -> None:
@@ -565,7 +565,7 @@ def test_ctrl_c_at_a_terminal(tmp_path: Path) -> None:
         process.says("Ctrl-C again to end at once")
         time.sleep(0.1)
         process.type("\x03")
-        assert process.ends(within=0.5) == RunExit.FORCED_INT
+        assert process.ends(within=0.5) == ExitCode.FORCED_INT
         assert "sprag: SIGINT again: ending at once; still up: shop (stopping)" in process.out
 
 
@@ -614,7 +614,7 @@ def test_app_run_without_logs_says_why_it_failed(tmp_path: Path) -> None:
         sys.exit(App(name="shop", providers={"broken": Broken()}).run())
         """
     with script(tmp_path, source) as process:
-        assert process.ends() == RunExit.NEVER_CAME_UP
+        assert process.ends() == ExitCode.NEVER_CAME_UP
         assert 'raise OSError("no route")' in process.err
         assert "shop/broken" in process.err
         assert process.err.splitlines()[-1].startswith("sprag: never came up")
@@ -705,7 +705,7 @@ def test_one_ctrl_c_says_at_once_who_holds_the_loop_and_how_to_force_the_end(
         process.says("/app.py, in hog_the_cpu)," if source is CPU_BOUND else "in block_in_c),")
         process.says("sprag: Ctrl-C again to end at once, or it ends in 3")
         process.type("\x03")
-        assert process.ends(within=PROMPT) == RunExit.FORCED_INT
+        assert process.ends(within=PROMPT) == ExitCode.FORCED_INT
         assert process.out.count("holds the loop") == 1
 
 
@@ -725,7 +725,7 @@ def test_a_hook_that_holds_the_loop_while_it_stops_is_named_too(tmp_path: Path) 
         process.send(SIGTERM)
         process.says("sprag: SIGTERM: the stop waits for shop/busy (line ")
         process.says("sprag: SIGTERM again to end at once, or it ends in ")
-        assert process.ends() == RunExit.STRAGGLERS
+        assert process.ends() == ExitCode.NOT_CLEAN
 
 
 def test_a_stop_that_waits_is_not_taken_for_one_that_is_held(tmp_path: Path) -> None:
@@ -745,5 +745,5 @@ def test_a_stop_that_waits_is_not_taken_for_one_that_is_held(tmp_path: Path) -> 
         process.send(signal.SIGSTOP)
         time.sleep(1)
         process.send(signal.SIGCONT)
-        assert process.ends() == RunExit.STOPPED
+        assert process.ends() == ExitCode.STOPPED
         assert "holds the loop" not in process.err

@@ -3,15 +3,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sprag_cli._exit import ClientExit
-from sprag_cli._stacks import StackOptions, render, show
-from sprag_cli._style import ASCII, UNICODE, plain
+from asked import asked
+from sprag._exit_codes import ExitCode
+from sprag_cli.draw.stacks import StackOptions, render, show
+from sprag_cli.term.style import ASCII, UNICODE, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from http.server import BaseHTTPRequestHandler
 
     import pytest
+
+
+def given(paths: tuple[str, ...] = (), **options: Any) -> StackOptions:
+    return StackOptions(**asked("stacks", paths=paths, **options))
 
 
 def stack(service: str | None, what: str, *functions: str, count: int = 1) -> dict[str, Any]:
@@ -71,13 +76,13 @@ def test_the_app_is_asked_for_each_chosen_service(
     answering: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     app = answering({"/v1/tree": shop, "/v1/stacks": {"app": "shop", "stacks": STACKS[:1]}})
-    assert show(StackOptions(("fleet/*",))) == ClientExit.WELL
+    assert show(given(("fleet/*",))) == ExitCode.WELL
     assert [each.split()[1] for each in app.requests[1:]] == [
         "/v1/stacks?path=shop%2Ffleet%2Fcourier",
         "/v1/stacks?path=shop%2Ffleet%2Fprinter",
     ]
     capsys.readouterr()
-    show(StackOptions(json=True))
+    show(given(json=True))
     assert json.loads(capsys.readouterr().out)["stacks"] == STACKS[:1]
 
 
@@ -93,9 +98,9 @@ def test_several_are_told_as_several_in_json(
         handler.wfile.write(body)
 
     serve(answer)
-    show(StackOptions(("a", "bc"), json=True))
+    show(given(("a", "bc"), json=True))
     told = json.loads(capsys.readouterr().out)
     assert [(each["path"], each["greenlets"]) for each in told] == [("a", 1), ("bc", 2)]
     assert all(each["stacks"] == STACKS for each in told)
-    show(StackOptions(("bc",), json=True))
+    show(given(("bc",), json=True))
     assert json.loads(capsys.readouterr().out)["path"] == "bc"

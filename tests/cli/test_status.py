@@ -5,13 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sprag_cli._client import Refusal
-from sprag_cli._exit import ClientExit
-from sprag_cli._status import StatusOptions, render, show
-from sprag_cli._style import ASCII, UNICODE, plain
+from asked import asked
+from sprag._exit_codes import ExitCode
+from sprag_cli.app.client import Refusal
+from sprag_cli.draw.status import StatusOptions, render, show
+from sprag_cli.term.style import ASCII, UNICODE, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+def given(paths: tuple[str, ...] = (), **options: Any) -> StatusOptions:
+    return StatusOptions(**asked("status", paths=paths, **options))
+
 
 COURIER: dict[str, Any] = {
     "name": "courier",
@@ -162,7 +168,7 @@ def test_the_app_is_asked_by_path_and_the_exit_code_tells_of_a_failure(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     app = answering({"/v1/service/fleet/courier": {**COURIER, "state": "failed"}})
-    assert show(StatusOptions(("fleet/courier",), ascii=True)) == ClientExit.FAILED
+    assert show(given(("fleet/courier",), ascii=True)) == ExitCode.FAILED
     assert capsys.readouterr().out.startswith("x shop/fleet/courier\n")
     assert app.requests == ["GET /v1/service/fleet/courier HTTP/1.1"]
 
@@ -171,7 +177,7 @@ def test_without_a_path_it_is_the_root(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     answering({"/v1/service": COURIER})
-    assert show(StatusOptions(json=True)) == ClientExit.WELL
+    assert show(given(json=True)) == ExitCode.WELL
     assert json.loads(capsys.readouterr().out) == COURIER
 
 
@@ -185,17 +191,17 @@ def test_globs_are_looked_up_in_the_tree(
             "/v1/service/shop/fleet/printer": {**COURIER, "name": "printer"},
         }
     )
-    assert show(StatusOptions(("fleet/*",), json=True)) == ClientExit.WELL
+    assert show(given(("fleet/*",), json=True)) == ExitCode.WELL
     assert [each["name"] for each in json.loads(capsys.readouterr().out)] == ["courier", "printer"]
-    assert show(StatusOptions(failed=True)) == ClientExit.WELL
+    assert show(given(failed=True)) == ExitCode.WELL
     assert capsys.readouterr().out == "nothing is failed\n"
 
 
 def test_an_unknown_path_is_the_apps_to_refuse(answering: Callable[..., Any]) -> None:
     answering({})
     with pytest.raises(Refusal, match=r"no service .* — 'sprag tree' shows all") as caught:
-        show(StatusOptions(("nope",)))
-    assert caught.value.exit_code == ClientExit.NOT_FOUND
+        show(given(("nope",)))
+    assert caught.value.exit_code == ExitCode.NOT_FOUND
 
 
 def failing(times: int) -> dict[str, Any]:

@@ -9,16 +9,23 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 
-from sprag_cli._exit import ClientExit
-from sprag_cli._node import NoSuchService
-from sprag_cli._select import NoMatch
-from sprag_cli._style import ASCII, UNICODE, plain
-from sprag_cli._top import TopOptions, render, resorted, show
+from asked import asked
+from sprag._exit_codes import ExitCode
+from sprag_cli.app.select import NoMatch
+from sprag_cli.app.told import NoSuchService
+from sprag_cli.commands.group import commands
+from sprag_cli.draw.top import KEYS, TopOptions, render, resorted, show
+from sprag_cli.term.style import ASCII, UNICODE, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+def given(paths: tuple[str, ...] = (), **options: Any) -> TopOptions:
+    return TopOptions(**asked("top", paths=paths, **options))
 
 
 def row(path: str, cpu: float, **more: Any) -> dict[str, Any]:
@@ -97,10 +104,10 @@ def test_once_prints_and_ends(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     app = answering({"/v1/top": ANSWER})
-    assert show(TopOptions(once=True, sort="events", limit=3)) == ClientExit.WELL
+    assert show(given(once=True, sort="events", limit=3)) == ExitCode.WELL
     assert "EVENTS/S↓" in capsys.readouterr().out
     assert app.requests == ["GET /v1/top?seconds=1.0&sort=events&limit=3 HTTP/1.1"]
-    show(TopOptions(once=True, json=True))
+    show(given(once=True, json=True))
     assert json.loads(capsys.readouterr().out) == ANSWER
 
 
@@ -110,7 +117,7 @@ def test_of_several_paths_and_globs_the_rows_are_picked_here(
     app = answering({"/v1/top": ANSWER, "/v1/tree": shop})
 
     def picked(*paths: str, **options: Any) -> list[str]:
-        show(TopOptions(paths=paths, once=True, json=True, **options))
+        show(given(paths=paths, once=True, json=True, **options))
         return [row["path"] for row in json.loads(capsys.readouterr().out)["services"]]
 
     every = [row["path"] for row in ANSWER["services"]]
@@ -118,7 +125,7 @@ def test_of_several_paths_and_globs_the_rows_are_picked_here(
     assert picked("f*", limit=1) == picked("f*")[:1]
     assert app.requests[-1] == "GET /v1/top?seconds=1.0&sort=cpu&limit=1000 HTTP/1.1"
     assert picked("shop", failed=True) == []
-    assert show(TopOptions(failed=True)) == ClientExit.WELL
+    assert show(given(failed=True)) == ExitCode.WELL
     assert capsys.readouterr().out == "nothing is failed\n"
     with pytest.raises(NoMatch):
         picked("x*")
@@ -130,7 +137,7 @@ def test_one_path_is_the_app_s_to_look_up(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     app = answering({"/v1/top": ANSWER})
-    show(TopOptions(paths=("fleet",), once=True))
+    show(given(paths=("fleet",), once=True))
     assert capsys.readouterr().out
     assert app.requests == ["GET /v1/top?path=fleet&seconds=1.0&sort=cpu&limit=30 HTTP/1.1"]
 
@@ -148,7 +155,7 @@ def test_on_a_pipe_it_ends_with_its_reader(answering: Callable[..., Any]) -> Non
         timeout=20,
     )
     os.close(writing)
-    assert (done.returncode, done.stderr) == (ClientExit.WELL, b"")
+    assert (done.returncode, done.stderr) == (ExitCode.WELL, b"")
 
 
 @pytest.mark.slow
@@ -181,6 +188,12 @@ def test_a_terminal_is_drawn_in_place_sorted_by_keys_and_given_back(
         until("RESTARTS↓")
         os.write(master, b"q")
         until("\x1b[?1049l")
-        assert process.wait(20) == ClientExit.WELL
+        assert process.wait(20) == ExitCode.WELL
     os.close(master)
     assert seen.startswith("\x1b[?1049h")
+
+
+def test_every_order_that_can_be_asked_for_has_a_key() -> None:
+    (choice,) = (each.type for each in commands.commands["top"].params if each.name == "sort")
+    assert isinstance(choice, click.Choice)
+    assert set(choice.choices) == set(KEYS.values())

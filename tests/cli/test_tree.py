@@ -10,16 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sprag_cli._client import Client, TimedOut
-from sprag_cli._discover import NoApp, RunningApp, SeveralApps
-from sprag_cli._exit import ClientExit
-from sprag_cli._node import NoSuchService
-from sprag_cli._select import NoMatch
-from sprag_cli._tree import TreeOptions, show
+from asked import asked
+from sprag._exit_codes import ExitCode
+from sprag_cli.app.client import Client, RunningApp, TimedOut
+from sprag_cli.app.find import NoApp, SeveralApps
+from sprag_cli.app.select import NoMatch
+from sprag_cli.app.told import NoSuchService
+from sprag_cli.draw.tree import TreeOptions, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+def given(paths: tuple[str, ...] = (), **options: Any) -> TreeOptions:
+    return TreeOptions(**asked("tree", paths=paths, **options))
 
 
 @pytest.fixture
@@ -33,7 +38,7 @@ def test_the_tree_of_the_only_app_is_shown(
     serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     serve(shop)
-    assert show(TreeOptions()) == ClientExit.WELL
+    assert show(given()) == ExitCode.WELL
     out = capsys.readouterr().out
     assert out.startswith("● shop           App             running     up 2h03m\n├─ ● metrics")
     assert out.endswith("ago\n")
@@ -44,37 +49,37 @@ def test_a_path_selects_a_subtree(
     serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     serve(shop)
-    assert show(TreeOptions(paths=("fleet",), depth=0, ascii=True)) == ClientExit.WELL
+    assert show(given(paths=("fleet",), depth=0, ascii=True)) == ExitCode.WELL
     assert capsys.readouterr().out == "* fleet +2  one_for_all  running  up 12m  r:1\n"
 
 
 def test_an_unknown_path_is_not_found(serve: Callable[..., Any], shop: dict[str, Any]) -> None:
     serve(shop)
     with pytest.raises(NoSuchService, match="did you mean shop/metrics"):
-        show(TreeOptions(paths=("metric",)))
+        show(given(paths=("metric",)))
 
 
 def test_the_exit_code_tells_of_failures_even_hidden_ones(
     serve: Callable[..., Any], failing: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     serve(failing)
-    assert show(TreeOptions(depth=0)) == ClientExit.FAILED
+    assert show(given(depth=0)) == ExitCode.FAILED
     assert "+5 (1 failed)" in capsys.readouterr().out
-    assert show(TreeOptions(paths=("fleet/printer",))) == ClientExit.FAILED
-    assert show(TreeOptions(paths=("metrics",))) == ClientExit.WELL
+    assert show(given(paths=("fleet/printer",))) == ExitCode.FAILED
+    assert show(given(paths=("metrics",))) == ExitCode.WELL
 
 
 def test_failed_shows_only_what_failed(
     serve: Callable[..., Any], failing: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     serve(failing)
-    assert show(TreeOptions(failed=True)) == ClientExit.FAILED
+    assert show(given(failed=True)) == ExitCode.FAILED
     assert capsys.readouterr().out == (
         "● shop           App          running  up 2h03m\n"
         "└─ ● fleet       one_for_all  running  up 12m    ↺ 1\n"
         "   └─ ✗ printer  Printer      failed             ↺ 0\n"
     )
-    assert show(TreeOptions(paths=("metrics",), failed=True)) == ClientExit.WELL
+    assert show(given(paths=("metrics",), failed=True)) == ExitCode.WELL
     assert capsys.readouterr().out == "nothing is failed: metrics\n"
 
 
@@ -82,7 +87,7 @@ def test_several_paths_and_globs_are_shown_with_the_way_to_them(
     serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     serve(shop)
-    assert show(TreeOptions(paths=("fleet/pr*", "metrics"), json=True)) == ClientExit.WELL
+    assert show(given(paths=("fleet/pr*", "metrics"), json=True)) == ExitCode.WELL
     told = json.loads(capsys.readouterr().out)
     assert told["pid"] == 4242
     assert [child["name"] for child in told["children"]] == ["metrics", "fleet"]
@@ -95,19 +100,19 @@ def test_what_is_chosen_is_shown_with_all_below_it_and_decides_the_exit_code(
     fleet = shop["children"][2]
     fleet["children"][1]["state"] = "failed"
     serve(shop)
-    assert show(TreeOptions(paths=("f*",), ascii=True)) == ClientExit.FAILED
+    assert show(given(paths=("f*",), ascii=True)) == ExitCode.FAILED
     assert capsys.readouterr().out.count("\n") == 4
-    assert show(TreeOptions(paths=("m*", "intake"), failed=True)) == ClientExit.WELL
+    assert show(given(paths=("m*", "intake"), failed=True)) == ExitCode.WELL
     assert capsys.readouterr().out == "nothing is failed\n"
     with pytest.raises(NoMatch, match="no service matches 'x\\*'"):
-        show(TreeOptions(paths=("x*",)))
+        show(given(paths=("x*",)))
 
 
 def test_failed_says_so_when_nothing_is(
     serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     serve(shop)
-    assert show(TreeOptions(failed=True)) == ClientExit.WELL
+    assert show(given(failed=True)) == ExitCode.WELL
     assert capsys.readouterr().out == "nothing is failed: shop and the 5 services below it\n"
 
 
@@ -115,7 +120,7 @@ def test_json_prints_the_root_with_all_it_holds(
     serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     serve({**shop, "of_the_future": [1]})
-    assert show(TreeOptions(json=True)) == ClientExit.WELL
+    assert show(given(json=True)) == ExitCode.WELL
     out = capsys.readouterr().out
     assert out.startswith('{\n  "app": "shop",\n  "pid": 4242,\n  "schema": 1,\n')
     assert json.loads(out) == {**shop, "of_the_future": [1]}
@@ -125,17 +130,17 @@ def test_json_of_a_subtree_says_whose_it_is(
     serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     serve(shop)
-    show(TreeOptions(paths=("fleet",), json=True, depth=0))
+    show(given(paths=("fleet",), json=True, depth=0))
     node = json.loads(capsys.readouterr().out)
     assert (node["name"], node["app"], node["pid"]) == ("fleet", "shop", 4242)
     assert (node["children"], node["hidden"]) == ([], 2)
-    show(TreeOptions(json=True, failed=True))
+    show(given(json=True, failed=True))
     assert json.loads(capsys.readouterr().out)["children"] == []
 
 
 def test_without_an_app_the_next_command_is_named(runtime: Path) -> None:
     with pytest.raises(NoApp, match="start one with 'sprag run module:app'"):
-        show(TreeOptions())
+        show(given())
 
 
 def test_several_apps_are_listed_with_their_age(
@@ -144,8 +149,8 @@ def test_several_apps_are_listed_with_their_age(
     serve(shop, pid=1)
     serve({"name": "mail", "state": "starting"}, name="mail", pid=2)
     with pytest.raises(SeveralApps, match="  mail  pid 2\n  shop  pid 1  up 2h03m"):
-        show(TreeOptions())
-    assert show(TreeOptions(app="mail")) == ClientExit.WELL
+        show(given())
+    assert show(given(app="mail")) == ExitCode.WELL
     assert capsys.readouterr().out == "◐ mail  starting\n"
 
 
@@ -157,7 +162,7 @@ def test_an_app_is_reached_by_its_socket_from_anywhere(
 ) -> None:
     path: Path = serve(shop).path
     monkeypatch.setenv("SPRAG_RUNTIME_DIR", os.fspath(tmp_path / "elsewhere"))
-    assert show(TreeOptions(app=os.fspath(path))) == ClientExit.WELL
+    assert show(given(app=os.fspath(path))) == ExitCode.WELL
 
 
 def test_an_app_that_was_killed_is_mentioned_once(
@@ -171,11 +176,11 @@ def test_an_app_that_was_killed_is_mentioned_once(
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.fspath(runtime / f"old.{killed.pid}.sock"))
     serve(shop)
-    assert show(TreeOptions()) == ClientExit.WELL
+    assert show(given()) == ExitCode.WELL
     assert capsys.readouterr().err == (
         "sprag: an app has gone without a word, killed perhaps: its socket is removed\n"
     )
-    assert show(TreeOptions()) == ClientExit.WELL
+    assert show(given()) == ExitCode.WELL
     assert capsys.readouterr().err == ""
 
 
@@ -210,8 +215,8 @@ def test_watching_on_a_pipe_writes_changes_only_and_ends_well_on_ctrl_c(
         first, older, make("a", "A", "failed"), make("a", "A", "running", make("b", "B"))
     )
     monkeypatch.setattr(Client, "tree", script.tree)
-    code = show(TreeOptions(watch=True, interval=2.5), sleep=script.sleep)
-    assert code == ClientExit.WELL
+    code = show(given(watch=True, interval=2.5), sleep=script.sleep)
+    assert code == ExitCode.WELL
     assert script.sleeps == [2.5] * 4
     assert capsys.readouterr().out == (
         "● a  A  running  up 1 s\n"
@@ -231,7 +236,7 @@ def test_watching_json_writes_one_object_per_change(
     serve({})
     script = Script(make("a", "A"), make("a", "A", uptime=9), make("a", "A", restarts=1))
     monkeypatch.setattr(Client, "tree", script.tree)
-    show(TreeOptions(watch=True, json=True), sleep=script.sleep)
+    show(given(watch=True, json=True), sleep=script.sleep)
     lines = capsys.readouterr().out.splitlines()
     assert [json.loads(line)["restarts"] for line in lines] == [0, 1]
 
@@ -243,7 +248,7 @@ def test_watching_an_app_that_never_answered_times_out(
     script = Script(TimedOut(RunningApp("shop", 1, runtime), 5.0))
     monkeypatch.setattr(Client, "tree", script.tree)
     with pytest.raises(TimedOut):
-        show(TreeOptions(watch=True), sleep=script.sleep)
+        show(given(watch=True), sleep=script.sleep)
 
 
 class Terminal(io.StringIO):
@@ -262,7 +267,7 @@ def test_watching_on_a_terminal_draws_in_place(
     monkeypatch.setattr(sys, "stdout", terminal)
     script = Script(shop, shop)
     monkeypatch.setattr(Client, "tree", script.tree)
-    assert show(TreeOptions(watch=True), sleep=script.sleep) == ClientExit.WELL
+    assert show(given(watch=True), sleep=script.sleep) == ExitCode.WELL
     in_place, _, after = terminal.getvalue().rpartition("\x1b[?1049l")
     assert in_place.count("●") == 8
     assert after.count("●") == 4
@@ -285,4 +290,4 @@ def test_a_reader_that_goes_away_is_no_error(
         assert process.stdout.readline().startswith("● r")
         process.stdout.close()
         assert process.stderr.read() == ""
-    assert process.returncode == ClientExit.WELL
+    assert process.returncode == ExitCode.WELL

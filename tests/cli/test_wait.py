@@ -5,17 +5,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from asked import asked
 from processes import app, run
-from sprag_cli._client import Refusal
-from sprag_cli._discover import NoApp
-from sprag_cli._exit import ClientExit
-from sprag_cli._select import NoMatch
-from sprag_cli._wait import NotReady, WaitOptions, wait
+from sprag._exit_codes import ExitCode
+from sprag_cli.act.wait import NotReady, WaitOptions, wait_for
+from sprag_cli.app.client import Refusal
+from sprag_cli.app.find import NoApp
+from sprag_cli.app.select import NoMatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from http.server import BaseHTTPRequestHandler
     from pathlib import Path
+
+
+def given(paths: tuple[str, ...] = (), **options: Any) -> WaitOptions:
+    return WaitOptions(**asked("wait", paths=paths, **options))
+
 
 READY: dict[str, Any] = {"app": "shop", "path": "shop", "ready": True, "not_ready": [], "count": 0}
 
@@ -29,22 +35,22 @@ def test_a_ready_app_is_said_to_be(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     app = answering({"/v1/ready": READY})
-    assert wait(WaitOptions(paths=("mail",))) == ClientExit.WELL
+    assert wait_for(given(paths=("mail",))) == ExitCode.WELL
     assert capsys.readouterr().out.startswith("shop is ready (0.")
     assert app.requests == ["GET /v1/ready?path=mail&timeout=10.0 HTTP/1.1"]
-    wait(WaitOptions(json=True))
+    wait_for(given(json=True))
     assert json.loads(capsys.readouterr().out) == READY
 
 
 @pytest.mark.parametrize(
-    ("state", "code"), [("starting", ClientExit.TIMED_OUT), ("failed", ClientExit.FAILED)]
+    ("state", "code"), [("starting", ExitCode.TIMED_OUT), ("failed", ExitCode.FAILED)]
 )
 def test_who_is_not_ready_in_time_is_named(
     answering: Callable[..., Any], state: str, code: int
 ) -> None:
     answering({"/v1/ready": missing(state)})
     with pytest.raises(NotReady) as caught:
-        wait(WaitOptions(timeout=0.01))
+        wait_for(given(timeout=0.01))
     assert caught.value.exit_code == code
     said = str(caught.value)
     assert said.startswith(f"not ready after 0.01 s: shop/0 ({state}), shop/1 ({state}), ")
@@ -55,7 +61,7 @@ def test_several_and_those_a_glob_stands_for_are_waited_for_one_after_another(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str], shop: dict[str, Any]
 ) -> None:
     app = answering({"/v1/ready": READY, "/v1/tree": shop})
-    assert wait(WaitOptions(paths=("fleet/*", "metrics"), json=True)) == ClientExit.WELL
+    assert wait_for(given(paths=("fleet/*", "metrics"), json=True)) == ExitCode.WELL
     assert json.loads(capsys.readouterr().out) == [READY] * 3
     asked = [line.split("=")[1].split("&")[0] for line in app.requests if "ready" in line]
     assert asked == ["shop%2Ffleet%2Fcourier", "shop%2Ffleet%2Fprinter", "shop%2Fmetrics"]
@@ -65,11 +71,11 @@ def test_those_that_have_failed_are_waited_for(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str], shop: dict[str, Any]
 ) -> None:
     app = answering({"/v1/ready": READY, "/v1/tree": shop})
-    assert wait(WaitOptions(failed=True)) == ClientExit.WELL
+    assert wait_for(given(failed=True)) == ExitCode.WELL
     assert capsys.readouterr().out == "nothing is failed\n"
     shop["children"][0]["state"] = "failed"
     app.requests.clear()
-    assert wait(WaitOptions(failed=True)) == ClientExit.WELL
+    assert wait_for(given(failed=True)) == ExitCode.WELL
     assert "path=shop%2Fmetrics" in app.requests[1]
 
 
@@ -78,7 +84,7 @@ def test_a_glob_that_matches_nothing_in_time_is_an_error(
 ) -> None:
     answering({"/v1/tree": shop})
     with pytest.raises(NoMatch):
-        wait(WaitOptions(paths=("x*",), timeout=1e-9))
+        wait_for(given(paths=("x*",), timeout=1e-9))
 
 
 def test_an_app_that_does_not_run_yet_is_waited_for(
@@ -91,10 +97,10 @@ def test_an_app_that_does_not_run_yet_is_waited_for(
         if len(naps) == 3:
             serve(READY)
 
-    assert wait(WaitOptions(), sleep=nap) == ClientExit.WELL
+    assert wait_for(given(), sleep=nap) == ExitCode.WELL
     assert len(naps) == 3
     with pytest.raises(NoApp):
-        wait(WaitOptions(app="nope", timeout=0.01), sleep=naps.append)
+        wait_for(given(app="nope", timeout=0.01), sleep=naps.append)
 
 
 def test_a_service_that_is_not_there_yet_is_waited_for(serve: Callable[..., Any]) -> None:
@@ -113,10 +119,10 @@ def test_a_service_that_is_not_there_yet_is_waited_for(serve: Callable[..., Any]
         handler.wfile.write(body)
 
     serve(answer)
-    assert wait(WaitOptions(paths=("late",)), sleep=lambda _: None) == ClientExit.WELL
+    assert wait_for(given(paths=("late",)), sleep=lambda _: None) == ExitCode.WELL
     asked.clear()
     with pytest.raises(Refusal, match="no service 'late'"):
-        wait(WaitOptions(paths=("late",), timeout=1e-9), sleep=lambda _: None)
+        wait_for(given(paths=("late",), timeout=1e-9), sleep=lambda _: None)
 
 
 @pytest.mark.slow
@@ -135,6 +141,6 @@ def test_a_script_starts_an_app_and_waits_for_it(
     with run(tmp_path) as process:
         monkeypatch.setenv("SPRAG_RUNTIME_DIR", str(process.runtime))
         monkeypatch.delenv("SPRAG_APP", raising=False)
-        assert wait(WaitOptions()) == ClientExit.WELL
+        assert wait_for(given()) == ExitCode.WELL
         process.says('"event": "up"')
         assert capsys.readouterr().out.startswith("shop is ready")

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sprag_cli._client import AppGone
-from sprag_cli._discover import RunningApp
-from sprag_cli._screen import Screen
-from sprag_cli._style import ASCII, UNICODE
-from sprag_cli._watch import Frame, facts_of, on_terminal
+from sprag_cli.app.client import AppGone, RunningApp
+from sprag_cli.draw.watch import Frame, facts_of, on_terminal
+from sprag_cli.term.screen import Screen
+from sprag_cli.term.style import ASCII, UNICODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,12 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sprag_cli._exit import ClientExit
-from sprag_cli._style import ASCII, UNICODE, plain
-from sprag_cli._why import WhyOptions, render, show
+from asked import asked
+from sprag._exit_codes import ExitCode
+from sprag_cli.draw.why import WhyOptions, render, show
+from sprag_cli.term.style import ASCII, UNICODE, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+def given(paths: tuple[str, ...] = (), **options: Any) -> WhyOptions:
+    return WhyOptions(**asked("why", paths=paths, **options))
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +56,7 @@ def answer(
 
 
 def drawn(told: dict[str, Any], now: float, **options: Any) -> str:
-    given: dict[str, Any] = {"width": 80, "charset": UNICODE, **options}
+    given: dict[str, Any] = {"width": 80, "charset": UNICODE, "most": 10, **options}
     return "".join(f"{plain(line)}\n" for line in render(told, now=now, **given))
 
 
@@ -127,10 +132,22 @@ def test_the_app_is_asked_and_answers(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     answering({"/v1/why/courier": answer(ruling("give_up"), state="failed")})
-    assert show(WhyOptions(("courier",))) == ClientExit.FAILED
+    assert show(given(("courier",))) == ExitCode.FAILED
     assert "gave up: restart 2 of at most 3" in capsys.readouterr().out
-    show(WhyOptions(("courier",), json=True))
+    show(given(("courier",), json=True))
     assert json.loads(capsys.readouterr().out)["rulings"][0]["decision"] == "give_up"
+
+
+def test_without_a_path_it_is_about_the_root_and_json_is_one_object(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = answer(ruling("restart"), path="shop")
+    app = answering({"/v1/why": told})
+    assert show(given()) == ExitCode.WELL
+    assert capsys.readouterr().out.startswith("● shop is running\n")
+    show(given(json=True))
+    assert json.loads(capsys.readouterr().out) == told
+    assert app.requests == ["GET /v1/why HTTP/1.1"] * 2
 
 
 def test_one_that_has_left_the_tree_is_explained_too(now: float) -> None:
@@ -158,5 +175,5 @@ def test_an_exception_that_holds_a_document_is_cut_and_json_has_all(
     assert len(text) < 20_000
     assert text.count("… (all of it: sprag why --json)") == 10
     answering({"/v1/why/x": told})
-    show(WhyOptions(("x",), json=True))
+    show(given(("x",), json=True))
     assert len(capsys.readouterr().out) > 80_000_000

@@ -19,9 +19,9 @@ from lifecycle.scripted import Scripted, Stage, make, policy_of
 from scripted import spawn
 from sprag import SpragError, StartFailed
 from sprag.testing import LeakCheck, check_invariants, virtual_time
-from sprag_supervisor.life import ending as _ending
 from sprag_supervisor.life import managing as _managing
 from sprag_supervisor.life import starting as _starting
+from sprag_supervisor.life import steps as _steps
 from sprag_supervisor.life.adopting import tree_of
 from sprag_supervisor.tree.group import next_try_of
 from sprag_supervisor.tree.moves import settled
@@ -137,7 +137,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         super().__init__()
         self.block = ExitStack()
         self.clock = self.block.enter_context(virtual_time())
-        for module in (_ending, _starting):
+        for module in (_steps, _starting):
             self.block.enter_context(mock.patch.object(module, "KILL_GRACE", GRACE))
         self.leaks = LeakCheck()
         if self.looks_for_leaks:

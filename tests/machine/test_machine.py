@@ -39,7 +39,7 @@ from sprag_supervisor.exceptions import (
     MaxChildren,
     UnknownChild,
 )
-from sprag_supervisor.life import ending as _ending
+from sprag_supervisor.life import steps as _steps
 from sprag_supervisor.life.adopting import tree_of
 from sprag_supervisor.life.guard import report_crash
 
@@ -75,7 +75,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.block = ExitStack()
         self.clock = self.block.enter_context(virtual_time())
-        self.block.enter_context(mock.patch.object(_ending, "KILL_GRACE", GRACE))
+        self.block.enter_context(mock.patch.object(_steps, "KILL_GRACE", GRACE))
         self.stage = Stage()
         self.pools: list[str] = []
         self.agrees = False

@@ -16,7 +16,7 @@ import pytest
 
 from processes import app, run, script
 from sprag._control import runtime_directory
-from sprag_cli._json import loads
+from sprag_cli.term.deep_json import loads
 
 if TYPE_CHECKING:
     from pathlib import Path

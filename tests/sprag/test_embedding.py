@@ -15,6 +15,7 @@ import gevent
 import gevent.monkey
 import pytest
 
+import sprag
 from sprag import App, Service, Supervisor
 
 if TYPE_CHECKING:
@@ -243,10 +244,22 @@ def test_importing_sprag_prints_nothing_and_loads_nothing_heavy() -> None:
     """gevent-traps 37: a program must still be able to patch, and to start fast."""
     code, out, err = run(f"""
         import sys, sprag
+        assert "gevent" not in sys.modules  # it comes with the first name that is used
+        for name in sprag.__all__:
+            if name not in ("Controller", "HTTPError", "Limits", "Page", "redirect", "shell"):
+                getattr(sprag, name)
         loaded = [name for name in {HEAVY!r} if name in sys.modules]
         sys.exit(", ".join(loaded) or 0)
     """)
     assert (code, out, err) == (0, "", "")
+
+
+def test_what_sprag_offers_is_found_by_its_name_alone() -> None:
+    assert set(sprag.__all__) <= set(dir(sprag))
+    assert all(getattr(sprag, name) is not None for name in sprag.__all__)
+    assert sprag.exceptions.SpragError is sprag.SpragError
+    with pytest.raises(AttributeError, match="module 'sprag' has no attribute 'Servise'"):
+        sprag.Servise  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 
 from sprag import Backoff, Service, Supervisor, to_json
 from sprag._json import encode, iso
-from sprag_cli._json import loads
+from sprag_cli.term.deep_json import loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

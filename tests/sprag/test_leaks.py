@@ -12,8 +12,7 @@ import gevent
 import gevent.event
 import pytest
 
-from sprag.testing import LeakCheck, virtual_time
-from sprag_supervisor.loop import pool as _pool
+from sprag.testing import LeakCheck, _leaks, virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -242,7 +241,7 @@ def test_idle_greenlets_of_the_engine_are_ignored(
         event = gevent.event.Event()
         idle = spawn(event.wait)
         gevent.sleep(0)
-        monkeypatch.setattr(_pool, "idle_greenlets", lambda: [idle])
+        monkeypatch.setattr(_leaks, "idle_greenlets", lambda: [idle])
         check.assert_no_leaks()
         monkeypatch.undo()
         leftovers(check)

@@ -23,9 +23,8 @@ from greenlet import greenlet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sprag.testing import VirtualClock, VirtualLoop, virtual_time
+from sprag.testing import VirtualClock, VirtualLoop, _virtual_time, virtual_time
 from sprag_supervisor.loop import clock as _clock
-from sprag_supervisor.loop import pool as _pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -895,7 +894,7 @@ class TestBlock:
             for one in (idle, other):
                 gevent.get_hub().loop.run_callback(one.switch)
             clock.settle()
-            monkeypatch.setattr(_pool, "idle_greenlets", lambda: [idle, other])
+            monkeypatch.setattr(_virtual_time, "idle_greenlets", lambda: [idle, other])
             spawn(ran.append, "something that must not run")
         assert (idle.dead, other.dead) == (True, False)
         assert ran == []

@@ -297,7 +297,7 @@ def snapshot(n: int, _count: int) -> Metrics:
 
 
 def cold_import(_n: int, _count: int) -> Metrics:
-    return harness.import_ms("from sprag import Service, Supervisor", "gevent")
+    return harness.import_ms("from sprag import App, Service, Supervisor", "gevent")
 
 
 def command(_n: int, _count: int) -> Metrics:

@@ -1,0 +1,311 @@
+"""Ask a running app: HTTP/1.1 over its Unix socket."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import TYPE_CHECKING, Final, NoReturn, cast
+from urllib.parse import quote, urlencode
+
+from sprag._exit_codes import ExitCode
+from sprag_cli.app.told import text_of
+from sprag_cli.term import deep_json
+from sprag_cli.term.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Generator, Mapping
+    from pathlib import Path
+
+    from _typeshed import WriteableBuffer
+
+    from sprag_cli.app.told import Node
+
+_SHORTEST_WAIT: Final = 0.001
+_LONGEST_WAIT: Final = 1e6
+"""What a socket takes: longer is for ever."""
+_EXITS: Final[Mapping[int, ExitCode]] = {
+    HTTPStatus.BAD_REQUEST: ExitCode.USAGE,
+    HTTPStatus.NOT_FOUND: ExitCode.NOT_FOUND,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunningApp:
+    """An app that listens, or a socket given by its path (then *pid* may be unknown).
+
+    Attributes:
+        user: Whose it is, if it is not this user's.
+    """
+
+    name: str
+    pid: int | None
+    socket: Path
+    user: str = ""
+
+    def __str__(self) -> str:
+        """Return the name and the pid."""
+        return self.name if self.pid is None else f"{self.name} (pid {self.pid})"
+
+
+class AppGone(CommandError):
+    """Raised when nobody listens on the app's socket, or the app hangs up before it answered."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+    def __init__(self, app: RunningApp, reason: str, *, was_there: bool = False) -> None:
+        """Say which app, where it should be, and how it is known to be gone.
+
+        Args:
+            app: The app.
+            reason: How it is known.
+            was_there: It took the connection, and hung up later.
+        """
+        self.app = app
+        self.was_there = was_there
+        super().__init__(f"{app} is gone: {reason} ({app.socket}) — is it still running?")
+
+
+class BadAnswer(CommandError):
+    """Raised when the app answers, but not with what was asked for."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+    def __init__(
+        self, app: RunningApp, target: str, reason: str, wanted: str = "a node of the tree in JSON"
+    ) -> None:
+        """Say what was asked and what came back."""
+        self.app = app
+        super().__init__(
+            f"{app} answered GET {target} with {reason} — {wanted} was expected "
+            "— do the app and this command have the same version of sprag?"
+        )
+
+
+class Refusal(CommandError):
+    """Raised when the app understands what is asked of it, and says no.
+
+    Attributes:
+        status: The HTTP status.
+        name: The class of sprag's exception behind it, or ``""``.
+    """
+
+    def __init__(self, app: RunningApp, status: int, name: str, reason: str) -> None:
+        """Pass on what the app says."""
+        self.app = app
+        self.status = status
+        self.name = name
+        self.exit_code = _EXITS.get(status, ExitCode.FAILED)
+        super().__init__(
+            f"{reason} — 'sprag tree' shows all" if status == HTTPStatus.NOT_FOUND else reason
+        )
+
+
+class TimedOut(CommandError):
+    """Raised when the answer was not there in time."""
+
+    exit_code = ExitCode.TIMED_OUT
+
+    def __init__(self, app: RunningApp, timeout: float) -> None:
+        """Say who did not answer, in how many seconds."""
+        self.app = app
+        self.timeout = timeout
+        super().__init__(
+            f"{app} did not answer in {timeout:g} s — a service may be hogging the CPU or "
+            "blocking in C — wait longer with --timeout"
+        )
+
+
+class _PromptSocket(socket.socket):
+    """A Unix socket with one deadline, for the connection and for all that is read from it."""
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._deadline = time.monotonic() + timeout
+        # Where the queue of connections is full, Linux waits for this long, and no time at all
+        # with settimeout(); a busy app would look like one that is gone.
+        microseconds = 0 if timeout == math.inf else int(timeout * 1_000_000)  # 0: no limit
+        limit = struct.pack("ll", *divmod(microseconds, 1_000_000))
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
+    def lift_deadline(self) -> None:
+        """Wait for as long as it takes from now on: the answer is a stream."""
+        self._deadline = math.inf
+
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
+        """Read what there is; a timeout counts from when the socket was made."""
+        left = self._deadline - time.monotonic()
+        left = min(max(left, _SHORTEST_WAIT), _LONGEST_WAIT)
+        self.settimeout(None if left == _LONGEST_WAIT else left)
+        return super().recv_into(buffer, nbytes, flags)
+
+
+class _UnixConnection(HTTPConnection):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost")
+        self._path = path
+        self._seconds = timeout
+
+    def connect(self) -> None:
+        """Connect to the socket instead of to a host."""
+        # Kept: http.client lets go of a socket whose answer ends with the connection.
+        self.sock = self.prompt = _PromptSocket(self._seconds)
+        self.sock.connect(os.fspath(self._path))
+
+
+class Client:
+    """Asks one app; each question uses a connection of its own."""
+
+    def __init__(self, app: RunningApp, *, timeout: float) -> None:
+        """Prepare to ask; nothing is connected yet.
+
+        Args:
+            app: Whom to ask.
+            timeout: Seconds in which the whole answer must be there.
+        """
+        self.app = app
+        self._timeout = timeout
+
+    def tree(self) -> Node:
+        """Return the root of the tree.
+
+        Raises:
+            AppGone: Nobody listens any more.
+            BadAnswer: The app answered with something else.
+            TimedOut: The answer was not there in time.
+        """
+        target = "/v1/tree"
+        answer = self._get(target)
+        if not isinstance(answer, dict) or not {"name", "state"} <= answer.keys():
+            raise BadAnswer(self.app, target, "something else")
+        return cast("Node", answer)
+
+    def ask(
+        self,
+        resource: str,
+        path: str = "",
+        query: Mapping[str, object] | None = None,
+        *,
+        method: str = "GET",
+        accepted: Container[int] = (HTTPStatus.OK,),
+    ) -> Node:
+        """Ask for something that the app answers with one JSON object.
+
+        Args:
+            resource: What to ask for, as in ``/v1/service``.
+            path: The path of a service, put behind it.
+            query: Put behind that; without what is ``None``.
+            method: The HTTP method.
+            accepted: The HTTP statuses that are answers and not refusals.
+
+        Raises:
+            AppGone: Nobody listens any more.
+            BadAnswer: The app answered with something else.
+            Refusal: The app says no, and why.
+            TimedOut: The answer was not there in time.
+        """
+        target = target_of(resource, path, query)
+        answer = self._get(target, method, accepted, resource)
+        if not isinstance(answer, dict):
+            raise BadAnswer(self.app, target, "something else", "a JSON object")
+        return cast("Node", answer)
+
+    def stream(self, resource: str) -> Generator[Node]:
+        """Yield the JSON objects of an answer that goes on until the app ends.
+
+        Raises:
+            AppGone, BadAnswer, Refusal: As for `ask`.
+            TimedOut: The first line was not there in time.
+        """
+        connection = _UnixConnection(self.app.socket, self._timeout)
+        try:
+            response = self._begin(connection, resource, "GET")
+            if response.status != HTTPStatus.OK:
+                self._refuse(resource, resource, response, response.read())
+            while line := response.readline():
+                connection.prompt.lift_deadline()
+                told = deep_json.loads(line.decode())
+                if isinstance(told, dict):
+                    yield cast("Node", told)
+        except (TimeoutError, BlockingIOError):
+            raise TimedOut(self.app, self._timeout) from None
+        except ValueError:
+            raise BadAnswer(self.app, resource, "text that is not JSON", "an event") from None
+        except (HTTPException, OSError) as error:
+            raise _gone(self.app, error) from None
+        finally:
+            connection.close()
+
+    def _get(
+        self,
+        target: str,
+        method: str = "GET",
+        accepted: Container[int] = (HTTPStatus.OK,),
+        resource: str = "/v1/tree",
+    ) -> object:
+        connection = _UnixConnection(self.app.socket, self._timeout)
+        try:
+            response = self._begin(connection, target, method)
+            body = response.read()
+        except (TimeoutError, BlockingIOError):
+            raise TimedOut(self.app, self._timeout) from None
+        except (HTTPException, OSError) as error:
+            raise _gone(self.app, error) from None
+        finally:
+            connection.close()
+        if response.status not in accepted:
+            self._refuse(target, resource, response, body)
+        try:
+            return deep_json.loads(body.decode())
+        except ValueError:
+            raise BadAnswer(self.app, target, "text that is not JSON") from None
+
+    def _begin(self, connection: HTTPConnection, target: str, method: str) -> HTTPResponse:
+        headers = {"Accept": "application/json", "Connection": "close"}
+        connection.request(method, target, headers=headers)
+        return connection.getresponse()
+
+    def _refuse(self, target: str, resource: str, response: HTTPResponse, body: bytes) -> NoReturn:
+        try:
+            said = deep_json.loads(body.decode())
+        except ValueError:
+            said = None
+        if isinstance(said, dict):
+            told = cast("Node", said)
+            name, reason = text_of(told, "name"), text_of(told, "error")
+            # An older app does not know the resource; then what it says helps nobody.
+            if reason and (name or response.status != HTTPStatus.NOT_FOUND):
+                raise Refusal(self.app, response.status, name, reason)
+        wanted = (
+            f"an answer to {resource}" if resource != "/v1/tree" else "a node of the tree in JSON"
+        )
+        raise BadAnswer(self.app, target, f"{response.status} {response.reason}", wanted)
+
+
+def target_of(resource: str, path: str = "", query: Mapping[str, object] | None = None) -> str:
+    """Return the target of a request: everything percent-encoded that has to be."""
+    target = f"{resource}/{quote(path)}" if path else resource
+    given = {key: value for key, value in (query or {}).items() if value is not None}
+    return f"{target}?{urlencode(given)}" if given else target
+
+
+def _gone(app: RunningApp, error: HTTPException | OSError) -> AppGone:
+    was_there = isinstance(error, HTTPException | ConnectionResetError | BrokenPipeError)
+    return AppGone(app, _reason(error), was_there=was_there)
+
+
+def _reason(error: HTTPException | OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody listens on its socket"
+    if isinstance(error, FileNotFoundError):
+        return "its socket does not exist"
+    if isinstance(error, PermissionError):
+        return "its socket belongs to another user"
+    if isinstance(error, HTTPException | ConnectionError):
+        return "it hung up before it had answered"
+    return str(error)

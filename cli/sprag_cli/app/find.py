@@ -1,0 +1,327 @@
+"""Find the running apps: each listens on ``<name>.<pid>.sock`` in one directory of the user's.
+
+Whoever can write into that directory could pose as an app, so it is only trusted if it belongs
+to this user and is closed to everybody else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sprag._exit_codes import ExitCode
+from sprag_cli.app.client import Client, RunningApp
+from sprag_cli.app.told import number_of
+from sprag_cli.term.errors import CommandError
+from sprag_cli.term.output import complain
+from sprag_cli.term.words import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_SOCKET_NAME: Final = re.compile(r"(?P<name>.+)\.(?P<pid>\d+)\.sock")
+_QUICK_LOOK: Final = 0.5
+"""Seconds in which an app that is listed may say how long it has been up."""
+_START_ONE: Final = "start one with 'sprag run module:app'"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there is: apps that listen.
+
+    Attributes:
+        directory: Where this user's are looked for.
+        apps: Those.
+        others: Those of other users, wherever they are; root alone sees them.
+        removed: How many apps had gone without removing their sockets; that is done now.
+    """
+
+    directory: Path
+    apps: tuple[RunningApp, ...] = ()
+    others: tuple[RunningApp, ...] = ()
+    removed: int = 0
+
+    def note(self) -> str:
+        """Return a sentence about the apps that have gone without a word, or ``""``."""
+        if not self.removed:
+            return ""
+        if self.removed == 1:
+            return "an app has gone without a word, killed perhaps: its socket is removed"
+        return f"{self.removed} apps have gone without a word: their sockets are removed"
+
+
+class UnsafeDirectory(CommandError):
+    """Raised when other users could have put sockets into the directory."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+    def __init__(self, directory: Path, fault: str, remedy: str) -> None:
+        """Name the fault of *directory* and what to do about it."""
+        self.directory = directory
+        super().__init__(
+            f"{directory} {fault} — it must be a directory of your own with mode 0700 — {remedy}"
+        )
+
+
+class NoApp(CommandError):
+    """Raised when no app runs, or not the one asked for."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+    def __init__(self, asked: str | None, found: Found) -> None:
+        """Say what was looked for, what there is, and what to do.
+
+        Args:
+            asked: The value of ``--app``, or ``None``.
+            found: What the directory holds.
+        """
+        self.asked = asked
+        if asked is None:
+            said = f"no app is running (looked in {found.directory}) — {_START_ONE}"
+        elif not (everywhere := found.apps + found.others):
+            said = f"no app {asked!r} is running, nor any other — {_START_ONE}"
+        else:
+            from difflib import get_close_matches
+
+            names = [app.name for app in everywhere]
+            alike = get_close_matches(asked, names, n=1)
+            remedy = f"did you mean --app {alike[0]}?" if alike else "give one of these with --app"
+            said = f"no app {asked!r} — running: {', '.join(map(str, everywhere))} — {remedy}"
+        note = found.note()
+        super().__init__(said, *([note] if note else []))
+
+
+class SeveralApps(CommandError):
+    """Raised when more than one app would do.
+
+    Attributes:
+        apps: Those apps.
+    """
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(
+        self,
+        apps: tuple[RunningApp, ...],
+        asked: str | None,
+        uptimes: Mapping[Path, str] | None = None,
+    ) -> None:
+        """List the apps, each with its pid and, where *uptimes* knows it, its age."""
+        self.apps = apps
+        self.asked = asked
+        widest = max(len(app.name) for app in apps)
+        rows = [
+            f"  {app.name:<{widest}}  pid {app.pid}  {(uptimes or {}).get(app.socket, '')}".rstrip()
+            + (f"  of {app.user}" if app.user else "")
+            for app in apps
+        ]
+        which = "apps are running" if asked is None else f"running apps are called {asked!r}"
+        by = "NAME or --app PID" if asked is None else "PID"
+        said = f"{len(apps)} {which} — choose one with --app {by}"
+        super().__init__(said, *rows)
+
+
+def find_app(asked: str | None, *, quiet: bool = False) -> RunningApp:
+    """Return the app to talk to, and say on stderr if others have gone without a word.
+
+    Args:
+        asked: Name, pid or socket. ``None`` means the only one that runs.
+        quiet: Do not say so.
+
+    Raises:
+        CommandError: There is none, or more than one.
+    """
+    if asked is not None and "/" in asked:
+        return choose(Found(Path()), asked)
+    found = all_apps()
+    try:
+        app = choose(found, asked)
+    except SeveralApps as several:
+        raise SeveralApps(several.apps, asked, _uptimes(several.apps)) from None
+    if not quiet and (note := found.note()):
+        complain(f"sprag: {note}")
+    return app
+
+
+def all_apps() -> Found:
+    """Return the apps that a command may talk to, as the environment says.
+
+    Where a directory is given, those in it; root sees everybody's else.
+    """
+    directory = runtime_directory(os.environ, os.getuid())
+    return find_apps(directory, everywhere="SPRAG_RUNTIME_DIR" not in os.environ)
+
+
+def _uptimes(apps: tuple[RunningApp, ...]) -> dict[Path, str]:
+    uptimes: dict[Path, str] = {}
+    for app in apps:
+        try:
+            uptime = number_of(Client(app, timeout=_QUICK_LOOK).tree(), "uptime")
+        except CommandError:
+            continue
+        if uptime is not None:
+            uptimes[app.socket] = f"up {duration(uptime)}"
+    return uptimes
+
+
+def runtime_directory(environ: Mapping[str, str], uid: int) -> Path:
+    """Return where the sockets of this user's apps are."""
+    if given := environ.get("SPRAG_RUNTIME_DIR"):
+        return Path(given)
+    if given := environ.get("XDG_RUNTIME_DIR"):
+        return Path(given, "sprag")
+    return Path(f"/tmp/sprag-{uid}")  # noqa: S108 - its owner and mode are checked before use
+
+
+def find_apps(directory: Path, *, uid: int | None = None, everywhere: bool = False) -> Found:
+    """Look for apps that listen, without asking them anything; remove the sockets of the dead.
+
+    Args:
+        directory: Where to look. It need not exist.
+        uid: Who must own it; root may look into anybody's. ``None`` means the user of this
+            process.
+        everywhere: Whether root is to see the apps of others, too.
+
+    Raises:
+        UnsafeDirectory: Somebody else owns it or could write into it.
+    """
+    uid = os.getuid() if uid is None else uid
+    others = tuple(_elsewhere(directory)) if everywhere and uid == 0 else ()
+    if not _trusted(directory, uid):
+        return Found(directory, others=others)
+    apps: list[RunningApp] = []
+    removed = 0
+    for path in sorted(directory.iterdir()):
+        match = _SOCKET_NAME.fullmatch(path.name)
+        if match is None or not path.is_socket():
+            continue
+        if listens(path):
+            apps.append(RunningApp(match["name"], int(match["pid"]), path))
+        elif not _lives(int(match["pid"])):  # else it is on its way up, or down
+            with suppress(OSError):
+                path.unlink()
+                removed += 1
+    return Found(directory, tuple(apps), others, removed)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True
+
+
+def _elsewhere(own: Path) -> Iterator[RunningApp]:
+    """Yield the apps that listen outside of *own*; the kernel has a list of all sockets.
+
+    A name is easily made up. What is believed is a socket in a private directory of the user
+    whose process has the pid in its name.
+    """
+    try:
+        lines = Path("/proc/net/unix").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return
+    for line in sorted(lines, key=lambda line: line.partition("/")[2]):
+        fields = line.split(None, 7)
+        if len(fields) < 8 or fields[3] != _LISTENING:
+            continue
+        match = _SOCKET_NAME.fullmatch(os.path.basename(fields[7]))  # noqa: PTH119 - a text
+        if match is None:
+            continue
+        with suppress(OSError, ValueError, OverflowError):
+            process = Path("/proc", match["pid"])
+            path = (process / "cwd").readlink() / fields[7]
+            user = process.stat().st_uid
+            directory = path.parent.lstat()
+            is_theirs = directory.st_uid == user == path.lstat().st_uid
+            if path.parent != own and is_theirs and not directory.st_mode & 0o077 and listens(path):
+                yield RunningApp(match["name"], int(match["pid"]), path, _name_of(user))
+
+
+_LISTENING: Final = "00010000"
+"""The flag of a listening socket in the kernel's list."""
+
+
+def _name_of(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def choose(found: Found, asked: str | None) -> RunningApp:
+    """Return the app asked for.
+
+    Args:
+        found: The apps there are.
+        asked: A name, a pid or the path of a socket. ``None`` means the only one there is. This
+            user's come first, then those of others.
+
+    Raises:
+        NoApp: There is none, or none like that.
+        SeveralApps: There are several, or several like that.
+    """
+    if asked is None:
+        candidates = found.apps or found.others
+    elif "/" in asked:
+        return _at(Path(asked))
+    else:
+        candidates = ()
+        for apps in (found.apps, found.others):
+            candidates = candidates or tuple(app for app in apps if app.name == asked)
+            candidates = candidates or tuple(app for app in apps if str(app.pid) == asked)
+    match candidates:
+        case [app]:
+            return app
+        case []:
+            raise NoApp(asked, found)
+        case _:
+            raise SeveralApps(candidates, asked)
+
+
+def listens(path: Path) -> bool:
+    """Tell whether somebody listens on the socket at *path*, without waiting for them."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(path))
+        except BlockingIOError:  # its queue is full: it is there, and busy
+            return True
+        except OSError:
+            return False
+        return True
+
+
+def _at(path: Path) -> RunningApp:
+    match = _SOCKET_NAME.fullmatch(path.name)
+    if match is None:
+        return RunningApp(path.name, None, path)
+    return RunningApp(match["name"], int(match["pid"]), path)
+
+
+def _trusted(directory: Path, uid: int) -> bool:
+    try:
+        status = directory.lstat()
+    except FileNotFoundError:
+        return False
+    elsewhere = "set SPRAG_RUNTIME_DIR to one that is"
+    if not stat.S_ISDIR(status.st_mode):
+        raise UnsafeDirectory(directory, "is not a directory", elsewhere)
+    if uid not in (status.st_uid, 0):
+        raise UnsafeDirectory(directory, f"belongs to user {status.st_uid}", elsewhere)
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077:
+        fault = f"is open to others (mode {mode:04o})"
+        raise UnsafeDirectory(directory, fault, f"chmod 700 {directory}")
+    return True

@@ -1,0 +1,185 @@
+"""Which services a command is about: the same selectors for all of them.
+
+- a path, full (``shop/fleet/courier``) or from the root's children on (``fleet/courier``); with a
+  slash in front only the latter (``/fleet/courier``), and ``/`` is the app itself;
+- a glob: ``fleet/*`` for one level, ``fleet/**`` for all below, ``*/cour?er``;
+  never for the app itself;
+- ``--failed``: of those, and of all below them, the ones that have failed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sprag._exit_codes import ExitCode
+from sprag_cli.app.told import NoSuchService, children_of, find, is_failed, located, text_of
+from sprag_cli.term import deep_json
+from sprag_cli.term.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sprag_cli.app.client import Client
+    from sprag_cli.app.told import Node
+
+NOTHING_FAILED: Final = "nothing is failed\n"
+"""What is said where ``--failed`` chooses nothing."""
+_SPECIAL: Final = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The options of all commands that are about services of a running app.
+
+    `commands.options` explains them, and has their defaults.
+    """
+
+    paths: tuple[str, ...]
+    failed: bool
+    json: bool
+    app: str | None
+    timeout: float
+
+
+class NoMatch(CommandError):
+    """Raised when a glob matches no service."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+    def __init__(self, pattern: str) -> None:
+        """Say which, and how globs work."""
+        self.pattern = pattern
+        super().__init__(
+            f"no service matches {pattern!r} — '*' stands for one level, '**' for all below "
+            "— 'sprag tree' shows all"
+        )
+
+
+def is_glob(pattern: str) -> bool:
+    """Tell whether *pattern* can stand for several services."""
+    return not _SPECIAL.isdisjoint(pattern)
+
+
+def chosen(client: Client, patterns: Sequence[str], *, failed: bool = False) -> list[str]:
+    """Return the paths of the services that *patterns* stand for; ``""``, the root, without any.
+
+    The tree is asked for only where a pattern may stand for several of them: a path is the
+    app's to look up, in a tree of any size.
+
+    Raises:
+        CommandError: There is no such service.
+    """
+    if not failed and not any(map(is_glob, patterns)):
+        return list(dict.fromkeys(patterns)) or [""]
+    root = client.tree()
+    return [_unmistakable(path, root) for path, _ in select(root, patterns, failed=failed)]
+
+
+def _unmistakable(path: str, root: Node) -> str:
+    """Return a full path so that it can mean nothing else, where it could."""
+    name, _, relative = path.partition("/")
+    is_doubtful = any(text_of(child, "name") == name for child in children_of(root))
+    return f"/{relative}" if is_doubtful else path
+
+
+def is_one(patterns: Sequence[str], *, failed: bool = False) -> bool:
+    """Tell whether the user has named exactly one service; no name at all is the root's."""
+    return len(patterns) < 2 and not failed and not any(map(is_glob, patterns))
+
+
+def as_json(answers: Sequence[Node], *, one: bool) -> str:
+    """Return one answer as an object, several as an array."""
+    value: Any = answers[0] if one else list(answers)
+    return deep_json.dumps(value, indent=2) + "\n"
+
+
+def select(root: Node, patterns: Sequence[str], *, failed: bool = False) -> list[tuple[str, Node]]:
+    """Return the services that *patterns* stand for, with their full paths, each once.
+
+    Args:
+        root: The tree.
+        patterns: Paths and globs. None at all stands for the root.
+        failed: Take the failed ones at and below them instead.
+
+    Raises:
+        NoSuchService: A path leads nowhere.
+        AmbiguousPath: A path can mean two of them.
+        NoMatch: A glob matches nothing.
+    """
+    places = list(located(root))
+    chosen: dict[int, tuple[str, Node]] = {}
+    for pattern in patterns or ["/"]:
+        for path, node in _matching(root, pattern, places):
+            if not failed:
+                chosen[id(node)] = path, node
+                continue
+            below = f"{path}/"
+            for other, each in places:
+                if is_failed(each) and (other == path or other.startswith(below)):
+                    chosen[id(each)] = other, each
+    return list(chosen.values())
+
+
+def _matching(root: Node, pattern: str, places: list[tuple[str, Node]]) -> list[tuple[str, Node]]:
+    try:
+        node = find(root, pattern)
+    except NoSuchService:
+        if not is_glob(pattern):
+            raise
+    else:
+        return [(path, each) for path, each in places if each is node]
+    matches = matcher(pattern)
+    found = [(path, node) for path, node in places if matches(path) and node is not root]
+    if not found:
+        raise NoMatch(pattern)
+    return found
+
+
+class matcher:  # noqa: N801 - used as a function
+    """Tells whether a full path is meant by a path or glob, given in full or from the root on."""
+
+    def __init__(self, pattern: str) -> None:
+        """Compile *pattern*."""
+        self._regex = re.compile(_translated(pattern.strip("/")))
+        self._is_from_root = pattern.startswith("/")
+        self._may_be_root = not is_glob(pattern)
+
+    def __call__(self, path: str) -> bool:
+        """Tell whether *path* is meant."""
+        _, slash, relative = path.partition("/")
+        if self._regex.fullmatch(relative) and (slash or self._is_from_root):
+            return True
+        if self._is_from_root or not (slash or self._may_be_root):
+            return False
+        return self._regex.fullmatch(path) is not None
+
+    def covers(self, path: str) -> bool:
+        """Tell whether *path* is meant, or lies below one that is."""
+        parts = path.split("/")
+        return any(self("/".join(parts[:length])) for length in range(1, len(parts) + 1))
+
+
+def _translated(pattern: str) -> str:
+    """Return a regular expression for a glob; a slash is matched by ``**`` alone."""
+    out: list[str] = []
+    place = 0
+    while place < len(pattern):
+        letter = pattern[place]
+        place += 1
+        if letter == "*":
+            if pattern[place : place + 1] == "*":
+                place += 1
+                out.append(".*")
+            else:
+                out.append("[^/]*")
+        elif letter == "?":
+            out.append("[^/]")
+        elif letter == "[" and (end := pattern.find("]", place + 1)) > 0:
+            inside = pattern[place:end].replace("\\", "\\\\").replace("[", "\\[")
+            out.append(f"[{'^' + inside[1:] if inside[0] == '!' else inside}]")
+            place = end + 1
+        else:
+            out.append(re.escape(letter))
+    return "".join(out)

@@ -1,0 +1,1 @@
+"""``sprag check``: what is likely wrong with an app that has not been started."""

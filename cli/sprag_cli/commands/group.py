@@ -1,0 +1,147 @@
+"""``sprag`` itself: the group of all commands, and how each of them ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from sprag._exit_codes import ExitCode
+from sprag_cli.complete.shells import replace_clicks
+from sprag_cli.term.errors import CommandError
+from sprag_cli.term.output import (
+    OutputLost,
+    complain,
+    complain_at_length,
+    discard,
+    discard_unwritten,
+)
+from sprag_cli.term.plain import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+
+@contextmanager
+def _harmless() -> Generator[None]:
+    """Let click complain of what was typed without repeating it to the letter."""
+    try:
+        yield
+    except click.UsageError as error:
+        said = error.format_message()
+        if said.isprintable():
+            raise
+        raise click.UsageError(printable(said), error.ctx) from None
+
+
+_NAMES: Final = (
+    "run",
+    "check",
+    "completion",
+    "tree",
+    "status",
+    "why",
+    "events",
+    "start",
+    "stop",
+    "restart",
+    "stacks",
+    "top",
+    "wait",
+)
+
+
+class _Modules(Mapping[str, click.Command]):
+    """The commands by their names; the module of one is loaded when it is asked for."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in _NAMES:
+            raise KeyError(name)
+        command: click.Command = getattr(import_module(f"sprag_cli.commands.{name}"), name)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+
+class _Commands(click.Group):
+    """A group that shows a `CommandError` as one line and ends with its exit code."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = _Modules()  # type: ignore[assignment]  # nobody adds one
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line; what click itself prints finds a full disk, too."""
+        replace_clicks()
+        try:
+            return super().main(*args, **options)
+        except OSError as error:
+            if error.errno not in OutputLost.REASONS:
+                raise
+            lost = OutputLost(error)
+            complain(lost.report())
+            sys.exit(lost.exit_code)
+        finally:
+            discard_unwritten(sys.stdout)
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        """Read the options of the group; ``--help`` without a reader is no error."""
+        try:
+            return super().make_context(*args, **options)
+        except BrokenPipeError:
+            discard(sys.stdout)
+            raise click.exceptions.Exit(ExitCode.WELL) from None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the words up to the command."""
+        with _harmless():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command the user chose."""
+        try:
+            with _harmless():
+                return super().invoke(ctx)
+        except BrokenPipeError:
+            if ctx.invoked_subcommand == "run":  # it may be the app's
+                raise
+            discard(sys.stdout)
+            ctx.exit(ExitCode.WELL)
+        except CommandError as error:
+            complain_at_length(error.report())
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(ExitCode.INTERRUPTED)
+
+
+def _print_version(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:  # noqa: FBT001 - click's signature
+    if not asked or ctx.resilient_parsing:
+        return
+    from sprag import __version__
+
+    click.echo(f"sprag {__version__}")
+    ctx.exit()
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version and exit.",
+    show_default=False,
+)
+def commands() -> None:
+    """Run services under supervision, after Erlang/OTP, and look at them."""

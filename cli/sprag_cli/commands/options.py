@@ -1,0 +1,149 @@
+"""Options and arguments that several commands share, so that they mean the same everywhere."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import click
+
+from sprag_cli.complete.prompt import AppName, ServicePath
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ENDLESS: Final = 1e9
+"""Seconds from which on a time counts as no limit at all: thirty years."""
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds; `FloatRange` lets through what is no number.
+
+    Args:
+        least: The least that is accepted.
+        above: Whether it must be more than that.
+        most: The most that is accepted; None: as long as it is a time.
+        endless: Whether ``inf`` means that there is no limit.
+    """
+
+    name = "seconds"
+
+    def __init__(
+        self,
+        least: float = 0.0,
+        *,
+        above: bool = False,
+        most: float | None = None,
+        endless: bool = False,
+    ) -> None:
+        super().__init__(min=least, min_open=above, max=most)
+        self._endless = endless
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the seconds."""
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds) or (seconds >= _ENDLESS and not self._endless):
+            self.fail(f"{value!r} is not a number of seconds that can be waited for.", param, ctx)
+        return math.inf if seconds >= _ENDLESS else seconds
+
+
+Command: TypeAlias = "Callable[[Callable[..., Any]], click.Command]"
+Decorator: TypeAlias = "Callable[[Callable[..., Any]], Callable[..., Any]]"
+
+_ANSWERING: Final = 5.0
+"""Seconds in which an app that is asked something may be expected to answer."""
+ACTING: Final = 30.0
+"""Seconds for what lasts as long as the app's services take."""
+_SELECTORS: Final = (
+    "PATH is a service, as in shop/fleet/courier, fleet/courier or /fleet/courier, or a glob: "
+    "'fleet/*' for one level, 'fleet/**' for all below."
+)
+
+
+def about_services(well: str, failed: str = "", late: str = "no answer in time") -> Command:
+    """Make a command that is about services of a running app, and say in its help how it ends.
+
+    Args:
+        well: What 0 means.
+        failed: What 1 means; without it the command never ends so.
+        late: What 4 means.
+    """
+
+    def made(function: Callable[..., Any]) -> click.Command:
+        function.__doc__ = (function.__doc__ or "").replace("{selectors}", _SELECTORS)
+        return click.command(epilog=_exits(well, failed, late))(function)
+
+    return made
+
+
+acting: Command = about_services(
+    "done", "refused, or failed while it was done", "not done in time; it goes on"
+)
+
+
+def _exits(well: str, failed: str, late: str) -> str:
+    one = f"\n  1    {failed}" if failed else ""
+    return f"""\b
+Exit codes:
+  0    {well}{one}
+  2    wrong usage, or several apps run and --app does not say which
+  3    no such app or service
+  4    {late}
+  130  ended by Ctrl-C before it was done"""
+
+
+def paths(*, required: bool = False) -> Decorator:
+    """Take any number of PATHs."""
+    return click.argument(
+        "paths", metavar="PATH..." if required else "[PATH]...", nargs=-1, type=ServicePath()
+    )
+
+
+app: Decorator = click.option(
+    "--app",
+    type=AppName(),
+    metavar="NAME|PID|SOCKET",
+    envvar="SPRAG_APP",
+    show_envvar=True,
+    help="Which app.  [default: the only one that runs]",
+)
+
+
+def timeout(
+    default: float = _ANSWERING, text: str = "How long to wait for the app's answer."
+) -> Decorator:
+    """Take the seconds after which the command gives up."""
+    return click.option(
+        "--timeout",
+        type=Seconds(above=True, endless=True),
+        default=default,
+        metavar="SECONDS",
+        help=text,
+    )
+
+
+def shutdown_timeout(text: str) -> Decorator:
+    """Take the seconds for the stop of the whole tree."""
+    from sprag._defaults import SHUTDOWN_TIMEOUT
+
+    return click.option(
+        "--shutdown-timeout",
+        type=Seconds(endless=True),
+        default=SHUTDOWN_TIMEOUT,
+        metavar="SECONDS",
+        envvar="SPRAG_SHUTDOWN_TIMEOUT",
+        show_envvar=True,
+        help=text,
+    )
+
+
+as_json: Decorator = click.option("--json", is_flag=True, help="Print JSON.")
+in_ascii: Decorator = click.option("--ascii", is_flag=True, help="Draw in ASCII.")
+failed: Decorator = click.option(
+    "--failed", is_flag=True, help="Of these, and of all below them, those that have failed."
+)
+no_wait: Decorator = click.option(
+    "--wait/--no-wait", default=True, help="Whether to wait until it is done."
+)

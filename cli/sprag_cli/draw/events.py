@@ -1,0 +1,219 @@
+"""``sprag events``: what happens to the services, as it happens."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sprag._exit_codes import ExitCode
+from sprag_cli.app.client import AppGone, Client
+from sprag_cli.app.find import find_app, listens
+from sprag_cli.app.select import Asked, is_glob, matcher
+from sprag_cli.app.told import Node, count_of, failure_text, find, mapping_of, text_of
+from sprag_cli.term import deep_json
+from sprag_cli.term.cells import cell_len, cut
+from sprag_cli.term.errors import CommandError
+from sprag_cli.term.output import discard, painted, put
+from sprag_cli.term.plain import printable
+from sprag_cli.term.screen import screen_of
+from sprag_cli.term.style import TONES, Charset, Line, Tone
+from sprag_cli.term.words import clock, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+_STATES: Final = {
+    "started": "running",
+    "restarted": "running",
+    "crashed": "failed",
+    "gave_up": "failed",
+    "stopped": "stopped",
+    "finished": "finished",
+}
+_FAILURES: Final = ("crashed", "gave_up")
+_WELL: Final = ("running", "stopped", "finished")
+_WORD: Final = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventOptions(Asked):
+    """The options of ``sprag events``; `commands` explains them, and has their defaults."""
+
+    limit: int | None
+    ascii: bool
+
+
+class CutOff(CommandError):
+    """Raised when the app has ended the stream, and goes on itself."""
+
+    exit_code = ExitCode.FAILED
+
+    def __init__(self) -> None:
+        """Say what is likely."""
+        super().__init__(
+            "the app has hung up: more happened than was read in time "
+            "— narrow it down, or read it faster; 'sprag tree' shows what is now"
+        )
+
+
+def follow(options: EventOptions) -> int:
+    """Carry out ``sprag events``: until Ctrl-C, the limit, or the end of the app.
+
+    Raises:
+        CommandError: There is no such app, or it hung up.
+    """
+    app = find_app(options.app)
+    client = Client(app, timeout=options.timeout)
+    events = _checked(client, client.stream("/v1/events"), options.paths)
+    screen = screen_of(sys.stdout, ascii_only=options.ascii)
+    wanted = _filter(options)
+    lines = (
+        _as_json(events, wanted) if options.json else _for_people(events, wanted, screen.charset)
+    )
+    left = options.limit
+    is_over = False
+    try:
+        for is_change, text_or_line in lines:
+            is_over = text_or_line is None
+            if text_or_line is None:
+                continue
+            if isinstance(text_or_line, str):
+                put(sys.stdout, text_or_line)
+            else:
+                fitted = _fitted(text_or_line, screen.width, screen.charset)
+                put(sys.stdout, painted([fitted], screen))
+            if is_change and left is not None:
+                left -= 1
+                if left <= 0:
+                    return ExitCode.WELL
+    except KeyboardInterrupt:
+        return ExitCode.WELL
+    except BrokenPipeError:
+        discard(sys.stdout)
+        return ExitCode.WELL
+    if not is_over and not listens(app.socket):
+        raise AppGone(app, "it ended without a word")
+    if not is_over:
+        raise CutOff
+    return ExitCode.WELL
+
+
+def _checked(client: Client, events: Iterator[Node], patterns: Sequence[str]) -> Iterator[Node]:
+    """Pass *events* on; complain of a path that is not in the snapshot, or means two services.
+
+    A glob may match what comes later.
+    """
+    matchers = {pattern: matcher(pattern) for pattern in patterns if not is_glob(pattern)}
+    seen = dict.fromkeys(matchers, 0)
+    for event in events:
+        if matchers:
+            path = text_of(event, "path")
+            for pattern, each in matchers.items():
+                seen[pattern] += each(path)
+            if text_of(event, "event") == "live":
+                for pattern, number in seen.items():
+                    if number != 1:
+                        find(client.tree(), pattern)
+                matchers = {}
+        yield event
+
+
+def _filter(options: EventOptions) -> Callable[[Node], bool]:
+    matchers = [matcher(pattern) for pattern in options.paths]
+
+    def wanted(event: Node) -> bool:
+        kind, path = text_of(event, "event"), text_of(event, "path")
+        if kind in {"live", "end"}:
+            return True
+        if options.failed:
+            is_failure = kind in _FAILURES or text_of(event, "state") == "failed"
+            if not is_failure:
+                return False
+        return not matchers or any(each.covers(path) for each in matchers)
+
+    return wanted
+
+
+def _as_json(
+    events: Iterator[Node], wanted: Callable[[Node], bool]
+) -> Iterator[tuple[bool, str | Line | None]]:
+    for event in events:
+        kind = text_of(event, "event")
+        if wanted(event):
+            yield kind not in {"snapshot", "live", "end"}, deep_json.dumps(event) + "\n"
+        if kind == "end":
+            yield False, None
+
+
+def _for_people(
+    events: Iterator[Node], wanted: Callable[[Node], bool], charset: Charset
+) -> Iterator[tuple[bool, str | Line | None]]:
+    """Turn events into lines; of the snapshot, what does not run, and how many do."""
+    services = 0
+    for event in events:
+        kind = text_of(event, "event")
+        if kind == "end":
+            yield False, [("the app has ended", Tone.DIM)]
+            yield False, None
+        elif not wanted(event):
+            continue
+        elif kind == "snapshot":
+            services += 1
+            if text_of(event, "state") not in _WELL:
+                yield False, _state_line(event, charset)
+        elif kind == "live":
+            yield False, [(f"{counted(services, 'service')}; now come the changes", Tone.DIM)]
+        else:
+            yield True, _change_line(event, charset)
+
+
+def _state_line(event: Node, charset: Charset) -> Line:
+    state = text_of(event, "state")
+    said = failure_text(mapping_of(event, "last_failure"))
+    return _line(
+        "is now   ", state, word=state, path=text_of(event, "path"), said=said, charset=charset
+    )
+
+
+def _change_line(event: Node, charset: Charset) -> Line:
+    kind = text_of(event, "event")
+    when = clock(text_of(event, "at"), time.time())
+    named = {"type": text_of(event, "exception"), "message": text_of(event, "message")}
+    said = failure_text(named) if named["type"] else ""
+    if text_of(event, "context") == "start_error":
+        said = f"failed to start: {said}"
+    elif text_of(event, "context") == "restart_cancelled":
+        said = "its restart was called off"
+    elif kind == "restarted":
+        said = f"restart {count_of(event, 'restarts')}"
+    state = _STATES.get(kind, "")
+    word, path = kind.replace("_", " "), text_of(event, "path")
+    return _line(f"{when} ", state, word=word, path=path, said=said, charset=charset)
+
+
+def _line(when: str, state: str, *, word: str, path: str, said: str, charset: Charset) -> Line:
+    tone = TONES.get(state, Tone.PLAIN)
+    line: Line = [
+        (when, Tone.DIM),
+        (f"{charset.symbol(state)} {word:<{_WORD}} ", tone),
+        (printable(path), Tone.NAME),
+    ]
+    return [*line, (f"  {said}", Tone.BAD if state == "failed" else Tone.DIM)] if said else line
+
+
+def _fitted(line: Line, width: int, charset: Charset) -> Line:
+    """Cut a line to *width*, from its end."""
+    (line,) = charset.lines([line])
+    if sum(cell_len(text) for text, _ in line) <= width:
+        return line
+    out: Line = []
+    left = width - 1
+    for text, tone in line:
+        fitted = text if cell_len(text) <= left else cut(text, left, "")
+        out.append((fitted, tone))
+        left -= cell_len(fitted)
+        if fitted != text:
+            break
+    return [*out, (charset.ellipsis, Tone.DIM)]

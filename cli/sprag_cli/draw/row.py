@@ -1,0 +1,178 @@
+"""What the picture of a tree says about one service, in words; nothing here knows of widths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+from sprag_cli.app.told import (
+    below,
+    children_of,
+    count_of,
+    failure_text,
+    list_of,
+    mapping_of,
+    number_of,
+    text_of,
+)
+from sprag_cli.term.cells import cut
+from sprag_cli.term.style import TONES, Tone
+from sprag_cli.term.words import ago, counted, duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sprag_cli.app.told import Node
+    from sprag_cli.term.style import Charset
+
+_CLASS_MOST: Final = 24
+_LIVES_NAMED: Final = 2
+_MINUTE: Final = 60
+
+
+class Column(Enum):
+    """The columns of the picture."""
+
+    TREE = auto()
+    CLASS = auto()
+    STATE = auto()
+    WHEN = auto()
+    RESTARTS = auto()
+    DETAIL = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What there is to say about one service.
+
+    Attributes:
+        guide: The lines that lead to it.
+        symbol: That of its state.
+        tone: That of its state.
+        name: Its name.
+        hidden: How many services below it are not shown, or ``""``.
+        hidden_tone: Whether any of those has failed.
+        words: What stands in the columns that hold a word or two.
+        owned: Its greenlets, timers and listeners.
+        left: What earlier lives have left behind and still runs.
+        failure: Its last failure.
+        failure_age: How long ago that was.
+        failure_tone: Whether that is why it does not run now.
+    """
+
+    guide: str
+    symbol: str
+    tone: Tone
+    name: str
+    hidden: str
+    hidden_tone: Tone
+    words: Mapping[Column, str]
+    owned: str
+    left: str
+    failure: str
+    failure_age: str
+    failure_tone: Tone
+
+
+def row_of(node: Node, guide: str, *, now: float, charset: Charset, ends_here: bool) -> Row:
+    """Put *node* into words.
+
+    Args:
+        node: What the app tells of it.
+        guide: The lines that lead to it.
+        now: The time, in seconds since 1970, that ages are counted from.
+        charset: The characters there are.
+        ends_here: Its children are not shown; say how many services are below.
+    """
+    state = text_of(node, "state")
+    hidden, hidden_tone = _hidden(node) if ends_here else ("", Tone.DIM)
+    failure = mapping_of(node, "last_failure")
+    said = charset.safe(failure_text(failure))
+    age = ago(text_of(failure, "at"), now)
+    return Row(
+        guide=guide,
+        symbol=charset.symbol(state),
+        tone=TONES.get(state, Tone.PLAIN),
+        name=charset.safe(text_of(node, "name")) or "-",
+        hidden=hidden,
+        hidden_tone=hidden_tone,
+        words={
+            Column.CLASS: cut(charset.safe(_class(node)), _CLASS_MOST, charset.ellipsis),
+            Column.STATE: charset.safe(state) or "-",
+            Column.WHEN: _when(node, state, now),
+            Column.RESTARTS: _restarts(node, state, charset, root=not guide),
+        },
+        owned=_owned(node, charset),
+        left=charset.safe(_left(node, charset)),
+        failure=said,
+        failure_age=f" ({age})" if said and age else "",
+        failure_tone=Tone.BAD if state in {"failed", "restarting"} else Tone.DIM,
+    )
+
+
+def _hidden(node: Node) -> tuple[str, Tone]:
+    if not children_of(node):
+        return "", Tone.DIM
+    hidden = below(node)
+    if hidden.failed:
+        return f" +{hidden.services} ({hidden.failed} failed)", Tone.BAD
+    return f" +{hidden.services}", Tone.DIM
+
+
+def _class(node: Node) -> str:
+    name = text_of(node, "class").rpartition(".")[2]
+    if name == "Supervisor":
+        return text_of(mapping_of(node, "policy"), "strategy") or name
+    return name
+
+
+def _when(node: Node, state: str, now: float) -> str:
+    if state == "restarting":
+        wait = number_of(node, "next_try")
+        if wait is None:
+            return ""
+        if wait < _MINUTE:
+            return f"next try in {max(wait, 0.0):.1f} s"
+        return f"next try in {duration(wait)}"
+    if state in {"stopped", "finished", "failed"}:
+        return ago(text_of(node, "ended_at"), now)
+    uptime = number_of(node, "uptime")
+    return "" if uptime is None else f"up {duration(uptime)}"
+
+
+def _restarts(node: Node, state: str, charset: Charset, *, root: bool) -> str:
+    restarts = number_of(node, "restarts")
+    if restarts is None:
+        return ""
+    if not restarts and (root or state in {"new", "stopped", "finished"}):
+        return ""
+    return f"{charset.restarts}{int(restarts)}"
+
+
+def _owned(node: Node, charset: Charset) -> str:
+    owned = mapping_of(node, "owned")
+    parts = [
+        counted(count_of(owned, noun + "s"), noun)
+        for noun in ("greenlet", "timer", "listener")
+        if count_of(owned, noun + "s")
+    ]
+    return charset.between.join(parts)
+
+
+def _left(node: Node, charset: Charset) -> str:
+    """Say whose stragglers still run: ``1 straggler of #2``, the second life of this service."""
+    left = list_of(node, "stragglers")
+    if not left:
+        return ""
+    lives = list(dict.fromkeys(_life(each, text_of(node, "path")) for each in left))
+    named = ", ".join(lives[:_LIVES_NAMED])
+    more = f", {charset.ellipsis}" if len(lives) > _LIVES_NAMED else ""
+    return f"{counted(len(left), 'straggler')} of {named}{more}"
+
+
+def _life(straggler: Node, path: str) -> str:
+    """Name a life; that of a service which has left the tree by its name too."""
+    whose = text_of(straggler, "path")
+    number = f"#{count_of(straggler, 'incarnation')}"
+    return number if whose in {"", path} else f"{whose.rpartition('/')[2]} {number}"

@@ -1,0 +1,287 @@
+"""``sprag status``: one service in full."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from sprag_cli.app.select import Asked
+from sprag_cli.app.told import (
+    Node,
+    count_of,
+    failure_text,
+    limit_text,
+    list_of,
+    mapping_of,
+    number_of,
+    text_of,
+)
+from sprag_cli.draw.services import show_each, title
+from sprag_cli.term.cells import cut
+from sprag_cli.term.plain import printable, printable_lines
+from sprag_cli.term.style import TONES, Charset, Line, Tone
+from sprag_cli.term.words import (
+    ago,
+    clock,
+    counted,
+    duration,
+    seconds,
+    wrapped,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sprag_cli.term.screen import Screen
+
+_LABEL: Final = 10
+_LOG_LINES: Final = 10
+_LOG_LEAST: Final = 3
+_FAILURES_LEAST: Final = 8
+_HEAD: Final = 2
+"""Lines above a list: an empty one and its title."""
+_OWNED: Final = (
+    ("greenlets", "greenlet"),
+    ("timers", "timer"),
+    ("listeners", "listener"),
+    ("cleanups", "clean-up"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusOptions(Asked):
+    """The options of ``sprag status``; `commands` explains them, and has their defaults."""
+
+    lines: int | None
+    tracebacks: int | None
+    ascii: bool
+
+
+def show(options: StatusOptions) -> int:
+    """Carry out ``sprag status`` and return the exit code.
+
+    Raises:
+        CommandError: There is nothing to show; the error says why.
+    """
+
+    def drawn(answer: Node, screen: Screen) -> list[Line]:
+        return render(
+            answer,
+            width=screen.width,
+            now=time.time(),
+            charset=screen.charset,
+            lines=options.lines,
+            tracebacks=options.tracebacks,
+            height=screen.height if screen.terminal else None,
+        )
+
+    return show_each(options, "/v1/service", drawn, ascii_only=options.ascii)
+
+
+def render(
+    node: Node,
+    *,
+    width: int,
+    now: float,
+    charset: Charset,
+    lines: int | None = None,
+    tracebacks: int | None = None,
+    height: int | None = None,
+) -> list[Line]:
+    """Draw what the app tells of one service.
+
+    Args:
+        node: The answer of ``/v1/service``.
+        width: Cells per line; longer ones are broken or cut.
+        now: The time, in seconds since 1970, that ages are counted from.
+        charset: The characters to draw with.
+        lines: How many log lines to show; ``None``: 10, or what there is room for.
+        tracebacks: How many failures to show with their traceback; ``None``: one, or what there is
+            room for of it.
+        height: Lines of the window. ``None`` means that there is no window.
+    """
+    state = text_of(node, "state")
+    out = [title(node, charset)]
+    for label, text in _facts(node, now, charset):
+        first, *rest = wrapped(printable(text), width - _LABEL - 2)
+        tone = TONES.get(state, Tone.PLAIN) if label == "State" else Tone.PLAIN
+        out.append([(f"{label:>{_LABEL}}: ", Tone.DIM), (first, tone)])
+        out += [[(" " * (_LABEL + 2) + more, tone)] for more in rest]
+    failures = list(_failures(node, width, now, charset, 1 if tracebacks is None else tracebacks))
+    log = list(_log(node, width, now, charset, _LOG_LINES if lines is None else lines))
+    if height is not None:
+        room = height - 1 - len(out)  # a prompt follows
+        if lines is None:
+            log = _fitted_log(log, room - min(len(failures), _FAILURES_LEAST))
+        if tracebacks is None:
+            failures = _fitted_failures(failures, room - len(log), charset)
+    out += failures + log
+    return charset.lines(out)
+
+
+def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]]:
+    between = charset.between
+    counters, policy = mapping_of(node, "counters"), mapping_of(node, "policy")
+    yield "State", _state(node, now)
+    module, name = text_of(node, "module"), text_of(node, "class")
+    if module.startswith("sprag._"):
+        module = "sprag"
+    yield "Class", f"{module}.{name}, a {text_of(node, 'kind')}" if module else name
+    starts = count_of(counters, "starts")
+    restarts = counted(count_of(node, "restarts"), "restart")
+    yield "Lives", f"{starts}, with {restarts} by its supervisor"
+    owned = mapping_of(node, "owned")
+    held = [counted(count_of(owned, key), noun) for key, noun in _OWNED if count_of(owned, key)]
+    yield "Owns", between.join(held) or "nothing"
+    if ticks := count_of(counters, "ticks"):
+        missed = count_of(counters, "missed_ticks")
+        yield "Timers", f"{counted(ticks, 'call')}, {missed} missed"
+    for left in _stragglers(node):
+        yield "Left", left
+    yield "Policy", between.join(_policy(policy))
+    counts = mapping_of(node, "children_counts")
+    if count_of(counts, "specs"):
+        used = count_of(counters, "child_restarts_within_window")
+        yield (
+            "Children",
+            between.join(
+                [
+                    f"{count_of(counts, 'specs')}, {count_of(counts, 'active')} of them up",
+                    text_of(policy, "strategy"),
+                    f"gives up after {limit_text(policy)}; {used} of them used",
+                ]
+            ),
+        )
+
+
+def _state(node: Node, now: float) -> str:
+    state = text_of(node, "state")
+    since, ended = text_of(node, "started_at"), text_of(node, "ended_at")
+    if since:
+        uptime = number_of(node, "uptime") or 0.0
+        return f"{state} since {clock(since, now)} ({duration(uptime)})"
+    reason = text_of(mapping_of(node, "last_exit"), "reason").replace("_", " ")
+    said = f"{state} since {clock(ended, now)} ({ago(ended, now)})" if ended else state
+    if reason and reason != state:
+        said += f": {reason}"
+    wait = number_of(node, "next_try")
+    return said if wait is None else f"{said}, next try in {wait:.1f} s"
+
+
+def _stragglers(node: Node) -> Iterator[str]:
+    """Say what earlier lives have left behind; alike ones once, with their number."""
+    path = text_of(node, "path")
+    for (step, life, whose), number in Counter(
+        (text_of(each, "step"), count_of(each, "incarnation"), text_of(each, "path"))
+        for each in list_of(node, "stragglers")
+    ).items():
+        what = step if number == 1 else counted(number, step)
+        of = "" if whose == path else f" of {whose}"
+        does = "has swallowed its kill and still runs"
+        if number > 1:
+            does = "have swallowed their kill and still run"
+        yield f"{what} of life {life}{of} {does}: see 'sprag stacks {path}'"
+
+
+def _policy(policy: Node) -> Iterator[str]:
+    yield f"restart {text_of(policy, 'restart')}"
+    shutdown = policy.get("shutdown")
+    yield (
+        f"shutdown {shutdown}"
+        if isinstance(shutdown, str)
+        else (f"shutdown {seconds(number_of(policy, 'shutdown'))}")
+    )
+    if (limit := number_of(policy, "start_timeout")) is not None:
+        yield f"start within {seconds(limit)}"
+    backoff = mapping_of(policy, "backoff")
+    if backoff:
+        first, most = number_of(backoff, "initial"), number_of(backoff, "maximum")
+        yield f"backoff {seconds(first)} to {seconds(most)}"
+    if policy.get("significant"):
+        yield "significant"
+    if (ends := text_of(policy, "auto_shutdown")) not in {"", "never"}:
+        yield f"auto_shutdown {ends}"
+    for kind, action in mapping_of(policy, "on_failure").items():
+        yield f"on {kind}: {action}"
+    needs = policy.get("needs")
+    if isinstance(needs, list):
+        yield f"needs {', '.join(map(str, cast('list[object]', needs))) or 'nobody'}"
+
+
+def _failures(
+    node: Node, width: int, now: float, charset: Charset, tracebacks: int
+) -> Iterator[Line]:
+    """Draw the failures; of equal ones in a row the last, with their number."""
+    kinds: list[tuple[Node, int]] = []
+    for failure in list_of(node, "failures"):
+        before, times = kinds[-1] if kinds else (failure, 0)
+        if times and _is_alike(before, failure):
+            kinds[-1] = failure, times + 1
+        else:
+            kinds.append((failure, 1))
+    if not kinds:
+        return
+    yield []
+    yield [("Failures", Tone.NAME), (", the latest last:", Tone.DIM)]
+    whole_from = len(kinds) - tracebacks
+    for index, (failure, times) in enumerate(kinds):
+        when = f"{ago(text_of(failure, 'at'), now)}, life {count_of(failure, 'incarnation')}"
+        age = f"  ({when})" if times == 1 else f"  ({times} times, the last {when})"
+        if len(age) > width // 2:
+            age = f"  ({times} times)" if times > 1 else ""
+        text = cut(failure_text(failure), width - 2 - len(age), charset.ellipsis)
+        yield [(f"  {text}", Tone.BAD), (age, Tone.DIM)]
+        if index >= whole_from:
+            for line in printable_lines(text_of(failure, "traceback").rstrip("\n")):
+                yield [(f"    {cut(line, width - 4, charset.ellipsis)}", Tone.PLAIN)]
+
+
+def _is_alike(one: Node, other: Node) -> bool:
+    return all(text_of(one, key) == text_of(other, key) for key in ("type", "message"))
+
+
+def _fitted_log(log: list[Line], room: int) -> list[Line]:
+    """Leave out the oldest lines of the log that there is no room for."""
+    too_many = min(len(log) - room, len(log) - _HEAD - _LOG_LEAST)
+    return log[:_HEAD] + log[_HEAD + too_many :] if too_many > 0 else log
+
+
+def _fitted_failures(failures: list[Line], room: int, charset: Charset) -> list[Line]:
+    """Leave out the outermost calls, then the oldest failures, that there is no room for."""
+    too_many = len(failures) - max(room, _FAILURES_LEAST) + 1
+    if not failures or too_many <= 1:
+        return failures
+    begin = next(
+        (place for place, line in enumerate(failures) if line and line[0][0].startswith("    ")),
+        len(failures),
+    )
+    begin = min(begin, len(failures) - too_many)
+    said = f"    {charset.ellipsis} {too_many} more lines: --tracebacks 1"
+    return [*failures[:begin], [(said, Tone.DIM)], *failures[begin + too_many :]]
+
+
+_LEVELS: Final = {"error": Tone.BAD, "critical": Tone.BAD, "warning": Tone.BUSY}
+
+
+def _log(node: Node, width: int, now: float, charset: Charset, most: int) -> Iterator[Line]:
+    records = list_of(node, "log")
+    records = records[len(records) - most :] if most < len(records) else records
+    if not records:
+        return
+    yield []
+    yield [("Log", Tone.NAME), (", the latest last:", Tone.DIM)]
+    for record in records:
+        level = text_of(record, "level")
+        fields = mapping_of(record, "fields")
+        told = [text_of(record, "event"), *(f"{key}={value}" for key, value in fields.items())]
+        said = "  ".join(map(printable, told))
+        when = f"  {clock(text_of(record, 'at'), now)} "
+        label = f"{level:<8} "
+        room = max(width - len(when) - len(label), 10)
+        yield [
+            (when, Tone.DIM),
+            (label, _LEVELS.get(level, Tone.DIM)),
+            (cut(said, room, charset.ellipsis), Tone.PLAIN),
+        ]

@@ -1,0 +1,135 @@
+"""``sprag tree``: the living tree of a running app."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from sprag._exit_codes import ExitCode
+from sprag_cli.app.client import Client, TimedOut
+from sprag_cli.app.find import find_app
+from sprag_cli.app.select import NOTHING_FAILED, Asked, is_glob, is_one, select
+from sprag_cli.app.told import Node, below, cut, find, is_failed, only, only_failed, text_of
+from sprag_cli.draw.render import render
+from sprag_cli.draw.watch import Frame, facts_of, on_pipe, on_terminal
+from sprag_cli.term import deep_json
+from sprag_cli.term.output import discard, painted, write
+from sprag_cli.term.screen import Screen, screen_of
+from sprag_cli.term.words import counted, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_ROOT_KEYS = ("app", "pid", "schema")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeOptions(Asked):
+    """The options of ``sprag tree``; `commands` explains them, and has their defaults."""
+
+    watch: bool
+    interval: float
+    depth: int | None
+    ascii: bool
+
+
+def show(options: TreeOptions, *, sleep: Callable[[float], None] = time.sleep) -> int:
+    """Carry out ``sprag tree``.
+
+    Args:
+        options: What to show, and how.
+        sleep: What waits between two looks with ``--watch``.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CommandError: There is nothing to show; the error says why.
+    """
+    client = Client(find_app(options.app), timeout=options.timeout)
+    if options.watch:
+        return _watch(client, options, sleep)
+    root = client.tree()
+    node = _selected(root, options)
+    shown = only_failed(node) if options.failed else node
+    screen = screen_of(sys.stdout, ascii_only=options.ascii)
+    write(sys.stdout, _text(root, node, shown, options, screen))
+    return ExitCode.FAILED if is_failed(node) or below(node).failed else ExitCode.WELL
+
+
+def _selected(root: Node, options: TreeOptions) -> Node:
+    """Return the tree to show: a part of *root*, or one without the branches not chosen.
+
+    Raises:
+        CommandError: There is no such service.
+    """
+    if not options.paths:
+        return root
+    if is_one(options.paths):
+        return find(root, options.paths[0])
+    return only(root, [node for _, node in select(root, options.paths)]) or root
+
+
+def _text(root: Node, node: Node, shown: Node | None, options: TreeOptions, screen: Screen) -> str:
+    if options.json:
+        return _as_json(root, node, shown, options)
+    if shown is None:
+        if len(options.paths) > 1 or any(map(is_glob, options.paths)):
+            return NOTHING_FAILED
+        services = below(node).services
+        among = f" and the {counted(services, 'service')} below it" if services else ""
+        said = f"nothing is failed: {screen.charset.safe(text_of(node, 'name'))}{among}"
+        return "".join(f"{line}\n" for line in wrapped(said, screen.width))
+    lines = render(
+        shown, width=screen.width, now=time.time(), charset=screen.charset, depth=options.depth
+    )
+    return painted(lines, screen)
+
+
+def _as_json(root: Node, node: Node, shown: Node | None, options: TreeOptions) -> str:
+    if shown is None:
+        shown = {**node, "children": []}
+    if options.depth is not None:
+        shown = cut(shown, options.depth)
+    shown = {**{key: root[key] for key in _ROOT_KEYS if key in root}, **shown}
+    return deep_json.dumps(shown, indent=None if options.watch else 2) + "\n"
+
+
+def _watch(client: Client, options: TreeOptions, sleep: Callable[[float], None]) -> int:
+    stream = sys.stdout
+    frames = _frames(client, options, stream, sleep)
+    try:
+        if screen_of(stream).moves and not options.json:
+            on_terminal(frames, stream, client.app, options.interval)
+        else:
+            on_pipe(frames, stream)
+    except KeyboardInterrupt:
+        pass
+    except BrokenPipeError:
+        discard(stream)
+    return ExitCode.WELL
+
+
+def _frames(
+    client: Client, options: TreeOptions, stream: TextIO, sleep: Callable[[float], None]
+) -> Iterator[Frame]:
+    """Look again and again; an app too busy to answer is shown as it was, for how long."""
+    frame: Frame | None = None
+    while True:
+        try:
+            root = client.tree()
+        except TimedOut:
+            if frame is None:
+                raise
+            frame = frame.late(options.timeout)
+        else:
+            screen = screen_of(stream, ascii_only=options.ascii)
+            node = _selected(root, options)
+            shown = only_failed(node) if options.failed else node
+            text = _text(root, node, shown, options, screen)
+            facts = () if shown is None else facts_of(shown, options.depth)
+            frame = Frame(text, facts, screen)
+        yield frame
+        sleep(options.interval)

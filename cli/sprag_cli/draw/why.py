@@ -1,0 +1,174 @@
+"""``sprag why``: which crash led to which decision, and how near the limit was."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from sprag_cli.app.select import Asked
+from sprag_cli.app.told import Node, count_of, failure_text, list_of, mapping_of, number_of, text_of
+from sprag_cli.draw.services import show_each, title
+from sprag_cli.term.cells import cut
+from sprag_cli.term.plain import printable
+from sprag_cli.term.style import Charset, Line, Tone
+from sprag_cli.term.words import clock, counted, seconds, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sprag_cli.term.screen import Screen
+
+_NAMED: Final = 4
+_MESSAGE_LINES: Final = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhyOptions(Asked):
+    """The options of ``sprag why``; `commands` explains them, and has their defaults."""
+
+    lines: int
+    ascii: bool
+
+
+def show(options: WhyOptions) -> int:
+    """Carry out ``sprag why`` and return the exit code.
+
+    Raises:
+        CommandError: There is nothing to explain; the error says why.
+    """
+
+    def drawn(answer: Node, screen: Screen) -> list[Line]:
+        return render(
+            answer,
+            width=screen.width,
+            now=time.time(),
+            charset=screen.charset,
+            most=options.lines,
+        )
+
+    return show_each(options, "/v1/why", drawn, ascii_only=options.ascii)
+
+
+def render(answer: Node, *, width: int, now: float, charset: Charset, most: int) -> list[Line]:
+    """Tell the story of one service, the latest decision last.
+
+    Args:
+        answer: The answer of ``/v1/why``.
+        width: Cells per line; longer ones are broken.
+        now: The time, in seconds since 1970; what was not today gets its date.
+        charset: The characters to draw with.
+        most: How many decisions to tell.
+    """
+    path, state = text_of(answer, "path"), text_of(answer, "state")
+    known = state or "no longer in the tree"
+    out: list[Line] = [[*title(answer, charset), (f" is {known}", Tone.PLAIN)]]
+    rulings = list_of(answer, "rulings")
+    if not rulings:
+        told = wrapped(_nothing(state), width - 2)
+        out += [[(f"  {line}", Tone.PLAIN)] for line in told]
+    shown = rulings[max(len(rulings) - most, 0) :]
+    if (left_out := count_of(answer, "count") - len(shown)) > 0:
+        said = f"{counted(left_out, 'earlier decision')} not shown: --lines, --json"
+        out.append([(f"  {said}", Tone.DIM)])
+    for ruling in shown:
+        above = ""
+        for at, text, tone in _story(ruling, path):
+            when = clock(at, now)
+            margin = f"  {when}  "
+            for line in _cut(wrapped(printable(text), width - len(margin)), width, charset):
+                shown_margin = margin if when != above else " " * len(margin)
+                out.append([(shown_margin, Tone.DIM), (line, tone)])
+                above = when
+    return charset.lines(out)
+
+
+def _nothing(state: str) -> str:
+    if state == "failed":
+        return (
+            "Nobody has decided to restart it: its policy (restart, on_failure) keeps it down "
+            "after such an end, or it was started by hand and failed: see 'sprag status'."
+        )
+    said = "No supervisor has had to decide about it: it has neither crashed nor been restarted"
+    if state == "stopped":
+        return f"{said}. It was stopped on purpose, or its on_start raised Ignore."
+    if state == "finished":
+        return f"{said}. It ended by itself, cleanly."
+    return f"{said}."
+
+
+def _cut(lines: list[str], width: int, charset: Charset) -> list[str]:
+    """Return no more lines than a message deserves, and how to get the rest."""
+    if len(lines) <= _MESSAGE_LINES:
+        return lines
+    said = f"{charset.ellipsis} (all of it: sprag why --json)"
+    return [*lines[:_MESSAGE_LINES], cut(said, width, charset.ellipsis)]
+
+
+def _story(ruling: Node, path: str) -> Iterator[tuple[str, str, Tone]]:
+    """Yield when it was, what happened, and its tone.
+
+    A supervisor decides about a crash when it is up itself: on a first start that may be later.
+    """
+    decided = text_of(ruling, "at")
+    failure = mapping_of(ruling, "failure")
+    ended, *judged = _sentences(ruling, path)
+    yield (text_of(failure, "at") or decided, *ended)
+    for each in judged:
+        yield (decided, *each)
+
+
+def _sentences(ruling: Node, path: str) -> Iterator[tuple[str, Tone]]:
+    child, supervisor = text_of(ruling, "child"), text_of(ruling, "supervisor")
+    who = "it" if child == path else child
+    failure = mapping_of(ruling, "failure")
+    reason = _REASONS.get(text_of(ruling, "reason"), text_of(ruling, "reason"))
+    life = f"{who} {reason} (life {count_of(ruling, 'incarnation')})"
+    said = f": {failure_text(failure)}" if failure else ""
+    yield f"{life}{said}", Tone.BAD if failure else Tone.PLAIN
+    judge = "it" if supervisor == path else supervisor
+    decision = text_of(ruling, "decision")
+    if decision in {"restart", "back_off"}:
+        delay = number_of(ruling, "delay") or 0.0
+        after = f"after {delay:.1f} s (backoff)" if decision == "back_off" else "at once"
+        yield f"{judge} decided to restart {who} {after}{_along(ruling, path)}", Tone.PLAIN
+        yield f"restart {count_of(ruling, 'restarts')} of at most {_limit(ruling)}", Tone.DIM
+    elif decision == "give_up":
+        used = count_of(ruling, "restarts")
+        yield f"{judge} gave up: restart {used} of at most {_limit(ruling)}", Tone.BAD
+    elif decision == "escalate":
+        yield f"{judge} gave up at once: on_failure says that this is to be escalated", Tone.BAD
+    elif decision == "shut_down":
+        yield f"{judge} shut down: its significant children have ended (auto_shutdown)", Tone.PLAIN
+    elif decision == "keep":
+        yield f"{judge} lets {who} stay down: its policy says so (restart, on_failure)", Tone.PLAIN
+    else:
+        yield f"{judge} decided: {decision.replace('_', ' ')}", Tone.PLAIN
+
+
+_REASONS: Final = {
+    "crashed": "crashed",
+    "finished": "finished",
+    "start_failed": "failed to start",
+    "gave_up": "gave up",
+    "shutdown": "shut down",
+    "stopped": "was stopped",
+    "ignored": "was ignored",
+}
+
+
+def _along(ruling: Node, path: str) -> str:
+    """Name who was restarted too."""
+    given = ruling.get("covered")
+    covered = [str(each) for each in cast("list[object]", given)] if isinstance(given, list) else []
+    others = [each for each in covered if each != text_of(ruling, "child")]
+    count = max(count_of(ruling, "covered_count") - 1, len(others))
+    if not count:
+        return ""
+    named = ["this one" if each == path else each for each in others[:_NAMED]]
+    more = f" and {count - len(named)} more" if count > len(named) else ""
+    return f", and with it {', '.join(named)}{more} ({text_of(ruling, 'strategy')})"
+
+
+def _limit(ruling: Node) -> str:
+    return f"{count_of(ruling, 'max_restarts')} within {seconds(number_of(ruling, 'max_seconds'))}"

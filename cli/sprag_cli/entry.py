@@ -1,0 +1,38 @@
+"""Where the process begins: patch first, if it will run an app; only then load anything.
+
+Nothing but ``sys`` is imported here at the top. click loads threading, structlog loads ssl and
+socket: what they take from those modules before they are patched stays unpatched for ever. The
+other commands are clients and must start fast: they never load gevent.
+"""
+
+import sys
+
+
+def main() -> None:
+    """Run the ``sprag`` command line and leave the process with its exit code."""
+    _open_streams()
+    if _command(sys.argv[1:]) in ("run", "check"):
+        from gevent import monkey
+
+        monkey.patch_all()
+
+        from sprag_cli.run.unhandled import escape_what_is_printed
+
+        escape_what_is_printed()
+
+    from sprag_cli.commands.group import commands
+
+    commands(prog_name="sprag")
+
+
+def _command(arguments: list[str]) -> str | None:
+    return next((each for each in arguments if not each.startswith("-")), None)
+
+
+def _open_streams() -> None:
+    """Give whoever was started without stdout or stderr the null device, not ``None``."""
+    import os
+
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123

@@ -1,0 +1,173 @@
+"""``sprag run``: load an app, run it, and end with its exit code.
+
+Only `run` and `check` load gevent; `entry` has patched the standard library by then.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn, cast
+
+import click
+
+import sprag
+from sprag import host
+from sprag._defaults import HOST, PORT
+from sprag._exit_codes import ExitCode
+from sprag._notify import withdraw
+from sprag._signals import take_signals_back
+from sprag.exceptions import SpragError
+from sprag_cli.draw.render import render
+from sprag_cli.run.load import load
+from sprag_cli.run.logs import LogFormat, configure
+from sprag_cli.term.errors import CommandError
+from sprag_cli.term.screen import screen_of
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import FrameType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The options of ``sprag run``; `commands` explains them, and has their defaults."""
+
+    target: str
+    name: str | None
+    shutdown_timeout: float
+    log_format: LogFormat
+    log_level: str
+    control: bool
+    tree: bool
+    watchdog: float | None
+    watchdog_exit: bool
+    host: str | None
+    port: int | None
+    unix_socket: str | None
+
+
+class BadName(CommandError):
+    """Raised when the name given on the command line cannot name an app."""
+
+    exit_code = ExitCode.USAGE
+
+
+class BadAddress(CommandError):
+    """Raised when the options for the web server contradict each other, or have no use."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NotStarted(CommandError):
+    """Raised when sprag refuses to run the tree."""
+
+    exit_code = ExitCode.NEVER_CAME_UP
+
+
+def run_app(options: RunOptions) -> int:
+    """Carry out ``sprag run``: blocks until the app has ended.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CommandError: The target cannot be loaded or run; the error says why.
+    """
+    take_signals_back()
+    withdraw()  # the app may start processes as soon as it is imported
+    if options.name is not None and (not options.name or "/" in options.name):
+        raise BadName("--name takes a text that is not empty and holds no slash")
+    configure(options.log_format, options.log_level)
+    try:
+        with _quiet_interrupt():
+            root = cast("sprag.Service", load(options.target, is_service=_is_service))
+    except KeyboardInterrupt:
+        return ExitCode.FORCED_INT
+    _serve(root, options)
+
+    def show_tree() -> None:
+        # A terminal that is closed just now, or cannot print it, must not end the app.
+        with suppress(OSError, ValueError):
+            screen = screen_of(sys.stdout)
+            if screen.terminal and options.tree:
+                node = sprag.to_json(sprag.Service.snapshot(root))
+                lines = render(node, width=screen.width, now=time.time(), charset=screen.charset)
+                click.echo("\n".join(map(screen.painted, lines)), color=True)
+
+    try:
+        code = host.run(
+            root,
+            name=options.name,
+            shutdown_timeout=options.shutdown_timeout,
+            control=options.control,
+            on_up=show_tree,
+            ends_process=True,
+            watchdog=options.watchdog,
+            watchdog_exits=options.watchdog_exit,
+        )
+    except SpragError as error:
+        raise NotStarted(str(error)) from error
+    _flush_output()
+    return code
+
+
+def _serve(root: sprag.Service, options: RunOptions) -> None:
+    """Tell the app where to listen: if it has routes, or if the user asks for it."""
+    is_tcp = options.host is not None or options.port is not None
+    for option, value in (("--unix-socket", options.unix_socket), ("--host", options.host)):
+        if value == "":
+            raise BadAddress(f"{option} is empty: give an address, or leave it out")
+    if options.unix_socket is not None and is_tcp:
+        raise BadAddress("--unix-socket listens on a path: leave out --host and --port")
+    is_asked = is_tcp or options.unix_socket is not None
+    if not isinstance(root, sprag.App):
+        if is_asked:
+            raise BadAddress(
+                f"{options.target!r} is no App, and only an App has a web server: "
+                "leave out --host, --port and --unix-socket"
+            )
+    elif is_asked or root.has_routes:
+        port = PORT if options.port is None else options.port
+        root.serve = options.unix_socket or (options.host or HOST, port)
+
+
+def _flush_output() -> None:
+    """Write what is buffered; without a reader, drop it: the exit code stays ours."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _is_service(found: object) -> bool:
+    return isinstance(found, sprag.Service)
+
+
+@contextmanager
+def _quiet_interrupt() -> Generator[None]:
+    """End quietly on Ctrl-C while the user's app is imported.
+
+    A KeyboardInterrupt that hits gevent's hub is printed by it; a SystemExit is not.
+    """
+
+    def leave(number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    # Process 1, as in a container, ignores what has no handler: there SIGTERM would be lost.
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP][: 3 if os.getpid() == 1 else 1]
+    # What is ignored stays ignored: a shell does that to SIGINT for what it starts with '&'.
+    numbers = [each for each in numbers if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, leave) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is leave:  # the app may have installed its own
+                signal.signal(number, handler)

@@ -1,0 +1,123 @@
+"""What is drawn: pieces of text with a meaning each, and the characters to draw with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from sprag_cli.term.plain import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Tone(Enum):
+    """What a piece of text means; the edge gives it a colour."""
+
+    PLAIN = auto()
+    NAME = auto()
+    DIM = auto()
+    GOOD = auto()
+    BUSY = auto()
+    BAD = auto()
+
+
+Line: TypeAlias = list[tuple[str, Tone]]
+"""A line: pieces of text with their tones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charset:
+    """The characters a picture is drawn with."""
+
+    symbols: Mapping[str, str]
+    unknown: str
+    branch: str
+    last: str
+    through: str
+    blank: str
+    restarts: str
+    between: str
+    ellipsis: str
+    ascii_only: bool
+
+    def symbol(self, state: str) -> str:
+        """Return the symbol of a state."""
+        return self.symbols.get(state, self.unknown)
+
+    def safe(self, text: str) -> str:
+        """Return *text* on one line, with nothing that cannot be printed or moves a cursor."""
+        return self.ascii(printable(text))
+
+    def ascii(self, text: str) -> str:
+        """Return *text* with a question mark for each letter that cannot be printed."""
+        if not self.ascii_only or text.isascii():
+            return text
+        return text.encode("ascii", "replace").decode("ascii")
+
+    def lines(self, lines: Iterable[Line]) -> list[Line]:
+        """Return *lines* with a question mark for each letter that cannot be printed."""
+        return [[(self.ascii(text), tone) for text, tone in line] for line in lines]
+
+
+UNICODE: Final = Charset(
+    symbols={
+        "new": "◌",
+        "starting": "◐",
+        "running": "●",
+        "stopping": "◑",
+        "restarting": "↻",
+        "stopped": "■",
+        "finished": "○",
+        "failed": "✗",
+    },
+    unknown="?",
+    branch="├─ ",
+    last="└─ ",
+    through="│  ",
+    blank="   ",
+    restarts="↺ ",
+    between=" · ",
+    ellipsis="…",
+    ascii_only=False,
+)
+
+ASCII: Final = Charset(
+    symbols={
+        "new": ".",
+        "starting": ">",
+        "running": "*",
+        "stopping": "<",
+        "restarting": "@",
+        "stopped": "-",
+        "finished": "o",
+        "failed": "x",
+    },
+    unknown="?",
+    branch="|- ",
+    last="`- ",
+    through="|  ",
+    blank="   ",
+    restarts="r:",
+    between=", ",
+    ellipsis="~",
+    ascii_only=True,
+)
+
+TONES: Final[Mapping[str, Tone]] = {
+    "new": Tone.DIM,
+    "starting": Tone.BUSY,
+    "running": Tone.GOOD,
+    "stopping": Tone.BUSY,
+    "restarting": Tone.BUSY,
+    "stopped": Tone.DIM,
+    "finished": Tone.DIM,
+    "failed": Tone.BAD,
+}
+"""The states a node can be in, each with its tone."""
+
+
+def plain(line: Line) -> str:
+    """Return a line without its tones."""
+    return "".join(text for text, _ in line)
