@@ -27,9 +27,9 @@ import sprag.testing
 import sprag.testing.strategies
 import sprag_cli
 import sprag_supervisor
-from sprag import _lifecycle
-from sprag._control import _log_ring
 from sprag._exit_codes import ExitCode
+from sprag.control import log_ring as _log_ring
+from sprag.owned import lifecycle as _lifecycle
 from sprag_cli.commands.group import commands
 from sprag_supervisor import Reason, State
 from sprag_supervisor.facts import failure as _failure
@@ -404,7 +404,7 @@ def test_the_names_that_are_taken_are_the_methods_of_a_service() -> None:
 
 
 def test_the_lifecycle_events_are_named() -> None:
-    from sprag._lifecycle import EVENTS
+    from sprag.owned.lifecycle import EVENTS
 
     said = section("guides/timers-and-events.md", "What happens to services")
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sprag import exceptions as exceptions
-    from sprag._app import App
-    from sprag._dynamic import DynamicSupervisor
-    from sprag._json import to_json
-    from sprag._ownership import own_greenlets
-    from sprag._service import Service, current_service
-    from sprag._supervisor import Supervisor
+    from sprag.control.pictures import to_json
     from sprag.exceptions import Ignore, SpragError, StartFailed
+    from sprag.process.ownership import own_greenlets
+    from sprag.services.app import App
+    from sprag.services.dynamic import DynamicSupervisor
+    from sprag.services.service import Service, current_service
+    from sprag.services.supervisor import Supervisor
     from sprag.web import Controller, HTTPError, Limits, Page, redirect, shell
     from sprag_supervisor import (
         Backoff,
@@ -73,12 +73,12 @@ __all__ = [
 
 
 _HOMES = {
-    "sprag._app": ("App",),
-    "sprag._dynamic": ("DynamicSupervisor",),
-    "sprag._json": ("to_json",),
-    "sprag._ownership": ("own_greenlets",),
-    "sprag._service": ("Service", "current_service"),
-    "sprag._supervisor": ("Supervisor",),
+    "sprag.services.app": ("App",),
+    "sprag.services.dynamic": ("DynamicSupervisor",),
+    "sprag.control.pictures": ("to_json",),
+    "sprag.process.ownership": ("own_greenlets",),
+    "sprag.services.service": ("Service", "current_service"),
+    "sprag.services.supervisor": ("Supervisor",),
     "sprag.exceptions": ("Ignore", "SpragError", "StartFailed"),
     "sprag.web": ("Controller", "HTTPError", "Limits", "Page", "redirect", "shell"),
 }

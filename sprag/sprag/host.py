@@ -19,19 +19,27 @@ from gevent import Greenlet
 from gevent.util import format_run_info
 
 from sprag._defaults import SHUTDOWN_TIMEOUT
-from sprag._dump import write_dump
 from sprag._exit_codes import ExitCode as ExitCode  # noqa: PLC0414 - re-exported
-from sprag._init_duties import zombies_watched
-from sprag._lifecycle_log import LifecycleLog
-from sprag._notify import Notifier, give_back, withdraw
-from sprag._ownership import own_greenlets
-from sprag._said import awaited, how_to_force, log, on_terminal, still_running, still_up, tell
-from sprag._sentinel import OVERTIME, write_stderr
-from sprag._service import Service
-from sprag._signals import Signals
-from sprag._slow_starts import SlowStarts
-from sprag._status import Status
-from sprag._watchdog import Watchdog, describe_holder, this_thread
+from sprag.process.deadman import OVERTIME, write_stderr
+from sprag.process.dump import write_dump
+from sprag.process.lifecycle_log import LifecycleLog
+from sprag.process.ownership import own_greenlets
+from sprag.process.pid1 import zombies_watched
+from sprag.process.said import (
+    awaited,
+    how_to_force,
+    log,
+    on_terminal,
+    still_running,
+    still_up,
+    tell,
+)
+from sprag.process.sd_notify import Notifier, give_back, withdraw
+from sprag.process.signals import Signals
+from sprag.process.slow_starts import SlowStarts
+from sprag.process.systemd import Status
+from sprag.process.watchdog import Watchdog, describe_holder, this_thread
+from sprag.services.service import Service
 from sprag_supervisor import (
     DOWN,
     Node,
@@ -58,7 +66,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from sprag._control import ControlSocket
+    from sprag.control import ControlSocket
 
 
 def run(
@@ -357,7 +365,7 @@ class _Host:
     # -- the rest --------------------------------------------------------------------
 
     def _open_control(self, stack: ExitStack) -> None:
-        from sprag._control import ControlSocket
+        from sprag.control import ControlSocket
 
         socket = ControlSocket(self._root)
         try:
@@ -415,7 +423,7 @@ _EARLY: Final = 0.01
 _TOLERANCE: Final = 0.1
 """Past the budget by this many seconds a stop without kills still counts as in time."""
 _OVERTIME: Final = OVERTIME - 0.2
-"""Past the budget by this many seconds the host stops waiting, before the sentinel does."""
+"""Past the budget by this many seconds the host stops waiting, before the deadman does."""
 _LAST_GRACE: Final = 0.3
 """Seconds that the interpreter gets for its end when the budget is used up."""
 

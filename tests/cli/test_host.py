@@ -252,7 +252,7 @@ def test_process_1_stops_at_a_signal_and_tells_of_zombies(tmp_path: Path) -> Non
         """
         import os
         from gevent.monkey import get_original
-        from sprag import _init_duties
+        from sprag.process import pid1 as _init_duties
         _init_duties.zombies_watched.__wrapped__.__defaults__ = (0.1,)
         class Careless(Service):
             def on_start(self):

@@ -14,7 +14,7 @@ import pytest
 
 from processes import PATIENCE, app, run, script
 from sprag._exit_codes import ExitCode
-from sprag._sentinel import Sentinel
+from sprag.process.deadman import Deadman
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -391,10 +391,10 @@ def test_a_keyboard_interrupt_in_a_service_is_a_first_ctrl_c(tmp_path: Path) -> 
 def test_every_signal_wakes_the_loop() -> None:
     """One that comes right before the loop goes to sleep would stay pending otherwise."""
     woken = threading.Event()
-    sentinel = Sentinel(frozenset(), math.inf, str, woken.set)
-    sentinel.tell(signal.SIGUSR1)
+    deadman = Deadman(frozenset(), math.inf, str, woken.set)
+    deadman.tell(signal.SIGUSR1)
     assert woken.wait(PATIENCE)
-    sentinel.dismiss()
+    deadman.dismiss()
 
 
 # -- what else ends or does not end the process ---------------------------------------------
@@ -451,24 +451,24 @@ def test_a_forked_child_has_its_own_signals(tmp_path: Path) -> None:
     )
     with run(tmp_path, "--shutdown-timeout", "0.1") as process:
         process.says("child ended with -15")
-        # The parent's sentinel must not have taken the child's signal for its own.
+        # The parent's deadman must not have taken the child's signal for its own.
         time.sleep(1)
         assert process.popen.poll() is None
         process.send(SIGTERM)
         assert process.ends(within=PROMPT) == ExitCode.STOPPED
 
 
-def test_a_signal_the_sentinel_hears_of_after_the_apps_end_is_still_the_first() -> None:
-    sentinel = Sentinel(frozenset({SIGTERM}), math.inf, str, bool)
+def test_a_signal_the_deadman_hears_of_after_the_apps_end_is_still_the_first() -> None:
+    deadman = Deadman(frozenset({SIGTERM}), math.inf, str, bool)
     try:
-        sentinel.must_end(60, 0, str, after_signal=True)
-        sentinel._heard(SIGTERM)
-        assert sentinel._code == 0
-        sentinel._heard_first -= 1.0
-        sentinel._heard(SIGTERM)
-        assert sentinel._code == 128 + SIGTERM
+        deadman.must_end(60, 0, str, after_signal=True)
+        deadman._heard(SIGTERM)
+        assert deadman._code == 0
+        deadman._heard_first -= 1.0
+        deadman._heard(SIGTERM)
+        assert deadman._code == 128 + SIGTERM
     finally:
-        sentinel.dismiss()
+        deadman.dismiss()
 
 
 @pytest.mark.parametrize("number", [SIGTERM, None])

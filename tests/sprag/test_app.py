@@ -9,8 +9,8 @@ import gevent
 import pytest
 
 from sprag import App, Service, StartFailed, State, Supervisor
-from sprag._control._desk import Desk
-from sprag._control._http import Refused
+from sprag.control.desk import Desk
+from sprag.control.http import Refused
 from sprag.exceptions import (
     AlreadyAdopted,
     AlreadyPresent,

@@ -11,8 +11,8 @@ import gevent.event
 import pytest
 
 from sprag import Service, Supervisor
-from sprag._control import _log_ring
-from sprag._control._log_ring import LogRing
+from sprag.control import log_ring as _log_ring
+from sprag.control.log_ring import LogRing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

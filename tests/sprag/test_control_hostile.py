@@ -16,8 +16,8 @@ import pytest
 
 from controlled import ask, raw
 from processes import Process, app, run
-from sprag._control import _http
-from sprag._control._place import remove_stale
+from sprag.control import http as _http
+from sprag.control.place import remove_stale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

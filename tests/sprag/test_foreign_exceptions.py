@@ -17,9 +17,9 @@ import pytest
 from foreign import ASKED_BY_GREENLET, ERRORS, EXITS, tellable
 from scripted import states
 from sprag import Service, StartFailed, Supervisor, own_greenlets
-from sprag._control._why import _told
-from sprag._dump import dump
-from sprag._json import encode, to_json
+from sprag.control.pictures import encode, to_json
+from sprag.control.why import _told
+from sprag.process.dump import dump
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -128,7 +128,7 @@ def test_an_exception_that_cannot_be_looked_at_is_one_crash(
         assert ended.failure is not None
         assert "Traceback" in ended.failure.format()
         repr(ended.failure)
-        rulings = tree.ledger.about("Supervisor/Victim")
+        rulings = [one for one in tree.ledger if one.concerns("Supervisor/Victim")]
         assert json.loads(json.dumps([_told(each, "") for each in rulings]))
     text = log.getvalue()
     assert "Traceback" in text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sprag import Backoff, Service, Supervisor, to_json
-from sprag._json import encode, iso
+from sprag.control.pictures import encode, iso
 from sprag_cli.term.deep_json import loads
 
 if TYPE_CHECKING:

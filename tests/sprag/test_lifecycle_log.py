@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from sprag import Service, Supervisor
-from sprag._lifecycle_log import LifecycleLog
+from sprag.process.lifecycle_log import LifecycleLog
 from sprag_supervisor.life.adopting import tree_of
 
 if TYPE_CHECKING:

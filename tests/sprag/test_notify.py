@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sprag._notify import Notifier
+from sprag.process.sd_notify import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from sprag import App, Service, host
-from sprag._slow_starts import SlowStarts
+from sprag.process.slow_starts import SlowStarts
 from sprag_supervisor.life.adopting import tree_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import gevent
 import pytest
 
 from sprag import DynamicSupervisor, Service, StopReport, Supervisor
-from sprag._control._acting import _start  # pyright: ignore[reportPrivateUsage]
+from sprag.control.acting import _start  # pyright: ignore[reportPrivateUsage]
 from sprag.exceptions import AlreadyStarted, ChildRunning, NotRunning, StartFailed
 
 if TYPE_CHECKING:

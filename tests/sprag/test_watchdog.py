@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import sys, time, gevent
 from sprag import Service, Supervisor
-from sprag._watchdog import Watchdog
+from sprag.process.watchdog import Watchdog
 
 def spin():
     end = time.monotonic() + {held}

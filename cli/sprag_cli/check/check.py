@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import sprag
 from sprag._exit_codes import ExitCode
-from sprag._supervisor import Supervisor
 from sprag.exceptions import LikelyMistake, SpragError
+from sprag.services.supervisor import Supervisor
 from sprag.web._controller import Controller, mistakes_of_controller
 from sprag_cli.check.lint import CANNOT_START, LIKELY_MISTAKE, Finding, Plan, lint
 from sprag_cli.run.load import UserCodeFailed, load

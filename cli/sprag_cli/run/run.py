@@ -19,9 +19,9 @@ import sprag
 from sprag import host
 from sprag._defaults import HOST, PORT
 from sprag._exit_codes import ExitCode
-from sprag._notify import withdraw
-from sprag._signals import take_signals_back
 from sprag.exceptions import SpragError
+from sprag.process.sd_notify import withdraw
+from sprag.process.signals import take_signals_back
 from sprag_cli.draw.render import render
 from sprag_cli.run.load import load
 from sprag_cli.run.logs import LogFormat, configure

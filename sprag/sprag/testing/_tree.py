@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
-    from sprag._service import Service
+    from sprag.services.service import Service
     from sprag_supervisor import Seconds
 
 

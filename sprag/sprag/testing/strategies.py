@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import gevent
 from hypothesis import strategies as st
 
-from sprag._service import Service
-from sprag._supervisor import Supervisor
+from sprag.services.service import Service
+from sprag.services.supervisor import Supervisor
 from sprag_supervisor import KEYWORDS, Backoff, Restart, Strategy
 from sprag_supervisor.exceptions import BadPolicy, BadValue, SpragError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 
-from sprag._log import bound_logger
-from sprag._service import Service, current_service
+from sprag.owned.log import bound_logger
+from sprag.services.service import Service, current_service
 from sprag.web.exceptions import HTTPError
 from sprag_supervisor import RUNNING, Mistake, current_node, is_within, mentioned, path_of
 from sprag_supervisor.exceptions import BadValue, LikelyMistake, shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from sprag._pace import Pace
+from sprag.control.pieces import Pace
 from sprag_supervisor import not_ready
 
 if TYPE_CHECKING:

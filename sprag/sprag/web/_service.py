@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gevent import GreenletExit
 
-from sprag._service import Service
+from sprag.services.service import Service
 from sprag.web._health import ALIVE, READY
 from sprag.web._limits import Limits
 from sprag.web._listener import Address, identity, listen, remove, shown

@@ -17,8 +17,8 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response
 
-from sprag._log import bound_logger
-from sprag._service import current_service
+from sprag.owned.log import bound_logger
+from sprag.services.service import current_service
 from sprag.web import _health
 from sprag.web._body import BODY
 from sprag.web._bounded import BoundedBody
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from jinja2 import Template
 
-    from sprag._service import Service
+    from sprag.services.service import Service
     from sprag.web._controller import Controller
     from sprag.web._shell import Frame
 

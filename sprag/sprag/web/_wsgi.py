@@ -9,7 +9,7 @@ from sprag.web.exceptions import MissingExtra
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sprag._service import Service
+    from sprag.services.service import Service
     from sprag.web._limits import Limits
     from sprag.web._listener import Address
     from sprag.web._page import Page

@@ -115,7 +115,3 @@ class Ledger:
     def __iter__(self) -> Iterator[Ruling]:
         """Go through all rulings as they are now, the oldest first."""
         return iter((*self._old, *self._recent))
-
-    def about(self, path: str) -> Iterator[Ruling]:
-        """Yield the rulings that concern the service at *path*, the oldest first."""
-        return (ruling for ruling in self if ruling.concerns(path))

@@ -1,0 +1,83 @@
+"""What there is to ask for, and which module answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from sprag.control import acting, events, paths, ready, service, stacks, top, tree, why
+from sprag.control.http import Answer, Refused, Request, unquoted
+
+if TYPE_CHECKING:
+    from sprag.control.desk import Desk
+
+HungUp: TypeAlias = Callable[[], bool]
+"""Whether the client has left."""
+_Resource: TypeAlias = "Callable[[Desk, Request, str, HungUp], Answer]"
+
+_READING: Final = ("GET", "HEAD")
+_ACTING: Final = ("POST",)
+_NO, _MAY, _MUST = "", "[/PATH]", "/PATH"
+"""Whether the path of a service follows."""
+
+
+def _asked(answer: Callable[[Desk, Request], Answer]) -> _Resource:
+    """Adapt what needs only the request."""
+    return lambda desk, request, _path, _has_hung_up: answer(desk, request)
+
+
+def _named(answer: Callable[[Desk, str], Answer]) -> _Resource:
+    """Adapt what needs only the path of a service."""
+    return lambda desk, _request, path, _has_hung_up: answer(desk, path)
+
+
+_RESOURCES: Final[dict[str, tuple[tuple[str, ...], str, _Resource]]] = {
+    "/v1/tree": (_READING, _NO, _asked(tree.answer)),
+    "/v1/service": (_READING, _MAY, _named(service.answer)),
+    "/v1/why": (_READING, _MAY, _named(why.answer)),
+    "/v1/events": (_READING, _NO, lambda desk, _request, _path, gone: events.answer(desk, gone)),
+    "/v1/start": (_ACTING, _MUST, acting.start),
+    "/v1/stop": (_ACTING, _MAY, acting.stop),
+    "/v1/restart": (_ACTING, _MUST, acting.restart),
+    "/v1/stacks": (_READING, _NO, _asked(stacks.answer)),
+    "/v1/top": (_READING, _NO, _asked(top.answer)),
+    "/v1/ready": (_READING, _NO, lambda desk, request, _, gone: ready.answer(desk, request, gone)),
+    "/v1/paths": (_READING, _NO, _asked(paths.answer)),
+}
+"""By the beginning of the path: the methods, whether a service's path follows, the answer."""
+
+
+def answer(desk: Desk, request: Request, has_hung_up: HungUp) -> Answer:
+    """Answer *request*; may block, and may yield the answer's body bit by bit.
+
+    Raises:
+        Refused: There is nothing of that name, or it is not for this method.
+    """
+    beginning, path = _split(request.path)
+    found = _RESOURCES.get(beginning)
+    if found is None or found[1] == (_NO if path is not None else _MUST):
+        raise Refused(HTTPStatus.NOT_FOUND, f"no {request.path!r} here: {_remedy(beginning)}")
+    methods, _, resource = found
+    if request.method not in methods:
+        message = f"{request.method} is not for {beginning}: use {methods[0]}"
+        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, message, allow=methods)
+    return resource(desk, request, unquoted(path or ""), has_hung_up)
+
+
+def _split(path: str) -> tuple[str, str | None]:
+    """Split ``/v1/service/shop/mail`` into ``/v1/service`` and ``shop/mail``."""
+    parts = path.split("/", 3)
+    rest = parts[3] if len(parts) > 3 and parts[3] else None
+    return "/".join(parts[:3]), rest
+
+
+def _remedy(beginning: str) -> str:
+    near = get_close_matches(beginning[:40], _RESOURCES, n=1)
+    return f"there is {', '.join(_usage(name) for name in near or _RESOURCES)}"
+
+
+def _usage(name: str) -> str:
+    methods, more, _ = _RESOURCES[name]
+    return f"{methods[0]} {name}{more}"

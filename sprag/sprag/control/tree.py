@@ -1,0 +1,25 @@
+"""``GET /v1/tree``: the living tree, or a part of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sprag.control.http import Answer
+from sprag.control.pictures import encode_each
+from sprag.control.pieces import Pace, chunks
+from sprag_supervisor import pictures
+
+if TYPE_CHECKING:
+    from sprag.control.desk import Desk
+    from sprag.control.http import Request
+
+
+def answer(desk: Desk, request: Request) -> Answer:
+    """Return the tree below ``?path=``, the root without it, as nested nodes.
+
+    The services are looked at one after another while the answer is sent; one that changes
+    meanwhile is told as it was when its turn came.
+    """
+    node = desk.find(request.query.get("path", ""))
+    pace = Pace()
+    return Answer(chunks(encode_each(pictures(node), **desk.about()), pace))

@@ -1,0 +1,81 @@
+"""``GET /v1/why/PATH``: the ledger of causes, as far as it concerns one service."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from sprag.control.http import Answer, Refused
+from sprag.control.pictures import failure_to_json, iso
+from sprag.control.pieces import Pace
+from sprag_supervisor import name_of, path_of
+
+if TYPE_CHECKING:
+    from sprag.control.desk import Desk
+    from sprag_supervisor import Ruling
+
+_MOST: Final = 100
+_COVERED: Final = 50
+
+
+def answer(desk: Desk, path: str) -> Answer:
+    """Return the last rulings about the service, also if it has left the tree since."""
+    unknown: Refused | None = None
+    state: str | None = None
+    try:
+        node = desk.find(path)
+    except Refused as refused:
+        unknown = refused
+        full = path.strip("/")
+        root = name_of(desk.root)
+        paths = {full, full if full.startswith(f"{root}/") else f"{root}/{full}"}
+    else:
+        state = node._state_.value
+        full = path_of(node)
+        paths = {full}
+    rulings, count = _rulings(desk, paths)
+    if unknown is not None and not count:
+        raise unknown
+    return Answer(
+        {
+            **desk.about(),
+            "path": full,
+            "state": state,
+            "count": count,
+            "rulings": [_told(ruling, full) for ruling in rulings],
+        }
+    )
+
+
+def _rulings(desk: Desk, paths: set[str]) -> tuple[deque[Ruling], int]:
+    pace = Pace()
+    last: deque[Ruling] = deque(maxlen=_MOST)
+    count = 0
+    for ruling in desk.tree.ledger:
+        if any(ruling.concerns(path) for path in paths):
+            last.append(ruling)
+            count += 1
+        pace()
+    return last, count
+
+
+def _told(ruling: Ruling, path: str) -> dict[str, Any]:
+    failure = None if ruling.failure is None else failure_to_json(ruling.failure)
+    return {
+        "at": iso(ruling.at),
+        "supervisor": ruling.supervisor,
+        "child": ruling.child,
+        "incarnation": ruling.incarnation,
+        "reason": ruling.reason.value,
+        "failure": failure,
+        "traceback": None if ruling.failure is None else ruling.failure.format(),
+        "decision": ruling.decision,
+        "strategy": ruling.strategy,
+        "covered": ruling.covered(_COVERED),
+        "covered_count": ruling.covered_count,
+        "restarts": ruling.restarts,
+        "max_restarts": ruling.max_restarts,
+        "max_seconds": ruling.max_seconds,
+        "delay": round(ruling.delay, 3),
+        "is_own": ruling.child == path,
+    }

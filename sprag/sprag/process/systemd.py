@@ -1,0 +1,100 @@
+"""What systemd is told while a tree runs: READY, STATUS, WATCHDOG, STOPPING.
+
+Nothing is set up where there is no NOTIFY_SOCKET: no timer, no observer.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from gevent import get_hub
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from sprag.process.sd_notify import Notifier
+    from sprag_supervisor import Lifecycle, Tree
+
+_PAUSE: Final = 1.0
+"""Seconds between two messages about crashes and restarts, at least."""
+
+
+class Status:
+    """Tells the service manager how a tree is doing.
+
+    Args:
+        notifier: How to tell it.
+        tree: What to watch.
+    """
+
+    def __init__(self, notifier: Notifier, tree: Tree) -> None:
+        self._notifier = notifier
+        self._tree = tree
+        self._restarts = 0
+        self._last = ""
+        self._is_up = False
+        self._timer: Any = None
+
+    @contextmanager
+    def told(self) -> Generator[None]:
+        """Watch the tree, and give signs of life as long as the loop turns."""
+        if not self._notifier.is_wanted:
+            yield
+            return
+        loop = get_hub().loop
+        alive: Any = None
+        self._timer = loop.timer(_PAUSE, ref=False)
+        if self._notifier.watchdog_seconds is not None:
+            period = self._notifier.watchdog_seconds
+            alive = loop.timer(0.0, period, ref=False)
+            # In the hub: it tells that the loop turns, and sending never waits.
+            alive.start(self._notifier.alive)
+        self._tree.observers.append(self._heard)
+        self._notifier.status("starting")
+        try:
+            yield
+        finally:
+            if self._heard in self._tree.observers:
+                self._tree.observers.remove(self._heard)
+            self._timer.close()
+            if alive is not None:
+                alive.close()
+
+    def up(self) -> None:
+        """Say that the tree is up: whoever waits for the unit goes on."""
+        self._is_up = True
+        self._notifier.ready()
+        self._tell()
+
+    def stopping(self, waiting_for: str, seconds_left: float | None) -> None:
+        """Say that the stop has begun, or goes on."""
+        if self._is_up:
+            self._is_up = False
+        self._notifier.stopping()
+        left = "" if seconds_left is None else f", {seconds_left:.0f} s left"
+        self._notifier.status(f"stopping: waits for {waiting_for}{left}")
+
+    def ended(self, summary: str) -> None:
+        """Say how it ended; systemd shows it for a unit that has failed."""
+        self._notifier.status(summary)
+
+    def _heard(self, record: Lifecycle) -> None:
+        # In the midst of the engine's work: take note, and tell it when the loop comes round.
+        if record.event == "restarted":
+            self._restarts += 1
+        elif record.event in ("crashed", "gave_up"):
+            why = f"{record.exception}: {record.message}" if record.message else record.exception
+            self._last = f"{record.path}: {why}"
+        else:
+            return
+        if self._is_up and not self._timer.active:
+            self._timer.start(self._tell, update=True)
+
+    def _tell(self) -> None:
+        if not self._is_up:
+            return
+        said = "running"
+        if self._last:
+            said += f"; {self._restarts} restarts; last crash: {self._last}"
+        self._notifier.status(said)

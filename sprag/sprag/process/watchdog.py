@@ -1,0 +1,176 @@
+"""Say who holds the loop, while it is held.
+
+gevent switches only where a greenlet waits: a service that computes for seconds, or
+blocks in C, stops all the others. A timer in the hub says "alive" every now and then;
+a native thread compares, and when the last sign of life is too old it looks at what
+the main thread is executing: the innermost frame of sprag's on that stack knows the
+service. One report per stall (gevent-traps 41), written past Python's buffers and
+locks, since whoever holds the loop may hold those too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from gevent import Greenlet, get_hub, monkey
+
+from sprag._exit_codes import ExitCode
+from sprag.process.deadman import write_stderr
+from sprag_supervisor import (
+    Node,
+    Seconds,
+    attribute_of,
+    in_seconds,
+    is_a,
+    logger,
+    module_of,
+    path_of,
+)
+
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+
+_start_thread: Final = monkey.get_original("_thread", "start_new_thread")
+this_thread: Final = monkey.get_original("_thread", "get_ident")
+_sleep: Final = monkey.get_original("time", "sleep")
+
+_LOOKS: Final = 4
+"""Signs of life, and looks for them, per period."""
+_SLACK: Final = 0.05
+_LIBRARIES: Final = ("sprag", "sprag_supervisor", "sprag_cli", "gevent", "greenlet")
+_STANDARD: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - a prefix of file names
+
+
+class Watchdog:
+    """Watches the loop of the thread that enters it.
+
+    For instance::
+
+        with Watchdog(2.0):
+            app.run()
+
+    Args:
+        seconds: How long the loop may be held before it is reported; above 0.
+        exits: Whether to end the process then, with exit code 4.
+    """
+
+    def __init__(self, seconds: Seconds, *, exits: bool = False) -> None:
+        self._seconds: float = in_seconds(seconds)
+        self._exits = exits
+        self._alive_at = 0.0
+        self._reported = False
+        self._watching = False
+        self._timer: Any = None
+        self._thread = 0
+
+    def __enter__(self) -> Self:
+        self._thread = this_thread()
+        self._alive_at = time.monotonic()
+        self._watching = True
+        period = self._seconds / _LOOKS
+        # Not one of _clock's: it watches real time, and must not keep the loop alive.
+        self._timer = get_hub().loop.timer(period, period, ref=False)
+        self._timer.start(self._sign_of_life)
+        _start_thread(self._watch, ())
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._watching = False
+        self._timer.close()
+
+    def _sign_of_life(self) -> None:
+        # In the hub: logging takes locks, so it needs a greenlet of its own.
+        now = time.monotonic()
+        held, self._alive_at = now - self._alive_at, now
+        if self._reported:
+            self._reported = False
+            Greenlet.spawn(_log_end, held)
+
+    def _watch(self) -> None:
+        """Compare, in a native thread."""
+        period = self._seconds / _LOOKS
+        while self._watching:
+            began = time.monotonic()
+            _sleep(period)
+            now = time.monotonic()
+            if now - began > 2 * period + _SLACK:
+                continue  # this thread was held as well: SIGSTOP, or a machine out of breath
+            held = now - self._alive_at
+            if held < self._seconds or self._reported or not self._watching:
+                continue
+            self._reported = True
+            frame = sys._current_frames().get(self._thread)
+            said = describe_stall(frame, held)
+            del frame
+            if self._exits:
+                said += "sprag: ending the process (--watchdog-exit)\n"
+            write_stderr(said)
+            if self._exits:
+                os._exit(ExitCode.NOT_CLEAN)
+
+
+def describe_stall(frame: FrameType | None, held: float) -> str:
+    """Return the report about a loop that has been held for *held* seconds, at *frame*."""
+    service = holder_of(frame)
+    who = "code outside of any service" if service is None else path_of(service)
+    stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
+    return f"sprag: the loop is held since {held:.1f} s by {who}:\n{stack}"
+
+
+def describe_holder(frame: FrameType | None) -> str:
+    """Return in one line who runs at *frame*, and where: the innermost line not of a library."""
+    service = holder_of(frame)
+    who = "code outside of any service" if service is None else path_of(service)
+    place = frame
+    while frame is not None:
+        if not _is_of_a_library(frame):
+            place = frame
+            break
+        frame = frame.f_back
+    if place is None:
+        return who
+    code = place.f_code
+    return f"{who} (line {place.f_lineno} of {code.co_filename}, in {code.co_name})"
+
+
+def _is_of_a_library(frame: FrameType) -> bool:
+    module = module_of(frame)
+    file = frame.f_code.co_filename
+    return (
+        module.partition(".")[0] in _LIBRARIES
+        or file.startswith(("<frozen", _STANDARD))
+        or f"{os.sep}site-packages{os.sep}" in file
+    )
+
+
+def holder_of(frame: FrameType | None) -> Node | None:
+    """Return the service on whose behalf the code at *frame* runs, if any.
+
+    Whatever runs for a service is called by one of sprag's own frames, which has the
+    node, or an object that knows it, among its locals.
+    """
+    while frame is not None:
+        if module_of(frame).startswith(("sprag.", "sprag_supervisor.")):
+            for name in ("node", "self"):
+                found = frame.f_locals.get(name)
+                if is_a(found, Node):
+                    return found
+                for attribute in ("_node", "node"):
+                    candidate = attribute_of(found, attribute)
+                    if is_a(candidate, Node):
+                        return candidate
+        frame = frame.f_back
+    return None
+
+
+def _log_end(held: float) -> None:
+    logger.warning("the loop was held", extra={"sprag": {"seconds": round(held, 1)}})

@@ -1,0 +1,217 @@
+"""The App: the root of a tree, with providers and routes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Never
+
+from sprag._defaults import HOST, PORT, SHUTDOWN_TIMEOUT
+from sprag.services.service import Service
+from sprag.services.supervisor import Supervisor
+from sprag_supervisor import Pace, StopReport, adopt, attribute_of, class_name, is_a
+from sprag_supervisor.exceptions import BadValue, choices, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sprag.web import Limits, Page
+    from sprag.web._listener import Address
+    from sprag.web._wsgi import Wsgi
+    from sprag_supervisor import Seconds
+
+
+_SERVER: Final = "web"
+"""The name of the web server among the app's children."""
+
+
+class App(Supervisor):
+    """The root supervisor of an application.
+
+    Args:
+        providers: Services by name, started in this order; any service of the tree
+            finds them with ``self.service(name)``.
+        routes: Module or package whose controllers are mounted, as in ``"app.routes"``;
+            it is imported when the app starts. Needs the extra ``web``.
+        shell: The frame around every page: a function ``(page) -> text``, or
+            ``shell(template=…, css=[…])``. Default: sprag's own.
+        limits: What clients may ask of the web server.
+        name: The app's name, by which the command line finds it. Default: "app".
+        strategy: Whom it restarts when a provider fails, as for `Service`.
+        max_restarts: With more restarts than this …
+        max_seconds: … within this many seconds the app gives up.
+
+    Raises:
+        BadPolicy: A policy value is not accepted.
+        BadValue: A provider is no service, or its name is not a plain text; *routes* is not
+            the name of a module.
+    """
+
+    _exit_seconds_ = SHUTDOWN_TIMEOUT
+    _run_is_hook_ = False  # it is called by whoever owns the process
+    __slots__ = ("_serve_", "_wsgi_")
+    _keeps_slots_ = True  # where to serve, and the WSGI callable others hold, outlive a restart
+    _web_: tuple[str | None, Callable[[Page], str] | None, Limits | None] = None, None, None
+    _serve_: Address | None
+    _wsgi_: Wsgi
+
+    def __init__(
+        self,
+        *misplaced: Never,
+        providers: Mapping[str, Service] | None = None,
+        routes: str | None = None,
+        shell: Callable[[Page], str] | None = None,
+        limits: Limits | None = None,
+        name: str | None = None,
+        strategy: str = "one_for_one",
+        max_restarts: int = 3,
+        max_seconds: Seconds = 5.0,
+        **unknown: Never,
+    ) -> None:
+        for keyword in unknown:
+            raise BadValue("App's keyword", keyword, choices(keyword, _KEYWORDS))
+        if misplaced:
+            accepted = "keywords, as in App(providers={'feed': Feed()}, name='shop')"
+            raise BadValue("App's argument", misplaced[0], accepted)
+        given = _checked_providers({} if providers is None else providers)
+        if routes is not None:
+            if not is_a(routes, str) or not all(map(str.isidentifier, routes.split("."))):
+                raise BadValue("routes", routes, "the dotted name of a module, as in 'app.routes'")
+            if _SERVER in given:
+                raise BadValue("provider", _SERVER, "another name: this one is the web server's")
+        if shell is not None and not callable(shell):
+            raise BadValue("shell", shell, "a function (page) -> text, or shell(template=…)")
+        self._web_ = routes, shell, limits
+        super().__init__(
+            [(service, {"name": key}) for key, service in given.items()],
+            name="app" if name is None else name,
+            strategy=strategy,
+            max_restarts=max_restarts,
+            max_seconds=max_seconds,
+        )
+
+    @property
+    def wsgi(self) -> Wsgi:
+        """The WSGI callable with all routes, for gunicorn or a test client.
+
+        It starts nothing: start the app in the process that serves it.
+        """
+        found: Wsgi | None = attribute_of(self, "_wsgi_")
+        if found is None:
+            from sprag.web._limits import Limits
+            from sprag.web._wsgi import Wsgi
+
+            routes, shell, limits = self._web_
+            found = self._wsgi_ = Wsgi(self, routes, shell, limits or Limits())
+        return found
+
+    @property
+    def has_routes(self) -> bool:
+        """Whether the app was given routes."""
+        return self._web_[0] is not None
+
+    @property
+    def serve(self) -> Address | None:
+        """Where the app's own web server is to listen; None (default) for no server.
+
+        A host and a port (0: any that is free), or the path of a Unix socket. Taken note
+        of when the app starts: the server, `web`, is then its last child. `run` sets it;
+        an embedded app is served by others, through `wsgi`.
+
+        Raises:
+            BadValue: It is set to something else.
+        """
+        found: Address | None = attribute_of(self, "_serve_")
+        return found
+
+    @serve.setter
+    def serve(self, address: Address | None) -> None:
+        if address is not None:
+            from sprag.web._listener import checked
+
+            address = checked(address)
+        self._serve_ = address
+
+    def _prepare_(self) -> None:
+        tree = self._tree_
+        assert tree is not None
+        serve = self.serve
+        if self.has_routes or serve is not None:
+            self.wsgi.load()  # before anything is started: it may be the user's code that fails
+        if tree.root is self:  # all at once: each finds the others in its on_start
+            tree.providers = {name: child for child, name, _ in self._static_ if name is not None}
+        pace = Pace()
+        for child, name, policy in self._static_:
+            pace()
+            adopt(self, child, name, policy)
+        if serve is not None:
+            server, policy = self.wsgi.server(serve)
+            adopt(self, server, _SERVER, policy)
+
+    def start(self) -> None:
+        """Start the providers in order; see `Service.start`."""
+        super().start()
+
+    def stop(self, timeout: Seconds | None = SHUTDOWN_TIMEOUT) -> StopReport:
+        """Stop the app, by default within 30 seconds; see `Service.stop`."""
+        return super().stop(timeout)
+
+    def run(
+        self,
+        *,
+        shutdown_timeout: Seconds = SHUTDOWN_TIMEOUT,
+        host: str = HOST,
+        port: int = PORT,
+        unix_socket: str | None = None,
+    ) -> int:
+        """Run the app as the process: start, wait for a signal or its end, stop.
+
+        Owns SIGTERM and SIGINT meanwhile: the first one stops the app within
+        *shutdown_timeout* seconds, the second ends the process at once. Blocks until
+        the app has ended. With routes, the app serves them meanwhile.
+
+        Args:
+            shutdown_timeout: Seconds for the whole stop.
+            host: Where the web server listens, if there are routes.
+            port: Likewise; 0 for any that is free, which the log names.
+            unix_socket: Path of a Unix socket to listen on instead.
+
+        Returns:
+            The exit code: 0 stopped as asked, 1 gave up, 3 never came up, 4 stopped
+            with stragglers or over budget; or the code of a SystemExit in a service.
+        """
+        from sprag.host import run
+
+        before = self.serve
+        if self.has_routes and before is None:
+            self.serve = unix_socket or (host, port)
+        try:
+            return run(self, shutdown_timeout=shutdown_timeout)
+        finally:
+            self._serve_ = before
+
+
+_KEYWORDS: Final = tuple(App.__init__.__kwdefaults__ or ())
+
+
+def _checked_providers(given: Any) -> dict[str, Service]:
+    """Return the providers by name.
+
+    Raises:
+        BadValue: They are no mapping of plain names and services.
+    """
+    if not issubclass(type(given), Mapping):
+        accepted = "services by their names, as in {'feed': Feed()}"
+        raise BadValue("providers", given, accepted)
+    mapping: Mapping[Any, Any] = given
+    providers = dict(mapping)
+    for key, service in providers.items():
+        if not is_a(key, str) or not key or "/" in key:
+            raise BadValue("provider", key, "a name that is not empty and holds no slash")
+        if not is_a(service, Service):
+            what = "a service"
+            if is_a(service, type):
+                what += f", made by calling the class: {class_name(service)}(...)"
+            elif issubclass(type(service), tuple):
+                what += ": its policy is given in its class, or by a Supervisor's list of children"
+            raise BadValue(f"providers[{shown(key)}]", service, what)
+    return providers

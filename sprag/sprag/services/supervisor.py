@@ -1,0 +1,204 @@
+"""Services that do nothing but supervise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Never, TypeVar, cast
+
+from sprag.services.service import Service
+from sprag_supervisor import (
+    ChildCounts,
+    ChildInfo,
+    ChildSpec,
+    Pace,
+    StopReport,
+    adopt,
+    called,
+    checked_name,
+    child_of,
+    childspec_of,
+    count_children,
+    delete_child,
+    is_a,
+    restart_child,
+    start_child,
+    which_children,
+)
+from sprag_supervisor.exceptions import AlreadyPresent, BadValue
+
+ServiceT = TypeVar("ServiceT", bound=Service)
+Child = Service | tuple[Service, dict[str, Any]]
+
+
+class Supervisor(Service):
+    """Starts a fixed list of children in order and supervises them, and any it adopts.
+
+        with Supervisor(children=[Feed(), (Store(), {"restart": "transient"})]) as sup:
+            ...
+
+    Embedded like this it touches no signal handler, no logging configuration and no
+    other global; services run whenever the program's greenlets yield.
+
+    Args:
+        children: Services, or pairs of a service and its policy keywords, among them
+            ``name``. All are checked before any is started (otp-rules 7).
+        name: The supervisor's name in its tree; default: its class's.
+        **policy: Keywords as for `Service`; they win over the class's.
+
+    Raises:
+        BadPolicy: A policy keyword is unknown or wrong.
+        BadValue: A child is no service, or the same one is given twice.
+        AlreadyPresent: Two children are given the same name.
+    """
+
+    _is_supervisor_ = True
+    _static_: tuple[tuple[Service, str | None, dict[str, Any]], ...] = ()
+    name: str | None = None
+
+    def __init__(
+        self,
+        children: Iterable[Child] = (),
+        *more: Never,
+        name: str | None = None,
+        **policy: Any,
+    ) -> None:
+        _check_shape(children, more)
+        if name is not None:
+            self.name = checked_name(name)
+        self._policy_ = self._policy_.with_(policy)
+        if issubclass(type(children), Iterator):
+            # A restart runs __init__ again with the same arguments: it would be empty then.
+            children = self._instead_of_(cast("Iterator[Child]", children), tuple(children))
+        self._static_ = tuple(map(_checked, children))
+        _check_distinct(self, self._static_)
+
+    def _instead_of_(
+        self, given: Iterator[Child], children: tuple[Child, ...]
+    ) -> tuple[Child, ...]:
+        """Put *children* into the arguments; those of a subclass's own __init__ may be others."""
+        self._args_ = tuple(children if each is given else each for each in self._args_)
+        kwargs = self._kwargs_ or {}
+        self._kwargs_ = {
+            keyword: children if each is given else each for keyword, each in kwargs.items()
+        } or None
+        return children
+
+    def _prepare_(self) -> None:
+        pace = Pace()
+        for child, name, policy in self._static_:
+            pace()
+            adopt(self, child, name, policy)
+
+    # -- OTP's management calls; results as in otp-rules appendix A ----------------------
+
+    def start_child(self, service: ServiceT, *, name: str | None = None, **policy: Any) -> ServiceT:
+        """Add *service* as the last child and start it; return it when it has started.
+
+        Blocks as long as its `on_start` does. Never counts toward the restart limit.
+
+        Raises:
+            AlreadyStarted: *name*, or the service itself, is a running child.
+            AlreadyPresent: Likewise, of a child that is kept but does not run.
+            StartFailed: It could not be started, and is no child (otp-rules 55).
+            NotRunning, BadPolicy, WouldDeadlock: As for `adopt`.
+        """
+        start_child(self, service, name, policy)
+        return service
+
+    def terminate_child(self, name: str) -> StopReport:
+        """Stop the child called *name* and keep it; a temporary one leaves the tree.
+
+        Blocks until it is down. A child that is down already is left as it is; one that
+        waits for its restart is not restarted (otp-rules 43, 58).
+
+        Raises:
+            UnknownChild: There is no such child.
+        """
+        return Service.stop(cast("Service", child_of(self, name)))
+
+    def restart_child(self, name: str) -> Service:
+        """Start a child that is kept but down, and return it (otp-rules 56).
+
+        Raises:
+            UnknownChild: There is no such child.
+            ChildRunning: It runs, or is about to.
+            ChildRestarting: It waits for its restart.
+            AlreadyStarted: It is stopping, and the caller would end with it, or is what the
+                stop waits for.
+            StartFailed: It could not be started; it is kept.
+            WouldDeadlock: I wait for the very hook that makes this call.
+        """
+        child = cast("Service", child_of(self, name))
+        restart_child(child)
+        return child
+
+    def delete_child(self, name: str) -> None:
+        """Forget a child that is down (otp-rules 57).
+
+        Raises:
+            UnknownChild: There is no such child.
+            ChildRunning: It runs, or is still stopping: terminate it first.
+            ChildRestarting: It waits for its restart: terminate it first.
+            WouldDeadlock: I wait for the very hook that makes this call.
+        """
+        delete_child(self, child_of(self, name))
+
+    def which_children(self) -> list[ChildInfo]:
+        """Return name, state, service, restart type and kind of each child, in start order."""
+        return which_children(self)
+
+    def count_children(self) -> ChildCounts:
+        """Return how many children there are: specs, active, supervisors, workers."""
+        return count_children(self)
+
+    def get_childspec(self, name: str) -> ChildSpec:
+        """Return how the child called *name* is made and treated.
+
+        Raises:
+            UnknownChild: There is no such child.
+        """
+        return childspec_of(child_of(self, name))
+
+
+def _checked(given: object) -> tuple[Service, str | None, dict[str, Any]]:
+    if is_a(given, Service):
+        return given, None, {}
+    if type(given) in (tuple, list) and len(pair := tuple(cast("list[object]", given))) == 2:
+        service, policy = pair
+        if is_a(service, Service) and is_a(policy, dict):
+            policy = dict(cast("dict[str, Any]", policy))
+            name = policy.pop("name", None)
+            name = None if name is None else checked_name(name)
+            service._policy_.with_(policy)
+            return service, name, policy
+    accepted = f"a service, or a pair (service, {{policy}}){called(given)}"
+    raise BadValue("child", given, accepted)
+
+
+def _check_shape(children: Any, more: tuple[object, ...]) -> None:
+    """Refuse what is no list of children, before its parts are taken for children."""
+    if more:
+        given: object = (children, *more)
+        raise BadValue("children", given, "one list of them: Supervisor([first, second])")
+    kind = type(cast("object", children))
+    if issubclass(kind, Mapping):
+        accepted = "a list; a name goes into a pair: [(Pool(), {'name': 'pool'})]"
+        raise BadValue("children", cast("object", children), accepted)
+    if issubclass(kind, (str, type, Service)) or not issubclass(kind, Iterable):
+        accepted = f"a list of services, as in Supervisor([Feed()]){called(children)}"
+        raise BadValue("children", cast("object", children), accepted)
+
+
+def _check_distinct(
+    supervisor: Supervisor, children: tuple[tuple[Service, str | None, dict[str, Any]], ...]
+) -> None:
+    seen: set[int] = set()  # by identity: a dataclass is equal to others, and has no hash
+    names: set[str] = set()
+    for service, name, _policy in children:
+        if id(service) in seen:
+            raise BadValue("child", service, "each service once: make another instance")
+        seen.add(id(service))
+        if name is not None:
+            if name in names:
+                raise AlreadyPresent(f"{supervisor.name or 'supervisor'}/{name}", "new")
+            names.add(name)
