@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import random
+import sys
 from functools import cache
 from inspect import CO_GENERATOR
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,10 @@ from sprag_supervisor.facts.history import Memories
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from types import CodeType
+
+pytestmark = pytest.mark.skipif(
+    sys.gettrace() is not None, reason="its trace function would take the place of coverage's"
+)
 
 NOT_OF_A_STORY = {
     # Never called: they say what others must have.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from sprag import Snapshot
     from sprag.testing import VirtualClock
 
-pytestmark = pytest.mark.usefixtures("clock")
+pytestmark = [
+    pytest.mark.usefixtures("clock"),
+    pytest.mark.skipif(sys.gettrace() is not None, reason="what measures coverage needs room, too"),
+]
 
 SWEEP = range(1, 151)
 

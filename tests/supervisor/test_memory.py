@@ -52,8 +52,12 @@ class Parent(Service, max_restarts=10**6):
 
 
 @pytest.fixture
-def root(clock: VirtualClock) -> Any:
-    """Return the running root of a tree that ends with the test."""
+def root(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the running root of a tree that ends with the test.
+
+    Nothing is logged: pytest would keep gigabytes of what the tree does not.
+    """
+    monkeypatch.setattr(logging.getLogger("sprag"), "disabled", True)
     del clock
     root = Parent()
     root.start()
@@ -269,10 +273,7 @@ def test_a_failure_in_brief_is_followed_by_others(
     ]
 
 
-def test_what_a_service_remembers_goes_with_it(
-    root: Parent, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logging.getLogger("sprag"), "disabled", True)  # pytest keeps records
+def test_what_a_service_remembers_goes_with_it(root: Parent, clock: VirtualClock) -> None:
     tree: Any = root._tree_
     for _ in range(20):
         root.adopt(Plain(), restart="temporary").spawn(raises, ValueError("x"))
