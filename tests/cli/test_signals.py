@@ -162,7 +162,7 @@ def test_a_signal_before_the_tree_starts_keeps_it_from_starting(tmp_path: Path) 
         tmp_path,
         """
         import os, signal
-        from sprag import _control
+        from sprag import control as _control
         class Loud(Service):
             def on_start(self):
                 say("started")

@@ -36,7 +36,7 @@ class Leaks(Service):
 app = App(name="shop", providers={"leaks": Leaks()})
 """
 
-SOON = "from sprag.control import _server\n_server.LOOK = 0.1\n"
+SOON = "from sprag.control import server as _server\n_server.LOOK = 0.1\n"
 
 
 def until(condition: Callable[[], bool]) -> None:
