@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 PATIENCE: Final = 20.0
 """Seconds after which something expected counts as not happening."""
 
-# A shell makes what it starts with `&` in a script ignore SIGINT, and that is inherited.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
 _MARK: Final = "SPRAG_TEST_MARK"
 _ON_TERMINAL: Final = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
 

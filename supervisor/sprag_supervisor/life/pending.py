@@ -14,7 +14,8 @@ from sprag_supervisor.exceptions import AlreadyStarted
 from sprag_supervisor.loop.waiting import waits_for_caller
 from sprag_supervisor.rules.states import STOPPING
 from sprag_supervisor.tree.home import get_ident
-from sprag_supervisor.tree.names import path_of
+from sprag_supervisor.tree.names import is_within, path_of
+from sprag_supervisor.tree.seat import current_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +102,10 @@ def in_progress(node: Node) -> Operation | PendingOperation | None:
     operation = node._op_
     if found is not None or (operation is not None and is_end(operation)):
         joiners = None if operation is None else operation.joiners
-        if (joiners and waits_for_caller(joiners)) or node._ends_with_caller_():
+        if (
+            (joiners and waits_for_caller(joiners))
+            or is_within(current_node(), node)
+            or node._ends_with_caller_()
+        ):
             raise AlreadyStarted(path_of(node), STOPPING.value)
     return operation if found is None else found

@@ -218,8 +218,8 @@ class Node:
         """Furnish the tree that the node is the root of."""
 
     def _ends_with_caller_(self) -> bool:
-        """Whether the calling greenlet ends when the node does."""
-        raise NotImplementedError
+        """Whether the calling greenlet waits for the node's end in a way the engine cannot see."""
+        return False
 
 
 _set: Final = Node.__setattr__
