@@ -88,6 +88,9 @@ def test_wrong_arguments_are_usage_errors(arguments: list[str], said: str) -> No
     result = invoke(*arguments)
     assert result.exit_code == 2
     assert said in result.output
+    if arguments:  # else it is the help
+        assert result.output.startswith("sprag: ")
+        assert result.output.count("\n") == 1
 
 
 def test_an_error_is_one_line_on_stderr_and_an_exit_code(runtime: Path) -> None:

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from sprag._exit_codes import ExitCode
 from sprag_cli.complete.shells import replace_clicks
@@ -20,22 +21,30 @@ from sprag_cli.term.output import (
     discard,
     discard_unwritten,
 )
-from sprag_cli.term.plain import printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 
+class _WrongUsage(click.UsageError):
+    """What click says of it, as every other error of ours: in one line, with what to do."""
+
+    def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002 - always stderr
+        """Say it."""
+        command = "sprag" if self.ctx is None else self.ctx.command_path
+        said = " ".join(self.format_message().split())
+        complain(f"sprag: {said.removesuffix('.')} — '{command} --help' shows what is accepted")
+
+
 @contextmanager
 def _harmless() -> Generator[None]:
-    """Let click complain of what was typed without repeating it to the letter."""
+    """Let click complain of what was typed in one line, without repeating it to the letter."""
     try:
         yield
+    except NoArgsIsHelpError:
+        raise
     except click.UsageError as error:
-        said = error.format_message()
-        if said.isprintable():
-            raise
-        raise click.UsageError(printable(said), error.ctx) from None
+        raise _WrongUsage(error.format_message(), error.ctx) from None
 
 
 _NAMES: Final = (
