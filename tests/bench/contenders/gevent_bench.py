@@ -225,6 +225,7 @@ if __name__ == "__main__":
             "idle": idle,
             "named": named,
             "crash": crash,
+            "crash-spawned": crash,
             "crash-dynamic": crash,
             "crash-logged": lambda n, count: crash(n, count, logged=True),
             "storm": lambda n, count: crash(n, count, storm=True),

@@ -223,6 +223,7 @@ if __name__ == "__main__":
             "idle": run(idle),
             "named": run(named),
             "crash": run(crash),
+            "crash-spawned": run(crash),
             "crash-dynamic": run(crash),
             "crash-logged": run(lambda n, count: crash(n, count, logged=True)),
             "storm": run(lambda n, count: crash(n, count, storm=True)),

@@ -36,6 +36,7 @@ run("idle", N, _) ->
 run("named", N, _) ->
     start_and_stop(N, one_for_one, fun(Sup, I) -> {ok, _} = supervisor:start_child(Sup, spec(I, none)) end);
 run("crash", N, Count) -> crash(one_for_one, N, Count, one_by_one);
+run("crash-spawned", N, Count) -> crash(one_for_one, N, Count, one_by_one);
 run("crash-dynamic", N, Count) -> crash(simple_one_for_one, N, Count, one_by_one);
 run("crash-logged", N, Count) ->
     %% The default handler and its formatter, writing to a file that swallows everything.
