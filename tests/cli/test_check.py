@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from drawn import plain
 from sprag import App, Backoff, DynamicSupervisor, Service, Supervisor
 from sprag._exit_codes import ExitCode
 from sprag_cli.check.check import _refusals, plan_of, render
 from sprag_cli.check.lint import RULES, lint
-from sprag_cli.term.style import ASCII, plain
+from sprag_cli.term.style import ASCII
 
 Child = tuple[Service, dict[str, Any]]
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drawn import plain
 from sprag_cli.draw.render import render
 from sprag_cli.term.cells import cell_len
-from sprag_cli.term.style import ASCII, TONES, UNICODE, Tone, plain
+from sprag_cli.term.style import ASCII, TONES, UNICODE, Tone
 from sprag_cli.term.words import duration
 
 if TYPE_CHECKING:

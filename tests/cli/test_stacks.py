@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 from asked import asked
 from sprag._exit_codes import ExitCode
 from sprag_cli.draw.stacks import StackOptions, render, show
-from sprag_cli.term.style import ASCII, UNICODE, plain
+from sprag_cli.term.style import ASCII, UNICODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from http.server import BaseHTTPRequestHandler
 
     import pytest
+
+from drawn import plain
 
 
 def given(paths: tuple[str, ...] = (), **options: Any) -> StackOptions:

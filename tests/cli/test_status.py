@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asked import asked
+from drawn import plain
 from sprag._exit_codes import ExitCode
 from sprag_cli.app.client import Refusal
 from sprag_cli.draw.status import StatusOptions, render, show
-from sprag_cli.term.style import ASCII, UNICODE, plain
+from sprag_cli.term.style import ASCII, UNICODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

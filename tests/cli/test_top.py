@@ -13,12 +13,13 @@ import click
 import pytest
 
 from asked import asked
+from drawn import plain
 from sprag._exit_codes import ExitCode
 from sprag_cli.app.select import NoMatch
 from sprag_cli.app.told import NoSuchService
 from sprag_cli.commands.group import commands
 from sprag_cli.draw.top import KEYS, TopOptions, render, resorted, show
-from sprag_cli.term.style import ASCII, UNICODE, plain
+from sprag_cli.term.style import ASCII, UNICODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

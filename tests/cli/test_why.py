@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asked import asked
+from drawn import plain
 from sprag._exit_codes import ExitCode
 from sprag_cli.draw.why import WhyOptions, render, show
-from sprag_cli.term.style import ASCII, UNICODE, plain
+from sprag_cli.term.style import ASCII, UNICODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

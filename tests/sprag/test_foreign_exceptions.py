@@ -20,6 +20,7 @@ from sprag import Service, StartFailed, Supervisor, own_greenlets
 from sprag.control.pictures import encode, to_json
 from sprag.control.why import _told
 from sprag.process.dump import dump
+from sprag_supervisor import pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -118,7 +119,7 @@ def test_an_exception_that_cannot_be_looked_at_is_one_crash(
             if life < _MOST:
                 told = to_json(top.snapshot())
                 assert json.loads(json.dumps(told))["children"][0]["last_failure"]["type"]
-                assert json.loads("".join(encode(top.snapshot()))) == told
+                assert json.loads("".join(encode(pictures(top)))) == told
                 assert "Victim" in dump(top)
         clock.advance(5.0)
         assert top.snapshot().state.value == "failed"

@@ -11,11 +11,11 @@ import pytest
 from sprag import Backoff, Service, Supervisor, to_json
 from sprag.control.pictures import encode, iso
 from sprag_cli.term.deep_json import loads
+from sprag_supervisor import pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sprag import Snapshot
     from sprag.testing import VirtualClock
 
 
@@ -52,7 +52,7 @@ KEYS = {
 
 
 def as_text(root: Service, **extra: object) -> Any:
-    return json.loads("".join(encode(root.snapshot(), **extra)))
+    return loads("".join(encode(pictures(root), **extra)))
 
 
 def test_a_node_has_the_keys_of_the_contract(clock: VirtualClock) -> None:
@@ -108,8 +108,7 @@ def test_a_crash_and_the_next_try_are_told(clock: VirtualClock) -> None:
 
 def test_the_text_says_what_the_dicts_say(clock: VirtualClock) -> None:
     with Supervisor([Holds(), Supervisor([Idle(), Idle()]), Idle()], name="shop") as shop:
-        snapshot = shop.snapshot()
-    assert json.loads("".join(encode(snapshot))) == to_json(snapshot)
+        assert as_text(shop) == to_json(shop.snapshot())
 
 
 def test_the_root_may_be_told_more(clock: VirtualClock) -> None:
@@ -121,22 +120,22 @@ def test_infinity_becomes_null(clock: VirtualClock) -> None:
     class Patient(Service, shutdown="infinity", max_seconds=math.inf):
         pass
 
-    text = "".join(encode(Patient().snapshot()))
+    text = "".join(encode(pictures(Patient())))
     assert "Infinity" not in text
     assert json.loads(text)["policy"]["max_seconds"] is None
 
 
-def through_text(snapshot: Snapshot) -> Any:
-    return loads("".join(encode(snapshot)))
+def as_dicts(root: Service) -> Any:
+    return to_json(root.snapshot())
 
 
-@pytest.mark.parametrize("convert", [to_json, through_text])
-def test_no_depth_is_too_much(clock: VirtualClock, convert: Callable[[Snapshot], Any]) -> None:
+@pytest.mark.parametrize("convert", [as_dicts, as_text])
+def test_no_depth_is_too_much(clock: VirtualClock, convert: Callable[[Service], Any]) -> None:
     root = node = Idle()
     root.start()
     for _ in range(1_200):
         node = node.adopt(Idle(), name="x")
-    found = convert(root.snapshot())
+    found = convert(root)
     root.stop()
     depth = 0
     while found["children"]:

@@ -66,7 +66,6 @@ class AppGone(CommandError):
             reason: How it is known.
             was_there: It took the connection, and hung up later.
         """
-        self.app = app
         self.was_there = was_there
         super().__init__(f"{app} is gone: {reason} ({app.socket}) — is it still running?")
 
@@ -80,7 +79,6 @@ class BadAnswer(CommandError):
         self, app: RunningApp, target: str, reason: str, wanted: str = "a node of the tree in JSON"
     ) -> None:
         """Say what was asked and what came back."""
-        self.app = app
         super().__init__(
             f"{app} answered GET {target} with {reason} — {wanted} was expected "
             "— do the app and this command have the same version of sprag?"
@@ -91,14 +89,11 @@ class Refusal(CommandError):
     """Raised when the app understands what is asked of it, and says no.
 
     Attributes:
-        status: The HTTP status.
         name: The class of sprag's exception behind it, or ``""``.
     """
 
-    def __init__(self, app: RunningApp, status: int, name: str, reason: str) -> None:
+    def __init__(self, status: int, name: str, reason: str) -> None:
         """Pass on what the app says."""
-        self.app = app
-        self.status = status
         self.name = name
         self.exit_code = _EXITS.get(status, ExitCode.FAILED)
         super().__init__(
@@ -113,8 +108,6 @@ class TimedOut(CommandError):
 
     def __init__(self, app: RunningApp, timeout: float) -> None:
         """Say who did not answer, in how many seconds."""
-        self.app = app
-        self.timeout = timeout
         super().__init__(
             f"{app} did not answer in {timeout:g} s — a service may be hogging the CPU or "
             "blocking in C — wait longer with --timeout"
@@ -280,7 +273,7 @@ class Client:
             name, reason = text_of(told, "name"), text_of(told, "error")
             # An older app does not know the resource; then what it says helps nobody.
             if reason and (name or response.status != HTTPStatus.NOT_FOUND):
-                raise Refusal(self.app, response.status, name, reason)
+                raise Refusal(response.status, name, reason)
         wanted = (
             f"an answer to {resource}" if resource != "/v1/tree" else "a node of the tree in JSON"
         )

@@ -63,7 +63,6 @@ class UnsafeDirectory(CommandError):
 
     def __init__(self, directory: Path, fault: str, remedy: str) -> None:
         """Name the fault of *directory* and what to do about it."""
-        self.directory = directory
         super().__init__(
             f"{directory} {fault} — it must be a directory of your own with mode 0700 — {remedy}"
         )
@@ -81,7 +80,6 @@ class NoApp(CommandError):
             asked: The value of ``--app``, or ``None``.
             found: What the directory holds.
         """
-        self.asked = asked
         if asked is None:
             said = f"no app is running (looked in {found.directory}) — {_START_ONE}"
         elif not (everywhere := found.apps + found.others):
@@ -114,7 +112,6 @@ class SeveralApps(CommandError):
     ) -> None:
         """List the apps, each with its pid and, where *uptimes* knows it, its age."""
         self.apps = apps
-        self.asked = asked
         widest = max(len(app.name) for app in apps)
         rows = [
             f"  {app.name:<{widest}}  pid {app.pid}  {(uptimes or {}).get(app.socket, '')}".rstrip()

@@ -50,7 +50,6 @@ class NoMatch(CommandError):
 
     def __init__(self, pattern: str) -> None:
         """Say which, and how globs work."""
-        self.pattern = pattern
         super().__init__(
             f"no service matches {pattern!r} — '*' stands for one level, '**' for all below "
             "— 'sprag tree' shows all"

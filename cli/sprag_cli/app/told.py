@@ -39,9 +39,6 @@ class NoSuchService(CommandError):
             names: The names of that service's children.
             matches: The paths that look like the one given.
         """
-        self.path = path
-        self.parent = parent
-        self.matches = matches
         listed = ", ".join(names[:_NAMES_LISTED])
         if len(names) > _NAMES_LISTED:
             listed += f" and {len(names) - _NAMES_LISTED} more"
@@ -64,7 +61,6 @@ class AmbiguousPath(CommandError):
             first: The one, from the root's children on; ``""`` for the root itself.
             second: The other.
         """
-        self.path = path
         meant = [
             (f"{root}/{each}" if each else f"the app {root}", each) for each in (first, second)
         ]

@@ -47,7 +47,6 @@ class BadTarget(CommandError):
 
     def __init__(self, target: str, remedy: str) -> None:
         """Say what was given and how to write it instead."""
-        self.target = target
         super().__init__(
             f"{target!r} is not a target — write module:attribute, as in shop.main:app — {remedy}"
         )
@@ -66,8 +65,6 @@ class ModuleMissing(CommandError):
             missing: The first part of the module's name that cannot be found.
             remedy: What to do.
         """
-        self.target = target
-        self.missing = missing
         super().__init__(
             f"no module {missing!r} for {target!r} — {_looked_for_in(_here())} — {remedy}"
         )
@@ -80,7 +77,6 @@ class AttributeMissing(CommandError):
 
     def __init__(self, target: str, fault: str, remedy: str) -> None:
         """Say what is missing and what to write instead."""
-        self.target = target
         super().__init__(f"{target!r}: {fault} — {remedy}")
 
 
@@ -91,7 +87,6 @@ class NotAService(CommandError):
 
     def __init__(self, target: str, found: str, remedy: str) -> None:
         """Say what was found instead of a service."""
-        self.target = target
         super().__init__(f"{target!r} {found} — sprag runs {_ACCEPTED} — {remedy}")
 
 
@@ -102,7 +97,6 @@ class NeedsArguments(CommandError):
 
     def __init__(self, target: str, reason: str) -> None:
         """Say which argument is missing."""
-        self.target = target
         super().__init__(
             f"{target!r} cannot be called without arguments ({reason}) — sprag runs {_ACCEPTED} "
             "— give its parameters defaults, or name a function that passes them"

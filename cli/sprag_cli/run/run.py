@@ -26,6 +26,7 @@ from sprag_cli.draw.render import render
 from sprag_cli.run.load import load
 from sprag_cli.run.logs import LogFormat, configure
 from sprag_cli.term.errors import CommandError
+from sprag_cli.term.output import discard_unwritten
 from sprag_cli.term.screen import screen_of
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def run_app(options: RunOptions) -> int:
         )
     except SpragError as error:
         raise NotStarted(str(error)) from error
-    _flush_output()
+    for stream in (sys.stdout, sys.stderr):
+        discard_unwritten(stream)  # without a reader: the exit code stays ours
     return code
 
 
@@ -134,16 +136,6 @@ def _serve(root: sprag.Service, options: RunOptions) -> None:
     elif is_asked or root.has_routes:
         port = PORT if options.port is None else options.port
         root.serve = options.unix_socket or (options.host or HOST, port)
-
-
-def _flush_output() -> None:
-    """Write what is buffered; without a reader, drop it: the exit code stays ours."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _is_service(found: object) -> bool:

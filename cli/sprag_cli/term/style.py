@@ -116,8 +116,3 @@ TONES: Final[Mapping[str, Tone]] = {
     "failed": Tone.BAD,
 }
 """The states a node can be in, each with its tone."""
-
-
-def plain(line: Line) -> str:
-    """Return a line without its tones."""
-    return "".join(text for text, _ in line)

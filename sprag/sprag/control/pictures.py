@@ -37,13 +37,13 @@ def to_json(root: Snapshot) -> dict[str, Any]:
     return top
 
 
-def encode(root: Snapshot, **extra: object) -> Iterator[str]:
-    """Yield the JSON text of the tree of *root* piece by piece, *extra* keys added to the root."""
-    return encode_each(_walk(root), **extra)
+def encode(nodes: Iterable[tuple[int, Snapshot]], **extra: object) -> Iterator[str]:
+    """Yield the JSON text of a tree piece by piece.
 
-
-def encode_each(nodes: Iterable[tuple[int, Snapshot]], **extra: object) -> Iterator[str]:
-    """Do the same for the nodes of a tree and their depths, parents before children."""
+    Args:
+        nodes: Those of the tree with their depths, parents before children.
+        **extra: Keys for the root to have besides its own.
+    """
     policies: dict[int, str] = {}  # few objects, in a tree of any size, and kept by it
     last = -1
     for depth, node in nodes:
@@ -55,17 +55,6 @@ def encode_each(nodes: Iterable[tuple[int, Snapshot]], **extra: object) -> Itera
         yield f'{before}{flat[:-1]}, "policy": {policy}, "children": ['
         last = depth
     yield "]}" * (last + 1)
-
-
-def _walk(root: Snapshot) -> Iterator[tuple[int, Snapshot]]:
-    way = [iter((root,))]
-    while way:
-        node = next(way[-1], None)
-        if node is None:
-            way.pop()
-        else:
-            yield len(way) - 1, node
-            way.append(iter(node.children))
 
 
 def node_to_json(node: Snapshot) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sprag.control.http import Answer
-from sprag.control.pictures import encode_each
+from sprag.control.pictures import encode
 from sprag.control.pieces import Pace, chunks
 from sprag_supervisor import pictures
 
@@ -22,4 +22,4 @@ def answer(desk: Desk, request: Request) -> Answer:
     """
     node = desk.find(request.query.get("path", ""))
     pace = Pace()
-    return Answer(chunks(encode_each(pictures(node), **desk.about()), pace))
+    return Answer(chunks(encode(pictures(node), **desk.about()), pace))

@@ -69,8 +69,7 @@ class Status:
 
     def stopping(self, waiting_for: str, seconds_left: float | None) -> None:
         """Say that the stop has begun, or goes on."""
-        if self._is_up:
-            self._is_up = False
+        self._is_up = False
         self._notifier.stopping()
         left = "" if seconds_left is None else f", {seconds_left:.0f} s left"
         self._notifier.status(f"stopping: waits for {waiting_for}{left}")

@@ -72,7 +72,7 @@ class Watchdog:
         self._alive_at = time.monotonic()
         self._watching = True
         period = self._seconds / _LOOKS
-        # Not one of _clock's: it watches real time, and must not keep the loop alive.
+        # Not one of `clock`'s: it watches real time, and must not keep the loop alive.
         self._timer = get_hub().loop.timer(period, period, ref=False)
         self._timer.start(self._sign_of_life)
         _start_thread(self._watch, ())

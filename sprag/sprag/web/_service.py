@@ -76,7 +76,6 @@ class WebServer(Service):
             name, number = listener.getsockname()[:2]
             self._bound = self._address = (self._address[0], number)
             port = str(number)
-        self._is_tcp = bool(port)
         self._log: BoundLogger = self.log.bind()
         self._warn_of_few_files()
         self._path = path_of(self)
