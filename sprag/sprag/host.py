@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from sprag.control import ControlSocket
+    from sprag.control.server import ControlSocket
 
 
 def run(
@@ -365,7 +365,7 @@ class _Host:
     # -- the rest --------------------------------------------------------------------
 
     def _open_control(self, stack: ExitStack) -> None:
-        from sprag.control import ControlSocket
+        from sprag.control.server import ControlSocket
 
         socket = ControlSocket(self._root)
         try:

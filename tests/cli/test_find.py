@@ -21,7 +21,6 @@ from sprag_cli.app.find import (
     UnsafeDirectory,
     choose,
     find_apps,
-    runtime_directory,
 )
 
 if TYPE_CHECKING:
@@ -47,14 +46,6 @@ def app(name: str, pid: int) -> RunningApp:
     return RunningApp(name, pid, Path(f"/run/{name}.{pid}.sock"))
 
 
-def test_the_directory_is_the_one_given_or_the_users_runtime_directory_or_in_tmp() -> None:
-    environ = {"SPRAG_RUNTIME_DIR": "/a", "XDG_RUNTIME_DIR": "/b"}
-    assert runtime_directory(environ, 7) == Path("/a")
-    del environ["SPRAG_RUNTIME_DIR"]
-    assert runtime_directory(environ, 7) == Path("/b/sprag")
-    assert runtime_directory({}, 7) == Path("/tmp/sprag-7")
-
-
 def dead_pid() -> int:
     process = subprocess.Popen(["true"])
     process.wait()
@@ -76,6 +67,14 @@ def test_apps_are_found_by_their_sockets_and_those_of_the_dead_are_removed(runti
             "an app has gone without a word, killed perhaps: its socket is removed"
         )
         assert find_apps(runtime).note() == ""
+
+
+def test_a_socket_that_cannot_be_asked_is_left_where_it_is(runtime: Path) -> None:
+    another_kind = runtime / f"old.{dead_pid()}.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as used:
+        used.bind(os.fspath(another_kind))
+        assert find_apps(runtime) == Found(runtime)
+        assert another_kind.exists()
 
 
 def test_hundreds_of_sockets_of_the_dead_are_removed_in_no_time_and_one_line(

@@ -36,7 +36,7 @@ import gevent
 from soak import living
 from soak.account import Account
 from sprag import App, Service, SpragError, Supervisor, own_greenlets
-from sprag.control import ControlSocket
+from sprag.control.server import ControlSocket
 from sprag.testing import LeakCheck, check_invariants
 from sprag_supervisor.rules.states import ACTIVE
 

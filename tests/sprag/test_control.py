@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from processes import app, run, script
-from sprag.control import runtime_directory
+from sprag.control.place import runtime_directory
 from sprag_cli.term.deep_json import loads
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sprag import App, Limits
+from sprag._unix_sockets import identity
 from sprag.exceptions import BadValue
-from sprag.web._listener import identity, listen, remove, shown
+from sprag.web._listener import listen, remove, shown
 from sprag.web.exceptions import CannotListen
 
 if TYPE_CHECKING:

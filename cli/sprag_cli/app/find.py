@@ -7,8 +7,6 @@ to this user and is closed to everybody else.
 from __future__ import annotations
 
 import os
-import re
-import socket
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sprag._exit_codes import ExitCode
+from sprag._unix_sockets import listens
+from sprag.control.place import SOCKET_NAME, remove_stale, runtime_directory
 from sprag_cli.app.client import Client, RunningApp
 from sprag_cli.app.told import number_of
 from sprag_cli.term.errors import CommandError
@@ -25,7 +25,6 @@ from sprag_cli.term.words import duration
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_SOCKET_NAME: Final = re.compile(r"(?P<name>.+)\.(?P<pid>\d+)\.sock")
 _QUICK_LOOK: Final = 0.5
 """Seconds in which an app that is listed may say how long it has been up."""
 _START_ONE: Final = "start one with 'sprag run module:app'"
@@ -151,8 +150,7 @@ def all_apps() -> Found:
 
     Where a directory is given, those in it; root sees everybody's else.
     """
-    directory = runtime_directory(os.environ, os.getuid())
-    return find_apps(directory, everywhere="SPRAG_RUNTIME_DIR" not in os.environ)
+    return find_apps(runtime_directory(), everywhere="SPRAG_RUNTIME_DIR" not in os.environ)
 
 
 def _uptimes(apps: tuple[RunningApp, ...]) -> dict[Path, str]:
@@ -165,15 +163,6 @@ def _uptimes(apps: tuple[RunningApp, ...]) -> dict[Path, str]:
         if uptime is not None:
             uptimes[app.socket] = f"up {duration(uptime)}"
     return uptimes
-
-
-def runtime_directory(environ: Mapping[str, str], uid: int) -> Path:
-    """Return where the sockets of this user's apps are."""
-    if given := environ.get("SPRAG_RUNTIME_DIR"):
-        return Path(given)
-    if given := environ.get("XDG_RUNTIME_DIR"):
-        return Path(given, "sprag")
-    return Path(f"/tmp/sprag-{uid}")  # noqa: S108 - its owner and mode are checked before use
 
 
 def find_apps(directory: Path, *, uid: int | None = None, everywhere: bool = False) -> Found:
@@ -192,29 +181,14 @@ def find_apps(directory: Path, *, uid: int | None = None, everywhere: bool = Fal
     others = tuple(_elsewhere(directory)) if everywhere and uid == 0 else ()
     if not _trusted(directory, uid):
         return Found(directory, others=others)
-    apps: list[RunningApp] = []
-    removed = 0
-    for path in sorted(directory.iterdir()):
-        match = _SOCKET_NAME.fullmatch(path.name)
-        if match is None or not path.is_socket():
-            continue
-        if listens(path):
-            apps.append(RunningApp(match["name"], int(match["pid"]), path))
-        elif not _lives(int(match["pid"])):  # else it is on its way up, or down
-            with suppress(OSError):
-                path.unlink()
-                removed += 1
-    return Found(directory, tuple(apps), others, removed)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # it is somebody else's
-        return True
-    return True
+    removed = len(remove_stale(directory))
+    apps = tuple(
+        RunningApp(match["name"], int(match["pid"]), path)
+        for path in sorted(directory.iterdir())
+        # Where nobody listens, it is on its way up, or down.
+        if (match := SOCKET_NAME.fullmatch(path.name)) and path.is_socket() and listens(path)
+    )
+    return Found(directory, apps, others, removed)
 
 
 def _elsewhere(own: Path) -> Iterator[RunningApp]:
@@ -231,7 +205,7 @@ def _elsewhere(own: Path) -> Iterator[RunningApp]:
         fields = line.split(None, 7)
         if len(fields) < 8 or fields[3] != _LISTENING:
             continue
-        match = _SOCKET_NAME.fullmatch(os.path.basename(fields[7]))  # noqa: PTH119 - a text
+        match = SOCKET_NAME.fullmatch(os.path.basename(fields[7]))  # noqa: PTH119 - a text
         if match is None:
             continue
         with suppress(OSError, ValueError, OverflowError):
@@ -287,21 +261,8 @@ def choose(found: Found, asked: str | None) -> RunningApp:
             raise SeveralApps(candidates, asked)
 
 
-def listens(path: Path) -> bool:
-    """Tell whether somebody listens on the socket at *path*, without waiting for them."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(os.fspath(path))
-        except BlockingIOError:  # its queue is full: it is there, and busy
-            return True
-        except OSError:
-            return False
-        return True
-
-
 def _at(path: Path) -> RunningApp:
-    match = _SOCKET_NAME.fullmatch(path.name)
+    match = SOCKET_NAME.fullmatch(path.name)
     if match is None:
         return RunningApp(path.name, None, path)
     return RunningApp(match["name"], int(match["pid"]), path)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sprag._exit_codes import ExitCode
+from sprag._unix_sockets import listens
 from sprag_cli.app.client import AppGone, Client
-from sprag_cli.app.find import find_app, listens
+from sprag_cli.app.find import find_app
 from sprag_cli.app.select import Asked, is_glob, matcher
 from sprag_cli.app.told import Node, count_of, failure_text, find, mapping_of, text_of
 from sprag_cli.term import deep_json

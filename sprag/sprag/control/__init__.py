@@ -4,10 +4,6 @@
 
 It lives beside the tree, not in it: it answers while the tree starts, fails and stops.
 `http` reads what may be hostile, `server` serves connections, `routes` says which
-module answers what; each resource has a module of its own.
+module answers what; each resource has a module of its own. `place` is for the command line
+too, which loads no gevent: so nothing is loaded here.
 """
-
-from sprag.control.place import runtime_directory
-from sprag.control.server import ControlSocket
-
-__all__ = ["ControlSocket", "runtime_directory"]

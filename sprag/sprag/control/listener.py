@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent import get_hub, monkey
 from gevent.server import StreamServer
 
+from sprag._unix_sockets import identity
 from sprag.control.place import is_taken, make_private
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Listener(StreamServer):
             path.chmod(0o600)
             listener.listen(_BACKLOG)
             listener.setblocking(False)
-            self._identity = _identity_of(path)
+            self._identity = identity(path)
             run: Any = spawn
             super().__init__(listener, take, spawn=run)
             self.start()
@@ -90,8 +91,8 @@ class Listener(StreamServer):
 
     def unlink(self) -> None:
         """Remove the socket, and nothing else; all that may be done in a signal handler."""
-        with suppress(OSError):
-            if _identity_of(self._path) == self._identity:
+        if self._identity is not None and identity(self._path) == self._identity:
+            with suppress(OSError):
                 self._path.unlink()
 
     def refill(self) -> None:
@@ -136,8 +137,3 @@ class Listener(StreamServer):
         spare, self._spare = self._spare, None
         if spare is not None:
             os.close(spare)
-
-
-def _identity_of(path: Path) -> tuple[int, int]:
-    found = path.lstat()
-    return found.st_dev, found.st_ino

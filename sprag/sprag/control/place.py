@@ -2,22 +2,26 @@
 
 Whoever can write into the directory could pose as an app: it must belong to this user
 and be closed to everybody else.
+
+The command line looks there too, and loads no gevent: neither does this module.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from sprag._unix_sockets import listens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PRIVATE: Final = 0o700
-_SOCKET_NAME: Final = re.compile(r".+\.(?P<pid>\d+)\.sock")
+SOCKET_NAME: Final = re.compile(r"(?P<name>.+)\.(?P<pid>\d+)\.sock")
+"""How the socket of an app is called."""
 
 
 def runtime_directory(environ: Mapping[str, str] = os.environ) -> Path:
@@ -59,8 +63,8 @@ def remove_stale(directory: Path) -> list[Path]:
     removed: list[Path] = []
     with suppress(OSError):
         for path in directory.iterdir():
-            match = _SOCKET_NAME.fullmatch(path.name)
-            if match is None or _lives(int(match["pid"])) or not _is_refused(path):
+            match = SOCKET_NAME.fullmatch(path.name)
+            if match is None or _lives(int(match["pid"])) or not _is_deserted(path):
                 continue
             with suppress(OSError):
                 path.unlink()
@@ -70,7 +74,7 @@ def remove_stale(directory: Path) -> list[Path]:
 
 def is_taken(path: Path) -> bool:
     """Whether somebody listens at *path*: with this process's id, an app in another container."""
-    return path.is_socket() and not _is_refused(path)
+    return path.is_socket() and not _is_deserted(path)
 
 
 def _lives(pid: int) -> bool:
@@ -83,14 +87,6 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _is_refused(path: Path) -> bool:
-    with suppress(OSError):
-        if not path.is_socket():
-            return False
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.setblocking(False)
-            try:
-                probe.connect(str(path))
-            except ConnectionRefusedError:
-                return True
-    return False
+def _is_deserted(path: Path) -> bool:
+    """Whether nobody listens at *path*, for certain: of a file that is no socket nobody knows."""
+    return path.is_socket() and listens(path) is False

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from gevent import socket
 
+from sprag._unix_sockets import identity, listens
 from sprag.web.exceptions import CannotListen
 from sprag_supervisor.exceptions import BadValue
 
@@ -101,23 +102,12 @@ def _remove_stale(path: str) -> None:
         return  # nothing there, or bind will say what is wrong
     if not stat.S_ISSOCK(found.st_mode):
         raise CannotListen(shown(path), "there is a file of another kind", "choose another path")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            Path(path).unlink()
-        else:
-            remedy = "stop the other program, or choose another path with --unix-socket"
-            raise CannotListen(shown(path), "another program listens there", remedy)
-
-
-def identity(path: str) -> tuple[int, int] | None:
-    """Return what tells the file at *path* from one that is put there later."""
-    with suppress(OSError):
-        found = Path(path).lstat()
-        return found.st_dev, found.st_ino
-    return None
+    is_used = listens(path)
+    if is_used:
+        remedy = "stop the other program, or choose another path with --unix-socket"
+        raise CannotListen(shown(path), "another program listens there", remedy)
+    if is_used is not None:  # else bind will say what is wrong
+        Path(path).unlink()
 
 
 def remove(path: str, made: tuple[int, int] | None) -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gevent import GreenletExit
 
+from sprag._unix_sockets import identity
 from sprag.services.service import Service
 from sprag.web._health import ALIVE, READY
 from sprag.web._limits import Limits
-from sprag.web._listener import Address, identity, listen, remove, shown
+from sprag.web._listener import Address, listen, remove, shown
 from sprag.web._server import LINGER, HTTPServer
 from sprag.web._site import CONTROLLER, REQUEST_ID, path_in
 from sprag_supervisor import listening, meaning_of, path_of, plain
