@@ -72,6 +72,9 @@ def status_of(answer: bytes) -> int:
         (b"GET v1/tree HTTP/1.1\r\n\r\n", 400),
         (b"GET /v1/tr\xffee HTTP/1.1\r\n\r\n", 400),
         (b"GET /v1/tree HTTP/2\r\n\r\n", 400),
+        (b"GET /v1/tree HTTP/1.1\nA: b\r\nB: c\n\n", 400),
+        (b"get /v1/tree HTTP/1.1\r\n\r\n", 400),
+        (b"OPTIONS * HTTP/1.1\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
         (b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\n\r\n", 414),
         (HEAD + b"X: " + b"y" * 20_000 + b"\r\n\r\n", 431),
@@ -108,6 +111,7 @@ def test_what_is_no_good_request_is_refused(shop: Process, sent: bytes, status: 
     [
         b"GET /v1/tree HTTP/1.0\r\n\r\n",
         b"GET /v1/tree HTTP/1.1\n\n",
+        b"\nGET /v1/tree HTTP/1.1\nHost: app\nAccept: *\n\n",
         b"\r\nGET /v1/tree HTTP/1.1\r\n\r\n",
         b"GET http://app/v1/tree HTTP/1.1\r\n\r\n",
         HEAD + b"Content-Length: 5\r\n\r\nhello",

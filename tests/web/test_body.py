@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.exceptions import HTTPException
 
+from sprag._http_head import Head
 from sprag.web._body import Body
-from sprag.web._head import Head
 from sprag.web._limits import Limits
 
 SMALL = Limits(max_body=1000, max_head=200)

@@ -1,13 +1,14 @@
 """One HTTP request read, one answer written, on a socket that may belong to a fool.
 
-A small part of HTTP/1.1, read strictly: one request per connection, no body worth the
-name. What is too large, too slow or malformed is refused with a status and a sentence;
-there is a limit for everything that a client decides on. No general server is used,
-because it would wait for a slow client as long as that one likes.
+A small part of HTTP/1.1: one request per connection, no body worth the name. What is too
+large, too slow or malformed is refused with a status and a sentence; there is a limit for
+everything that a client decides on. The head is read as strictly as that of a page, and more so
+in what it may ask for; but it need name no host, and may be typed by hand.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import select
@@ -20,12 +21,15 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from gevent import monkey
 
+from sprag._http_head import BadHead, NoRequest, read_head
 from sprag_supervisor import clock
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from gevent import socket as gevent_socket
+
+    from sprag._http_head import Head
 
 READ_SECONDS: Final = 5.0
 """For the whole of a request, from the connection on."""
@@ -34,16 +38,15 @@ STALL_SECONDS: Final = 5.0
 MAX_LINE: Final = 8192
 MAX_HEAD: Final = 16384
 MAX_BODY: Final = 65536
-_MAX_HEADERS: Final = 100
 _MAX_FIELDS: Final = 20
 _IN_MEMORY: Final = 1 << 20
 """Bytes of an answer that are made before the first is sent, so that its length is known."""
 
-_REQUEST_LINE: Final = re.compile(r"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.[0-9]")
-_ABSOLUTE: Final = re.compile(r"(?<= )http://[^/ ]*(?=/)")
-_HEADER: Final = re.compile(
-    r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*"
-)
+_EMPTY: Final = (b"\r\n", b"\n")
+_MAX_EMPTY: Final = 16
+"""Empty lines that may come before a request."""
+_ASKED: Final = re.compile(r"[A-Z]{1,16} /[!-~]*")
+_REMEDY: Final = "send 'GET /v1/tree HTTP/1.1', and no body or one with a Content-Length"
 _make_poll: Final = monkey.get_original("select", "poll")
 
 
@@ -146,95 +149,73 @@ def read_request(sock: gevent_socket.socket) -> Request:
         Refused: It is malformed, too large, or did not come in time.
         Gone: The client hung up before it had asked for anything.
     """
-    deadline = clock.now() + READ_SECONDS
-    head, rest = _read_head(sock, deadline)
-    lines = head.decode("latin-1").split("\r\n" if b"\r\n" in head else "\n")
-    match = _REQUEST_LINE.fullmatch(_ABSOLUTE.sub("", lines[0]))
-    if match is None:
-        raise Refused(HTTPStatus.BAD_REQUEST, "that is no request: send 'GET /v1/tree HTTP/1.1'")
-    _read_body(sock, _headers(lines[1:]), len(rest), deadline)
-    path, _, query = match[2].partition("?")
-    return Request(match[1], path, _query(query))
+    stream = io.BufferedReader(_Incoming(sock, clock.now() + READ_SECONDS))
+    try:
+        head = read_head(_Lines(stream), MAX_HEAD, needs_host=False)
+    except NoRequest:
+        raise Gone from None
+    except BadHead as error:
+        raise Refused(HTTPStatus(error.status), f"{error.reason}: {_REMEDY}") from None
+    if len(head.target) > MAX_LINE:
+        raise Refused(HTTPStatus.REQUEST_URI_TOO_LONG, f"at most {MAX_LINE} bytes of target")
+    if _ASKED.fullmatch(f"{head.method} {head.target}") is None:
+        raise Refused(HTTPStatus.BAD_REQUEST, f"that asks for nothing here: {_REMEDY}")
+    _drop_body(stream, head)
+    path, _, query = head.target.partition("?")
+    return Request(head.method, path, _query(query))
 
 
-def _read_head(sock: gevent_socket.socket, deadline: float) -> tuple[bytes, bytes]:
-    data = b""
-    received = 0
-    while True:
-        for end in (b"\r\n\r\n", b"\n\n"):
-            head, found, rest = data.partition(end)
-            if found:
-                _check_head(head)
-                return head, rest
-        _check_head(data)
-        if received > MAX_HEAD + len(data):  # of empty lines, which are otherwise let pass
-            raise Refused(HTTPStatus.BAD_REQUEST, "that is no HTTP: send 'GET /v1/tree HTTP/1.1'")
-        piece = _receive(sock, deadline)
-        if not piece:
-            if not data.strip():
-                raise Gone
-            raise Refused(HTTPStatus.BAD_REQUEST, "the request is not complete")
-        received += len(piece)
-        data = (data + piece).lstrip(b"\r\n") if not data else data + piece
+class _Incoming(io.RawIOBase):
+    """What a client sends until the time is up."""
+
+    def __init__(self, sock: gevent_socket.socket, deadline: float) -> None:
+        self._sock = sock
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._deadline - clock.now()
+        if left > 0:
+            self._sock.settimeout(left)
+            try:
+                return self._sock.recv_into(buffer)
+            except TimeoutError:
+                pass
+            except OSError:
+                raise Gone from None
+        message = f"the request was not complete within {READ_SECONDS:g} s"
+        raise Refused(HTTPStatus.REQUEST_TIMEOUT, message)
 
 
-def _check_head(head: bytes) -> None:
-    line, ended, _ = head.partition(b"\n")
-    if len(line) > MAX_LINE:
-        raise Refused(HTTPStatus.REQUEST_URI_TOO_LONG, f"at most {MAX_LINE} bytes in a line")
-    if not ended and line and not line[:1].isupper():
-        raise Refused(HTTPStatus.BAD_REQUEST, "that is no HTTP: send 'GET /v1/tree HTTP/1.1'")
-    if len(head) > MAX_HEAD:
-        status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        raise Refused(status, f"at most {MAX_HEAD} bytes of headers")
+class _Lines:
+    """The lines of a head. Who types one may begin with empty lines, and end all of them in LF."""
+
+    def __init__(self, stream: io.BufferedReader[Any]) -> None:
+        self._stream = stream
+        self._ends_in_lf: bool | None = None
+
+    def readline(self, size: int) -> bytes:
+        line = self._stream.readline(size)
+        if self._ends_in_lf is None:
+            for _ in range(_MAX_EMPTY):
+                if line in _EMPTY:
+                    line = self._stream.readline(size)
+            self._ends_in_lf = line.endswith(b"\n") and not line.endswith(b"\r\n")
+        return line[:-1] + b"\r\n" if self._ends_in_lf and line.endswith(b"\n") else line
 
 
-def _headers(lines: list[str]) -> dict[str, str]:
-    if len(lines) > _MAX_HEADERS:
-        status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        raise Refused(status, f"at most {_MAX_HEADERS} headers")
-    headers: dict[str, str] = {}
-    for line in lines:
-        match = _HEADER.fullmatch(line)
-        if match is None:
-            raise Refused(HTTPStatus.BAD_REQUEST, f"{line[:80]!r} is no header: use 'Name: value'")
-        name, value = match[1].lower(), match[2]
-        if headers.setdefault(name, value) != value and name == "content-length":
-            raise Refused(HTTPStatus.BAD_REQUEST, "two lengths that differ")
-    return headers
-
-
-def _read_body(
-    sock: gevent_socket.socket, headers: Mapping[str, str], read: int, deadline: float
-) -> None:
+def _drop_body(stream: io.BufferedReader[Any], head: Head) -> None:
     """Take a body and forget it: nothing here needs one, but some clients send one."""
-    if "transfer-encoding" in headers:
-        raise Refused(HTTPStatus.NOT_IMPLEMENTED, "send no body, or one with a Content-Length")
-    length = headers.get("content-length", "0")
-    if not re.fullmatch(r"[0-9]{1,18}", length):
-        raise Refused(HTTPStatus.BAD_REQUEST, f"Content-Length {length[:40]!r} is no length")
-    if int(length) > MAX_BODY:
+    if head.chunked:
+        raise Refused(HTTPStatus.NOT_IMPLEMENTED, f"a body in chunks is not read: {_REMEDY}")
+    length = head.length or 0
+    if length > MAX_BODY:
         message = f"at most {MAX_BODY} bytes of body; none is needed"
         raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
-    while read < int(length):
-        piece = _receive(sock, deadline)
-        if not piece:
-            raise Refused(HTTPStatus.BAD_REQUEST, "the body is shorter than its Content-Length")
-        read += len(piece)
-
-
-def _receive(sock: gevent_socket.socket, deadline: float) -> bytes:
-    left = deadline - clock.now()
-    if left > 0:
-        sock.settimeout(left)
-        try:
-            return sock.recv(MAX_HEAD)
-        except TimeoutError:
-            pass
-        except OSError:
-            raise Gone from None
-    message = f"the request was not complete within {READ_SECONDS:g} s"
-    raise Refused(HTTPStatus.REQUEST_TIMEOUT, message)
+    if len(stream.read(length)) < length:
+        raise Refused(HTTPStatus.BAD_REQUEST, "the body is shorter than its Content-Length")
 
 
 def _query(text: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Protocol
 
-    from sprag.web._head import Head
+    from sprag._http_head import Head
     from sprag.web._reply import Reply
 
     class Way(Protocol):

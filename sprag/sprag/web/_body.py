@@ -22,14 +22,14 @@ from werkzeug.exceptions import (
     RequestTimeout,
 )
 
-from sprag.web._head import FIELD, MAX_FIELDS, TOKEN
+from sprag._http_head import FIELD, MAX_FIELDS, TOKEN
 from sprag_supervisor import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from sprag.web._head import Head
+    from sprag._http_head import Head
     from sprag.web._limits import Limits
 
     class Client(Protocol):

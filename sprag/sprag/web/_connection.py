@@ -19,10 +19,10 @@ from urllib.parse import unquote
 from gevent import GreenletExit
 from werkzeug.exceptions import HTTPException
 
+from sprag._http_head import BadHead, Head, NoRequest, read_head
 from sprag.web._answer import Answer
 from sprag.web._body import BODY, Body
 from sprag.web._encoding import is_one
-from sprag.web._head import BadHead, Head, NoRequest, read_head
 from sprag.web._reply import Reply
 from sprag_supervisor import Pace, clock, meaning_of
 

@@ -15,7 +15,7 @@ from sprag_supervisor import Managed, clock, context_of, is_active, meaning_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sprag.web._head import BadHead
+    from sprag._http_head import BadHead
     from sprag.web._limits import Limits
     from sprag_supervisor import Node
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from structlog.stdlib import BoundLogger
 
+    from sprag._http_head import BadHead
     from sprag.web._connection import Connection
-    from sprag.web._head import BadHead
 
 _access: Final = logging.getLogger("sprag.service")  # where `self.log` writes
 _OPEN_FILES: Final = Path("/dev/fd")

@@ -1,4 +1,4 @@
-"""Read the head of an HTTP/1 request, strictly and within bounds.
+"""Read the head of an HTTP/1 request, strictly and within bounds: for pages and the control socket.
 
 pywsgi's own reader takes what no client of good will sends (a colon-less line, a
 signed Content-Length, Content-Length beside Transfer-Encoding), bounds a head only at
@@ -78,8 +78,13 @@ class Head:
     waits: bool
 
 
-def read_head(lines: Lines, limit: int) -> Head:
-    """Read one head of at most *limit* bytes.
+def read_head(lines: Lines, limit: int, *, needs_host: bool = True) -> Head:
+    """Read one head.
+
+    Args:
+        lines: What it is read from.
+        limit: The bytes that it may have.
+        needs_host: HTTP/1.1 must name a host; where there is no other, it need not.
 
     Raises:
         NoRequest: The connection has ended, and nothing had come.
@@ -100,7 +105,9 @@ def read_head(lines: Lines, limit: int) -> Head:
     if major != b"1" or minor not in (b"0", b"1"):
         raise BadHead(505, "use HTTP/1.1")
     fields = _fields(lines, left)
-    return _checked(method.decode(), target.decode("latin-1"), minor == b"1", fields)
+    is_11 = minor == b"1"
+    _check_host(fields.get("HOST", None if is_11 and needs_host else ""))
+    return _checked(method.decode(), target.decode("latin-1"), is_11, fields)
 
 
 def _fields(lines: Lines, left: int) -> dict[str, str]:
@@ -132,11 +139,13 @@ def _fields(lines: Lines, left: int) -> dict[str, str]:
 _ONLY_ONCE: Final = frozenset({"CONTENT_LENGTH", "TRANSFER_ENCODING", "HOST", "CONTENT_TYPE"})
 
 
-def _checked(method: str, target: str, is_11: bool, fields: dict[str, str]) -> Head:  # noqa: FBT001
-    target = _target(method, target)
-    host = fields.get("HOST", None if is_11 else "")
+def _check_host(host: str | None) -> None:
     if host is None or _HOST.fullmatch(host) is None:
         raise BadHead(400, "no Host, or none that could be one")
+
+
+def _checked(method: str, target: str, is_11: bool, fields: dict[str, str]) -> Head:  # noqa: FBT001
+    target = _target(method, target)
     length, is_chunked = _body(is_11, fields)
     waits = False
     if (given := fields.get("EXPECT")) is not None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sprag.web._head import BadHead, Head, NoRequest, read_head
+from sprag._http_head import BadHead, Head, NoRequest, read_head
 
 LIMIT = 4096
 
