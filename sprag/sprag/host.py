@@ -7,6 +7,7 @@ This is the only place of the library that touches what belongs to the process;
 from __future__ import annotations
 
 import atexit
+import gc
 import logging
 import math
 import os
@@ -50,6 +51,7 @@ from sprag_supervisor import (
     StopReport,
     checked_name,
     clock,
+    freeze,
     in_seconds,
     is_a,
     is_number,
@@ -59,6 +61,7 @@ from sprag_supervisor import (
     request_exit,
     settled,
     tree_of,
+    unfreeze,
 )
 from sprag_supervisor.exceptions import AlreadyStarted, BadValue, StartFailed
 
@@ -100,7 +103,8 @@ def run(
         ends_process: The process ends with this run. Signals stay handled, and what
             then keeps the interpreter from its end, such as threads that are no
             daemons, gets the rest of the *shutdown_timeout* and is cut off. Does not
-            return when something of the tree was left behind.
+            return when something of the tree was left behind. While the tree is up, Python's
+            garbage collector is spared what there was when it came up (`gc.freeze`).
         watchdog: Report whoever holds the loop for this many seconds; None: do not watch.
         watchdog_exits: End the process then, with exit code 4.
 
@@ -155,9 +159,11 @@ class _Host:
         self._has_used_budget = False
         self._is_over_budget = False
         self._stopped_by: signal.Signals | None = None
+        self._freezes = False
 
     def run(self, *, control: bool, ends_process: bool, watchdog: Watchdog | None) -> int:
         tree = self._tree
+        self._freezes = ends_process and gc.isenabled()
         began = clock.now()
         with ExitStack() as stack:
             stack.enter_context(self._signals)
@@ -174,6 +180,9 @@ class _Host:
                     life.enter_context(self._status.told())
                     life.enter_context(zombies_watched())
                     life.enter_context(SlowStarts(tree).told())
+                    if self._freezes:
+                        # The interpreter's own end looks once more for what is to be finalized.
+                        life.callback(unfreeze)
                     if watchdog is not None:
                         life.enter_context(watchdog)
                     try:
@@ -217,6 +226,8 @@ class _Host:
             return
         try:
             Service.start(self._root)
+            if self._freezes:
+                freeze()  # before any on_ready has begun: there `gc.unfreeze()` opts out
         except BaseException as error:  # noqa: BLE001 - raised or reported in the main greenlet
             self._start_error = error
 

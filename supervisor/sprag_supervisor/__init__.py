@@ -24,7 +24,6 @@ from sprag_supervisor.facts.report import Outcome, StopEntry, StopReport
 from sprag_supervisor.facts.stand_in import shown_as, stand_in
 from sprag_supervisor.facts.straggler import Straggler
 from sprag_supervisor.foreign import (
-    all_of,
     attribute_of,
     class_name,
     function_name,
@@ -58,6 +57,7 @@ from sprag_supervisor.life.pending import end_in_next_turn
 from sprag_supervisor.life.starting import Starting
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.greenlets import frame_of, is_dead
+from sprag_supervisor.loop.heap import all_of, everything, freeze, unfreeze
 from sprag_supervisor.loop.pace import Pace
 from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.loop.pool import Call, Worker, idle_greenlets, left_behind
@@ -180,9 +180,11 @@ __all__ = [
     "delete_child",
     "end_cleanly",
     "end_in_next_turn",
+    "everything",
     "folded",
     "forget_hub",
     "frame_of",
+    "freeze",
     "function_name",
     "get_ident",
     "has_room",
@@ -240,6 +242,7 @@ __all__ = [
     "text_of",
     "traceback_of",
     "tree_of",
+    "unfreeze",
     "uptime_of",
     "users_part",
     "waits_for_caller",

@@ -10,7 +10,6 @@ The classes they compare with are sprag's, gevent's and Python's: those have no 
 
 from __future__ import annotations
 
-import gc
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, TypeVar
 
@@ -23,14 +22,6 @@ T = TypeVar("T")
 def is_a(thing: object, kind: type[T]) -> TypeGuard[T]:
     """Whether *thing* is of *kind*, whatever it says of itself."""
     return issubclass(type(thing), kind)
-
-
-def all_of(kind: type[T]) -> list[T]:
-    """Return all there is of *kind* in this process, as far as the garbage collector knows.
-
-    It looks at each object there is: 20 ms and more for 100,000 of them.
-    """
-    return [thing for thing in gc.get_objects() if issubclass(type(thing), kind)]
 
 
 # -- classes ---------------------------------------------------------------------------

@@ -332,3 +332,78 @@ def test_app_run_gives_the_environment_back(tmp_path: Path) -> None:
     ):
         assert process.ends() == 0
         assert process.out.splitlines() == ["inside False", f"after {tmp_path / 'notify'}"] * 2
+
+
+COUNTING = """
+import gc
+class Counts(Service):
+    def on_start(self):
+        gevent.sleep(0.01)
+        say("starting", gc.get_freeze_count())
+    def on_ready(self):
+        UNFREEZE
+        self.timeout(self.look, 0.1)
+    def look(self):
+        say("frozen", gc.get_freeze_count() > 1000)
+app = Supervisor([Counts()], name="shop")
+"""
+
+
+def test_the_garbage_collector_is_spared_what_there_was_when_the_app_came_up(
+    tmp_path: Path,
+) -> None:
+    app(tmp_path, COUNTING.replace("UNFREEZE", "pass"))
+    with run(tmp_path) as process:
+        process.says("starting 0")
+        process.says("frozen True")
+        process.send(SIGTERM)
+        assert process.ends() == 0
+
+
+def test_on_ready_may_unfreeze(tmp_path: Path) -> None:
+    app(tmp_path, COUNTING.replace("UNFREEZE", "gc.unfreeze()"))
+    with run(tmp_path) as process:
+        process.says("frozen False")
+        process.send(SIGTERM)
+        assert process.ends() == 0
+
+
+def test_a_garbage_collector_that_is_off_is_left_alone(tmp_path: Path) -> None:
+    app(tmp_path, COUNTING.replace("UNFREEZE", "pass") + "gc.disable()")
+    with run(tmp_path) as process:
+        process.says("frozen False")
+        process.send(SIGTERM)
+        assert process.ends() == 0
+
+
+def test_app_run_leaves_the_garbage_collector_alone(tmp_path: Path) -> None:
+    source = COUNTING.replace("UNFREEZE", "pass") + "from sprag import host; host.run(app)"
+    with script(tmp_path, source) as process:
+        process.says("frozen False")
+        process.send(SIGTERM)
+        assert process.ends() == 0
+
+
+def test_what_was_spared_is_finalized_at_the_end_of_the_process(tmp_path: Path) -> None:
+    source = """
+        class Last:
+            def __init__(self):
+                self.me = self
+            def __del__(self):
+                os.write(1, b"finalized\\n")
+        import os
+        class Drops(Service):
+            def on_start(self):
+                self.last = Last()
+                self.timeout(self.drop, 0.1)
+            def drop(self):
+                self.last = None
+                say("dropped")
+        app = Supervisor([Drops()], name="shop")
+        """
+    app(tmp_path, source)
+    with run(tmp_path) as process:
+        process.says("dropped")
+        process.send(SIGTERM)
+        assert process.ends() == 0
+        assert process.out == "dropped\nfinalized\n"

@@ -71,6 +71,9 @@ NOT_OF_A_STORY = {
     "loop.pool.forget",
     "tree.home.disown_all",
     "loop.pool.forget_all",
+    # Of `sprag run`: tests/cli/test_host.py.
+    "loop.heap.freeze",
+    "loop.heap.unfreeze",
     # Of the making of classes, where what is raised is raised to who writes the class.
     "tree.hooks.",
     "tree.making.",

@@ -8,7 +8,6 @@ and the same stack are told once, with their number.
 
 from __future__ import annotations
 
-import gc
 import linecache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -23,6 +22,7 @@ from sprag_supervisor import (
     Managed,
     Starting,
     Worker,
+    everything,
     frame_of,
     idle_greenlets,
     is_a,
@@ -85,7 +85,7 @@ def answer(desk: Desk, request: Request) -> Answer:
 def _greenlets(pace: Pace) -> Iterator[Any]:
     idle = {id(worker) for worker in idle_greenlets()}
     me = getcurrent()
-    for one in gc.get_objects():
+    for one in everything():
         pace()
         if is_a(one, greenlet) and one is not me and not is_dead(one) and id(one) not in idle:
             yield one
