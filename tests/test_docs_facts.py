@@ -27,6 +27,7 @@ import sprag.testing
 import sprag.testing.strategies
 import sprag_cli
 import sprag_supervisor
+from bench.plot import plots
 from sprag._exit_codes import ExitCode
 from sprag.control import log_ring as _log_ring
 from sprag.owned import lifecycle as _lifecycle
@@ -479,6 +480,15 @@ def test_the_tables_of_the_benchmark_are_explained() -> None:
     assert "--rows" in listed
     source = (ROOT / "tests" / "bench" / "run.py").read_text(encoding="utf-8")
     assert not [name for name in told if f'"{name}"' not in source]
+
+
+def test_the_plots_are_those_of_the_figures() -> None:
+    home = DOCS / "plots"
+    drawn = plots(json.loads((home / "figures.json").read_text(encoding="utf-8")))
+
+    assert {file.name for file in home.glob("*.svg")} == set(drawn)
+    for name, picture in drawn.items():
+        assert (home / name).read_text(encoding="utf-8") == picture, "run tests/bench/plot.py"
 
 
 # -- otp-rules.md --------------------------------------------------------------------------------

@@ -664,7 +664,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         help="seconds after which no further round begins (270; quick: 35; scale: 1200)",
     )
     parser.add_argument(
-        "--limit", type=float, default=60.0, help="seconds one measurement may take (%(default)g)"
+        "--limit", type=float, help="seconds one measurement may take (60; scale: 180)"
     )
     parser.add_argument(
         "--python", default=sys.executable, help="the interpreter that runs the Python contenders"
@@ -701,7 +701,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         contenders=contenders,
         rounds=given.rounds or (1 if quick else 3),
         budget=given.budget or (1200.0 if scale else 35.0 if quick else 270.0),
-        limit=given.limit,
+        limit=given.limit or (180.0 if scale else 60.0),
         python=given.python,
         source=given.source,
         json=given.json,
