@@ -35,7 +35,10 @@ PERIOD: Final = 0.01
 _SWITCH: Final = 0.0001
 """Seconds after which the main thread lets the asking thread have the interpreter.
 
-With the usual 5 ms, bursts of work that are shorter would never be seen.
+With the usual 5 ms the question mostly comes when a burst of work is over and the loop waits.
+Measured, of services that are busy for 1 ms (10 % of the time), 3 ms (15 %) and 20 ms (20 %) in one
+go, samples see 0, 0 and 13 % with that; 0, 11 and 18 % with 1 ms; 6, 12 and 20 % with this. Less
+than this changes nothing: what is still missed is the time until the thread wakes up.
 """
 
 _random = random.Random()  # noqa: S311 - no secret
