@@ -62,6 +62,13 @@ HOSTILE = [
     "!!",
     "a^b",
 ]
+PATIENT = """
+from sprag_cli import main
+from sprag_cli.complete import prompt
+prompt._PATIENCE = 20.0
+main()
+"""
+"""On a machine that is busy with tests, an app may take longer than a press of a key may."""
 NAMES = {f"n{number}/{name}": name for number, name in enumerate(HOSTILE)}
 
 
@@ -110,7 +117,7 @@ def shell(tmp_path: Path, name: str) -> Generator[Shell]:
     command.parent.mkdir()
     command.write_text(
         f'#!/bin/sh\nif [ "$_SPRAG_COMPLETE" ] || [ "$1" = completion ]\n'
-        f'then exec {sys.executable} -m sprag_cli "$@"\nfi\n'
+        f"then exec {sys.executable} -c '{PATIENT}' \"$@\"\nfi\n"
         f"printf '%s\\0' \"$@\" >{tmp_path}/argv.part\nmv {tmp_path}/argv.part {tmp_path}/argv\n"
     )
     command.chmod(0o700)
