@@ -36,8 +36,10 @@ tree: $(RUNTIME) ## show the living tree of the app that is running
 	@$(SAY)
 	@$(BIN)/sprag tree $(ARGS)
 
+# The suite starts hundreds of processes; where Python writes no bytecode, each would compile sprag.
 test: $(DEV) ## run the test suite; ARGS="-k word" goes to pytest
 	@$(SAY)
+	@$(BIN)/python -m compileall -q sprag supervisor cli
 	@$(BIN)/pytest $(WORKERS) $(ARGS)
 
 check: check-lint check-types check-layers check-docs check-wheel ## all that CI asks
@@ -64,7 +66,7 @@ check-docs: $(DEV) ## the documentation builds without a warning (mkdocs)
 # One run for three questions: nothing but the wheel built from the sdist can be imported (the
 # sources are removed), the sdist's own suite passes on it, and how much of it the suite covers.
 # Measuring takes twice the time: the random stories are fewer, and what starts real processes and
-# looks at real clocks runs without it.
+# looks at real clocks runs without it. (What native threads and forked children do is not seen.)
 check-wheel: $(DEV) ## the sdist's suite, on the wheel built from the sdist, with branch coverage
 	@$(SAY)
 	@rm -rf dist
