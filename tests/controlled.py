@@ -1,20 +1,62 @@
-"""A running app asked over its control socket, and the schema that its answers keep to."""
+"""A running app asked over its control socket, and the schema that its answers keep to.
+
+What the socket answers is the same whoever runs the tree: `served` does so in this process, which
+needs no other one to start, and can be measured. The loop must turn while somebody asks, so who
+asks does it `aside`, in a native thread.
+"""
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
-from contextlib import closing
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+import pytest
+from gevent.threadpool import ThreadPool
 from jsonschema import Draft202012Validator
 
+from sprag.control.server import ControlSocket
+from sprag.testing import LeakCheck
+from sprag_supervisor import tree_of
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Generator, Sequence
+
+    from sprag import Service
+
+Told = TypeVar("Told")
 
 SCHEMA_FILE: Final = Path(__file__).resolve().parent.parent / "docs" / "control.schema.json"
+
+
+@contextmanager
+def served(root: Service, directory: Path) -> Generator[Path]:
+    """Run *root* in real time, and yield the path of its control socket; nothing may be left."""
+    gc.unfreeze()  # in which conftest hides what other tests have left: the hub, for instance
+    with LeakCheck(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPRAG_RUNTIME_DIR", str(directory))
+        tree_of(root)
+        control = ControlSocket(root)
+        control.open()
+        try:
+            root.start()
+            yield control.path
+        finally:
+            root.stop()
+            control.close()
+
+
+def aside(fn: Callable[..., Told], *args: object) -> Told:
+    """Call ``fn(*args)`` in a native thread, while the loop of this one turns."""
+    threads = ThreadPool(1)
+    try:
+        return threads.apply(fn, args)
+    finally:
+        threads.kill()
 
 
 class Connection(HTTPConnection):

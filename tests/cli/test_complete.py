@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import json
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -16,8 +15,6 @@ from sprag_cli.commands.group import commands
 if TYPE_CHECKING:
     from collections.abc import Callable
     from http.server import BaseHTTPRequestHandler
-
-pytestmark = pytest.mark.slow
 
 
 def found(path: str, *, has_children: bool = False) -> dict[str, Any]:
@@ -32,25 +29,15 @@ TABLE: dict[str, list[dict[str, Any]]] = {
 
 
 def complete(shell: str, *words: str) -> str:
-    environ = {**os.environ, "_SPRAG_COMPLETE": f"{shell}_complete"}
+    environ = {"_SPRAG_COMPLETE": f"{shell}_complete"}
     environ |= {"COMP_LINE": " ".join(["sprag", *words]), "COMP_WORD": words[-1]}
-    done = subprocess.run(
-        [sys.executable, "-m", "sprag_cli"],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=50,
-    )
+    done = CliRunner().invoke(commands, [], env=environ, prog_name="sprag")
     assert done.stderr == ""
     return done.stdout
 
 
 @pytest.fixture
 def shop(serve: Callable[..., Any]) -> None:
-    import json
-    from urllib.parse import parse_qs, urlsplit
-
     def answer(handler: BaseHTTPRequestHandler) -> None:
         (prefix,) = parse_qs(urlsplit(handler.path).query, keep_blank_values=True)["prefix"]
         body = json.dumps({"paths": TABLE.get(prefix, [])}).encode()

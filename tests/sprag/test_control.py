@@ -9,21 +9,21 @@ import socket
 import stat
 import subprocess
 from contextlib import closing
-from http.client import HTTPConnection, HTTPResponse
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from controlled import Connection, aside, served
 from processes import app, run, script
+from sprag import App, Service
 from sprag.control.place import runtime_directory
 from sprag_cli.term.deep_json import loads
 
 if TYPE_CHECKING:
+    from http.client import HTTPResponse
     from pathlib import Path
 
     from processes import Process
-
-pytestmark = pytest.mark.slow
 
 SHOP = """
 class Mail(Service):
@@ -32,22 +32,16 @@ app = App(name="shop", providers={"mail": Mail()})
 """
 
 
-class Connection(HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("app", timeout=20)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(20)
-        self.sock.connect(str(self._path))
-
-
 def ask(path: Path, method: str, target: str) -> tuple[HTTPResponse, bytes]:
     with closing(Connection(path)) as connection:
         connection.request(method, target)
         response = connection.getresponse()
         return response, response.read()
+
+
+def in_json(path: Path, method: str, target: str) -> tuple[int, Any]:
+    response, body = ask(path, method, target)
+    return response.status, json.loads(body)
 
 
 def tree(path: Path) -> Any:
@@ -61,6 +55,7 @@ def stop(process: Process) -> int:
     return process.ends()
 
 
+@pytest.mark.slow
 def test_the_tree_is_served_to_this_user_only(tmp_path: Path) -> None:
     app(tmp_path, SHOP)
     with run(tmp_path) as process:
@@ -100,6 +95,7 @@ def test_the_tree_is_served_to_this_user_only(tmp_path: Path) -> None:
         assert [each for each in process.records() if each["level"] != "info"] == []
 
 
+@pytest.mark.slow
 def test_what_is_no_http_is_refused_quietly(tmp_path: Path) -> None:
     app(tmp_path, SHOP)
     with run(tmp_path) as process:
@@ -117,34 +113,49 @@ def test_what_is_no_http_is_refused_quietly(tmp_path: Path) -> None:
         assert "Traceback" not in process.err
 
 
+class Deep(Service):
+    def __init__(self, below: int) -> None:
+        self.below = below
+
+    def on_start(self) -> None:
+        if self.below:
+            self.adopt(Deep(self.below - 1), name="d")
+
+
 def test_a_tree_a_thousand_deep_is_served(tmp_path: Path) -> None:
-    app(
-        tmp_path,
-        """
-        class Deep(Service):
-            def __init__(self, below):
-                self.below = below
-            def on_start(self):
-                if self.below:
-                    self.adopt(Deep(self.below - 1), name="d")
-        app = Deep(999)
-        """,
-    )
-    with run(tmp_path, "--log-level", "error", "--name", "deep") as process:
-        path = process.socket()
-        node = tree(path)
-        while node["state"] != "running":
-            node = tree(path)
-        depth = 1
-        while node["children"]:
-            (node,) = node["children"]
-            assert node["state"] == "running"
-            depth += 1
-        assert depth == 1000
-        assert stop(process) == 0
-        assert process.err == ""
+    with served(Deep(999), tmp_path) as path:
+        node = aside(tree, path)
+    depth = 1
+    while node["children"]:
+        (node,) = node["children"]
+        assert node["state"] == "running"
+        depth += 1
+    assert depth == 1000
 
 
+def test_a_path_that_means_the_app_and_a_service_is_refused(tmp_path: Path) -> None:
+    class Group(Service):
+        def on_start(self) -> None:
+            self.adopt(Service(), name="feed")
+
+    web = App(name="web", providers={"web": Group(), "feed": Service()})
+    with served(web, tmp_path) as path:
+
+        def asked(method: str, target: str) -> Any:
+            return aside(in_json, path, method, target)[1]
+
+        status, told = aside(in_json, path, "POST", "/v1/stop/web")
+        assert (status, told["name"]) == (400, "AmbiguousPath")
+        assert "'/' for the app web or '/web' for web/web" in told["error"]
+        assert asked("GET", "/v1/service/web/feed")["name"] == "AmbiguousPath"
+        assert asked("GET", "/v1/service//web/feed")["path"] == "web/web/feed"
+        assert asked("GET", "/v1/service//feed")["path"] == "web/feed"
+        assert asked("GET", "/v1/service//")["path"] == "web"
+        assert asked("POST", "/v1/stop//web")["path"] == "web/web"
+        assert asked("GET", "/v1/tree")["state"] == "running"
+
+
+@pytest.mark.slow
 def test_it_answers_while_the_tree_starts_and_while_it_stops(tmp_path: Path) -> None:
     app(
         tmp_path,
@@ -179,6 +190,7 @@ def test_it_answers_while_the_tree_starts_and_while_it_stops(tmp_path: Path) -> 
         assert process.ends() == 0
 
 
+@pytest.mark.slow
 def test_a_directory_that_others_can_read_is_not_used(tmp_path: Path) -> None:
     app(tmp_path, SHOP)
     (tmp_path / "run").mkdir(mode=0o755)
@@ -192,6 +204,7 @@ def test_a_directory_that_others_can_read_is_not_used(tmp_path: Path) -> None:
         assert stop(process) == 0
 
 
+@pytest.mark.slow
 def test_a_path_too_long_for_a_socket_is_a_warning(tmp_path: Path) -> None:
     app(tmp_path, SHOP)
     with run(tmp_path, environ={"SPRAG_RUNTIME_DIR": str(tmp_path / ("x" * 120))}) as process:
@@ -200,6 +213,7 @@ def test_a_path_too_long_for_a_socket_is_a_warning(tmp_path: Path) -> None:
         assert stop(process) == 0
 
 
+@pytest.mark.slow
 def test_no_control_means_no_socket(tmp_path: Path) -> None:
     app(tmp_path, SHOP)
     with run(tmp_path, "--no-control") as process:
@@ -208,6 +222,7 @@ def test_no_control_means_no_socket(tmp_path: Path) -> None:
         assert stop(process) == 0
 
 
+@pytest.mark.slow
 def test_the_name_given_is_the_apps_name(tmp_path: Path) -> None:
     app(tmp_path, SHOP)
     with run(tmp_path, "--name", "my shop") as process:
@@ -217,6 +232,7 @@ def test_the_name_given_is_the_apps_name(tmp_path: Path) -> None:
         assert stop(process) == 0
 
 
+@pytest.mark.slow
 def test_app_run_without_patching_serves_it_too(tmp_path: Path) -> None:
     with script(tmp_path, SHOP + "\nsys.exit(app.run())\n") as process:
         path = process.socket()

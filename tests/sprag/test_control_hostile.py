@@ -2,56 +2,61 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
 import socket
 import struct
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from controlled import ask, raw
-from processes import Process, app, run
-from sprag.control import http as _http
+from controlled import aside, ask, raw, served
+from processes import app, run
+from sprag import App, Service
+from sprag.control import http
 from sprag.control.place import remove_stale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-pytestmark = pytest.mark.slow
+    from collections.abc import Generator, Iterator
 
 HEAD = b"GET /v1/tree HTTP/1.1\r\n"
 
 
+class Ticks(Service):
+    def on_start(self) -> None:
+        self.interval(lambda: None, 0.01)
+
+
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    directory = tmp_path_factory.mktemp("shop")
-    app(
-        directory,
-        """
-        class Ticks(Service):
-            def on_start(self):
-                self.last = time.monotonic()
-                self.longest = 0.0
-                self.interval(self.tick, 0.01)
-            def tick(self):
-                now = time.monotonic()
-                self.longest, self.last = max(self.longest, now - self.last), now
-            def on_stop(self):
-                say(f"longest={self.longest}")
-        app = App(name="shop", providers={"ticks": Ticks()})
-        """,
-    )
-    with run(directory) as process:
-        process.says('"event": "up"')
-        yield process
-        process.send(signal.SIGTERM)
-        assert process.ends() == 0
-        assert [each for each in process.records() if each["level"] != "info"] == []
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The control socket of an app that runs in this process; it logs nothing of all this."""
+    with _silence(), served(_shop(), tmp_path_factory.mktemp("run")) as path:
+        yield path
+
+
+def _shop() -> App:
+    return App(name="shop", providers={"ticks": Ticks()})
+
+
+@contextmanager
+def _silence() -> Generator[None]:
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record.getMessage())
+
+    records: list[str] = []
+    handler = Kept(logging.WARNING)
+    logging.getLogger("sprag").addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger("sprag").removeHandler(handler)
+    assert records == []
 
 
 def status_of(answer: bytes) -> int:
@@ -102,8 +107,8 @@ def status_of(answer: bytes) -> int:
     ],
     ids=lambda given: str(given)[:40],
 )
-def test_what_is_no_good_request_is_refused(shop: Process, sent: bytes, status: int) -> None:
-    assert status_of(raw(shop.socket(), sent)) == status
+def test_what_is_no_good_request_is_refused(shop: Path, sent: bytes, status: int) -> None:
+    assert status_of(aside(raw, shop, sent)) == status
 
 
 @pytest.mark.parametrize(
@@ -120,36 +125,48 @@ def test_what_is_no_good_request_is_refused(shop: Process, sent: bytes, status: 
     ],
     ids=lambda given: str(given)[:40],
 )
-def test_what_other_clients_may_send_is_answered(shop: Process, sent: bytes) -> None:
-    answer = raw(shop.socket(), sent)
+def test_what_other_clients_may_send_is_answered(shop: Path, sent: bytes) -> None:
+    answer = aside(raw, shop, sent)
     assert status_of(answer) == 200
     assert answer.count(b"HTTP/1.1 200") == 1  # one request for each connection
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n\r\n"])
-def test_a_connection_without_a_request_is_closed(shop: Process, sent: bytes) -> None:
-    assert raw(shop.socket(), sent) == b""
+def test_a_connection_without_a_request_is_closed(shop: Path, sent: bytes) -> None:
+    assert aside(raw, shop, sent) == b""
 
 
-def test_who_keeps_silent_is_told_so_and_left(shop: Process) -> None:
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(20)
-        client.connect(str(shop.socket()))
-        client.sendall(b"GET /v1/")
-        began = time.monotonic()
-        assert status_of(client.recv(1000)) == 408
-        assert time.monotonic() - began == pytest.approx(_http.READ_SECONDS, abs=2)
+@pytest.mark.parametrize("said", [b"", b"GET /v1/", HEAD, HEAD + b"Content-Length: 9\r\n\r\nbo"])
+def test_who_keeps_silent_is_told_so_and_left(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(http, "READ_SECONDS", 0.2)
 
-
-def test_many_silent_connections_do_not_keep_others_out(shop: Process) -> None:
-    with ExitStack() as stack:
-        for _ in range(300):
-            client = stack.enter_context(socket.socket(socket.AF_UNIX))
-            client.connect(str(shop.socket()))
-        for _ in range(5):
+    def wait() -> tuple[int, float]:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            client.connect(str(shop))
+            client.sendall(said)
             began = time.monotonic()
-            assert ask(shop.socket(), "GET", "/v1/tree")[0] == 200
-            assert time.monotonic() - began < 2
+            return status_of(client.recv(1000)), time.monotonic() - began
+
+    status, seconds = aside(wait)
+    assert status == 408
+    assert 0.1 < seconds < 2
+
+
+def test_many_silent_connections_do_not_keep_others_out(shop: Path) -> None:
+    def ask_among_them() -> None:
+        with ExitStack() as stack:
+            for _ in range(300):
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.connect(str(shop))
+            for _ in range(5):
+                began = time.monotonic()
+                assert ask(shop, "GET", "/v1/tree")[0] == 200
+                assert time.monotonic() - began < 2
+
+    aside(ask_among_them)
 
 
 def _noise(chance: random.Random) -> bytes:
@@ -184,12 +201,11 @@ def _noise(chance: random.Random) -> bytes:
     return bytes(good)
 
 
-def test_ten_thousand_malformed_requests_and_the_next_good_one(shop: Process) -> None:
+def _harass(path: Path, times: int) -> None:
     chance = random.Random(17)  # the same noise each time
-    path = str(shop.socket())
-    for number in range(10_000):
+    for number in range(times):
         with socket.socket(socket.AF_UNIX) as client:
-            client.connect(path)
+            client.connect(str(path))
             client.settimeout(20)
             try:
                 client.sendall(_noise(chance))
@@ -206,17 +222,34 @@ def test_ten_thousand_malformed_requests_and_the_next_good_one(shop: Process) ->
                         client.shutdown(socket.SHUT_WR)
             except OSError:
                 continue  # refused before all of it was sent
-    times: list[float] = []
-    for _ in range(5):
-        began = time.monotonic()
-        assert ask(shop.socket(), "GET", "/v1/tree")[0] == 200
-        times.append(time.monotonic() - began)
-    assert min(times) < 0.05
-    descriptors = len(list(Path(f"/proc/{shop.popen.pid}/fd").iterdir()))
-    assert descriptors < 100
-    assert ask(shop.socket(), "GET", "/v1/service/ticks")[1]["state"] == "running"
 
 
+def test_three_hundred_malformed_requests_and_the_next_good_one(shop: Path) -> None:
+    aside(_harass, shop, 300)
+    assert aside(ask, shop, "GET", "/v1/service/ticks")[1]["state"] == "running"
+
+
+@pytest.mark.slow
+def test_ten_thousand_malformed_requests_and_the_next_good_one(tmp_path: Path) -> None:
+    app(tmp_path, 'app = App(name="shop", providers={"ticks": Service()})')
+    with run(tmp_path) as shop:
+        shop.says('"event": "up"')
+        _harass(shop.socket(), 10_000)
+        times: list[float] = []
+        for _ in range(5):
+            began = time.monotonic()
+            assert ask(shop.socket(), "GET", "/v1/tree")[0] == 200
+            times.append(time.monotonic() - began)
+        assert min(times) < 0.05
+        descriptors = len(list(Path(f"/proc/{shop.popen.pid}/fd").iterdir()))
+        assert descriptors < 100
+        assert ask(shop.socket(), "GET", "/v1/service/ticks")[1]["state"] == "running"
+        shop.send(signal.SIGTERM)
+        assert shop.ends() == 0
+        assert [each for each in shop.records() if each["level"] != "info"] == []
+
+
+@pytest.mark.slow
 def test_a_client_that_does_not_read_its_answer_holds_nobody(tmp_path: Path) -> None:
     app(
         tmp_path,
@@ -273,6 +306,7 @@ def test_the_socket_of_a_dead_app_is_removed_and_no_other(tmp_path: Path) -> Non
     assert all(path.exists() for path in (of_a_living, no_socket, unrelated, listening))
 
 
+@pytest.mark.slow
 def test_an_app_that_starts_cleans_up_after_the_dead(tmp_path: Path) -> None:
     app(tmp_path, 'app = App(name="shop")')
     with run(tmp_path) as killed:

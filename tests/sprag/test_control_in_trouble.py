@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 import shutil
 import signal
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import gevent
 import pytest
 
-from controlled import ask
+from controlled import aside, ask, served
 from processes import PATIENCE, app, run
+from sprag import App
+from sprag.control import server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
 
 LEAKS = """
 import os, resource
@@ -36,16 +41,15 @@ class Leaks(Service):
 app = App(name="shop", providers={"leaks": Leaks()})
 """
 
-SOON = "from sprag.control import server as _server\n_server.LOOK = 0.1\n"
-
 
 def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        gevent.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_without_a_descriptor_left_it_still_answers_one_after_another(tmp_path: Path) -> None:
     app(tmp_path, LEAKS)
     with run(tmp_path) as process:
@@ -61,6 +65,7 @@ def test_without_a_descriptor_left_it_still_answers_one_after_another(tmp_path: 
         assert "Traceback" not in process.err
 
 
+@pytest.mark.slow
 def test_who_only_sits_there_gives_way_to_who_asks(tmp_path: Path) -> None:
     app(tmp_path, LEAKS)
     with run(tmp_path) as process, socket.socket(socket.AF_UNIX) as silent:
@@ -75,56 +80,47 @@ def test_who_only_sits_there_gives_way_to_who_asks(tmp_path: Path) -> None:
         assert "Traceback" not in process.err
 
 
-def test_a_socket_that_was_removed_is_made_again(tmp_path: Path) -> None:
-    app(tmp_path, SOON + 'app = App(name="shop")\n')
-    with run(tmp_path) as process:
-        path = process.socket()
+def test_a_socket_that_was_removed_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Any
+) -> None:
+    monkeypatch.setattr(server, "LOOK", 0.02)
+    with served(App(name="shop"), tmp_path / "run") as path:
         path.unlink()
         until(path.exists)
-        assert ask(path, "GET", "/v1/tree")[1]["app"] == "shop"
+        assert aside(ask, path, "GET", "/v1/tree")[1]["app"] == "shop"
         assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
         shutil.rmtree(path.parent)
         until(path.exists)
-        assert ask(path, "GET", "/v1/tree")[1]["app"] == "shop"
-        process.send(signal.SIGTERM)
-        assert process.ends() == 0
-        assert not path.exists()
-        told = process.events("the control socket was removed: it is made again")
-        assert [each["level"] for each in told] == ["warning"] * 2
+        assert aside(ask, path, "GET", "/v1/tree")[1]["app"] == "shop"
+    assert not path.exists()
+    told = [record.getMessage() for record in log.at_least(logging.WARNING)]
+    assert told == [f"the control socket was removed: it is made again (path={str(path)!r})"] * 2
 
 
-def test_what_cannot_be_made_again_is_told_once(tmp_path: Path) -> None:
-    app(tmp_path, SOON + 'app = App(name="shop")\n')
-    with run(tmp_path) as process:
-        path = process.socket()
+def test_what_cannot_be_made_again_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Any
+) -> None:
+    monkeypatch.setattr(server, "LOOK", 0.02)
+    with served(App(name="shop"), tmp_path / "run") as path:
         shutil.rmtree(path.parent)
         path.parent.touch()
-        process.says("cannot be made again")
-        time.sleep(0.5)
+        gevent.sleep(0.3)
         path.parent.unlink()
         until(path.exists)
-        process.send(signal.SIGTERM)
-        assert process.ends() == 0
-        assert process.err.count("cannot be made again") == 1
+    told = [record.getMessage() for record in log.at_least(logging.WARNING)]
+    assert ["cannot be made again" in each for each in told] == [True, False]
 
 
 def test_the_socket_of_another_is_neither_taken_nor_removed(tmp_path: Path) -> None:
     """With one directory for two containers, in which both apps are process 1."""
-    source = """
-        import os, socket
-        directory = os.environ["SPRAG_RUNTIME_DIR"]
-        os.mkdir(directory, 0o700)
-        other = socket.socket(socket.AF_UNIX)
-        path = f"{directory}/shop.{os.getpid()}.sock"
-        other.bind(path)
+    tmp_path.chmod(0o700)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / f"shop.{os.getpid()}.sock"))
         other.listen()
-        app = App(name="shop")
-        """
-    app(tmp_path, source)
-    with run(tmp_path) as process:
-        process.says('"event": "up"')
-        (told,) = [each for each in process.records() if "no control socket" in each["event"]]
-        assert "another app listens there" in told["reason"]
-        process.send(signal.SIGTERM)
-        assert process.ends() == 0
-        assert list(process.runtime.glob("*.sock")) != []
+        with (
+            pytest.raises(OSError, match="another app listens there") as refused,
+            served(App(name="shop"), tmp_path),
+        ):
+            pass
+        assert refused.value.errno == errno.EADDRINUSE
+        assert list(tmp_path.glob("*.sock")) != []

@@ -3,91 +3,126 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import socket
-import threading
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import gevent
 import pytest
 from jsonschema import Draft202012Validator
 
-from controlled import SCHEMA_FILE, Connection, ask, check
-from processes import Process, app, run
+from controlled import SCHEMA_FILE, Connection, aside, ask, check, served
+from processes import app, run
+from sprag import App, DynamicSupervisor, Service, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
 
-SHOP = """
 class Mail(Service):
-    def on_start(self):
+    def on_start(self) -> None:
         self.log.info("connected", port=25)
         self.interval(lambda: self.emit("tick", 1), 0.01)
+
+
 class Feed(Service):
-    def on_start(self):
-        self.listen("tick", lambda data: None)
-    def run(self):
+    def on_start(self) -> None:
+        self.listen("tick", lambda _data: None)
+
+    def run(self) -> None:
         gevent.sleep(3600)
+
+
 class Courier(Service):
     lives = 0
-    def run(self):
+
+    def run(self) -> None:
         Courier.lives += 1
         if Courier.lives <= 2:
             raise ValueError(f"bad order {Courier.lives}")
         gevent.sleep(3600)
+
+
 class Busy(Service):
-    def run(self):
+    def run(self) -> None:
         while True:
             end = time.monotonic() + 0.004
             while time.monotonic() < end:
                 pass
             gevent.sleep(0.004)
-class Broken(Service, restart="transient"):
-    broken = True
-    def on_start(self):
-        if Broken.broken:
-            raise OSError("no route")
+
+
 class Slow(Service):
-    def on_start(self):
-        if self.name == "slow" and type(self).lives:
-            gevent.sleep(30)
-        type(self).lives += 1
-    name = "slow"
     lives = 0
+    name = "slow"
+
+    def on_start(self) -> None:
+        if Slow.lives:
+            gevent.sleep(30)
+        Slow.lives += 1
+
+
 class Pool(DynamicSupervisor):
-    def on_start(self):
+    def on_start(self) -> None:
         self.start_child(Service(), name="one", restart="temporary")
+
+
 class Fleet(Supervisor):
     pass
-app = App(name="shop", providers={
-    "mail": Mail(), "feed": Feed(), "busy": Busy(), "slow": Slow(), "pool": Pool(),
-    "fleet": Fleet([(Courier(), {"name": "courier"}), (Feed(), {"name": "a b%c"})],
-                   strategy="one_for_all"),
-})
-"""
+
+
+def new_shop() -> App:
+    Courier.lives = Slow.lives = 0
+    return App(
+        name="shop",
+        providers={
+            "mail": Mail(),
+            "feed": Feed(),
+            "busy": Busy(),
+            "slow": Slow(),
+            "pool": Pool(),
+            "fleet": Fleet(
+                [(Courier(), {"name": "courier"}), (Feed(), {"name": "a b%c"})],
+                strategy="one_for_all",
+            ),
+        },
+    )
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    directory = tmp_path_factory.mktemp("shop")
-    app(directory, SHOP)
-    with run(directory) as process:
-        process.says('"event": "up"')
-        process.says('"service restarted"', times=4)
-        yield process
-        process.send(signal.SIGTERM)
-        assert process.ends() == 0
-        assert [each["event"] for each in process.records() if "control" in each["event"]] == []
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The control socket of an app that runs in this process."""
+    logger = logging.getLogger("sprag")
+    before, records = logger.level, _Kept()
+    logger.setLevel(logging.INFO)
+    logger.addHandler(records)
+    app = new_shop()
+    with served(app, tmp_path_factory.mktemp("run")) as path:
+        while Courier.lives < 3:
+            gevent.sleep(0.01)
+        yield path
+    logger.removeHandler(records)
+    logger.setLevel(before)
+    assert [event for event in records.events if "control" in event] == []
+
+
+class _Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.events.append(str(record.msg))
 
 
 @pytest.fixture
-def get(shop: Process) -> Callable[[str], Any]:
+def get(shop: Path) -> Callable[[str], Any]:
     def get(target: str, *, status: int = 200) -> Any:
-        found, answer = ask(shop.socket(), "GET", target)
+        found, answer = aside(ask, shop, "GET", target)
         assert found == status, answer
         return answer
 
@@ -95,9 +130,9 @@ def get(shop: Process) -> Callable[[str], Any]:
 
 
 @pytest.fixture
-def post(shop: Process) -> Callable[..., Any]:
+def post(shop: Path) -> Callable[..., Any]:
     def post(target: str, *, status: int = 200) -> Any:
-        found, answer = ask(shop.socket(), "POST", target)
+        found, answer = aside(ask, shop, "POST", target)
         assert found == status, answer
         check("done" if status in {200, 202, 504} else "error", answer)
         return answer
@@ -216,14 +251,9 @@ def test_a_start_that_takes_long_goes_on_after_the_time(
     check("ready", ready)
     assert ready["not_ready"] == [{"path": "shop/slow", "state": "starting"}]
     assert get("/v1/ready?path=fleet")["ready"] is True
-    waiting: list[Any] = []
-    thread = threading.Thread(
-        target=lambda: waiting.append(get("/v1/ready?timeout=10", status=200))
-    )
-    thread.start()
+    waiting = cast("Any", gevent.spawn)(get, "/v1/ready?timeout=10")
     assert post("/v1/stop/slow?timeout=5")["state"] == "stopped"  # aborts the start
-    thread.join(20)
-    assert waiting[0]["ready"] is True  # stopped on purpose is as it should be
+    assert waiting.get(timeout=20)["ready"] is True  # stopped on purpose is as it should be
 
 
 def test_nobody_has_to_wait(post: Callable[..., Any], get: Callable[..., Any]) -> None:
@@ -284,27 +314,28 @@ def lines_of(connection: Connection) -> Iterator[Any]:
         yield json.loads(line)
 
 
-def test_events_are_a_snapshot_and_then_the_changes(
-    shop: Process, post: Callable[..., Any]
-) -> None:
-    with closing(Connection(shop.socket())) as connection:
+def following(events: Iterator[Any]) -> Any:
+    return next(events)
+
+
+def test_events_are_a_snapshot_and_then_the_changes(shop: Path, post: Callable[..., Any]) -> None:
+    with closing(Connection(shop)) as connection:
         events = lines_of(connection)
         paths: list[str] = []
-        for event in events:
+        while (event := aside(following, events))["event"] != "live":
             check("event", event)
-            if event["event"] == "live":
-                assert event["services"] == len(paths)
-                break
             assert event["event"] == "snapshot"
             paths.append(event["path"])
+        assert event["services"] == len(paths)
         assert paths[:2] == ["shop", "shop/mail"]
         post("/v1/restart/mail")
         for expected in ("stopped", "started"):
-            event = next(events)
+            event = aside(following, events)
             check("event", event)
             assert (event["event"], event["path"]) == (expected, "shop/mail")
 
 
+@pytest.mark.slow
 def test_events_say_when_the_app_ends(tmp_path: Path) -> None:
     app(tmp_path, 'app = App(name="shop", providers={"a": Service()})')
     with run(tmp_path) as process:
@@ -327,30 +358,7 @@ def test_no_path_ends_the_app(post: Callable[..., Any], get: Callable[..., Any],
     assert get("/v1/tree")["state"] == "running"
 
 
-def test_a_path_that_means_the_app_and_a_service_is_refused(tmp_path: Path) -> None:
-    source = """
-        class Group(Service):
-            def on_start(self):
-                self.adopt(Service(), name="feed")
-        app = App(name="web", providers={"web": Group(), "feed": Service()})
-        """
-    app(tmp_path, source)
-    with run(tmp_path) as process:
-        process.says('"event": "up"')
-        path = process.socket()
-        status, told = ask(path, "POST", "/v1/stop/web")
-        assert (status, told["name"]) == (400, "AmbiguousPath")
-        assert "'/' for the app web or '/web' for web/web" in told["error"]
-        assert ask(path, "GET", "/v1/service/web/feed")[1]["name"] == "AmbiguousPath"
-        assert ask(path, "GET", "/v1/service//web/feed")[1]["path"] == "web/web/feed"
-        assert ask(path, "GET", "/v1/service//feed")[1]["path"] == "web/feed"
-        assert ask(path, "GET", "/v1/service//")[1]["path"] == "web"
-        assert ask(path, "POST", "/v1/stop//web")[1]["path"] == "web/web"
-        assert ask(path, "GET", "/v1/tree")[1]["state"] == "running"
-        process.send(signal.SIGTERM)
-        assert process.ends() == 0
-
-
+@pytest.mark.slow
 def test_the_root_is_stopped_from_outside_and_answers_before_it_is_gone(tmp_path: Path) -> None:
     app(tmp_path, 'app = App(name="shop", providers={"a": Service()})')
     with run(tmp_path) as process:
@@ -360,6 +368,7 @@ def test_the_root_is_stopped_from_outside_and_answers_before_it_is_gone(tmp_path
         assert process.ends() == 0
 
 
+@pytest.mark.slow
 def test_a_client_of_events_that_does_not_read_is_dropped_and_nobody_waits(tmp_path: Path) -> None:
     app(
         tmp_path,
@@ -386,7 +395,7 @@ def test_a_client_of_events_that_does_not_read_is_dropped_and_nobody_waits(tmp_p
                 status, answer = ask(process.socket(), "GET", "/v1/stacks")
                 assert status == 200
                 dropped = not any(
-                    (frame["function"], frame["file"].endswith("_http.py")) == ("send", True)
+                    (frame["function"], frame["file"].endswith("control/http.py")) == ("send", True)
                     for each in answer["stacks"]
                     for frame in each["frames"]
                 )
