@@ -1,0 +1,110 @@
+"""What a service manager hears of a tree, from its start to its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from sprag import Service, Supervisor
+from sprag.process.systemd import Status
+from sprag_supervisor import tree_of
+
+if TYPE_CHECKING:
+    from sprag.process.sd_notify import Notifier
+    from sprag.testing import VirtualClock
+
+
+class Manager:
+    """Notes what it is told, but for the signs of life, which it counts."""
+
+    def __init__(self, *, is_wanted: bool = True, watchdog_seconds: float | None = None) -> None:
+        self.is_wanted = is_wanted
+        self.watchdog_seconds = watchdog_seconds
+        self.heard: list[str] = []
+        self.lives = 0
+
+    def ready(self) -> None:
+        self.heard.append("READY")
+
+    def stopping(self) -> None:
+        self.heard.append("STOPPING")
+
+    def alive(self) -> None:
+        self.lives += 1
+
+    def status(self, text: str) -> None:
+        self.heard.append(text)
+
+
+class Courier(Service):
+    def crash(self) -> None:
+        raise ValueError("bad order 17")
+
+    def crash_quietly(self) -> None:
+        raise ValueError
+
+
+def telling(manager: Manager, root: Service) -> Status:
+    return Status(cast("Notifier", manager), tree_of(root))
+
+
+def test_a_unit_is_starting_then_ready_then_stopping_then_over(clock: VirtualClock) -> None:
+    manager, root = Manager(), Supervisor([Courier()], name="shop")
+    status = telling(manager, root)
+    with status.told():
+        root.start()
+        status.up()
+        status.stopping("shop/Courier", 2.6)
+        status.stopping("shop/Courier", None)
+        root.stop()
+        status.ended("stopped")
+    assert manager.heard == [
+        "starting",
+        "READY",
+        "running",
+        "STOPPING",
+        "stopping: waits for shop/Courier, 3 s left",
+        "STOPPING",
+        "stopping: waits for shop/Courier",
+        "stopped",
+    ]
+
+
+def test_crashes_are_told_once_a_second_and_not_before_the_tree_is_up(clock: VirtualClock) -> None:
+    courier = Courier()
+    manager, root = Manager(), Supervisor([courier], name="shop", max_restarts=9)
+    status = telling(manager, root)
+    with status.told():
+        root.start()
+        courier.spawn(courier.crash)
+        clock.advance(2)
+        assert manager.heard == ["starting"]
+        status.up()
+        for crash in (courier.crash, courier.crash, courier.crash_quietly):
+            courier.spawn(crash)
+            clock.advance(0.1)
+        clock.advance(2)
+        root.stop()
+    first, last = [each for each in manager.heard if each.startswith("running")]
+    assert first == "running; 1 restarts; last crash: shop/Courier: ValueError: bad order 17"
+    assert last == "running; 4 restarts; last crash: shop/Courier: ValueError"
+
+
+@pytest.mark.parametrize(("seconds", "lives"), [(0.5, 21), (None, 0)])
+def test_signs_of_life_are_given_as_long_as_the_loop_turns(
+    clock: VirtualClock, seconds: float | None, lives: int
+) -> None:
+    manager, root = Manager(watchdog_seconds=seconds), Supervisor([])
+    with telling(manager, root).told():
+        clock.advance(10)
+    assert manager.lives == lives
+    clock.advance(10)
+    assert manager.lives == lives
+
+
+def test_where_nobody_asks_nothing_is_set_up(clock: VirtualClock) -> None:
+    manager, root = Manager(is_wanted=False), Supervisor([])
+    with telling(manager, root).told():
+        assert tree_of(root).observers == []
+    assert manager.heard == []
