@@ -150,6 +150,7 @@ def test_zombies_that_nobody_waits_for_are_told_once(
         clock.advance(1000)
     (record,) = log.records
     assert record.sprag["zombies"] == 2
+    assert record.getMessage().endswith("(zombies=2, hint='start the container with --init')")
 
 
 def test_any_other_process_does_not_look_for_zombies(clock: VirtualClock) -> None:

@@ -57,6 +57,7 @@ def test_the_service_that_holds_the_loop_is_named_once_with_its_stack(where: str
     assert stderr.count("the loop is held") == 1, stderr
     assert "by top/spinner" in stderr
     assert "in spin" in stderr
+    assert "the loop was held (seconds=" in stderr
 
 
 def test_code_outside_of_any_service_is_called_that() -> None:

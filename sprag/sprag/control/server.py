@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import struct
@@ -17,7 +18,8 @@ from sprag.control.desk import Desk
 from sprag.control.listener import LOOK, Listener
 from sprag.control.place import remove_stale, socket_path
 from sprag.control.routes import answer
-from sprag_supervisor import logger, name_of, text_of
+from sprag.owned.log import record
+from sprag_supervisor import logger, name_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,18 +99,18 @@ class ControlSocket:
         before = self._listener
         if before is None or not before.is_lost:
             return
-        fields: dict[str, object] = {"path": str(self.path)}
+        path = str(self.path)
         try:
             self._listener = self._listen()
         except OSError as error:
             if not self._complained:
                 self._complained = True
-                fields["reason"] = str(error)
-                _warn("the control socket was removed, and cannot be made again", fields)
+                text = "the control socket was removed, and cannot be made again"
+                record(logging.WARNING, text, path=path, reason=str(error))
             return
         self._complained = False
         before.stop(timeout=0)
-        _warn("the control socket was removed: it is made again", fields)
+        record(logging.WARNING, "the control socket was removed: it is made again", path=path)
 
     # -- connections -----------------------------------------------------------------
 
@@ -179,11 +181,6 @@ class ControlSocket:
             logger.exception("the control socket cannot answer", extra={"sprag": fields})
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             raise http.Refused(status, "see the app's log") from None
-
-
-def _warn(event: str, fields: dict[str, object]) -> None:
-    message, values = text_of(said := {"event": event, **fields})
-    logger.warning(message, *values, extra={"sprag": said})
 
 
 def _peer(sock: gevent_socket.socket) -> int:

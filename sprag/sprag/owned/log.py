@@ -1,4 +1,4 @@
-"""`self.log`: structlog in front, stdlib logging behind.
+"""`self.log`: structlog in front, stdlib logging behind; and what sprag itself has to say.
 
 structlog is imported on first use: it loads ssl, socket and threading, which must
 not happen before a program had its chance to patch them (gevent-traps 37). The
@@ -12,7 +12,7 @@ import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sprag_supervisor import as_text, catch_up, text_of
+from sprag_supervisor import as_text, catch_up, logger, text_of
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -22,10 +22,17 @@ if TYPE_CHECKING:
 _target = logging.getLogger("sprag.service")
 
 
+def record(level: int, event: str, **fields: object) -> None:
+    """Log what sprag itself has to say of no service: text for people, fields for handlers."""
+    said = {"event": event, **fields}
+    message, values = text_of(said)
+    logger.log(level, message, *values, extra={"sprag": said})
+
+
 def bound_logger(path: str, incarnation: int) -> BoundLogger:
     """Return a logger whose records carry the service's path and incarnation."""
-    logger: BoundLogger = _unbound().bind(service=path, incarnation=incarnation)
-    return logger
+    bound: BoundLogger = _unbound().bind(service=path, incarnation=incarnation)
+    return bound
 
 
 @cache

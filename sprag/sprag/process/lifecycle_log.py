@@ -14,7 +14,8 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from sprag_supervisor import backlogs, clock, listening, logger, text_of
+from sprag.owned import log
+from sprag_supervisor import backlogs, clock, listening
 
 if TYPE_CHECKING:
     from sprag_supervisor import Lifecycle, Tree
@@ -70,10 +71,9 @@ class LifecycleLog:
 
 
 def _log(record: Lifecycle) -> None:
-    fields: dict[str, object] = {
-        "event": f"service {record.event}",
-        "service": record.path,
-        "incarnation": record.incarnation,
-    }
-    message, values = text_of(fields)
-    logger.info(message, *values, extra={"sprag": fields})
+    log.record(
+        logging.INFO,
+        f"service {record.event}",
+        service=record.path,
+        incarnation=record.incarnation,
+    )

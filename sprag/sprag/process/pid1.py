@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gevent import Greenlet, get_hub
 
-from sprag_supervisor import logger
+from sprag.owned.log import record
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -64,8 +64,5 @@ def zombies() -> set[int]:
 
 
 def _warn(number: int) -> None:
-    logger.log(
-        logging.WARNING,
-        "zombies pile up: this is process 1 and does not wait for orphans",
-        extra={"sprag": {"zombies": number, "hint": "start the container with --init"}},
-    )
+    event = "zombies pile up: this is process 1 and does not wait for orphans"
+    record(logging.WARNING, event, zombies=number, hint="start the container with --init")

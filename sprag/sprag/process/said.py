@@ -9,7 +9,8 @@ import threading
 from contextlib import suppress
 from typing import Final
 
-from sprag_supervisor import DOWN, Node, configured, listening, logger, path_of, plain, text_of
+from sprag.owned.log import record
+from sprag_supervisor import DOWN, Node, configured, listening, path_of, plain
 
 _LISTED: Final = 8
 _NOTHING: Final = (None, "")
@@ -27,10 +28,7 @@ def tell(level: int, event: str, *, why: str | None = None, **fields: object) ->
 
 def log(level: int, event: str, **fields: object) -> None:
     """Log *event* with those of *fields* that say something."""
-    told = {name: value for name, value in fields.items() if value not in _NOTHING}
-    said = {"event": event, **told}
-    message, values = text_of(said)
-    logger.log(level, message, *values, extra={"sprag": said})
+    record(level, event, **{key: value for key, value in fields.items() if value not in _NOTHING})
 
 
 def awaited(root: Node) -> str:

@@ -10,6 +10,7 @@ locks, since whoever holds the loop may hold those too.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from gevent import Greenlet, get_hub, monkey
 
 from sprag._exit_codes import ExitCode
+from sprag.owned.log import record
 from sprag.process.deadman import write_stderr
 from sprag_supervisor import (
     Node,
@@ -26,7 +28,6 @@ from sprag_supervisor import (
     attribute_of,
     in_seconds,
     is_a,
-    logger,
     module_of,
     path_of,
 )
@@ -173,4 +174,4 @@ def holder_of(frame: FrameType | None) -> Node | None:
 
 
 def _log_end(held: float) -> None:
-    logger.warning("the loop was held", extra={"sprag": {"seconds": round(held, 1)}})
+    record(logging.WARNING, "the loop was held", seconds=round(held, 1))
