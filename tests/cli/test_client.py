@@ -102,6 +102,17 @@ def test_another_answer_than_a_tree_is_refused(
         client_of(serve(answer).path).tree()
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"), [(b"hello", "text that is not JSON"), ([1], "something else")]
+)
+def test_a_bad_answer_names_what_was_asked(
+    serve: Callable[..., Any], answer: Any, reason: str
+) -> None:
+    client = client_of(serve(answer).path)
+    with pytest.raises(BadAnswer, match=f"answered POST /v1/stop/mail with {reason}"):
+        client.ask("/v1/stop", "mail", method="POST")
+
+
 def test_an_error_of_the_app_is_passed_on(serve: Callable[..., Any]) -> None:
     def broken(handler: BaseHTTPRequestHandler) -> None:
         handler.send_error(500)

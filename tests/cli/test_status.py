@@ -7,6 +7,7 @@ import pytest
 
 from asked import asked
 from drawn import plain
+from sprag import App, DynamicSupervisor, Service, Supervisor
 from sprag._exit_codes import ExitCode
 from sprag_cli.app.client import Refusal
 from sprag_cli.draw.status import StatusOptions, render, show
@@ -146,6 +147,13 @@ def test_a_supervisor_says_how_near_its_limit_is(now: float) -> None:
         "  Children: 3, 2 of them up · one_for_one · gives up after 3 restarts within 5 s; "
         "2 of them used\n" in text
     )
+
+
+@pytest.mark.parametrize("cls", [App, Service, Supervisor, DynamicSupervisor])
+def test_sprags_own_classes_are_named_as_users_import_them(now: float, cls: type) -> None:
+    node = {**COURIER, "module": cls.__module__, "class": cls.__name__}
+    text = drawn(node, now, width=80, charset=UNICODE)
+    assert f"     Class: sprag.{cls.__name__}, a worker\n" in text
 
 
 def test_what_an_earlier_life_has_left_behind_is_named(now: float) -> None:

@@ -137,6 +137,11 @@ def test_a_path_that_means_the_app_and_a_service_is_refused(tmp_path: Path) -> N
     class Group(Service):
         def on_start(self) -> None:
             self.adopt(Service(), name="feed")
+            if self.snapshot().incarnation == 1:
+                self.spawn(self.crash)
+
+        def crash(self) -> None:
+            raise ValueError("bad order 17")
 
     web = App(name="web", providers={"web": Group(), "feed": Service()})
     with served(web, tmp_path) as path:
@@ -148,6 +153,9 @@ def test_a_path_that_means_the_app_and_a_service_is_refused(tmp_path: Path) -> N
         assert (status, told["name"]) == (400, "AmbiguousPath")
         assert "'/' for the app web or '/web' for web/web" in told["error"]
         assert asked("GET", "/v1/service/web/feed")["name"] == "AmbiguousPath"
+        while not asked("GET", "/v1/why//web")["rulings"]:
+            pass
+        assert asked("GET", "/v1/why/web")["name"] == "AmbiguousPath"
         assert asked("GET", "/v1/service//web/feed")["path"] == "web/web/feed"
         assert asked("GET", "/v1/service//feed")["path"] == "web/feed"
         assert asked("GET", "/v1/service//")["path"] == "web"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sprag import Backoff, Service, StartFailed, State, Supervisor
-from sprag.exceptions import NotRunning, UnknownService
+from sprag.exceptions import BadValue, NotRunning, UnknownService
 from sprag.testing import InjectedFailure, RunningTree, fail_next_start
 from sprag.testing.plugin import run_tree, virtual_clock
+from sprag_supervisor import tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +62,22 @@ def test_a_first_start_can_be_made_to_fail(virtual_clock: VirtualClock) -> None:
     pool.start()
     pool.stop()
     virtual_clock.settle()
+
+
+@pytest.mark.parametrize("times", [0, -1, 1.5, True])
+def test_a_start_is_made_to_fail_once_at_least(times: Any) -> None:
+    with pytest.raises(BadValue, match="times="):
+        fail_next_start(Pool(), times=times)
+
+
+def test_a_tree_that_does_not_start_is_not_listened_to_any_longer(
+    virtual_clock: VirtualClock,
+) -> None:
+    pool = Pool()
+    fail_next_start(pool)
+    with pytest.raises(StartFailed), RunningTree(pool):
+        pass
+    assert tree_of(pool).observers == []
 
 
 def test_a_hanging_service_is_named_as_a_straggler_and_released_afterwards(

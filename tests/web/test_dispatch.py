@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import pytest
 
-from sprag import Service, StartFailed
+from sprag import Service, StartFailed, redirect
+from sprag.exceptions import BadValue
 from sprag.web.exceptions import BadController, SameRoute
 
 if TYPE_CHECKING:
@@ -210,6 +211,20 @@ def test_redirects_and_other_answers_of_werkzeugs_pass_through(shop: Callable[..
     assert (text.text, text.headers["X-A"], text.mimetype) == ("plain", "b", "text/plain")
     assert text.headers["X-Request-ID"]
     assert one.ask("/text", "HEAD").data == b""
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ((17,), "location"),
+        ((None,), "location"),
+        (("/new", 200), "status"),
+        (("/", "303"), "status"),
+    ],
+)
+def test_what_sends_nobody_anywhere_is_no_redirect(given: Any, named: str) -> None:
+    with pytest.raises(BadValue, match=f"{named}="):
+        redirect(*given)
 
 
 def test_slashes_are_put_right_without_naming_a_host(shop: Callable[..., Shop]) -> None:

@@ -63,6 +63,12 @@ def test_an_embedded_app_binds_no_port() -> None:
         assert [child.name for child in app.snapshot().children] == []
 
 
+@pytest.mark.parametrize("given", [5, Limits, {"max_body": 5}])
+def test_the_limits_of_an_app_are_limits(given: Any) -> None:
+    with pytest.raises(BadValue, match="limits="):
+        App(limits=given)
+
+
 def test_a_port_that_is_taken_says_what_to_do() -> None:
     with listen(("127.0.0.1", 0)) as first:
         port = first.getsockname()[1]

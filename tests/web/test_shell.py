@@ -135,7 +135,7 @@ def test_a_template_must_be_a_name(given: Any) -> None:
         shell(given)
 
 
-@pytest.mark.parametrize("given", ["app.css", [17], [""]])
+@pytest.mark.parametrize("given", ["app.css", [17], [""], 17, None, {"app.css"}])
 def test_css_must_be_a_list_of_names(given: Any) -> None:
     with pytest.raises(BadValue, match="css="):
         shell(css=given)

@@ -76,11 +76,11 @@ class BadAnswer(CommandError):
     exit_code = ExitCode.NOT_FOUND
 
     def __init__(
-        self, app: RunningApp, target: str, reason: str, wanted: str = "a node of the tree in JSON"
+        self, app: RunningApp, asked: str, reason: str, wanted: str = "a node of the tree in JSON"
     ) -> None:
-        """Say what was asked and what came back."""
+        """Say what was asked, ``GET /v1/tree``, and what came back."""
         super().__init__(
-            f"{app} answered GET {target} with {reason} — {wanted} was expected "
+            f"{app} answered {asked} with {reason} — {wanted} was expected "
             "— do the app and this command have the same version of sprag?"
         )
 
@@ -175,7 +175,7 @@ class Client:
         target = "/v1/tree"
         answer = self._get(target)
         if not isinstance(answer, dict) or not {"name", "state"} <= answer.keys():
-            raise BadAnswer(self.app, target, "something else")
+            raise BadAnswer(self.app, f"GET {target}", "something else")
         return cast("Node", answer)
 
     def ask(
@@ -205,7 +205,7 @@ class Client:
         target = target_of(resource, path, query)
         answer = self._get(target, method, accepted, resource)
         if not isinstance(answer, dict):
-            raise BadAnswer(self.app, target, "something else", "a JSON object")
+            raise BadAnswer(self.app, f"{method} {target}", "something else", "a JSON object")
         return cast("Node", answer)
 
     def stream(self, resource: str) -> Generator[Node]:
@@ -219,7 +219,7 @@ class Client:
         try:
             response = self._begin(connection, resource, "GET")
             if response.status != HTTPStatus.OK:
-                self._refuse(resource, resource, response, response.read())
+                self._refuse(f"GET {resource}", resource, response, response.read())
             while line := response.readline():
                 connection.prompt.lift_deadline()
                 told = deep_json.loads(line.decode())
@@ -228,7 +228,8 @@ class Client:
         except (TimeoutError, BlockingIOError):
             raise TimedOut(self.app, self._timeout) from None
         except ValueError:
-            raise BadAnswer(self.app, resource, "text that is not JSON", "an event") from None
+            reason = "text that is not JSON"
+            raise BadAnswer(self.app, f"GET {resource}", reason, "an event") from None
         except (HTTPException, OSError) as error:
             raise _gone(self.app, error) from None
         finally:
@@ -241,6 +242,7 @@ class Client:
         accepted: Container[int] = (HTTPStatus.OK,),
         resource: str = "/v1/tree",
     ) -> object:
+        asked = f"{method} {target}"
         connection = _UnixConnection(self.app.socket, self._timeout)
         try:
             response = self._begin(connection, target, method)
@@ -252,18 +254,18 @@ class Client:
         finally:
             connection.close()
         if response.status not in accepted:
-            self._refuse(target, resource, response, body)
+            self._refuse(asked, resource, response, body)
         try:
             return deep_json.loads(body.decode())
         except ValueError:
-            raise BadAnswer(self.app, target, "text that is not JSON") from None
+            raise BadAnswer(self.app, asked, "text that is not JSON") from None
 
     def _begin(self, connection: HTTPConnection, target: str, method: str) -> HTTPResponse:
         headers = {"Accept": "application/json", "Connection": "close"}
         connection.request(method, target, headers=headers)
         return connection.getresponse()
 
-    def _refuse(self, target: str, resource: str, response: HTTPResponse, body: bytes) -> NoReturn:
+    def _refuse(self, asked: str, resource: str, response: HTTPResponse, body: bytes) -> NoReturn:
         try:
             said = deep_json.loads(body.decode())
         except ValueError:
@@ -277,7 +279,7 @@ class Client:
         wanted = (
             f"an answer to {resource}" if resource != "/v1/tree" else "a node of the tree in JSON"
         )
-        raise BadAnswer(self.app, target, f"{response.status} {response.reason}", wanted)
+        raise BadAnswer(self.app, asked, f"{response.status} {response.reason}", wanted)
 
 
 def target_of(resource: str, path: str = "", query: Mapping[str, object] | None = None) -> str:

@@ -126,8 +126,8 @@ def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]
     counters, policy = mapping_of(node, "counters"), mapping_of(node, "policy")
     yield "State", _state(node, now)
     module, name = text_of(node, "module"), text_of(node, "class")
-    if module.startswith("sprag._"):
-        module = "sprag"
+    if module.startswith("sprag.services."):
+        module = "sprag"  # where its users import it from
     yield "Class", f"{module}.{name}, a {text_of(node, 'kind')}" if module else name
     starts = count_of(counters, "starts")
     restarts = counted(count_of(node, "restarts"), "restart")

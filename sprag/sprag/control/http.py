@@ -85,7 +85,7 @@ class Request:
         """Return a number of seconds given in the query.
 
         Raises:
-            Refused: It is not a finite number, 0 or more.
+            Refused: It is no number from 0 to 1e9.
         """
         text = self.query.get(key)
         if text is None:
@@ -94,7 +94,7 @@ class Request:
             value = float(text)
             if 0 <= value <= 1e9:
                 return value
-        accepted = "a number of seconds, 0 or more"
+        accepted = "a number of seconds, 0 or more, and 1e9 at most"
         raise Refused(HTTPStatus.BAD_REQUEST, f"{key}={text!r} is not accepted: use {accepted}")
 
     def number(self, key: str, default: int, *, most: int) -> int:

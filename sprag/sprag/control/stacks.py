@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import linecache
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from gevent import Greenlet, get_hub, getcurrent
 from gevent.hub import Hub
 from greenlet import greenlet
 
 from sprag.control.http import Answer
+from sprag.control.owner import owner_of
 from sprag.control.pieces import Pace
 from sprag_supervisor import (
     Managed,
@@ -31,7 +32,6 @@ from sprag_supervisor import (
     left_behind,
     module_of,
     path_of,
-    seat,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from sprag.control.desk import Desk
     from sprag.control.http import Request
-    from sprag_supervisor import Node, Seat
+    from sprag_supervisor import Node
 
 _FRAMES: Final = 60
 _STACKS: Final = 500
@@ -63,7 +63,7 @@ def answer(desk: Desk, request: Request) -> Answer:
         frame = frame_of(one)
         if frame is None:
             continue  # has not begun, has ended, or runs: it is this one
-        owner = _owner(one, desk)
+        owner = owner_of(one, desk.root._tree_)
         if wanted and not is_within(owner, node):
             continue
         frames = tuple(_frames(frame))
@@ -89,18 +89,6 @@ def _greenlets(pace: Pace) -> Iterator[Any]:
         pace()
         if is_a(one, greenlet) and one is not me and not is_dead(one) and id(one) not in idle:
             yield one
-
-
-def _owner(one: Any, desk: Desk) -> Node | None:
-    if is_a(one, Managed):
-        managed: Node = one._node
-        return managed
-    context = one.gr_context
-    here = None if context is None else cast("Seat | None", context.get(seat))
-    node = None if here is None else here.node
-    if node is None or node._tree_ is not desk.root._tree_:
-        return None
-    return node
 
 
 def _place(one: Any, owner: Node | None, frames: tuple[_Frame, ...]) -> tuple[str, str]:

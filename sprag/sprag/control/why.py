@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from sprag.control.http import Answer, Refused
@@ -19,12 +20,18 @@ _COVERED: Final = 50
 
 
 def answer(desk: Desk, path: str) -> Answer:
-    """Return the last rulings about the service, also if it has left the tree since."""
+    """Return the last rulings about the service, also if it has left the tree since.
+
+    Raises:
+        Refused: It was never there; or the path can mean two.
+    """
     unknown: Refused | None = None
     state: str | None = None
     try:
         node = desk.find(path)
     except Refused as refused:
+        if refused.status is not HTTPStatus.NOT_FOUND:
+            raise
         unknown = refused
         full = path.strip("/")
         root = name_of(desk.root)

@@ -7,16 +7,15 @@ interrupted must go on as if nothing had happened. So nothing here waits, logs o
 from __future__ import annotations
 
 import traceback
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from gevent.hub import Hub
 from greenlet import getcurrent, greenlet
 
+from sprag.control.owner import owner_of
 from sprag.control.pictures import to_json
 from sprag_supervisor import (
-    Managed,
     all_of,
     as_text,
     frame_of,
@@ -24,7 +23,6 @@ from sprag_supervisor import (
     is_a,
     path_of,
     plain,
-    seat,
     snapshot,
 )
 
@@ -109,16 +107,8 @@ def _stacks(root: Node, frame: FrameType | None) -> Iterator[tuple[str, str]]:
 
 
 def _owner(one: Any, root: Node) -> str:
-    if is_a(one, Managed):
-        return path_of(one._node)
-    context = None
-    with suppress(ValueError):  # it runs in another thread
-        context = one.gr_context
-    place = None if context is None else context.get(seat)
-    node = None if place is None else place.node
-    if node is None or node._tree_ is not root._tree_:
-        return _NOBODY
-    return path_of(node)
+    owner = owner_of(one, root._tree_)
+    return _NOBODY if owner is None else path_of(owner)
 
 
 def _format(frame: FrameType) -> str:

@@ -43,7 +43,7 @@ class App(Supervisor):
     Raises:
         BadPolicy: A policy value is not accepted.
         BadValue: A provider is no service, or its name is not a plain text; *routes* is not
-            the name of a module.
+            the name of a module, *shell* no function, or *limits* are none.
     """
 
     _exit_seconds_ = SHUTDOWN_TIMEOUT
@@ -80,6 +80,11 @@ class App(Supervisor):
                 raise BadValue("provider", _SERVER, "another name: this one is the web server's")
         if shell is not None and not callable(shell):
             raise BadValue("shell", shell, "a function (page) -> text, or shell(template=…)")
+        if limits is not None:
+            from sprag.web._limits import Limits
+
+            if not is_a(limits, Limits):
+                raise BadValue("limits", limits, "Limits(…), as in Limits(max_body=4096)")
         self._web_ = routes, shell, limits
         super().__init__(
             [(service, {"name": key}) for key, service in given.items()],
@@ -165,19 +170,28 @@ class App(Supervisor):
     ) -> int:
         """Run the app as the process: start, wait for a signal or its end, stop.
 
-        Owns SIGTERM and SIGINT meanwhile: the first one stops the app within
-        *shutdown_timeout* seconds, the second ends the process at once. Blocks until
-        the app has ended. With routes, the app serves them meanwhile.
+        To be called in the main thread. Owns SIGTERM, SIGINT and SIGHUP meanwhile: the
+        first one stops the app within *shutdown_timeout* seconds, a second SIGTERM or SIGINT
+        ends the process at once. SIGUSR1 writes the tree and all stacks to stderr. Blocks
+        until the app has ended. With routes, the app serves them meanwhile.
 
         Args:
-            shutdown_timeout: Seconds for the whole stop.
-            host: Where the web server listens, if there are routes.
+            shutdown_timeout: Seconds for the whole stop; `math.inf` for no limit.
+            host: Where the web server listens, if there are routes, and `serve` says nothing
+                else.
             port: Likewise; 0 for any that is free, which the log names.
             unix_socket: Path of a Unix socket to listen on instead.
 
         Returns:
             The exit code: 0 stopped as asked, 1 gave up, 3 never came up, 4 stopped
             with stragglers or over budget; or the code of a SystemExit in a service.
+
+        Raises:
+            AlreadyStarted: It runs already.
+            BadValue: It has a parent, *shutdown_timeout* is no time, or *host*, *port* or
+                *unix_socket* no address.
+            ValueError: This is not the main thread.
+            CalledInHub: The caller is a callback of the loop or a signal handler in the hub.
         """
         from sprag.host import run
 

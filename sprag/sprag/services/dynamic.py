@@ -83,7 +83,8 @@ class DynamicSupervisor(Service):
             StartFailed: It could not be started, and is no child.
             AlreadyStarted, AlreadyPresent: The service is a child already, or *name* belongs
                 to another one.
-            NotRunning, BadPolicy, WouldDeadlock: As for `adopt`.
+            BadValue: *service* is none.
+            NotRunning, AlreadyAdopted, BadPolicy, WouldDeadlock, CalledInHub: As for `adopt`.
         """
         if is_a(service, Service) and service._parent_ is self:
             start_child(self, service, name, policy)
@@ -108,6 +109,7 @@ class DynamicSupervisor(Service):
 
         Raises:
             UnknownChild: It is not one of my children.
+            BadValue: It is neither a service nor a name.
         """
         service: Any = child_of(self, child) if is_a(child, str) else child
         if not is_a(service, Service):

@@ -100,7 +100,8 @@ class Supervisor(Service):
             AlreadyStarted: *name*, or the service itself, is a running child.
             AlreadyPresent: Likewise, of a child that is kept but does not run.
             StartFailed: It could not be started, and is no child (otp-rules 55).
-            NotRunning, BadPolicy, WouldDeadlock: As for `adopt`.
+            BadValue: *service* is none.
+            NotRunning, AlreadyAdopted, BadPolicy, WouldDeadlock, CalledInHub: As for `adopt`.
         """
         start_child(self, service, name, policy)
         return service

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from gevent import GreenletExit
 from gevent.event import Event
 
 from sprag_supervisor import Lifecycle, State, StopReport, report_crash, tree_of
-from sprag_supervisor.exceptions import NotRunning
+from sprag_supervisor.exceptions import BadValue, NotRunning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from sprag.services.service import Service
@@ -46,13 +45,15 @@ class RunningTree:
         self.root = root
         self.events: list[Lifecycle] = []
         self._releases: list[Callable[[], None]] = []
-        self._recording: AbstractContextManager[list[Lifecycle]] | None = None
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         """Start the tree."""
-        self._recording = record_events(self.root)
-        self.events = self._recording.__enter__()
-        self.root.start()
+        with ExitStack() as stack:
+            self.events = stack.enter_context(record_events(self.root))
+            self.root.start()
+            stack.callback(self.root.stop)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -64,9 +65,7 @@ class RunningTree:
         """Let go of what hangs, and stop the tree."""
         while self._releases:
             self._releases.pop()()
-        self.root.stop()
-        if self._recording is not None:
-            self._recording.__exit__(None, None, None)
+        self._stack.close()
 
     def service(self, path: str = "") -> Any:
         """Return the service at *path*.
@@ -127,7 +126,11 @@ class RunningTree:
     def fail_next_start(
         self, path: str = "", error: BaseException | None = None, *, times: int = 1
     ) -> None:
-        """Make the next *times* starts of the service at *path* raise *error* in `on_start`."""
+        """Make the next *times* starts of the service at *path* raise *error* in `on_start`.
+
+        Raises:
+            BadValue: *times* is not a whole number above 0.
+        """
         service = cast("Service", self.service(path))
         fail_next_start(service, error, times=times)
 
@@ -142,7 +145,12 @@ def fail_next_start(
     """Make the next *times* starts of *service* raise *error* in `on_start`.
 
     Works before the service has a place in a tree, too.
+
+    Raises:
+        BadValue: *times* is not a whole number above 0.
     """
+    if type(times) is not int or times < 1:
+        raise BadValue("times", times, "a whole number, 1 or more")
     original = type(service)
     left = times
 
@@ -174,4 +182,5 @@ def record_events(root: Service) -> Generator[list[Lifecycle]]:
     try:
         yield events
     finally:
-        observers.remove(keep)
+        if keep in observers:
+            observers.remove(keep)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast, overload
 
 from sprag.owned.log import bound_logger
 from sprag.services.service import Service, current_service
@@ -129,6 +129,7 @@ class Controller:
 
         Raises:
             NotRunning: The app has never been started.
+            BadValue: *event* is no str, or begins with ``sprag:``.
         """
         return Service.emit(self._root_, event, data)
 
@@ -160,6 +161,9 @@ def mistakes_of_controller(cls: type) -> Iterator[Mistake]:
             )
 
 
+_ELSEWHERE: Final = (301, 302, 303, 307, 308)
+
+
 def redirect(location: str, status: int = 303) -> Response:
     """Return an answer that sends the client elsewhere.
 
@@ -167,7 +171,15 @@ def redirect(location: str, status: int = 303) -> Response:
         location: A path, or a URL. Never take it from the request unchecked.
         status: 303 (default): fetch that with GET, right after a POST too; 301 and 308 for
             ever, 302 and 307 for now.
+
+    Raises:
+        BadValue: *location* is no text, or *status* none of these.
+        ValueError: *location* has a line's end in it.
     """
     from werkzeug.utils import redirect
 
+    if not isinstance(cast("object", location), str):
+        raise BadValue("location", location, "a path, or a URL")
+    if status not in _ELSEWHERE:
+        raise BadValue("status", status, ", ".join(map(str, _ELSEWHERE)))
     return redirect(location, status)

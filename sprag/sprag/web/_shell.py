@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from sprag.web.exceptions import FileMissing
 from sprag_supervisor.exceptions import BadValue
@@ -81,7 +81,9 @@ def shell(template: str | None = None, *, css: Sequence[str] = ()) -> Shell:
     if given is not None and (not isinstance(given, str) or not given):
         raise BadValue("template", given, "the name of a file")
     sheets: Any = css
-    if isinstance(sheets, str) or not all(isinstance(each, str) and each for each in sheets):
+    if not isinstance(sheets, list | tuple) or not all(
+        isinstance(each, str) and each for each in cast("Sequence[object]", sheets)
+    ):
         raise BadValue("css", css, "a list of names, as in css=['app.css']")
     return Shell(template, tuple(css))
 

@@ -37,7 +37,7 @@ from sprag.web._streamed import Streamed
 from sprag.web._templates import Templates
 from sprag.web.exceptions import HTTPError
 from sprag_supervisor import meaning_of, name_of, path_of, users_part
-from sprag_supervisor.exceptions import BadValue, NotRunning
+from sprag_supervisor.exceptions import NotRunning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -118,8 +118,6 @@ class Site:
             return self._plain
         if isinstance(given, Shell):
             return given.mounted(self._templates, self._static)
-        if not callable(given):
-            raise BadValue("shell", given, "a function (page) -> text, or shell(template=…)")
         return given
 
     # -- one request -----------------------------------------------------------------
