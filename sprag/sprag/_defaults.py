@@ -1,4 +1,7 @@
-"""Defaults of a run, for the library and for the command line's help, which loads no gevent."""
+"""What the library and the command line both go by: defaults of a run, bounds of a measurement.
+
+The command line's help loads no gevent, so this module imports nothing else of the library.
+"""
 
 from __future__ import annotations
 
@@ -8,3 +11,10 @@ SHUTDOWN_TIMEOUT: Final = 30.0
 """Seconds for the whole stop of an app."""
 HOST: Final = "127.0.0.1"
 PORT: Final = 8000
+
+SORTS: Final = ("cpu", "events", "ticks", "greenlets", "timers", "restarts", "path")
+"""What the rows of a measurement can be sorted by."""
+MOST_ROWS: Final = 1000
+"""Rows that it has at most."""
+LONGEST_LOOK: Final = 60
+"""Seconds that it takes at most."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from sprag._defaults import LONGEST_LOOK, MOST_ROWS, SORTS
 from sprag_cli.commands import options
 
 
@@ -17,20 +18,20 @@ from sprag_cli.commands import options
 @click.option("--once", is_flag=True, help="Measure once, print, end.")
 @click.option(
     "--interval",
-    type=options.Seconds(0.1, most=60),
+    type=options.Seconds(0.1, most=LONGEST_LOOK),
     default=1.0,
     metavar="SECONDS",
     help="How long one measurement takes.",
 )
 @click.option(
     "--sort",
-    type=click.Choice(["cpu", "events", "ticks", "greenlets", "timers", "restarts", "path"]),
+    type=click.Choice(SORTS),
     default="cpu",
     help="What the first rows have most of.",
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=0, max=1000),
+    type=click.IntRange(min=0, max=MOST_ROWS),
     default=30,
     metavar="NUMBER",
     help="How many rows to print; a live table is as long as the window.",

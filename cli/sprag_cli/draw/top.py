@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TextIO
 
+from sprag._defaults import MOST_ROWS
 from sprag._exit_codes import ExitCode
 from sprag_cli.app.client import Client
 from sprag_cli.app.find import find_app
@@ -23,11 +24,10 @@ from sprag_cli.term.style import TONES, Charset, Line, Tone
 from sprag_cli.term.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 _GAP: Final = 2
 _PATH_LEAST: Final = 14
-_TOLD_MOST: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ def measure(client: Client, options: TopOptions, sort: str, limit: int) -> Node:
         return client.ask("/v1/top", query=query)
     if is_one(options.paths, failed=options.failed):
         return client.ask("/v1/top", query={**query, "path": options.paths[0]})
-    answer = client.ask("/v1/top", query={**query, "limit": _TOLD_MOST})
+    answer = client.ask("/v1/top", query={**query, "limit": MOST_ROWS})
     rows = list(filter(_wanted(options), list_of(answer, "services")))
     return {**answer, "count": len(rows), "services": rows[:limit]}
 
@@ -162,7 +162,7 @@ class _Pending:
 
     def _measure(self, client: Client, options: TopOptions, sort: str) -> None:
         try:
-            self._result = measure(client, options, sort, _TOLD_MOST)
+            self._result = measure(client, options, sort, MOST_ROWS)
         except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
             self._result = error
         os.close(self._writing)  # the other end becomes readable
@@ -287,7 +287,8 @@ def render(
     widest = max([cell_len(path) for path in paths] + [len("  SERVICE")])
     tree = max(min(room, widest), 1)
     mark = "v" if charset.ascii_only else "↓"
-    title = pad(_cut("  SERVICE" + (mark if sort == "path" else ""), tree, charset), tree)
+    title = "  SERVICE" + (mark if sort == "path" else "")
+    title = pad(cut(title, tree, charset.ellipsis), tree)
     header: Line = [(title, Tone.DIM)]
     for column in columns:
         marked = column.title + (mark if column.key == sort else "")
@@ -303,10 +304,6 @@ def render(
     return lines
 
 
-def _cut(text: str, width: int, charset: Charset) -> str:
-    return cut(text, width, charset.ellipsis)
-
-
 def _size(column: _Column, rows: list[Node]) -> int:
     return max([len(column.title) + 1, *(len(column.text(row)) for row in rows)])
 
@@ -320,12 +317,9 @@ def _fitting(rows: list[Node], paths: list[str], width: int, sort: str) -> list[
     def taken() -> int:
         return least + sum(_size(column, rows) + _GAP for column in columns)
 
-    for column in sorted(_falling(), key=lambda column: column.key == sort):
+    falling = [column for column in _COLUMNS if column.falls]
+    for column in sorted(falling, key=lambda column: (column.key == sort, column.falls)):
         if taken() <= width:
             break
         columns.remove(column)
     return columns
-
-
-def _falling() -> Iterator[_Column]:
-    yield from sorted((c for c in _COLUMNS if c.falls), key=lambda c: c.falls)

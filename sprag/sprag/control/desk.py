@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from sprag.control.http import Refused
 from sprag.control.log_ring import LogRing
 from sprag.control.pictures import SCHEMA
-from sprag.control.pieces import Pace
 from sprag.control.sampler import Sampler
 from sprag.services.finding import meanings
-from sprag_supervisor import name_of, path_of, walk
+from sprag_supervisor import Pace, name_of, path_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,8 +15,8 @@ from gevent.event import Event
 
 from sprag.control.http import Answer
 from sprag.control.pictures import iso, node_to_json
-from sprag.control.pieces import Pace, chunks
-from sprag_supervisor import pictures
+from sprag.control.pieces import chunks
+from sprag_supervisor import Pace, pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,8 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from sprag.control.http import Answer, Refused
-from sprag.control.pieces import Pace
-from sprag_supervisor import name_of
+from sprag_supervisor import Pace, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -85,12 +85,12 @@ def _flat(node: Snapshot) -> dict[str, Any]:
         "state": node.state.value,
         "incarnation": node.incarnation,
         "restarts": node.restarts,
-        "uptime": _rounded(node.uptime),
+        "uptime": rounded(node.uptime),
         "started_at": iso(node.started_at),
         "ended_at": iso(node.ended_at),
         "owned": node.owned._asdict(),
         "last_failure": _failure(node.last_failure),
-        "next_try": _rounded(node.next_try),
+        "next_try": rounded(node.next_try),
         "stragglers": [each._asdict() for each in node.stragglers],
     }
 
@@ -109,7 +109,8 @@ def _failure(failure: Failure | None) -> dict[str, Any] | None:
     return {"type": failure.type, "message": failure.message, "at": iso(failure.at)}
 
 
-def _rounded(seconds: float | None) -> float | None:
+def rounded(seconds: float | None) -> float | None:
+    """Return seconds to the millisecond, None for None."""
     return None if seconds is None else round(seconds, 3)
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sprag_supervisor import Pace
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Pace", "chunks"]
+    from sprag_supervisor import Pace
 
 _CHUNK: Final = 1 << 16
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 from gevent.event import Event
 
 from sprag.control.http import Answer, Gone
-from sprag.control.pieces import Pace
-from sprag_supervisor import clock, not_ready, path_of
+from sprag_supervisor import Pace, clock, not_ready, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

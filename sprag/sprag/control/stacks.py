@@ -18,9 +18,9 @@ from greenlet import greenlet
 
 from sprag.control.http import Answer
 from sprag.control.owner import owner_of
-from sprag.control.pieces import Pace
 from sprag_supervisor import (
     Managed,
+    Pace,
     Starting,
     Worker,
     everything,

@@ -7,16 +7,17 @@ import itertools
 from collections import Counter
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from gevent import sleep
 
+from sprag._defaults import LONGEST_LOOK, MOST_ROWS, SORTS
 from sprag.control.http import Answer, Refused
-from sprag.control.pieces import Pace
+from sprag.control.pictures import rounded
 from sprag.control.sampler import PERIOD
 from sprag.owned.bus import EventBus
 from sprag.owned.timers import TimerHandle
-from sprag_supervisor import clock, name_of, owned_by, path_of, uptime_of, walk
+from sprag_supervisor import Pace, clock, name_of, owned_by, path_of, uptime_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from sprag.control.http import Request
     from sprag.services.service import Service
     from sprag_supervisor import Node
-
-SORTS: Final = ("cpu", "events", "ticks", "greenlets", "timers", "restarts", "path")
-_LONGEST: Final = 60.0
-_MOST: Final = 1000
 
 
 class _CountingBus(EventBus):
@@ -71,12 +68,12 @@ def _counting(bus: EventBus) -> Generator[None]:
 
 def answer(desk: Desk, request: Request) -> Answer:
     """Measure for ``?seconds=``; return ``?limit=`` rows, those with the most ``?sort=`` first."""
-    seconds = min(request.seconds("seconds", 1.0) or 0.0, _LONGEST)
+    seconds = min(request.seconds("seconds", 1.0) or 0.0, LONGEST_LOOK)
     sort = request.query.get("sort", "cpu")
     if sort not in SORTS:
         message = f"sort={sort!r} is not accepted: use {', '.join(SORTS)}"
         raise Refused(HTTPStatus.BAD_REQUEST, message)
-    limit = request.number("limit", 50, most=_MOST)
+    limit = request.number("limit", 50, most=MOST_ROWS)
     desk.find(request.query.get("path", ""))
     tree = desk.root._tree_
     assert tree is not None
@@ -136,7 +133,7 @@ def _rows(root: Node, measured: _Measured, counted: Iterator[int]) -> Iterator[d
             "name": name_of(node),
             "class": type(node).__name__,
             "state": node._state_.value,
-            "uptime": _rounded(uptime_of(node)),
+            "uptime": rounded(uptime_of(node)),
             "cpu": round(measured.seen[id(node)] / measured.samples, 4),
             "greenlets": owned.greenlets,
             "timers": owned.timers,
@@ -171,7 +168,3 @@ def _ticks_of(node: Node) -> int:
         return 0
     timers = cast("set[object]", holdings.timers)
     return sum(timer.ticks for timer in timers if isinstance(timer, TimerHandle))
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from sprag.control.http import Answer
 from sprag.control.pictures import encode
-from sprag.control.pieces import Pace, chunks
-from sprag_supervisor import pictures
+from sprag.control.pieces import chunks
+from sprag_supervisor import Pace, pictures
 
 if TYPE_CHECKING:
     from sprag.control.desk import Desk

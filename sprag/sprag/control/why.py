@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sprag.control.http import Answer, Refused
 from sprag.control.pictures import failure_to_json, iso
-from sprag.control.pieces import Pace
-from sprag_supervisor import name_of, path_of
+from sprag_supervisor import Pace, name_of, path_of
 
 if TYPE_CHECKING:
     from sprag.control.desk import Desk

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from sprag.control.pieces import Pace
-from sprag_supervisor import not_ready
+from sprag_supervisor import Pace, not_ready
 
 if TYPE_CHECKING:
     from sprag_supervisor import Node
