@@ -24,6 +24,7 @@ from sprag._exit_codes import ExitCode as ExitCode  # noqa: PLC0414 - re-exporte
 from sprag.process.deadman import OVERTIME, write_stderr
 from sprag.process.dump import write_dump
 from sprag.process.lifecycle_log import LifecycleLog
+from sprag.process.outcome import outcome
 from sprag.process.ownership import own_greenlets
 from sprag.process.pid1 import zombies_watched
 from sprag.process.said import (
@@ -45,7 +46,6 @@ from sprag_supervisor import (
     DOWN,
     Node,
     Parking,
-    Reason,
     Seconds,
     State,
     StopReport,
@@ -310,7 +310,15 @@ class _Host:
 
     def _exit_code(self) -> int:
         report = self._report or self._tree.report
-        code, summary = self._outcome(report)
+        ending = Service.wait(self._root, 0) if settled(self._root) else None
+        code, summary = outcome(
+            report,
+            came_up=self._start_error is None or self._stopped_by is not None,
+            asked=self._tree.exit_code,
+            reason=None if ending is None else ending.reason,
+            used_budget=self._has_used_budget or report.seconds >= self._budget,
+            over_budget=self._is_over_budget,
+        )
         self._status.ended(summary)
         bad = code != ExitCode.STOPPED and self._tree.exit_code is None
         tell(
@@ -324,21 +332,6 @@ class _Host:
             code=int(code),
         )
         return code
-
-    def _outcome(self, report: StopReport) -> tuple[int, str]:
-        asked = self._tree.exit_code
-        ending = Service.wait(self._root, 0) if settled(self._root) else None
-        is_late = self._has_used_budget or report.seconds >= self._budget
-        killed_late = report.killed > 0 and is_late
-        if self._start_error is not None and self._stopped_by is None and asked is None:
-            return ExitCode.NEVER_CAME_UP, "never came up"
-        if asked:
-            return asked, "ended as a service asked"
-        if ending is not None and ending.reason in (Reason.CRASHED, Reason.GAVE_UP):
-            return ExitCode.GAVE_UP, "gave up"
-        if report.stragglers or killed_late or self._is_over_budget:
-            return ExitCode.NOT_CLEAN, "stopped, but not clean"
-        return ExitCode.STOPPED, "stopped"
 
     def _why(self) -> str | None:
         """Return why it went wrong, unless that has been logged already."""
