@@ -162,15 +162,15 @@ def test_a_signal_before_the_tree_starts_keeps_it_from_starting(tmp_path: Path) 
         tmp_path,
         """
         import os, signal
-        from sprag import control as _control
+        from sprag.control import server as _server
         class Loud(Service):
             def on_start(self):
                 say("started")
-        opened = _control.ControlSocket.open
+        opened = _server.ControlSocket.open
         def open(self):
             opened(self)
             os.kill(os.getpid(), signal.SIGTERM)
-        _control.ControlSocket.open = open
+        _server.ControlSocket.open = open
         app = App(providers={"loud": Loud()})
         """,
     )
