@@ -10,7 +10,7 @@ import gevent
 import pytest
 
 from sprag import Ignore, StartFailed
-from sprag_supervisor.facts.failure import remember
+from sprag_supervisor.facts.crash import remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,6 +141,14 @@ class _Notes(list[Any]):
     __getitem__ = _raise
 
 
+class _Attributes(dict[str, Any]):
+    __contains__ = _raise
+    __len__ = _raise
+    __iter__ = _raise
+    __getitem__ = _raise
+    __bool__ = _raise
+
+
 def _unmade(kind: type[Any]) -> Any:
     made: Any = kind
     return made.__new__(made)
@@ -219,6 +227,7 @@ ERRORS: Final[dict[str, Callable[[], BaseException]]] = {
     "its notes are no notes": lambda: _with(ValueError("noted"), __notes__=_Untellable()),
     "its notes cannot be told": lambda: _with(ValueError("noted"), __notes__=[_Untellable()]),
     "its notes are an odd list": lambda: _with(ValueError("noted"), __notes__=_Notes(["a"])),
+    "its attributes lie in an odd dict": lambda: _with(ValueError("odd"), __dict__=_Attributes()),
     "its __str__ raises": lambda: _methods("__str__", "__repr__")(),
     "its __str__ raises past Exception": lambda: _methods(
         "__str__", "__repr__", with_=_raise_hard

@@ -15,11 +15,12 @@ A stranger reads it in the order of docs/internals.md.
 """
 
 from sprag_supervisor.escaping import plain, plain_lines
-from sprag_supervisor.facts.failure import Failure, as_text, meaning_of, users_part, was_thrown_in
+from sprag_supervisor.facts.crash import users_part
+from sprag_supervisor.facts.failure import Failure, as_text
 from sprag_supervisor.facts.folding import folded, said_of
-from sprag_supervisor.facts.history import Exit, History
-from sprag_supervisor.facts.ledger import Ruling
 from sprag_supervisor.facts.lifecycle import Lifecycle
+from sprag_supervisor.facts.meaning import meaning_of, was_thrown_in
+from sprag_supervisor.facts.memory import Exit, History, Ruling
 from sprag_supervisor.facts.report import Outcome, StopEntry, StopReport
 from sprag_supervisor.facts.stand_in import shown_as, stand_in
 from sprag_supervisor.facts.straggler import Straggler
@@ -33,7 +34,7 @@ from sprag_supervisor.foreign import (
     traceback_of,
 )
 from sprag_supervisor.life.adopting import adopt, start_again, tree_of
-from sprag_supervisor.life.ending import Ending, request_exit, request_stop
+from sprag_supervisor.life.ending import Ending
 from sprag_supervisor.life.guard import (
     Managed,
     end_cleanly,
@@ -55,12 +56,15 @@ from sprag_supervisor.life.managing import (
 )
 from sprag_supervisor.life.pending import end_in_next_turn
 from sprag_supervisor.life.starting import Starting
+from sprag_supervisor.life.stopping import request_exit, request_stop
 from sprag_supervisor.loop import clock
+from sprag_supervisor.loop.calls import Call
 from sprag_supervisor.loop.greenlets import frame_of, is_dead
 from sprag_supervisor.loop.heap import all_of, everything, freeze, unfreeze
+from sprag_supervisor.loop.left_behind import left_behind
 from sprag_supervisor.loop.pace import Pace
 from sprag_supervisor.loop.parking import Parking
-from sprag_supervisor.loop.pool import Call, Worker, idle_greenlets, left_behind
+from sprag_supervisor.loop.pool import Worker, idle_greenlets
 from sprag_supervisor.loop.room import has_room, need_room
 from sprag_supervisor.loop.waiting import waits_for_caller
 from sprag_supervisor.process.roots import forget_hub, start_root
@@ -69,9 +73,9 @@ from sprag_supervisor.rules.policy import KEYWORDS, Backoff, Policy, Restart, St
 from sprag_supervisor.rules.seconds import Seconds, in_seconds, is_number
 from sprag_supervisor.rules.states import ACTIVE, DOWN, RUNNING, State
 from sprag_supervisor.tree.acquiring import may_acquire, not_active
-from sprag_supervisor.tree.callables import check_callable, check_result, run_for_effect
+from sprag_supervisor.tree.callables import NEVER_RUNS, check_callable, check_result, run_for_effect
 from sprag_supervisor.tree.group import next_try_of
-from sprag_supervisor.tree.holdings import Holdings
+from sprag_supervisor.tree.holdings import Holdings, holdings_of
 from sprag_supervisor.tree.home import (
     get_ident,
     living,
@@ -119,11 +123,13 @@ from sprag_supervisor.views.snapshot import (
     uptime_of,
     walk,
 )
+from sprag_supervisor.wording import SpragFieldsError, choices, shown
 
 __all__ = [
     "ACTIVE",
     "DOWN",
     "KEYWORDS",
+    "NEVER_RUNS",
     "RUNNING",
     "Backoff",
     "Call",
@@ -151,6 +157,7 @@ __all__ = [
     "Seat",
     "Seconds",
     "Snapshot",
+    "SpragFieldsError",
     "Starting",
     "State",
     "StopEntry",
@@ -171,6 +178,7 @@ __all__ = [
     "checked_name",
     "child_of",
     "childspec_of",
+    "choices",
     "class_name",
     "clock",
     "configured",
@@ -189,6 +197,7 @@ __all__ = [
     "get_ident",
     "has_room",
     "hidden_methods",
+    "holdings_of",
     "idle_greenlets",
     "in_seconds",
     "is_a",
@@ -232,6 +241,7 @@ __all__ = [
     "say",
     "seat",
     "settled",
+    "shown",
     "shown_as",
     "snapshot",
     "spawn_managed",

@@ -14,6 +14,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType, TracebackType
 
 T = TypeVar("T")
@@ -26,74 +27,53 @@ def is_a(thing: object, kind: type[T]) -> TypeGuard[T]:
 
 # -- classes ---------------------------------------------------------------------------
 
-_name_of: Final[Any] = type.__dict__["__name__"].__get__
-_qualname_of: Final[Any] = type.__dict__["__qualname__"].__get__
-_module_of: Final[Any] = type.__dict__["__module__"].__get__
-_ancestors_of: Final[Any] = type.__dict__["__mro__"].__get__
-
-
-def class_name(kind: type) -> str:
-    """Return the name of a class, past its metaclass."""
-    name: str = _name_of(kind)
-    return name
-
-
-def qualified_name(kind: type) -> str:
-    """Return the name of a class within its module."""
-    name: str = _qualname_of(kind)
-    return name
+class_name: Final[Callable[[type], str]] = type.__dict__["__name__"].__get__
+"""Return the name of a class, past its metaclass."""
+qualified_name: Final[Callable[[type], str]] = type.__dict__["__qualname__"].__get__
+"""Return the name of a class within its module."""
+ancestors: Final[Callable[[type], tuple[type, ...]]] = type.__dict__["__mro__"].__get__
+"""Return the method resolution order of a class, itself first."""
+where_made: Final[Callable[[type], object]] = type.__dict__["__module__"].__get__
+"""Return what a class says of where it was made, whatever that is; AttributeError: nothing."""
 
 
 def module_name(kind: type) -> str:
     """Return where a class was made, "" if it does not say that in words."""
     try:
-        name: object = _module_of(kind)
+        name: object = where_made(kind)
     except AttributeError:
         return ""
     return str.__str__(name) if is_a(name, str) else ""
 
 
-def has_plain_module(kind: type) -> bool:
-    """Whether a class says in words, and in nothing but words, where it was made."""
-    try:
-        return type(_module_of(kind)) is str
-    except AttributeError:
-        return False
-
-
-def ancestors(kind: type) -> tuple[type, ...]:
-    """Return the method resolution order of a class, itself first."""
-    found: tuple[type, ...] = _ancestors_of(kind)
-    return found
-
-
 # -- exceptions ------------------------------------------------------------------------
 
-_traceback: Final[Any] = BaseException.__dict__["__traceback__"].__get__
-_cause: Final[Any] = BaseException.__dict__["__cause__"].__get__
-_context: Final[Any] = BaseException.__dict__["__context__"].__get__
+traceback_of: Final[Callable[[BaseException], TracebackType | None]] = BaseException.__dict__[
+    "__traceback__"
+].__get__
+"""Return where an exception was raised."""
+cause_of: Final[Callable[[BaseException], BaseException | None]] = BaseException.__dict__[
+    "__cause__"
+].__get__
+"""Return what an exception was raised from."""
+context_of: Final[Callable[[BaseException], BaseException | None]] = BaseException.__dict__[
+    "__context__"
+].__get__
+"""Return what was being handled when an exception was raised."""
+own_attributes_of: Final[Callable[[BaseException], dict[str, object]]] = BaseException.__dict__[
+    "__dict__"
+].__get__
+"""Return what was set on an exception, its notes among it."""
 _suppresses: Final[Any] = BaseException.__dict__["__suppress_context__"].__get__
 _code: Final[Any] = SystemExit.__dict__["code"].__get__
 _members: Final[Any] = BaseExceptionGroup.__dict__["exceptions"].__get__
 
 
-def traceback_of(error: BaseException) -> TracebackType | None:
-    """Return where *error* was raised."""
-    found: TracebackType | None = _traceback(error)
-    return found
-
-
-def cause_of(error: BaseException) -> BaseException | None:
-    """Return what *error* was raised from."""
-    found: BaseException | None = _cause(error)
-    return found
-
-
 def origin_of(error: BaseException) -> BaseException | None:
     """Return what *error* was raised from, or while handling it, if that is to be told."""
-    found: BaseException | None = _cause(error)
+    found = cause_of(error)
     if found is None and not _suppresses(error):
-        found = _context(error)
+        found = context_of(error)
     return found
 
 

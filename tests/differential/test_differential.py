@@ -12,9 +12,10 @@ from differential.compare import Oracle, compare, compare_seeds
 from differential.differences import DIFFERENCES, STOPPING_TOGETHER, Difference
 from differential.scenario import CALLS, RESTARTS, STRATEGIES, Spec, from_json, make, to_json
 from sprag_supervisor import Reason
-from sprag_supervisor.life import resting as _settling
+from sprag_supervisor.life import regrouping as _regrouping
+from sprag_supervisor.life import settling as _settling
 from sprag_supervisor.life import supervising as _supervising
-from sprag_supervisor.rules.decide import After, RestartWindow, after_exit, covered, shuts_down
+from sprag_supervisor.rules.decide import Decision, RestartWindow, covered, ruling
 
 SEEDS = range(500)
 
@@ -49,39 +50,42 @@ def test_each_difference_is_real(difference: Difference, oracle: Oracle) -> None
     assert unlisted.differs_at is not None
 
 
-def after_exit_of_other_types(*args: Any) -> After:
-    right = after_exit(*args)
-    return After.RESTART if right is After.KEEP and args[1] is Reason.FINISHED else right
+def ruling_of_other_types(*args: Any, **more: Any) -> Decision:
+    right = ruling(*args, **more)
+    return "restart" if right == "keep" and args[1] is Reason.FINISHED else right
 
 
 def covered_short_of_the_last(*args: Any) -> tuple[Any, ...]:
     return tuple(covered(*args))[:2]
 
 
-def one_more(self: RestartWindow, now: float, max_restarts: int, max_seconds: float) -> bool:
-    return add(self, now, max_restarts + 1, max_seconds)
+def one_less(self: RestartWindow, now: float, max_seconds: float) -> int:
+    return add(self, now, max_seconds) - 1
 
 
 def never_with_others(child: Any) -> bool:
     return child is None
 
 
-def shuts_down_at_once(auto_shutdown: str, *args: Any) -> bool:
-    return shuts_down("any_significant" if auto_shutdown != "never" else "never", *args)
+def shuts_down_at_once(*args: Any, others_active: Any = (), **more: Any) -> Decision:
+    del others_active
+    return ruling(*args, **more)
 
 
 add = RestartWindow.add
 
 MISTAKES: list[tuple[object, str, Any]] = [
-    (_settling, "after_exit", after_exit_of_other_types),
-    (_supervising, "covered", covered_short_of_the_last),
-    (_supervising, "shuts_down", shuts_down_at_once),
+    (_settling, "ruling", ruling_of_other_types),
+    (_regrouping, "covered", covered_short_of_the_last),
+    (_supervising, "ruling", shuts_down_at_once),
     (_supervising, "waits_with_others", never_with_others),
-    (RestartWindow, "add", one_more),
+    (RestartWindow, "add", one_less),
 ]
 
 
-@pytest.mark.parametrize(("place", "name", "wrong"), MISTAKES, ids=[each[1] for each in MISTAKES])
+@pytest.mark.parametrize(
+    ("place", "name", "wrong"), MISTAKES, ids=[each[2].__name__ for each in MISTAKES]
+)
 def test_a_mistake_is_found_and_made_small(
     place: object, name: str, wrong: Any, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

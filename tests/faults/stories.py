@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import gevent
 from gevent import GreenletExit
 
-from scripted import Crash, Idle, Journal, Scripted, ScriptedBody, crash
+from scripted import Crash, Idle, Journal, Scripted, ScriptedBody, crash, spawn
 from sprag import Backoff, DynamicSupervisor, Service, Supervisor
 from sprag_supervisor import Policy, exceptions, picture, pictures
-from sprag_supervisor.escaping import plain
+from sprag_supervisor.escaping import plain, plain_lines
+from sprag_supervisor.facts import memory as _memory
+from sprag_supervisor.facts.crash import remember
 from sprag_supervisor.facts.folding import said_of
 from sprag_supervisor.life import guard as _guard
 from sprag_supervisor.loop import pool as _pool
@@ -23,6 +25,7 @@ from sprag_supervisor.process import at_exit as _at_exit
 from sprag_supervisor.tree import home as _belonging
 from sprag_supervisor.tree import log as _log
 from sprag_supervisor.tree import stragglers as _stragglers
+from sprag_supervisor.tree.holdings import holdings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +67,7 @@ def _held(service: Scripted) -> None:
     service.interval(int, 1.0)
     service.timeout(int, 1.5)
     service.spawn(gevent.sleep, 60)
+    holdings_of(service).add_greenlet(spawn(int))
     service.add_cleanup(int)
 
 
@@ -74,6 +78,11 @@ def a_life(world: World) -> None:
     world.advance(3.0)
     world.go(a.wait, 5.0)
     world.go(a.wait)
+    killed = world.do(a.spawn, gevent.sleep, 60)
+    world.settle()
+    if killed is not None:
+        world.do(killed.kill, Crash("the killer's"), block=False)
+    world.settle()
     world.do(a.snapshot)
     world.do(top.not_ready)
     world.do(lambda: list(pictures(top)))
@@ -646,6 +655,33 @@ def what_a_group_means(world: World) -> None:
     world.settle()
 
 
+def nobody_watches(world: World) -> None:
+    """Who has no hooks and holds nothing comes and goes without further ado."""
+    many = DynamicSupervisor(name="many", max_restarts=100)
+    world.keep(many)
+    world.do(many.start)
+    for _ in range(3):
+        world.do(many.start_child, Service())
+    told = world.do(many.start_child, _scripted("told", in_on_start=lambda me: me.timeout(int, 9)))
+    world.do(crash, told)
+    world.settle()
+    below = Supervisor([Service(), _scripted("a"), Service()])
+    world.do(many.start_child, below)
+    world.settle()
+    world.do(many.terminate_child, below)
+    world.do(many.stop)
+
+
+def memories_that_fade(world: World) -> None:
+    memories, busy, quiet = _memory.Memories(), _memory.History(), _memory.History()
+    failure = remember(Crash("again"), 1)
+    for _ in range(90):
+        world.do(memories.add, busy, failure)
+    for _ in range(10):
+        world.do(memories.add, quiet, failure._replace(size=1_000_000))
+    world.do(memories.leave, busy)
+
+
 def looking_back(world: World) -> None:
     top = world.top([(Idle("a\x1b"), {"backoff": ONE_SECOND})])
     child = top.service("a\x1b")
@@ -664,6 +700,7 @@ def looking_back(world: World) -> None:
     world.do(lambda: child.snapshot().last_failure)
     world.do(ONE_SECOND.least, 3)
     world.do(plain, child._name_)
+    world.do(plain_lines, "two\nlines")
     world.do(said_of, 1, 2)
     world.do(lambda: Supervisor([Idle]))  # type: ignore[list-item]
     world.do(_log.configured, logging.ERROR)
@@ -714,6 +751,8 @@ STORIES: Final[dict[str, Callable[[World], None]]] = {
         a_start_after_a_stop_that_is_pending,
         significant_children_of_a_group,
         what_a_group_means,
+        nobody_watches,
+        memories_that_fade,
         looking_back,
     )
 }

@@ -23,7 +23,6 @@ from faults.planting import Place, Planted, counted, functions, planted
 from faults.stories import STORIES
 from faults.world import World
 from sprag.testing import virtual_time
-from sprag_supervisor.facts.history import Memories
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -36,26 +35,28 @@ pytestmark = pytest.mark.skipif(
 NOT_OF_A_STORY = {
     # Never called: they say what others must have.
     "loop.clock.Timer.",
-    "loop.pool.Faults.",
+    "loop.calls.Faults.",
     "tree.operation.",
     "tree.holdings.Cancellable.",
     "tree.holdings.Subscription.",
+    "tree.holdings.Holder.",
     "tree.node.Node._check_room_",
     "tree.node.Node._ends_with_caller_",
     "tree.node.Node._found_",
-    "loop.pool._nothing",
+    "tree.node.Node._prepare_",
+    "loop.calls.nothing",
     # The last resort, and what only an error planted elsewhere reaches.
     "life.bugs.",
     "life.net.",
-    "life.ending._go_on",
-    "life.ending.bring_down",
-    "life.ending.force",
+    "life.stopping._go_on",
+    "life.stopping.bring_down",
+    "life.stopping.force",
     "life.walking._steps_left",
     "life.steps.take_up_call",
-    "loop.pool.Call.broke",
-    "loop.pool.Errand.broke",
-    "life.starting._undo_by_force",
-    "life.starting._wait_for",
+    "loop.calls.Call.broke",
+    "loop.calls.Errand.broke",
+    "life.undoing.undo_by_force",
+    "life.undoing._wait_for",
     "life.supervising._is_undecided",
     # Of exceptions that cannot be looked at: tests/sprag/test_foreign_exceptions.py.
     "facts.stand_in.",
@@ -86,21 +87,20 @@ AROUND_FOREIGN_CODE = (
     "foreign.attribute_of",
     "tree.names.wanted_name",
     "facts.stand_in.",
-    "facts.failure._name_of",
-    "facts.failure._notes_of",
+    "facts.crash._name_of",
+    "facts.crash._notes_of",
+    "facts.crash._text_of",
     "facts.failure.as_text",
     "facts.failure.cut",
     "tree.living.announce",
-    "exceptions._word",
-    "exceptions.shown",
+    "wording._word",
+    "wording.shown",
 )
 """Where an error is taken for that of foreign code, which is read there in a guard of its own."""
 
 
 _SHARE = 0.15
 """How many of the functions that a story reaches get an error planted in it, in the suite."""
-
-BY_THE_COLLECTOR = {Memories._drop.__code__}
 
 
 @cache
@@ -167,7 +167,7 @@ def places(name: str) -> Iterator[Place]:
             continue
         if engine()[code].startswith(AROUND_FOREIGN_CODE):
             continue
-        if (event != "line" and code.co_flags & CO_GENERATOR) or code in BY_THE_COLLECTOR:
+        if event != "line" and code.co_flags & CO_GENERATOR:
             continue  # entered when it is thrown away, too, where nothing can be raised
         if share is None:
             yield from (Place(code, event, nth) for nth in range(1, count + 1))

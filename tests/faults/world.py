@@ -46,9 +46,13 @@ class World(logging.Handler):
 
     # -- for stories ---------------------------------------------------------------
 
+    def keep(self, root: Service) -> None:
+        """See to it that *root* is stopped at the end; nobody hears what happens to it."""
+        self._roots.append(root)
+
     def watch(self, root: Service) -> None:
         """See to it that *root* is stopped at the end, and hear of all that happens to it."""
-        self._roots.append(root)
+        self.keep(root)
         tree_of(root).observers.append(self._events.append)
 
     def top(self, children: Any = (), **policy: Any) -> Supervisor:

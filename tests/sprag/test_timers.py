@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import types
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -11,7 +12,7 @@ import pytest
 
 from sprag import Service, State
 from sprag.exceptions import BadValue, NotRunning
-from sprag_supervisor.loop import clock as _clock
+from sprag.owned import timers as _timers
 from sprag_supervisor.loop import pool as _pool
 
 if TYPE_CHECKING:
@@ -126,12 +127,11 @@ def test_a_timer_counts_from_now_however_stale_the_loop_is(
             pass
 
     class FakeLoop:
-        def timer(self, _seconds: float, _again: float, *, ref: bool) -> FakeTimer:
-            del ref
+        def timer(self, _seconds: float) -> FakeTimer:
             return FakeTimer()
 
     hub = types.SimpleNamespace(loop=FakeLoop())
-    monkeypatch.setattr(_clock, "get_hub", lambda: hub)
+    monkeypatch.setattr(_timers, "get_hub", lambda: hub)
     service.timeout(boom, 1).cancel()
     service.interval(boom, 1).cancel()
     assert starts == [{"update": True}] * 2
@@ -413,7 +413,7 @@ def test_seconds_are_a_finite_number(service: Any, kind: str, seconds: Any) -> N
     assert service.snapshot().owned.timers == 0
 
 
-@pytest.mark.parametrize("jitter", [-0.1, 1.1, math.nan, "much"])
+@pytest.mark.parametrize("jitter", [-0.1, 1.1, math.nan, "much", True, timedelta(seconds=0.5)])
 def test_jitter_is_a_fraction(service: Service, jitter: Any) -> None:
     with pytest.raises(BadValue, match="jitter="):
         service.interval(boom, 1, jitter=jitter)

@@ -96,7 +96,7 @@ def test_a_picture_taken_with_pauses_is_the_same_and_lets_others_run(
     top.start()
     pauses: list[None] = []
     paused = top.snapshot(pause=lambda: pauses.append(None))
-    assert len(pauses) == DEPTH // 500 - 1
+    assert len(pauses) == DEPTH // 50 - 1
     assert [each.path for each in pictures(paused)] == [
         each.path for each in pictures(top.snapshot())
     ]

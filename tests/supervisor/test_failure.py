@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import traceback
 import weakref
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from sprag.exceptions import WouldDeadlock
 from sprag.testing import virtual_time
-from sprag_supervisor.facts.failure import Failure, remember
+from sprag_supervisor.facts.crash import remember
 from sprag_supervisor.facts.folding import folded
+
+if TYPE_CHECKING:
+    from sprag_supervisor.facts.failure import Failure
 
 
 def fail(message: str) -> NoReturn:

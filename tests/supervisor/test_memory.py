@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sprag import Service, State
-from sprag_supervisor.facts import history as _history
-from sprag_supervisor.facts import ledger as _ledger
-from sprag_supervisor.facts.failure import remember, size_of
-from sprag_supervisor.facts.ledger import Ledger
+from sprag import Service, State, Supervisor
+from sprag_supervisor.facts import memory as _memory
+from sprag_supervisor.facts.crash import remember
+from sprag_supervisor.facts.memory import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -226,14 +225,14 @@ def test_a_service_remembers_its_last_ten_failures(root: Parent, clock: VirtualC
 def test_many_services_together_remember_so_much_and_each_its_last(
     root: Parent, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_history, "_BYTES", MB)
+    monkeypatch.setattr(_memory, "_BYTES_OF_FAILURES", MB)
     children = [root.adopt(Plain(), name=f"child {number}") for number in range(50)]
     for number in range(12):
         for child in children:
             child.spawn(raises, ValueError(f"{number}" + "x" * 5000))
             clock.settle()
     tree: Any = root._tree_
-    kept = sum(size_of(one) for child in children for one in child.snapshot().failures)
+    kept = sum(one.size for child in children for one in child.snapshot().failures)
     assert MB / 2 < kept < 1.2 * MB
     assert tree.memories._size <= MB
     for child in children:
@@ -254,7 +253,7 @@ def test_a_failure_in_brief_is_followed_by_others(
     root: Parent, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = root.adopt(Plain())
-    monkeypatch.setattr(_history, "_BYTES", 100)
+    monkeypatch.setattr(_memory, "_BYTES_OF_FAILURES", 100)
     child.spawn(raises, ValueError("x" * 5000))
     clock.settle()
     (failure,) = child.snapshot().failures
@@ -263,7 +262,7 @@ def test_a_failure_in_brief_is_followed_by_others(
         == "x" * 200 + f"… ({len('x' * 4096 + '… (904 more characters)') - 200} more characters)"
     )
     assert not failure.frames
-    monkeypatch.setattr(_history, "_BYTES", MB)
+    monkeypatch.setattr(_memory, "_BYTES_OF_FAILURES", MB)
     for number in range(11):
         child.spawn(raises, ValueError(number))
         clock.settle()
@@ -278,9 +277,45 @@ def test_what_a_service_remembers_goes_with_it(root: Parent, clock: VirtualClock
     for _ in range(20):
         root.adopt(Plain(), restart="temporary").spawn(raises, ValueError("x"))
         clock.settle()
-    gc.collect()
-    assert tree.memories._size == 0
-    assert not tree.memories._kept
+    assert tree.memories._size == tree.memories._live == 0
+    assert not any(memory.failure for memory in tree.memories._kept)
+
+
+def test_what_a_service_remembers_comes_with_it(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("sprag"), "disabled", True)
+    monkeypatch.setattr(_memory, "_BYTES_OF_FAILURES", MB)
+    children = [Plain() for _ in range(200)]
+    below = Supervisor(children, name="below", max_restarts=10**6)
+    with Supervisor([below]) as top:
+        tree: Any = top._tree_
+        for _ in range(4):
+            for child in children:
+                child.spawn(raises, ValueError("x" * 4096))
+            clock.settle()
+            top.terminate_child("below")
+            top.restart_child("below")  # it adopts the same ones again
+        kept = sum(one.size for child in children for one in child.snapshot().failures)
+        assert tree.memories._size == kept
+        assert MB / 2 < kept <= MB
+        assert all(child.snapshot().failures for child in children)
+
+
+def test_a_service_that_fails_for_ever_leaves_room_for_what_others_remember(
+    root: Parent, clock: VirtualClock
+) -> None:
+    tree: Any = root._tree_
+    quiet = root.adopt(Plain())
+    quiet.spawn(raises, ValueError("once"))
+    clock.settle()
+    busy = _memory.History()
+    for _ in range(2000):
+        tree.memories.add(busy, remember(ValueError("again"), 1))
+    assert len(tree.memories._kept) < 100
+    assert tree.memories._live == 11
+    (failure,) = quiet.snapshot().failures
+    assert failure.frames
 
 
 class Wide(Service, strategy="one_for_all", max_restarts=10**6):
@@ -342,14 +377,14 @@ def test_one_group_restarted_again_and_again_is_listed_once(clock: VirtualClock)
 
 
 def test_an_old_ruling_is_kept_in_brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_ledger, "_BYTES", 20_000)
-    monkeypatch.setattr(_ledger, "_KEPT", 10)
+    monkeypatch.setattr(_memory, "_BYTES_OF_RULINGS", 20_000)
+    monkeypatch.setattr(_memory, "_KEPT_RULINGS", 10)
     ledger = Ledger()
     for number in range(12):
         names = tuple([f"{number}-{each}" for each in range(500)])
         failure = remember(ValueError("x" * 5000), 1)
         ledger.enter(
-            _ledger.Ruling(
+            _memory.Ruling(
                 number, "top", f"top/{names[0]}", 1, _reason(), failure, "restart", names,
                 "one_for_all", 1, 3, 5.0, 0.0, len(names),
             )

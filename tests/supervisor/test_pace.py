@@ -14,7 +14,7 @@ import pytest
 from scripted import Crash, crash, spawn
 from sprag import DynamicSupervisor, Service, Supervisor
 from sprag_supervisor.loop import clock as _clock
-from sprag_supervisor.loop.pace import let_others_run
+from sprag_supervisor.loop.pace import Pace, let_others_run
 
 if TYPE_CHECKING:
     from sprag.testing import VirtualClock
@@ -103,6 +103,17 @@ def turns(number: int) -> None:
     """Let the loop turn, without waiting for it to come to rest: a ticker never does."""
     for _ in range(number):
         let_others_run()
+
+
+def test_work_holds_the_loop_as_long_as_it_was_told_to(burner: Burner) -> None:
+    with Supervisor(children=[Ticker(burner)]):
+        turns(2)
+        burner.begin()
+        pace = Pace(2.5 * PIECE)  # as a connection of the web server does
+        for _ in range(9):
+            burner.burn()
+            pace()
+        assert burner.longest == 3
 
 
 def all_of(service: Supervisor) -> list[Service]:

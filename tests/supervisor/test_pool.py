@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextvars
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -14,8 +16,9 @@ from gevent.exceptions import LoopExit
 from scripted import spawn
 from sprag.testing import LeakCheck, virtual_time
 from sprag_supervisor.loop import pool as _pool
+from sprag_supervisor.loop.calls import Call
 from sprag_supervisor.loop.parking import Parking
-from sprag_supervisor.loop.pool import Call, Pool, join_pool, leave_pool
+from sprag_supervisor.loop.pool import Pool, join_pool, leave_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -400,8 +403,8 @@ def test_a_body_that_is_killed_from_outside_ends_only_its_call(
 ) -> None:
     call = Call(sleeper(100.0, []))
     pool.enter_and_wait(call, Parking(), until=1.0)
-    assert call._worker is not None
-    gevent.kill(call._worker)
+    assert call.worker is not None
+    gevent.kill(call.worker)
     call.wait()
     assert call.done
     assert isinstance(call.error, GreenletExit)
@@ -443,6 +446,48 @@ def test_a_body_that_spawns_leaves_its_greenlet_to_the_next_one(pool: Pool) -> N
     run(pool, grow)
     run(pool, lambda: used.append(getattr(getcurrent(), "spawn_tree_locals", id(getcurrent()))))
     assert used[0] == used[1]
+
+
+def test_what_the_engine_spawns_is_not_the_kin_of_what_the_next_body_spawns(
+    pool: Pool, clock: VirtualClock
+) -> None:
+    used: list[Any] = []
+    kin: list[dict[str, str]] = []
+
+    def restart() -> None:
+        used.append(getcurrent())
+        spawn(list).spawn_tree_locals["of"] = "the first"
+
+    def body() -> None:
+        used.append(getcurrent())
+        kin.append(dict(spawn(list).spawn_tree_locals))
+
+    run(pool, list)
+    pool.launch(restart)
+    clock.settle()
+    run(pool, body)
+    assert used[0] is used[1]
+    assert kin == [{}]
+
+
+def test_an_idle_greenlet_keeps_nothing_of_what_the_last_body_ran_in(pool: Pool) -> None:
+    class Large:
+        """What a hook may put into a context variable."""
+
+    var: contextvars.ContextVar[Large] = contextvars.ContextVar("var")
+
+    def body(gone: list[weakref.ref[Large]]) -> None:
+        large = Large()
+        var.set(large)
+        gone.append(weakref.ref(large))
+
+    run(pool, list)  # of the first call the interpreter keeps the arguments
+    gone: list[weakref.ref[Large]] = []
+    call = Call(lambda: body(gone))
+    call.context = contextvars.Context()
+    pool.enter_and_wait(call, Parking())
+    del call
+    assert gone[0]() is None
 
 
 def test_an_engine_greenlet_that_has_waited_for_a_hook_is_used_again(

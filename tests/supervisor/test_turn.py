@@ -9,8 +9,9 @@ import pytest
 from gevent import get_hub, getcurrent
 
 from scripted import spawn
+from sprag_supervisor.loop.calls import Call
 from sprag_supervisor.loop.parking import Parking
-from sprag_supervisor.loop.pool import Call, Pool, join_pool, leave_pool
+from sprag_supervisor.loop.pool import Pool, join_pool, leave_pool
 from sprag_supervisor.loop.turn import Turn
 
 if TYPE_CHECKING:

@@ -76,10 +76,15 @@ class Listener:
         node = self._node
         if node is not None:
             # Who owns it forgets it last: what cuts this short is made good by a second call.
-            self._bus._remove(self._event, self)
-            if not self.running and node._holdings_ is not None:
-                node._holdings_.drop_subscription(self)
-            self._node = None
+            holdings = node._holdings_
+            self.release()
+            if not self.running and holdings is not None:
+                holdings.drop_subscription(self)
+
+    def release(self) -> None:
+        """Do the same for the engine, which forgets it by itself."""
+        self._bus.remove(self)
+        self._node = None
 
     def returned(self, node: Node) -> None:
         """Take note that a call of a listener that was cancelled meanwhile has returned."""
@@ -130,12 +135,11 @@ def runs_within(root: Node) -> bool:
 class _Topic:
     """The listeners of one event: a set in order, and the tuple that emitting walks."""
 
-    __slots__ = ("frozen", "listeners", "size")
+    __slots__ = ("frozen", "listeners")
 
     def __init__(self) -> None:
         self.listeners: dict[Listener, None] = {}
         self.frozen: tuple[Listener, ...] | None = None
-        self.size = 0  # Invariant: how many are in `frozen`, if it is set
 
 
 class HasBus(Protocol):
@@ -148,12 +152,15 @@ class HasBus(Protocol):
 
 
 class EventBus:
-    """Who listens to what in one tree."""
+    """Who listens to what in one tree.
+
+    Most events have one listener. It lies in the bus's own dict; a second one makes a `_Topic`.
+    """
 
     __slots__ = ("_telling", "_topics", "feed")
 
     def __init__(self) -> None:
-        self._topics: dict[str, _Topic] = {}
+        self._topics: dict[str, Listener | _Topic] = {}
         self._telling: set[greenlet] = set()
         """Who logs that nobody has heard an event: a log handler may emit again."""
         self.feed: HasBus | None = None
@@ -161,33 +168,44 @@ class EventBus:
 
     def subscribe(self, event: str, fn: Callable[[Any], object], node: Node) -> Listener:
         """Call ``fn(data)`` on behalf of *node* whenever *event* is published."""
-        listener = Listener(self, event, fn, node)
-        self.add(listener)
+        listener = object.__new__(Listener)  # past `type.__call__`, which costs as much again
+        Listener.__init__(listener, self, event, fn, node)
+        if self._topics.setdefault(event, listener) is not listener:
+            self.add(listener)
         return listener
 
     def add(self, listener: Listener) -> None:
         """Make *listener* the last of its event's."""
-        topic = self._topics.get(listener._event)
-        if topic is None:
-            topic = self._topics[listener._event] = _Topic()
-        topic.listeners[listener] = None
-        topic.frozen = None
-
-    def _remove(self, event: str, listener: Listener) -> None:
-        topic = self._topics.get(event)
-        if topic is None:
+        found = self._topics.setdefault(listener._event, listener)
+        if found is listener:
             return
-        topic.listeners.pop(listener, None)
-        topic.frozen = None
-        if not topic.listeners:
-            del self._topics[event]
+        if type(found) is not _Topic:
+            topic = _Topic()
+            topic.listeners[cast("Listener", found)] = None
+            self._topics[listener._event] = found = topic
+        found.listeners[listener] = None
+        found.frozen = None
+
+    def remove(self, listener: Listener) -> None:
+        """Let *listener* hear no more; harmless a second time."""
+        topics, event = self._topics, listener._event
+        found = topics.get(event)
+        if found is listener:
+            del topics[event]
+        elif type(found) is _Topic:
+            found.listeners.pop(listener, None)
+            found.frozen = None
+            if not found.listeners:
+                del topics[event]
 
     def listeners(self, event: str) -> tuple[Listener, ...]:
         """Return who listens to *event* now, in order of subscription."""
-        topic = self._topics.get(event)
-        return () if topic is None else tuple(topic.listeners)
+        found = self._topics.get(event)
+        if found is None:
+            return ()
+        return tuple(found.listeners) if type(found) is _Topic else (cast("Listener", found),)
 
-    def publish(self, event: str, data: Any) -> int:
+    def publish(self, event: str, data: Any) -> int:  # noqa: C901, PLR0912 - a call costs a fifth
         """Call every listener of *event* and return how many there were.
 
         Those who come or go meanwhile do not matter.
@@ -196,21 +214,25 @@ class EventBus:
             BadValue: *event* is no str, or begins with ``sprag:``.
         """
         try:
-            topic = self._topics.get(event)
+            found = self._topics.get(event)
         except TypeError:
-            topic = None  # has no hash, and is no text
-        if topic is None:
+            found = None  # has no hash, and is no text
+        if found is None:
             if type(event) is str and event[: len(PREFIX)] != PREFIX:
                 return 0
             return self._publish_unusual(event, data)
-        listeners = topic.frozen
-        if listeners is None:
-            listeners = topic.frozen = tuple(topic.listeners)
-            topic.size = len(listeners)
-        heard = topic.size
+        if type(found) is _Topic:
+            listeners = found.frozen
+            if listeners is None:
+                listeners = found.frozen = tuple(found.listeners)
+            heard = len(listeners)
+        else:
+            lone: Any = found
+            listeners, heard = (lone,), 1
         here = seat.get()
         if here is None:  # the emitter is outside of any service
-            here = Seat(None)
+            here = Seat()
+            here.node = None
             seat.set(here)
         emitter = here.node
         for listener in listeners:
@@ -221,13 +243,15 @@ class EventBus:
             here.node = node
             listener.running += 1
             try:
-                if (result := listener._fn(data)) is not None:
-                    check_result("a listener", result)
+                try:
+                    if (result := listener._fn(data)) is not None:
+                        check_result("a listener", result)
+                finally:
+                    listener.running -= 1  # over, before its crash is reported
             except BaseException as error:  # sorted by whose it is
                 if _concerns_emitter(listener, node, error):
                     raise
             finally:
-                listener.running -= 1
                 here.node = emitter
                 if listener._node is None:
                     listener.returned(node)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from gevent import GreenletExit
 
 from sprag.owned.bus import PREFIX, EventBus, Listener
-from sprag_supervisor import Call, check_result, is_active, report_crash, say
-from sprag_supervisor.exceptions import BadValue, choices
+from sprag_supervisor import Call, check_result, choices, is_active, report_crash, say
+from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
     import contextvars
@@ -140,14 +140,14 @@ class LifecycleListener(Listener):
         if failure is not None:
             report_crash(node, self._incarnation, "listener", failure)
 
-    def cancel(self) -> None:
+    def release(self) -> None:
         """Stop listening. A call that is under way goes on; harmless a second time."""
         node = self._node
         if node is None:
             return
         if is_active(node):
             self._mailbox.clear()
-        super().cancel()
+        super().release()
         self._feed.leave()
 
 

@@ -7,7 +7,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from sprag_supervisor import (
-    Holdings,
     function_name,
     is_active,
     not_active,
@@ -41,8 +40,6 @@ def call(node: Node, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
         if not is_active(node):
             tree.pool.launch(lambda: _drop(node, fn))
             return
-        if node._holdings_ is None:
-            node._holdings_ = Holdings()
         spawn_managed(
             node, contextvars.Context(), run_for_effect, ("call_from_thread", fn, *args), {}
         )

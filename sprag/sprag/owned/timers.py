@@ -10,6 +10,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+from gevent import get_hub
+
 from sprag_supervisor import Call, check_result, clock, must_be_at_home, report_crash
 
 if TYPE_CHECKING:
@@ -73,7 +75,11 @@ class TimerHandle:
         self.ticks = 0
         self.missed = 0
         self._arm()
-        self._holdings.add_timer(self)
+        timers = self._holdings.timers
+        if timers is None:
+            self._holdings.timers = {self}
+        else:
+            timers.add(self)
 
     @property
     def active(self) -> bool:
@@ -83,18 +89,25 @@ class TimerHandle:
     def cancel(self) -> None:
         """Never fire again. A call that is under way goes on; harmless a second time."""
         must_be_at_home(self._node)
+        holdings = self._holdings
+        self.release()
+        if holdings is not None:
+            holdings.drop_timer(self)
+
+    def release(self) -> None:
+        """Do the same for the engine, which forgets it by itself."""
         if self._timer is not None:
             self._timer.close()
             self._timer = None
-        if self._holdings is not None:
-            self._holdings.drop_timer(self)
-            self._holdings = None
+        self._holdings = None
 
     def _arm(self) -> None:
         delay = self._due - clock.now()
         if self._jitter and self._period is not None:
             delay += _random.random() * self._jitter * self._period
-        self._timer = clock.call_later(delay, self._fire)
+        # As `clock.call_later` does: of the making of a timer the calls are the most.
+        timer = self._timer = get_hub().loop.timer(max(delay, 0.0))
+        timer.start(self._fire, update=True)
 
     def _fire(self) -> None:
         # In the hub: hand over and return.

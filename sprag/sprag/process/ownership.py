@@ -32,6 +32,7 @@ from sprag_supervisor import (
     State,
     context_of,
     current_node,
+    holdings_of,
     is_a,
     is_killers,
     meaning_of,
@@ -92,9 +93,7 @@ def _born(greenlet: Any) -> None:
     node = _whose(frame)
     if node is None or not _may_own(node) or cast("Any", node._tree_).hub is not greenlet.parent:
         return  # the last: in another thread that has copied the context
-    holdings = node._holdings_
-    if holdings is None:
-        holdings = node._holdings_ = Holdings()
+    holdings = holdings_of(node)
     body = _Body(greenlet, node, holdings, greenlet._run)
     body.is_mapped = is_mapped(frame)
     own[_OWNED] = own["_run"] = body

@@ -99,6 +99,6 @@ class _Wait:
 
 
 def _stack_of(starting: Starting) -> str:
-    worker = starting._worker
+    worker = starting.worker
     frame = None if worker is None else worker.gr_frame
     return "no stack" if frame is None else "".join(traceback.format_stack(frame))

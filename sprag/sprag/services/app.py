@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Never
 from sprag._defaults import HOST, PORT, SHUTDOWN_TIMEOUT
 from sprag.services.service import Service
 from sprag.services.supervisor import Supervisor
-from sprag_supervisor import Pace, StopReport, adopt, attribute_of, class_name, is_a
-from sprag_supervisor.exceptions import BadValue, choices, shown
+from sprag_supervisor import Pace, StopReport, adopt, attribute_of, choices, class_name, is_a, shown
+from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable

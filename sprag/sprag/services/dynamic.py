@@ -86,7 +86,7 @@ class DynamicSupervisor(Service):
             BadValue: *service* is none.
             NotRunning, AlreadyAdopted, BadPolicy, WouldDeadlock, CalledInHub: As for `adopt`.
         """
-        if is_a(service, Service) and service._parent_ is self:
+        if issubclass(type(service), Service) and service._parent_ is self:
             start_child(self, service, name, policy)
         if self.max_children is not None:
             self._check_room_()  # at once, and again when it is our turn

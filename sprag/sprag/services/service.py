@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import math
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, overload
 
 from sprag.owned import lifecycle, threads
@@ -14,9 +15,12 @@ from sprag.services import stopping
 from sprag.services.finding import found_by
 from sprag.services.kinds import of_kind
 from sprag_supervisor import (
+    ACTIVE,
+    NEVER_RUNS,
     Exit,
     Holdings,
     Node,
+    Seat,
     Seconds,
     Snapshot,
     State,
@@ -24,11 +28,12 @@ from sprag_supervisor import (
     Tree,
     adopt,
     check_callable,
-    context_of,
     current_node,
     get_ident,
+    holdings_of,
     in_seconds,
     is_number,
+    left_behind,
     may_acquire,
     must_be_able_to_wait,
     must_be_at_home,
@@ -37,6 +42,7 @@ from sprag_supervisor import (
     path_of,
     refuse,
     report_crash,
+    seat,
     snapshot,
     spawn_managed,
     start_again,
@@ -62,6 +68,22 @@ def current_service() -> Service | None:
     variables carry it into them.
     """
     return cast("Service | None", current_node())
+
+
+def _seconds(given: Any) -> float:
+    """Return *given* in seconds; NaN, which is in no range, if it is no number."""
+    if type(given) is float or type(given) is int:
+        return given
+    number: Any = in_seconds(given)
+    return number if is_number(number) else math.nan
+
+
+def _check(fn: Callable[..., object]) -> None:
+    """Refuse what cannot be called, or would never run; a plain function, at once, is neither."""
+    given: Any = fn
+    function: object = given.__func__ if type(given) is MethodType else given
+    if type(function) is not FunctionType or function.__code__.co_flags & NEVER_RUNS:
+        check_callable("fn", fn)
 
 
 class _Log:
@@ -148,11 +170,11 @@ class Service(Node):
             NotRunning: The service is neither starting nor running.
             BadValue: An argument is out of range.
         """
-        check_callable("fn", fn)
-        period: float = in_seconds(seconds)
-        if not is_number(period) or not 0 < period < math.inf:
+        _check(fn)
+        period = _seconds(seconds)
+        if not 0 < period < math.inf:
             raise BadValue("seconds", seconds, "a finite number above 0")
-        if not is_number(jitter) or not 0 <= jitter <= 1:
+        if (type(jitter) is not float and not is_number(jitter)) or not 0 <= jitter <= 1:
             raise BadValue("jitter", jitter, "a fraction, 0 to 1")
         first = 0.0 if immediate else period
         return self._timer_(fn, args, first=first, period=period, jitter=jitter)
@@ -172,9 +194,9 @@ class Service(Node):
             NotRunning: The service is neither starting nor running.
             BadValue: An argument is out of range.
         """
-        check_callable("fn", fn)
-        first: float = in_seconds(seconds)
-        if not is_number(first) or not 0 <= first < math.inf:
+        _check(fn)
+        first = _seconds(seconds)
+        if not 0 <= first < math.inf:
             raise BadValue("seconds", seconds, "a finite number, 0 or more")
         return self._timer_(fn, args, first=first, period=None)
 
@@ -201,7 +223,7 @@ class Service(Node):
             NotRunning: The service is neither starting nor running.
             BadValue: *fn* is not callable, or is an `async def` or a generator function.
         """
-        check_callable("fn", fn)
+        _check(fn)
         self._hold_("spawn a greenlet")
         return spawn_managed(self, contextvars.copy_context(), fn, args, kwargs)
 
@@ -227,8 +249,9 @@ class Service(Node):
             BadValue: *fn* is not callable, or is an `async def` or a generator function; *event*
                 is no str, or there is no such ``sprag:`` event.
         """
-        check_callable("fn", fn)
-        event = name_of_event(event)
+        _check(fn)
+        if type(event) is not str:
+            event = name_of_event(event)
         holdings = self._hold_("listen")
         tree = self._tree_
         assert tree is not None
@@ -239,7 +262,10 @@ class Service(Node):
         else:
             listener = tree.bus.subscribe(event, fn, self)
         try:
-            holdings.add_subscription(listener)
+            if holdings.subscriptions is None:
+                holdings.subscriptions = {listener}
+            else:
+                holdings.subscriptions.add(listener)
         except BaseException:
             listener.cancel()
             raise
@@ -310,7 +336,7 @@ class Service(Node):
             NotRunning: The service is neither starting nor running.
             BadValue: *fn* is not callable, or is an `async def` or a generator function.
         """
-        check_callable("fn", fn)
+        _check(fn)
         self._hold_("add a clean-up").add_cleanup(fn, args, kwargs)
 
     @overload
@@ -348,7 +374,7 @@ class Service(Node):
             AfterFork: The service runs in the process that this one was forked from.
             BadValue: *fn* is not callable, or is an `async def` or a generator function.
         """
-        check_callable("fn", fn)
+        _check(fn)
         threads.call(self, fn, args)
 
     # -- life ------------------------------------------------------------------------
@@ -447,7 +473,7 @@ class Service(Node):
         Nothing else runs meanwhile, for some 3 microseconds a service.
 
         Args:
-            pause: Called after every 500 services; ``gevent.sleep`` lets others run. The
+            pause: Called after every 50 services; ``gevent.sleep`` lets others run. The
                 picture is then of a tree that may change while it is taken.
         """
         must_be_at_home(self)
@@ -489,12 +515,13 @@ class Service(Node):
         tree = self._tree_
         if tree is not None and tree.thread != get_ident():
             refuse(self, tree)
-        if not may_acquire(self):
+        if self._state_ not in ACTIVE or (left_behind and not may_acquire(self)):
             raise not_active(self, action)
-        holdings = self._holdings_
-        if holdings is None:
-            holdings = self._holdings_ = Holdings()
-        return holdings
+        return self._holdings_ or holdings_of(self)
 
     def _context_(self) -> contextvars.Context:
-        return context_of(self, contextvars.copy_context())
+        context = contextvars.copy_context()
+        here = Seat()
+        here.node = self
+        context.run(seat.set, here)
+        return context

@@ -120,7 +120,7 @@ def _restarts_keep_within_the_limit(node: Node) -> Iterator[str]:
     supervision = node._supervision_
     if supervision is None or supervision.window is None or node._state_ is not State.RUNNING:
         return
-    if len(supervision.window) > node._policy_.max_restarts:
+    if supervision.window.count > node._policy_.max_restarts:
         yield "runs, but its children were restarted too often"
 
 

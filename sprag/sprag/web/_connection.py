@@ -89,7 +89,7 @@ class Connection:
         self.deadline = math.inf
         self.read_by = math.inf
         self.rfile = io.BufferedReader(_Incoming(self, sock), 8192)
-        self.pace = Pace(_TURN)
+        self.pace = Pace(hold=_TURN)
         self.has_ended = False
         """The client sends nothing any more, or was given up."""
         self._server = server

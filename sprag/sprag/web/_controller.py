@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast, overload
 from sprag.owned.log import bound_logger
 from sprag.services.service import Service, current_service
 from sprag.web.exceptions import HTTPError
-from sprag_supervisor import RUNNING, Mistake, current_node, is_within, mentioned, path_of
-from sprag_supervisor.exceptions import BadValue, LikelyMistake, shown
+from sprag_supervisor import RUNNING, Mistake, current_node, is_within, mentioned, path_of, shown
+from sprag_supervisor.exceptions import BadValue, LikelyMistake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

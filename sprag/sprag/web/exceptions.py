@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from sprag_supervisor.exceptions import BadValue, SpragFieldsError
+from sprag_supervisor import SpragFieldsError
+from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gevent import getcurrent
@@ -14,18 +15,20 @@ from sprag_supervisor.exceptions import (
     BadValue,
     CalledInHub,
     ChildRestarting,
+    NotRunning,
     WouldDeadlock,
 )
-from sprag_supervisor.foreign import is_a
+from sprag_supervisor.life.bringing_up import start
 from sprag_supervisor.life.pending import in_progress
 from sprag_supervisor.life.resting import detach, leave_if_over
-from sprag_supervisor.life.starting import Starting, start
+from sprag_supervisor.life.starting import Starting
 from sprag_supervisor.life.supervising import attend
 from sprag_supervisor.life.walking import drive
+from sprag_supervisor.loop.left_behind import is_left_behind, left_behind
 from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.loop.room import need_room
 from sprag_supervisor.rules.states import ACTIVE, DOWN, RESTARTING
-from sprag_supervisor.tree.acquiring import may_acquire, not_active, starts_later
+from sprag_supervisor.tree.acquiring import not_active, starts_later
 from sprag_supervisor.tree.group import take_back
 from sprag_supervisor.tree.home import get_ident, refuse
 from sprag_supervisor.tree.inbox import supervision_of
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     from sprag_supervisor.rules.policy import Policy
 
 
-def adopt(
+def adopt(  # noqa: C901, PLR0912 - one after another, all that is refused
     parent: Node, child: Node, name: str | None = None, policy: Mapping[str, object] | None = None
 ) -> None:
     """Give *child* a place below *parent* and start it there.
@@ -57,41 +60,57 @@ def adopt(
         WouldDeadlock: The parent waits for the hook that makes this call.
         StartFailed: The child could not be started; it has left the tree again.
     """
-    if not is_a(child, Node):
+    if not issubclass(type(child), Node):
         raise BadValue("child", child, f"an instance of a Service{called(child)}")
-    tree = parent._tree_
-    if tree is not None and tree.thread != get_ident():
-        refuse(parent, tree)
-    if tree is not None and tree.thread and getcurrent() is tree.hub:
-        raise CalledInHub(path_of(parent), "adopt a child")
-    if not may_acquire(parent):
+    tree, current = parent._tree_, getcurrent()
+    if tree is not None:
+        if tree.thread != get_ident():
+            refuse(parent, tree)
+        if tree.thread and current is tree.hub:
+            raise CalledInHub(path_of(parent), "adopt a child")
+    if parent._state_ not in ACTIVE or (left_behind and is_left_behind()):
         raise not_active(parent, "adopt a child")
-    if name is not None:
+    if name is not None and (type(name) is not str or not name or "/" in name):
         name = checked_name(name)
     own = child._policy_ if child._given_ is None else child._given_[0]
     checked = own.with_(policy) if policy else own
-    if checked.significant and parent._policy_.auto_shutdown == "never":
-        # otp-rules 63
-        raise BadPolicy("significant", True, "it below a parent with auto_shutdown set")
-    if checked.needs:
-        _check_needs(parent, checked.needs)
+    if checked.significant or checked.needs:
+        _check_place(parent, checked)
     supervision = parent._supervision_ or supervision_of(parent)
+    if supervision.path is None:
+        supervision.path = path_of(parent)
     turn = supervision.turn
-    if turn.holder is not None and turn.is_mine():
+    if turn.holder is current:
         raise WouldDeadlock(path_of(parent), "adopt a child")
     try:
         try:
-            if not turn.take():
+            if turn.holder is None:
+                turn.holder = current
+            elif not turn.take():
                 raise WouldDeadlock(path_of(parent), "adopt a child")
-            if not _accepts(parent, supervision):
-                raise not_active(parent, "adopt a child")
-            name = _free_name(parent, supervision, child, name)
-            _start_below(parent, child, name, checked, (own, dict(policy)) if policy else None)
+            if parent._op_ is not None or parent._supervision_ is not supervision:
+                _must_accept(parent, supervision, "adopt a child")
+            if child._parent_ is not None or child._state_ not in DOWN:
+                raise AlreadyAdopted(path_of(child), child._state_.value)
+            given = (own, dict(policy)) if policy else None
+            _start_below(parent, supervision, child, name, checked, given)
         finally:
-            turn.give()
+            if turn.holder is current and not turn.queue:
+                turn.holder = None
+            else:
+                turn.give()
     except BaseException:
         turn.give()  # again: a signal handler may have raised at the first one
         raise
+
+
+def _check_place(parent: Node, policy: Policy) -> None:
+    """Refuse what a child asks for and *parent* cannot give."""
+    if policy.significant and parent._policy_.auto_shutdown == "never":
+        # otp-rules 63
+        raise BadPolicy("significant", True, "it below a parent with auto_shutdown set")
+    if policy.needs:
+        _check_needs(parent, policy.needs)
 
 
 def _check_needs(parent: Node, needs: tuple[str, ...]) -> None:
@@ -102,40 +121,67 @@ def _check_needs(parent: Node, needs: tuple[str, ...]) -> None:
             raise BadPolicy("needs", name, f"names of siblings adopted before: {list(siblings)}")
 
 
-def _free_name(parent: Node, supervision: Supervision, child: Node, name: str | None) -> str:
-    """Return the name of a child that may be adopted."""
-    if child._parent_ is not None or child._state_ not in DOWN:
-        raise AlreadyAdopted(path_of(child), child._state_.value)
+def _numbered(supervision: Supervision, wanted: str, taken: dict[str, Node]) -> str:
+    """Return *wanted* with the next number, as in ``wanted-2``.
+
+    A number is not used again, but *wanted* is when it is free: a second try to adopt
+    the same service keeps its name.
+    """
+    numbers = supervision.numbers
+    if numbers is None:
+        numbers = supervision.numbers = {}
+    number = numbers.get(wanted, 1) + 1
+    while (name := f"{wanted}-{number}") in taken:
+        number += 1
+    numbers[wanted] = number
+    return name
+
+
+def _make_room(parent: Node, other: Node) -> None:
+    """Take the name of *other* from it, if it is over and has only not been heard of yet."""
+    if not leave_if_over(parent, other):
+        if is_active(other):
+            raise AlreadyStarted(path_of(other), other._state_.value)
+        raise AlreadyPresent(path_of(other), other._state_.value)
+
+
+def _start_below(  # noqa: PLR0917 - what `adopt` has found
+    parent: Node,
+    supervision: Supervision,
+    child: Node,
+    name: str | None,
+    policy: Policy,
+    given: tuple[Policy, dict[str, object]] | None,
+) -> None:
+    """Give *child* its place, called *name* or as it wants to be called, and start it."""
     if parent._forgets_ended_:
         parent._check_room_()
     children = parent._children_
     if children is None:
         children = parent._children_ = {}
     if name is None:
-        return supervision.free_name(wanted_name(child), children)
-    if (other := children.get(name)) is not None and not leave_if_over(parent, other):
-        if is_active(other):
-            raise AlreadyStarted(path_of(other), other._state_.value)
-        raise AlreadyPresent(path_of(other), other._state_.value)
-    return name
-
-
-def _start_below(
-    parent: Node,
-    child: Node,
-    name: str,
-    policy: Policy,
-    given: tuple[Policy, dict[str, object]] | None,
-) -> None:
-    assert parent._children_ is not None
+        name = wanted_name(child)
+        if name in children:
+            name = _numbered(supervision, name, children)
+    elif name in children:
+        _make_room(parent, children[name])
+    if child._history_ is not None:
+        need_room()  # to undo it takes some
+        assert parent._tree_ is not None
+        parent._tree_.memories.join(child._history_)
     try:
         child._name_, child._parent_, child._tree_ = name, parent, parent._tree_
-        parent._children_[name] = child
+        children[name] = child
         child._policy_, child._given_ = policy, given
         start(child)
     except BaseException:
         if child._state_ in DOWN:
-            detach(child)
+            if child._history_ is not None:
+                detach(child)
+            elif child._parent_ is parent:  # without a call, for which the stack may have no room
+                child._parent_ = child._tree_ = None
+                if name in children:
+                    del children[name]
         raise
 
 
@@ -184,7 +230,8 @@ def start_again(node: Node) -> None:
     need_room()
     supervision = supervision_of(parent)
     turn = supervision.turn
-    if _accepts(parent, supervision):
+    with suppress(NotRunning):
+        _must_accept(parent, supervision, "start it")
         in_progress(node)  # raises where the caller would wait for the turn to its own end
     if turn.is_mine():
         raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")
@@ -193,8 +240,7 @@ def start_again(node: Node) -> None:
             if not turn.take():
                 raise WouldDeadlock(path_of(parent), f"start {name_of(node)}")
             while True:
-                if not _accepts(parent, supervision):
-                    raise not_active(parent, f"start {name_of(node)}")
+                _must_accept(parent, supervision, f"start {name_of(node)}")
                 if node._parent_ is not parent:
                     raise not_active(node, "start")
                 operation = in_progress(node)
@@ -214,12 +260,12 @@ def start_again(node: Node) -> None:
         raise
 
 
-def _accepts(parent: Node, supervision: Supervision) -> bool:
-    """Whether the holder of the turn may start children: not if the parent has ended meanwhile.
+def _must_accept(parent: Node, supervision: Supervision, action: str) -> None:
+    """Refuse to start children if the parent has ended while the turn was waited for.
 
     Nor while its own `on_start` is being called off: they would be stopped at once.
     """
-    if parent._state_ not in ACTIVE or parent._supervision_ is not supervision:
-        return False
     operation = parent._op_
-    return not isinstance(operation, Starting) or operation.aborted is None
+    is_called_off = isinstance(operation, Starting) and operation.aborted is not None
+    if is_called_off or parent._state_ not in ACTIVE or parent._supervision_ is not supervision:
+        raise not_active(parent, action)

@@ -90,7 +90,7 @@ def _let_go(node: Node) -> None:
                     greenlet.kill(block=False)
     for one in held:
         with suppress(BaseException):
-            one.cancel()
+            one.release()
     for parking in waiting:
         with suppress(BaseException):
             parking.poke()

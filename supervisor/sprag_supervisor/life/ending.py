@@ -1,11 +1,8 @@
-"""The end of an incarnation: what is known of it, how it begins, who waits for it.
+"""The end of one life: what is known of it, and what is noted while it is carried out.
 
-An `Ending` exists from the moment a service leaves `running` (or its start has
-failed) until it is down. Whoever wants the service down meanwhile joins it: there
-is one kill per grace period, never two (gevent-traps 4). A service that has nothing to
-wait for ends on the spot, in whatever greenlet asks; any other end is carried out by
-`life.walking`, which `Tree.drive` points to: an end's last step may start a service again,
-and that start may fail, and end it.
+An `End` is what every end is (`quick`); an `Ending` is one that takes time. It exists from the
+moment a service leaves `running` (or its start has failed) until it is down. Whoever wants the
+service down meanwhile joins it: there is one kill per grace period, never two (gevent-traps 4).
 
 Two limits apply. A service's own steps (on_drain, on_stop, its greenlets and
 clean-ups, not its children's) share its ``shutdown`` seconds. The deadline of the
@@ -15,35 +12,27 @@ stop that covers it is absolute, handed down, and can only become tighter.
 from __future__ import annotations
 
 import logging
-import math
 import traceback
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from sprag_supervisor.exceptions import EngineError
-from sprag_supervisor.facts.failure import Failure, as_text, cut, remember
+from sprag_supervisor.facts.crash import remember
+from sprag_supervisor.facts.failure import cut
 from sprag_supervisor.facts.report import MOST_ENTRIES, Outcome, StopEntry, StopReport
-from sprag_supervisor.foreign import exit_code_of
-from sprag_supervisor.life.resting import News, call_off_restart, detach, settle
+from sprag_supervisor.life.settling import End
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.greenlets import frame_of, is_dead
+from sprag_supervisor.loop.left_behind import leave_behind
 from sprag_supervisor.loop.parking import Parking
-from sprag_supervisor.loop.pool import Call, leave_behind
-from sprag_supervisor.rules.decide import Reason
-from sprag_supervisor.rules.states import RESTARTING, RUNNING, STARTING, STOPPING
-from sprag_supervisor.tree.group import take_out
 from sprag_supervisor.tree.log import say
-from sprag_supervisor.tree.moves import move, must_be_legal
 from sprag_supervisor.tree.names import path_of
-from sprag_supervisor.tree.node import Node
 from sprag_supervisor.tree.stragglers import keep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
-    from greenlet import greenlet
-
-    from sprag_supervisor.tree.operation import Operation
+    from sprag_supervisor.loop.calls import Call
+    from sprag_supervisor.tree.node import Node
 
 _FRAMES: Final = 30
 """Of a straggler's stack: those nearest to where it is."""
@@ -62,8 +51,8 @@ class Walk:
         self.is_under_way = False
 
 
-class Ending:
-    """One service on its way down."""
+class Ending(End):
+    """One service on its way down, which takes its time."""
 
     is_start: ClassVar[bool] = False
 
@@ -75,45 +64,30 @@ class Ending:
         "deadline",
         "done",
         "entries",
-        "failure",
         "faults",
-        "had_started",
         "is_counted",
         "is_drained",
         "joiners",
         "left_out",
-        "news",
-        "node",
-        "on_purpose",
         "own_left",
         "parking",
-        "reason",
-        "retries",
         "said_goodbye",
         "since",
         "walk",
         "worst",
     )
 
-    def __init__(
-        self,
-        node: Node,
-        reason: Reason,
-        failure: Failure | None,
-        deadline: float,
-        *,
-        had_started: bool,
-    ) -> None:
-        self.node = node
-        self.reason = reason
-        self.failure = failure
+    def __init__(self, end: End, deadline: float) -> None:
+        node = end.node
+        super().__init__(
+            node,
+            end.reason,
+            end.failure,
+            had_started=end.had_started,
+            on_purpose=end.on_purpose,
+            retries=end.retries,
+        )
         self.deadline = deadline
-        self.had_started = had_started
-        """Whether `on_start` has returned, so that `on_drain` and `on_stop` apply."""
-        self.on_purpose = reason is Reason.STOPPED
-        """Somebody wants it down: it is not restarted, whatever it died of."""
-        self.retries = False
-        """It is a restart that failed, and is tried again."""
         self.own_left = node._policy_.own_seconds
         self.since = clock.now()
         self.parking = Parking()
@@ -133,7 +107,6 @@ class Ending:
         self.call: tuple[str, Callable[[], object], Call, float] | None = None
         """The hook or clean-up that runs now."""
         self.is_drained = self.said_goodbye = self.is_counted = False
-        self.news: News | None = None
 
     def tighten(self, deadline: float) -> None:
         """Move the deadline nearer; a later one changes nothing."""
@@ -242,176 +215,3 @@ def tighten(node: Node, deadline: float) -> None:
             operation.deadline = deadline
             operation.parking.poke()
             pending.extend((one._children_ or {}).values())
-
-
-# -- beginning -----------------------------------------------------------------------
-
-
-def end(
-    node: Node,
-    reason: Reason,
-    failure: Failure | None = None,
-    *,
-    deadline: float = math.inf,
-    had_started: bool = True,
-    on_purpose: bool = False,
-    retries: bool = False,
-    left_behind: greenlet | None = None,
-) -> Ending | None:
-    """Take *node* out of running; return the `Ending` to carry out.
-
-    None means that it is over: the service had neither children nor anything that
-    can block, and has ended on the spot.
-    """
-    holdings = node._holdings_
-    at_once = not (
-        left_behind is not None
-        or node._children_
-        or (holdings is not None and holdings.needs_waiting())
-        or (had_started and _has_stop_hooks(node))
-    )
-    if not at_once:
-        # First the record, then the state: whatever making it may raise has changed nothing.
-        ending = Ending(node, reason, failure, deadline, had_started=had_started)
-        ending.on_purpose = on_purpose or ending.on_purpose
-        ending.retries = retries
-        must_be_legal(node, STOPPING)
-        node._op_, node._state_ = ending, STOPPING
-        if left_behind is not None:
-            ending.leave_behind("on_start", left_behind)
-        return ending
-    news = News(
-        node,
-        reason,
-        failure,
-        had_started=had_started,
-        on_purpose=on_purpose or reason is Reason.STOPPED,
-        retries=retries,
-    )
-    move(node, STOPPING)
-    if holdings is not None:
-        holdings.cancel_passive()
-    if node._parent_ is None and node._tree_ is not None:
-        node._tree_.report = StopReport(clean=1)
-    settle(news)
-    return None
-
-
-def force(
-    node: Node,
-    reason: Reason,
-    failure: Failure | None,
-    *,
-    had_started: bool,
-    on_purpose: bool = False,
-    retries: bool = False,
-    left_behind: greenlet | None = None,
-) -> Ending:
-    """Let *node* be stopping, whatever it was in the midst of; for the net (`net`)."""
-    ending = Ending(node, reason, failure, math.inf, had_started=had_started)
-    ending.on_purpose = on_purpose or ending.on_purpose
-    ending.retries = retries
-    node._op_, node._state_ = ending, STOPPING
-    if left_behind is not None:
-        ending.leave_behind("on_start", left_behind)
-    return ending
-
-
-def end_soon(node: Node, reason: Reason, failure: Failure | None = None) -> None:
-    """End *node*: at once where nothing can block, else in an engine greenlet."""
-    try:
-        ending = end(node, reason, failure)
-        if ending is not None:
-            launch(ending)
-    except BaseException:
-        _go_on(node, on_purpose=reason is Reason.STOPPED)
-        raise
-
-
-def _go_on(node: Node, *, on_purpose: bool) -> None:
-    """Let an end that was cut short go on, if it has begun: else nothing has changed."""
-    if node._op_ is not None or node._state_ is not RUNNING:
-        bring_down(node, EngineError("end"), on_purpose=on_purpose)
-
-
-def _has_stop_hooks(node: Node) -> bool:
-    cls = type(node)
-    has_hooks = cls.on_stop is not Node.on_stop or cls.on_drain is not Node.on_drain
-    return has_hooks and node._policy_.shutdown != "brutal_kill"
-
-
-def bring_down(node: Node, error: BaseException, *, on_purpose: bool = False) -> None:
-    """Let *node* end by the general path, whatever it is in the midst of.
-
-    An end that is under way but in nobody's hands is taken up again; see `walking.drive`.
-    """
-    operation = node._op_
-    if isinstance(operation, Ending):
-        if operation.walk is None or not operation.walk.is_under_way:
-            launch(operation)
-    elif operation is not None:
-        operation.crashed("start", error)
-    elif node._state_ in (RUNNING, STARTING, STOPPING):
-        ending = force(
-            node,
-            Reason.STOPPED if on_purpose else Reason.CRASHED,
-            None if on_purpose else remember(error, node._incarnation_),
-            had_started=node._state_ is not STARTING,
-        )
-        launch(ending)
-
-
-# -- stopping on purpose -------------------------------------------------------------
-
-
-def request_stop(node: Node, deadline: float) -> Operation | None:
-    """Have *node* stopped on purpose; return what to join, None if nothing is in progress.
-
-    Does not block. A stop is not a structural change of the parent, so it needs no
-    turn and gets through while the parent is busy.
-    """
-    parent = node._parent_
-    if parent is not None and parent._supervision_ is not None:
-        take_out(parent._supervision_, node)
-    operation = node._op_
-    if operation is None:
-        if node._state_ is RESTARTING:
-            call_off_restart(node)
-            if parent is not None and parent._forgets_ended_:
-                detach(node)
-        elif node._state_ is RUNNING:
-            try:
-                ending = end(node, Reason.STOPPED, deadline=deadline)
-                if ending is not None:
-                    launch(ending)
-            except BaseException:
-                _go_on(node, on_purpose=True)
-                raise
-            return ending
-        return None
-    operation.call_off(deadline, "it was asked to stop")
-    return operation
-
-
-def launch(ending: Ending) -> None:
-    """Carry the end out in an engine greenlet."""
-    tree = ending.node._tree_
-    assert tree is not None
-    tree.pool.launch(lambda: tree.drive(ending), ending.node, "stop")
-
-
-def request_exit(node: Node, error: SystemExit) -> None:
-    """Stop the whole tree because a service raised SystemExit (gevent-traps 10)."""
-    tree = node._tree_
-    if tree is None:
-        return
-    is_first = tree.exit_code is None
-    code, message = exit_code_of(error)
-    if is_first:
-        tree.exit_code = code
-    request_stop(tree.root, clock.now() + tree.exit_seconds)
-    if is_first:
-        fields: dict[str, Any] = {"code": tree.exit_code}
-        if message is not None:
-            fields["message"] = as_text(message)
-        say(logging.WARNING, node, "service asked the app to exit", **fields)

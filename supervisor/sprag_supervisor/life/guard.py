@@ -15,37 +15,56 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from gevent import Greenlet, GreenletExit
 
-from sprag_supervisor.facts.failure import meaning_of, remember
+from sprag_supervisor.facts.crash import remember
+from sprag_supervisor.facts.meaning import meaning_of
 from sprag_supervisor.foreign import is_a, traceback_of
+from sprag_supervisor.life import quick
 from sprag_supervisor.life.bugs import interrupt_main
-from sprag_supervisor.life.ending import end_soon, request_exit
 from sprag_supervisor.life.net import engine_error
+from sprag_supervisor.life.stopping import end_soon, request_exit
 from sprag_supervisor.loop.room import has_room
 from sprag_supervisor.rules.decide import Reason
 from sprag_supervisor.rules.states import RUNNING
 from sprag_supervisor.tree.callables import check_asked_result, check_result, run_for_effect
-from sprag_supervisor.tree.holdings import Holdings
-from sprag_supervisor.tree.log import say, saying
-from sprag_supervisor.tree.seat import kept_context, take_seat
+from sprag_supervisor.tree.holdings import holdings_of
+from sprag_supervisor.tree.log import listening, say, saying
+from sprag_supervisor.tree.seat import Seat, kept_context, seat
 
 if TYPE_CHECKING:
     import contextvars
     from collections.abc import Callable
 
+    from sprag_supervisor.tree.holdings import Holdings
     from sprag_supervisor.tree.node import Node
 
 
-def report_crash(node: Node, incarnation: int, step: str, error: BaseException) -> None:
+_EXITS: Final = (GreenletExit, SystemExit, KeyboardInterrupt, BaseExceptionGroup)
+"""What may mean something else than a crash."""
+
+
+def report_crash(
+    node: Node, incarnation: int, step: str, error: BaseException, *, stack_is_fresh: bool = False
+) -> None:
     """Act on what left a managed callable of *node*. Never raises.
 
     Does not block, but where the caller's stack is used up it waits for a greenlet with another.
     """
+    tree = node._tree_
     try:
-        _report(node, incarnation, step, error)
+        if tree is not None:
+            if tree.is_copy:
+                return  # in a forked child it is the child's end; the parent's tree is not told
+            if not stack_is_fresh and tree.thread and not has_room():
+                tree.pool.run_apart(partial(report_crash, node, incarnation, step, error))
+                return
+        if issubclass(type(error), _EXITS):
+            _report_exit(node, incarnation, step, error)
+        else:
+            _crash(node, incarnation, step, error)
     except RecursionError as bug:
         if not has_room():
             raise  # further out there is more
@@ -54,14 +73,11 @@ def report_crash(node: Node, incarnation: int, step: str, error: BaseException) 
         engine_error(node, step, bug, error, incarnation)
 
 
-def _report(node: Node, incarnation: int, step: str, error: BaseException) -> None:
-    tree = node._tree_
-    if tree is not None and tree.thread and not has_room():
-        tree.pool.run_apart(partial(report_crash, node, incarnation, step, error))
-        return
+def _report_exit(node: Node, incarnation: int, step: str, error: BaseException) -> None:
+    """Act on a kill, a SystemExit, a Ctrl-C, or a group that may mean one of them."""
     meant = meaning_of(error)
-    if is_a(meant, GreenletExit) or (tree is not None and tree.is_copy):
-        return  # in a forked child it is the child's end, and the parent's tree is not told
+    if is_a(meant, GreenletExit):
+        return
     if meant is not error:
         say(logging.ERROR, node, "an exit was raised among other exceptions", error, step=step)
     if is_a(meant, SystemExit):
@@ -69,10 +85,10 @@ def _report(node: Node, incarnation: int, step: str, error: BaseException) -> No
     elif is_a(meant, KeyboardInterrupt):
         interrupt_main(meant)
     else:
-        crash(node, incarnation, step, error)
+        _crash(node, incarnation, step, error)
 
 
-def crash(node: Node, incarnation: int, step: str, error: BaseException) -> None:
+def _crash(node: Node, incarnation: int, step: str, error: BaseException) -> None:
     """Take down the incarnation that *error* belongs to; a stale one is only logged."""
     if node._incarnation_ != incarnation or node._tree_ is None:
         say(logging.WARNING, node, "late crash of an older incarnation", error, late=incarnation)
@@ -81,13 +97,24 @@ def crash(node: Node, incarnation: int, step: str, error: BaseException) -> None
     if operation is not None:
         operation.crashed(step, error)
     elif node._state_ is RUNNING:
-        tell = saying(logging.ERROR, node, "service crashed", error, step=step)
-        failure = remember(error, incarnation, action=node._policy_.action_for(error))
-        if (node._op_, node._state_, node._incarnation_) != (None, RUNNING, incarnation):
-            crash(node, incarnation, step, error)  # code of the exception's own ran, and blocked
+        tell = None
+        if listening(logging.ERROR):
+            tell = saying(logging.ERROR, node, "service crashed", error, step=step)
+        policy = node._policy_
+        action = policy.action_for(error) if policy.on_failure else None
+        failure = remember(error, incarnation, action=action)
+        if (
+            node._op_ is not None
+            or node._state_ is not RUNNING
+            or node._incarnation_ != incarnation
+        ):
+            # Code of the exception's own ran, and blocked.
+            _crash(node, incarnation, step, error)
             return
-        end_soon(node, Reason.CRASHED, failure)
-        tell()
+        if not quick.crash(node, failure):
+            end_soon(node, Reason.CRASHED, failure)
+        if tell is not None:
+            tell()
     else:
         say(logging.WARNING, node, "late crash of a service that is down", error)
 
@@ -141,7 +168,7 @@ class Managed(Greenlet):  # type: ignore[type-arg]
         self.gr_context = context
         self._node = node
         self._incarnation = node._incarnation_
-        self._holdings: Holdings | None = node._holdings_
+        self._holdings: Holdings | None = None
         self._fn = fn
         self.step = step
         """What it is to the service: its ``run``, its ``on_ready``, or any ``greenlet``."""
@@ -152,7 +179,9 @@ class Managed(Greenlet):  # type: ignore[type-arg]
         node, incarnation, step = self._node, self._incarnation, self.step
         is_body = step == "run"
         try:
-            take_seat(node)
+            here = Seat()
+            here.node = node
+            seat.set(here)
             try:
                 result = self._fn(*args, **kwargs)
                 if result is not None:
@@ -165,11 +194,11 @@ class Managed(Greenlet):  # type: ignore[type-arg]
                 raise
             except BaseException as error:  # noqa: BLE001 - this is where crashes are caught
                 self._failure = error
-                was_killed = is_killers(error, self._thrown)
+                was_killed = self._thrown is not None and is_killers(error, self._thrown)
                 self._leave()
                 del self
                 if not was_killed:
-                    report_crash(node, incarnation, step, error)
+                    report_crash(node, incarnation, step, error, stack_is_fresh=True)
                 if is_body and (was_killed or is_a(meaning_of(error), GreenletExit)):
                     end_cleanly(node, incarnation)
                 return None
@@ -184,8 +213,12 @@ class Managed(Greenlet):  # type: ignore[type-arg]
             return None
 
     def _leave(self) -> None:
-        if self._holdings is not None:
-            self._holdings.drop_greenlet(self)
+        holdings = self._holdings
+        if holdings is not None:
+            if holdings.greenlets is not None:
+                holdings.greenlets.pop(id(self), None)
+                if holdings.awaited_by is not None:
+                    holdings.awaited_by.poke()
             self._holdings = None
 
     def _maybe_kill_before_start(self, exception: Any) -> bool:
@@ -237,8 +270,6 @@ def spawn_managed(
 
 def spawn_body(node: Any, context: contextvars.Context) -> None:
     """Start the greenlet of a service's `run`; not every service has one."""
-    if node._holdings_ is None:
-        node._holdings_ = Holdings()
     _start(node, Managed(node, context, _run, (node,), {}, step="run"))
 
 
@@ -248,8 +279,6 @@ def _run(node: Any) -> object:
 
 def spawn_ready(node: Node) -> None:
     """Have `on_ready` run in a greenlet of the service, which has come up."""
-    if node._holdings_ is None:
-        node._holdings_ = Holdings()
     context = kept_context(node).copy()  # it may still run when other hooks do
     _start(node, Managed(node, context, _ready, (node,), {}, step="on_ready"))
 
@@ -262,6 +291,8 @@ def _ready(node: Node) -> None:
 
 
 def _start(node: Node, greenlet: Managed) -> None:
-    assert node._holdings_ is not None
-    node._holdings_.add_greenlet(greenlet)
+    holdings = greenlet._holdings = node._holdings_ or holdings_of(node)
+    if holdings.greenlets is None:
+        holdings.greenlets = {}
+    holdings.greenlets[id(greenlet)] = greenlet
     greenlet.start()

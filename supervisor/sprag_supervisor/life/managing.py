@@ -19,7 +19,6 @@ from sprag_supervisor.exceptions import (
     UnknownChild,
     WouldDeadlock,
 )
-from sprag_supervisor.foreign import is_a
 from sprag_supervisor.life.adopting import adopt, start_again
 from sprag_supervisor.life.pending import in_progress
 from sprag_supervisor.life.resting import detach
@@ -110,8 +109,8 @@ def child_of(parent: Node, name: str) -> Node:
 
 def start_child(parent: Node, child: Node, name: str | None, policy: Mapping[str, object]) -> None:
     """Adopt *child*; a child that is there already is refused in OTP's words (otp-rules 54)."""
-    must_be_able_to_wait(parent, "start a child")
-    if is_a(child, Node) and child._parent_ is parent:  # adopt says what is no service
+    if issubclass(type(child), Node) and child._parent_ is parent:  # adopt says what is no service
+        must_be_able_to_wait(parent, "start a child")
         if child._state_ in ACTIVE:
             raise AlreadyStarted(path_of(child), child._state_.value)
         raise AlreadyPresent(path_of(child), child._state_.value)

@@ -21,8 +21,8 @@ Guarded by tests/faults, which raises at every call, return and line of every fu
 from __future__ import annotations
 
 from sprag_supervisor.life.bugs import give_in, report_bug
-from sprag_supervisor.life.ending import bring_down
-from sprag_supervisor.loop import pool
+from sprag_supervisor.life.stopping import bring_down
+from sprag_supervisor.loop.calls import faults
 from sprag_supervisor.tree.node import Node
 
 
@@ -56,5 +56,5 @@ def _of_an_errand(concerns: object, step: str, error: BaseException) -> None:
     engine_error(concerns if isinstance(concerns, Node) else None, step, error)
 
 
-pool.faults.tell = report_bug
-pool.faults.bring_down = _of_an_errand
+faults.tell = report_bug
+faults.bring_down = _of_an_errand

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from gevent import Greenlet, GreenletExit, sleep
 
-from sprag_supervisor.facts.failure import meaning_of
+from sprag_supervisor.facts.meaning import meaning_of
 from sprag_supervisor.facts.report import Outcome
 from sprag_supervisor.foreign import is_a
+from sprag_supervisor.life import quick
 from sprag_supervisor.life.bugs import interrupt_main
-from sprag_supervisor.life.ending import request_exit
+from sprag_supervisor.life.stopping import request_exit
 from sprag_supervisor.loop import clock
+from sprag_supervisor.loop.calls import Call
 from sprag_supervisor.loop.greenlets import is_dead
 from sprag_supervisor.loop.pace import Pace
-from sprag_supervisor.loop.pool import Call
 from sprag_supervisor.tree.callables import check_result
 from sprag_supervisor.tree.seat import context_of, kept_context
 from sprag_supervisor.tree.stragglers import keep
@@ -108,7 +109,7 @@ def _step_raised(ending: Ending, step: str, call: Call) -> None:
 def release(ending: Ending, holdings: Holdings) -> None:
     """Cancel, kill, join and clean up what the service holds."""
     busy = [each for each in holdings.subscriptions or () if each.running]
-    holdings.cancel_passive()
+    quick.release(holdings)
     if holdings.greenlets or holdings.calls or busy:
         _end_activities(ending, holdings, busy)
     pace = Pace()

@@ -12,43 +12,41 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from gevent import sleep
+from gevent import getcurrent, sleep
 
 from sprag_supervisor.exceptions import (
     Escalated,
     MaxRestartsExceeded,
     SpragError,
-    StartFailed,
 )
-from sprag_supervisor.facts.failure import remember
-from sprag_supervisor.facts.history import History
-from sprag_supervisor.facts.ledger import Ruling
+from sprag_supervisor.facts.crash import remember
+from sprag_supervisor.facts.failure import record
+from sprag_supervisor.facts.memory import History, Ruling
 from sprag_supervisor.foreign import is_a
+from sprag_supervisor.life.bringing_up import restart
 from sprag_supervisor.life.bugs import interrupt_main
-from sprag_supervisor.life.ending import end_soon
 from sprag_supervisor.life.net import engine_error
-from sprag_supervisor.life.resting import cancel_retry, hold_back, leave_if_over
-from sprag_supervisor.life.starting import start
+from sprag_supervisor.life.regrouping import group_of, restart_group, stop_group
+from sprag_supervisor.life.resting import cancel_retry, leave_if_over
+from sprag_supervisor.life.settling import attend_soon, post
+from sprag_supervisor.life.stopping import end_soon
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.pace import Pace
-from sprag_supervisor.loop.parking import Parking
-from sprag_supervisor.rules.decide import Reason, RestartWindow, covered, shuts_down
-from sprag_supervisor.rules.states import DOWN, FAILED, RESTARTING, RUNNING, STARTING
-from sprag_supervisor.tree.group import dissolved, gather, led_by, waits_with_others
-from sprag_supervisor.tree.inbox import attend_soon, post, supervision_of
+from sprag_supervisor.rules.decide import Reason, RestartWindow, ruling
+from sprag_supervisor.rules.states import FAILED, RESTARTING, RUNNING, STARTING
+from sprag_supervisor.tree.group import waits_with_others
 from sprag_supervisor.tree.log import say, saying
 from sprag_supervisor.tree.names import name_of, path_of
 from sprag_supervisor.tree.node import BackoffOver, ChildExit, Node, Supervision
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sprag_supervisor.facts.failure import Failure
-    from sprag_supervisor.facts.ledger import Decision
-    from sprag_supervisor.tree.node import GroupRestart
+    from sprag_supervisor.rules.decide import Decision
+    from sprag_supervisor.tree.node import Item
 
 _GIVING_UP: Final = (MaxRestartsExceeded.__name__, Escalated.__name__)
 _AGAIN: Final = 1.0
@@ -60,19 +58,18 @@ def attend(node: Node) -> None:
     supervision = node._supervision_
     if supervision is None:
         return
-    pace: Pace | None = None
+    began, pace = clock.now(), None
+    is_first = True
     try:
         while supervision.inbox and node._state_ is RUNNING:
             item = supervision.inbox.popleft()
             try:
                 if isinstance(item, ChildExit) and item.is_retry:
                     sleep(0)  # stops and queries get their turn before it is tried again
-                if pace is None:
-                    pace = (
-                        Pace()
-                    )  # one item alone, as it mostly is, is not worth a look at the time
-                else:
+                if not is_first:  # one alone, as it mostly is, is not worth a look at the time
+                    pace = pace or Pace(began=began)
                     pace()  # timers, too: that alone would keep them waiting
+                is_first = False
                 _attend_to(node, supervision, item)
             except BaseException as error:  # noqa: BLE001 - a bug of sprag, or main's Ctrl-C
                 if is_a(error, KeyboardInterrupt) and _is_undecided(node, item):
@@ -83,135 +80,159 @@ def attend(node: Node) -> None:
             del item
     finally:
         supervision.attended = False
-        if node._state_ is RUNNING and node._supervision_ is supervision:
+        if supervision.inbox and node._state_ is RUNNING and node._supervision_ is supervision:
             attend_soon(node)
 
 
-def _attend_to(node: Node, supervision: Supervision, item: ChildExit | BackoffOver) -> None:
-    turn = supervision.turn
+def _attend_to(node: Node, supervision: Supervision, item: Item) -> None:
+    turn, current = supervision.turn, getcurrent()
     try:
         try:
-            if not turn.take():  # pragma: no cover - nobody waits for this greenlet
+            if turn.holder is None:
+                turn.holder = current
+            elif not turn.take():  # pragma: no cover - nobody waits for this greenlet
                 raise AssertionError(path_of(node))
             _act_on(node, supervision, item)
         finally:
-            turn.give()
+            if turn.queue:
+                turn.give()
+            elif turn.holder is current:
+                turn.holder = None
     except BaseException:
         turn.give()  # again: a signal handler may have raised at the first one
         raise
 
 
-def _is_undecided(node: Node, item: ChildExit | BackoffOver) -> bool:
+def _is_undecided(node: Node, item: Item) -> bool:
     """Whether what *item* tells still waits for its parent's decision."""
     child = item.child
     return (
         child._parent_ is node
         and child._incarnation_ == item.incarnation
         and child._state_ is RESTARTING
-        and not _waits_already(child)
+        and (child._history_ is None or child._history_.retry_timer is None)
     )
 
 
-def _act_on(node: Node, supervision: Supervision, item: ChildExit | BackoffOver) -> None:
+def _act_on(node: Node, supervision: Supervision, item: Item) -> None:
     child = item.child
     if node._supervision_ is not supervision or node._state_ is not RUNNING:
         return
-    if isinstance(item, ChildExit) and _ends_supervisor(node, supervision, item):
-        _write_down(node, item, "shut_down")
-        _end_by_itself(node)
-        return
     if child._incarnation_ != item.incarnation:
         return  # of a life that somebody has started anew meanwhile: its escalation ends nobody
-    leave_if_over(node, child)
-    if isinstance(item, ChildExit) and item.failure is not None and _is_escalated(item.failure):
-        _write_down(node, item, "escalate")
-        error = Escalated(path_of(node), name_of(child), _root_of(item.failure))
-        _give_up(node, error, item.failure)
-        return
-    if isinstance(item, ChildExit) and item.failure is not None and child._state_ is FAILED:
-        _write_down(node, item, "keep")
-    if child._parent_ is not node or child._state_ is not RESTARTING or waits_with_others(child):
-        # It was stopped, or started again by something else (otp-rules 42, 43), or its exit
-        # counts with its group (otp-rules 14).
-        return
-    group = _group_of(node, supervision, child)
+    if child._state_ is RESTARTING:
+        if child._parent_ is node and not (supervision.groups and waits_with_others(child)):
+            _act_on_waiting(node, supervision, child, item)
+        # else its exit counts with its group (otp-rules 14)
+    elif isinstance(item, ChildExit):
+        _act_on_ended(node, supervision, child, item)
+
+
+def _act_on_waiting(node: Node, supervision: Supervision, child: Node, item: Item) -> None:
+    """Restart a child with its group, now or later, or give up."""
+    policy = node._policy_
     if isinstance(item, BackoffOver):
         _wait_no_longer(child)
-        _restart(node, supervision, group, child)
-    elif not _waits_already(child):  # else it was told twice
-        _decide(node, supervision, item, group)
-
-
-def _decide(node: Node, supervision: Supervision, item: ChildExit, group: Sequence[Node]) -> None:
-    """Restart a child with its group, now or later, or give up."""
-    child = item.child
-    if supervision.window is None:
-        supervision.window = RestartWindow()
-    policy = node._policy_
-    if not supervision.window.add(clock.now(), policy.max_restarts, policy.max_seconds):
+        _restart(node, supervision, group_of(node, supervision, child), child)
+        return
+    if child._history_ is not None and child._history_.retry_timer is not None:
+        return  # it was told twice
+    window = supervision.window
+    if window is None:
+        window = supervision.window = RestartWindow()
+    restarts = window.add(clock.now(), policy.max_seconds)
+    failure = item.failure
+    action = None if failure is None else failure.action
+    decision = ruling(child._policy_, item.reason, action, policy, restarts=restarts)
+    if decision == "give_up":
         cancel_retry(child)
-        _write_down(node, item, "give_up")
-        _give_up(node, _too_many(node, child, item.failure), item.failure)
-    elif child._policy_.backoff is not None:
+        _write_down(node, item, decision)
+        _give_up(node, _too_many(node, child, failure), failure)
+        return
+    group: Sequence[Node] = (child,)
+    if policy.strategy != "one_for_one":
+        group = group_of(node, supervision, child)
+    if decision == "back_off":
         if policy.strategy != "one_for_one":
-            _stop_group(node, supervision, group, child, waits=True)
+            stop_group(node, supervision, group, child, waits=True)
         _back_off(node, item, group)
     else:
-        _write_down(node, item, "restart", group)
+        _write_down(node, item, decision, group)
         _restart(node, supervision, group, child)
+
+
+def _act_on_ended(node: Node, supervision: Supervision, child: Node, item: ChildExit) -> None:
+    """Act on the end of a child that does not come back; of one that was started again, not."""
+    failure = item.failure
+    others: Iterable[bool] = ()
+    if child._policy_.significant:
+        if child._state_ is RUNNING:
+            return
+        others = _others_active(node, supervision, child)
+    action = None if failure is None else failure.action
+    decision = ruling(child._policy_, item.reason, action, node._policy_, others_active=others)
+    if decision == "shut_down":
+        _write_down(node, item, decision)
+        _end_by_itself(node)
+        return
+    leave_if_over(node, child)
+    if failure is None:
+        return
+    if decision == "escalate":
+        _write_down(node, item, decision)
+        _give_up(node, Escalated(path_of(node), name_of(child), _root_of(failure)), failure)
+    elif child._state_ is FAILED:
+        _write_down(node, item, "keep")
 
 
 def _write_down(
     node: Node, item: ChildExit, decision: Decision, group: Sequence[Node] = (), delay: float = 0.0
 ) -> None:
     """Enter a decision into the ledger of causes."""
-    tree, policy = node._tree_, node._policy_
+    tree, policy, supervision = node._tree_, node._policy_, node._supervision_
     assert tree is not None
-    supervision = supervision_of(node)
+    assert supervision is not None
     window = supervision.window
     path = supervision.path
     if path is None:
         path = supervision.path = path_of(node)
-    child = f"{path}/{name_of(item.child)}"
-    names = tuple([name_of(one) for one in group])
-    if names == supervision.names:
-        names = supervision.names  # one group is restarted again and again: its list is kept once
-    else:
-        supervision.names = names
+    name = item.child._name_ or name_of(item.child)
+    names: tuple[str, ...] = (name,)
+    if len(group) != 1:
+        names = tuple([name_of(one) for one in group])
+        if names == supervision.names:
+            names = supervision.names  # a group is restarted again and again: its list is kept once
+        else:
+            supervision.names = names
     tree.ledger.enter(
-        Ruling(
-            clock.wall(),
-            path,
-            child,
-            item.incarnation,
-            item.reason,
-            item.failure,
-            decision,
-            names,
-            policy.strategy,
-            0 if window is None else len(window),
-            policy.max_restarts,
-            policy.max_seconds,
-            delay,
-            len(names),
+        record(
+            Ruling,
+            (
+                clock.wall(),
+                path,
+                f"{path}/{name}",
+                item.incarnation,
+                item.reason,
+                item.failure,
+                decision,
+                names,
+                policy.strategy,
+                0 if window is None else window.count,
+                policy.max_restarts,
+                policy.max_seconds,
+                delay,
+                len(names),
+            ),
         )
     )
 
 
-def _ends_supervisor(node: Node, supervision: Supervision, item: ChildExit) -> bool:
-    """Whether the end of a significant child ends the supervisor (otp-rules 63-66)."""
-    child = item.child
-    if not child._policy_.significant or child._incarnation_ != item.incarnation:
-        return False
-    if child._state_ in (RESTARTING, RUNNING):
-        return False
+def _others_active(node: Node, supervision: Supervision, child: Node) -> Iterator[bool]:
+    """Yield for each other significant child whether it still counts (otp-rules 63-66)."""
     unheard = {id(each.child) for each in supervision.inbox if isinstance(each, ChildExit)}
-    others = (
-        id(each) in unheard or _has_not_ended(each)
-        for each in (node._children_ or {}).values()
-        if each is not child and each._policy_.significant
-    )
-    return shuts_down(node._policy_.auto_shutdown, item.reason, child._policy_.restart, others)
+    for each in (node._children_ or {}).values():
+        if each is not child and each._policy_.significant:
+            yield id(each) in unheard or _has_not_ended(each)
 
 
 def _has_not_ended(node: Node) -> bool:
@@ -226,10 +247,6 @@ def _end_by_itself(node: Node) -> None:
     tell = saying(logging.INFO, node, "supervisor shuts down: significant children have ended")
     end_soon(node, Reason.SHUTDOWN)
     tell()
-
-
-def _is_escalated(failure: Failure) -> bool:
-    return failure.action == "escalate"
 
 
 def _too_many(node: Node, child: Node, last: Failure | None) -> MaxRestartsExceeded:
@@ -292,10 +309,6 @@ def _back_off(node: Node, item: ChildExit, group: Sequence[Node]) -> None:
     say(logging.INFO, child, "service waits before its restart", seconds=round(seconds, 3))
 
 
-def _waits_already(child: Node) -> bool:
-    return child._history_ is not None and child._history_.retry_timer is not None
-
-
 def _wait_no_longer(child: Node) -> None:
     history = child._history_
     if history is not None and history.retry_timer is not None:
@@ -303,96 +316,9 @@ def _wait_no_longer(child: Node) -> None:
         history.retry_timer = history.next_try = None
 
 
-# -- restarting ------------------------------------------------------------------------
-
-
-def _group_of(node: Node, supervision: Supervision, failed: Node) -> Sequence[Node]:
-    children = (node._children_ or {}).values()
-    group = covered(node._policy_.strategy, children, failed, _depends)
-    together = led_by(supervision, failed)
-    return group if together is None else together.next_try(group, children)
-
-
-def _depends(node: Node, others: Collection[Node]) -> bool:
-    """Whether *node* is restarted with *others*, which came before it."""
-    needs = node._policy_.needs
-    return needs is None or any(other._name_ in needs for other in others)
-
-
-def _stop_group(
-    node: Node, supervision: Supervision, group: Sequence[Node], failed: Node, *, waits: bool
-) -> GroupRestart:
-    """Stop those who are restarted with *failed*, last first; they wait together from now on.
-
-    The end of a significant one that the supervisor has not heard of is part of it: it does
-    not shut the supervisor down (otp-rules 14, 66).
-    """
-    together = gather(supervision, group, failed, waits=waits)
-    parking = Parking()
-    pace = Pace()
-    for sibling in reversed(group):
-        pace()
-        if sibling is failed or sibling._parent_ is not node:
-            continue
-        if sibling._state_ is RUNNING:
-            end_soon(sibling, Reason.STOPPED)
-        while (operation := sibling._op_) is not None:
-            if not operation.is_start:
-                operation.on_purpose = True  # its own crash counts with the group (otp-rules 14)
-            operation.join(parking)
-        if sibling._state_ is RESTARTING and id(sibling) in together.waiting:
-            hold_back(sibling)  # it waits for its group now, whatever it has waited for
-        leave_if_over(node, sibling)
-    significant = {id(one) for one in group if one._policy_.significant and one is not failed}
-    if significant:
-        inbox = [each for each in supervision.inbox if not _is_past(each, significant)]
-        supervision.inbox = deque(inbox)
-    return together
-
-
-def _is_past(item: ChildExit | BackoffOver, significant: Collection[int]) -> bool:
-    if not isinstance(item, ChildExit) or item.is_retry or id(item.child) not in significant:
-        return False
-    return item.failure is None or not _is_escalated(item.failure)
-
-
 def _restart(node: Node, supervision: Supervision, group: Sequence[Node], failed: Node) -> None:
     """Restart *failed* with everyone its parent's strategy covers (otp-rules 35-41)."""
     if node._policy_.strategy == "one_for_one":
-        _start_again(failed)
-        return
-    together = _stop_group(node, supervision, group, failed, waits=False)
-    pace = Pace()
-    for child in [one for one in (node._children_ or {}).values() if id(one) in together.waiting]:
-        pace()
-        if node._state_ is not RUNNING:
-            return
-        if not together.takes(child) or child._parent_ is not node:
-            continue  # stopped on purpose meanwhile, or temporary and gone (otp-rules 29)
-        if not _start_again(child):
-            if child._state_ is RESTARTING:
-                together.leader = child  # those after it wait for its next try (otp-rules 41)
-                return
-            break
-    for child in dissolved(supervision, together):
-        cancel_retry(child)
-
-
-def _start_again(child: Node) -> bool:
-    """Try to restart one child; return whether to go on with the next."""
-    if child._state_ not in DOWN:
-        return True  # somebody else has started it
-    child._restarts_ += 1
-    try:
-        start(child, restarts=True)
-    except StartFailed:
-        # Either it waits for its next try at the end of the inbox, and those after it
-        # wait for it (otp-rules 41), or it was stopped on purpose meanwhile.
-        # A failure that is to be escalated is the last thing that happens here, too.
-        history = child._history_
-        escalated = history is not None and any(map(_is_escalated, list(history.failures)[-1:]))
-        return child._state_ is not RESTARTING and not escalated
-    except KeyboardInterrupt as interrupt:
-        interrupt_main(interrupt)
-        return False
-    return True
+        restart(failed)
+    else:
+        restart_group(node, supervision, group, failed)

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Final
 
 from sprag_supervisor.exceptions import EngineError
 from sprag_supervisor.facts.report import Outcome
+from sprag_supervisor.life import quick
 from sprag_supervisor.life.bugs import give_in, report_bug
-from sprag_supervisor.life.ending import Ending, Walk, end, force, launch
-from sprag_supervisor.life.resting import News, call_off_restart, detach, settle
+from sprag_supervisor.life.ending import Ending, Walk
+from sprag_supervisor.life.resting import call_off_restart, detach, leave_memories
+from sprag_supervisor.life.settling import End, settle
 from sprag_supervisor.life.steps import perform, release, take_up_call
+from sprag_supervisor.life.stopping import begin, force, launch
+from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.pace import Batches, Pace
 from sprag_supervisor.loop.waiting import joiners_served
 from sprag_supervisor.rules.decide import Reason
 from sprag_supervisor.rules.states import RESTARTING, RUNNING, STOPPING
 from sprag_supervisor.tree.node import Node
-from sprag_supervisor.tree.stragglers import bequeath
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -119,52 +122,114 @@ def _call_hook(node: Node, name: str) -> object:
 
 
 def _end_in_reverse(ending: Ending, children: dict[str, Node]) -> Generator[Ending]:
-    everyone = tuple(children.values())  # nobody is adopted any more
+    everyone = list(children.values())  # nobody is adopted any more
     pace = Pace()
-    for number, child in enumerate(reversed(everyone)):
-        if not number % _AT_ONCE:
-            pace()
-        if child._parent_ is not ending.node:
-            continue  # a temporary child that has ended meanwhile
-        sub = end_child(child, ending) or _taken_up(child, ending)
-        if sub is not None:
-            yield sub
-            ending.absorb(sub)
-        if child._op_ is not None or child._state_ is RESTARTING:
-            wait_until_down(child, ending)
-        detach(child)
+    while everyone:
+        pace()
+        if _put_down(ending, everyone):
+            continue
+        for _ in range(min(_AT_ONCE, len(everyone))):
+            child = everyone.pop()
+            if child._parent_ is not ending.node:
+                continue  # it has left meanwhile, and may run elsewhere
+            sub = end_child(child, ending) or _taken_up(child, ending)
+            if sub is not None:
+                yield sub
+                ending.absorb(sub)
+            if child._op_ is not None or child._state_ is RESTARTING:
+                wait_until_down(child, ending)
+            if child._parent_ is ending.node:
+                detach(child)
+
+
+def _put_down(ending: Ending, everyone: list[Node], staying: list[Node] | None = None) -> bool:
+    """Let the last of *everyone* end, as long as that is nobody's business."""
+    tree = ending.node._tree_
+    if tree is None or tree.observers:
+        return False
+    before = len(everyone)
+    try:
+        quick.put_down(ending.node, everyone, _AT_ONCE, clock.now(), staying)
+    finally:
+        count = before - len(everyone)
+        ending.counts[Outcome.CLEAN.value] += count
+    return count > 0
 
 
 def _end_together(ending: Ending, children: dict[str, Node]) -> None:
     tree = ending.node._tree_
     assert tree is not None
-    everyone = tuple(children.values())
+    left = list(children.values())
+    everyone: list[Node] = []
+    down: list[Node] = []
     subs: dict[int, Ending] = {}  # by identity: a service may be a dataclass, without a hash
+    launched: list[Ending] = []
     pace, batches = Pace(), Batches()
+    while left:
+        pace()
+        if _put_down(ending, left, down):
+            continue
+        for _ in range(min(_AT_ONCE, len(left))):
+            child = left.pop()
+            if child._parent_ is not ending.node:
+                continue  # it has left meanwhile, and may run elsewhere
+            everyone.append(child)
+            sub = end_child(child, ending)
+            if sub is not None:
+                launch(sub)
+                launched.append(sub)
+                if batches():
+                    _sort_out(ending, launched, subs)
+            elif child._op_ is not None:
+                child._op_.call_off(
+                    ending.deadline, _PARENT
+                )  # now: else it is up before it is waited for
+    _sort_out(ending, launched, subs)
+    _wait_for_all(ending, everyone, subs)
+    # Not before the last is down: till then they keep their places.
+    _let_go(ending, everyone)
+    _let_go(ending, down)
+    children.clear()
+
+
+def _wait_for_all(ending: Ending, everyone: list[Node], subs: dict[int, Ending]) -> None:
+    """Wait until all children are down."""
+    pace = Pace()
     for number, child in enumerate(reversed(everyone)):
         if not number % _AT_ONCE:
             pace()
-        sub = end_child(child, ending)
-        if sub is not None:
-            subs[id(child)] = sub
-            launch(sub)
-            batches()
-        elif child._op_ is not None:
-            child._op_.call_off(
-                ending.deadline, _PARENT
-            )  # now: else it is up before it is waited for
-    for child in everyone:
-        sub = subs.get(id(child))
+        sub = subs.pop(id(child), None)
         if sub is not None:
             sub.join(ending.parking)
             ending.absorb(sub)
         if child._op_ is not None or child._state_ is RESTARTING:
             wait_until_down(child, ending)
-    for child in everyone:  # not before the last is down: till then they keep their places
-        if child._history_ is not None:
-            bequeath(child, ending.node)
-        child._parent_ = child._tree_ = None
-    children.clear()
+
+
+def _let_go(ending: Ending, children: list[Node]) -> None:
+    """Take children, which are down, out of the tree; but for the names of their parent's."""
+    pace = Pace()
+    while children:
+        pace()
+        for child in children[-_AT_ONCE:]:
+            if child._parent_ is ending.node:
+                if child._history_ is not None:
+                    leave_memories(child, ending.node)
+                child._parent_ = child._tree_ = None
+        del children[-_AT_ONCE:]
+
+
+def _sort_out(ending: Ending, launched: list[Ending], subs: dict[int, Ending]) -> None:
+    """Take in what has ended meanwhile.
+
+    100,000 records, if they were kept, would be looked at by the garbage collector again and again.
+    """
+    for sub in launched:
+        if sub.done:
+            ending.absorb(sub)
+        else:
+            subs[id(sub.node)] = sub
+    launched.clear()
 
 
 def _taken_up(child: Node, ending: Ending) -> Ending | None:
@@ -175,7 +240,7 @@ def _taken_up(child: Node, ending: Ending) -> Ending | None:
         is_ours = operation.walk is walk or (walk.faults and operation.walk is None)
         return operation if is_ours else None
     if operation is None and child._state_ is STOPPING:
-        return force(child, Reason.STOPPED, None, had_started=True)
+        return force(End(child, Reason.STOPPED))
     return None
 
 
@@ -183,22 +248,25 @@ def end_child(child: Node, ending: Ending) -> Ending | None:
     """End a running child on behalf of its parent's *ending*; return what is to be waited for."""
     if child._state_ is not RUNNING:
         return None
-    sub = end(child, Reason.STOPPED, deadline=ending.deadline)
+    sub = begin(End(child, Reason.STOPPED), ending.deadline)
     if sub is None:
         ending.counts[0] += 1
     return sub
 
 
 def wait_until_down(child: Node, ending: Ending) -> None:
-    """Wait for a child that somebody else is starting or ending."""
-    while (operation := child._op_) is not None:
+    """Wait for a child that somebody else is starting or ending, as long as it is a child of ours.
+
+    One whose start fails leaves the tree, and who has asked for it may at once adopt it elsewhere.
+    """
+    while child._parent_ is ending.node and (operation := child._op_) is not None:
         operation.call_off(ending.deadline, _PARENT)
         if isinstance(operation, Ending) and operation.walk is None and ending.faults:
             launch(operation)
         operation.join(ending.parking)
         if isinstance(operation, Ending):
             ending.absorb(operation)
-    if child._state_ is RESTARTING:
+    if child._parent_ is ending.node and child._state_ is RESTARTING:
         call_off_restart(child)
 
 
@@ -211,17 +279,7 @@ def _over(ending: Ending) -> None:
     tree = node._tree_
     if node._parent_ is None and tree is not None:
         tree.report = ending.report()
-    news = ending.news
-    if news is None:
-        news = ending.news = News(
-            node,
-            ending.reason,
-            ending.failure,
-            had_started=ending.had_started,
-            on_purpose=ending.on_purpose,
-            retries=ending.retries,
-        )
-    settle(news)
+    settle(ending)
     ending.done = True
     for parking in ending.joiners:
         parking.poke()

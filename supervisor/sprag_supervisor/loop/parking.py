@@ -19,12 +19,10 @@ if TYPE_CHECKING:
 class Parking:
     """A place where one greenlet waits. Lets exceptions thrown into that greenlet through."""
 
-    __slots__ = ("_delivery", "_greenlet", "_poked")
-
-    def __init__(self) -> None:
-        self._greenlet: Any = None  # Invariant: set exactly while its owner is switched away here
-        self._poked = False
-        self._delivery: Any = None
+    # Defaults of the class: one is made for each hook that runs, and most hooks do not block.
+    _greenlet: Any = None  # Invariant: set exactly while its owner is switched away here
+    _poked = False
+    _delivery: Any = None
 
     @property
     def greenlet(self) -> greenlet | None:

@@ -6,13 +6,6 @@ Timeout of somebody else. A fresh greenlet for every hook would be safe, but cos
 more than a whole restart. So hooks run in pooled greenlets, entered by a direct
 switch that does not pass through the hub:
 
-- `Call` is one run of a body in a pooled greenlet. When the body returns without
-  having blocked, control comes straight back to the parked caller: two switches.
-  When it blocks, its greenlet goes to the hub like any other, and the caller stays
-  parked until the call is done, its deadline passes, or it is poked.
-- A call that will not die is *abandoned*: its greenlet is no longer the pool's, and
-  whoever made the call reports it as a straggler.
-
 A greenlet that has run user code is used again only if that has left nothing behind in it,
 which would hit the next body: neither a reference to it (a Timeout that is still to fire)
 nor something in its dict (what a `threading.local` keeps for it).
@@ -27,21 +20,21 @@ hooks, each in its own greenlet, may be as deep as memory allows.
 from __future__ import annotations
 
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakSet
 
-from gevent import GreenletExit, get_hub, getcurrent
-from greenlet import greenlet
+from gevent import GreenletExit, getcurrent
 
 from sprag_supervisor.loop import clock
-from sprag_supervisor.loop.greenlets import is_dead
+from sprag_supervisor.loop.calls import Apart, Call, Errand, Runner, faults, nothing
+from sprag_supervisor.loop.left_behind import left_behind
 from sprag_supervisor.loop.parking import Parking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextvars import Context
 
     from gevent.hub import Hub
+    from greenlet import greenlet
 
 
 class Held(Protocol):
@@ -50,175 +43,26 @@ class Held(Protocol):
     holder: greenlet | None
 
 
-class Faults:
-    """What is done about bugs of sprag's own: `life.net` says so when it is imported."""
-
-    tell: Callable[[Any, str, BaseException], BaseException | None]
-    """Report one that concerns nobody."""
-    bring_down: Callable[[Any, str, BaseException], None]
-    """Report one, and bring down whom it concerns."""
-
-
-faults: Final = Faults()
-
 _MAX_IDLE: Final = 8
 _QUIET_SECONDS: Final = 1.0
 
 
-class Call:
-    """One run of a body in a pooled greenlet.
-
-    Attributes:
-        done: Whether the body has ended.
-        error: What it raised, if anything; any BaseException.
-    """
-
-    step: str = "timer"
-    """What a service that owns the call is doing there, for a stop report."""
-    runs_user_code: ClassVar[bool] = True
-
-    # Defaults of the class, for the sake of quick calls.
-    done = False
-    is_revoked = False
-    """It is done without having run."""
-    error: BaseException | None = None
-    _parking: Parking | None = None
-    _worker: Worker | None = None
-    context: Context | None = None
-    """What the body runs in: not entered, so that others may run in it as well."""
-
-    def __init__(self, body: Callable[[], object]) -> None:
-        self._body = body
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether the body runs or has ended, and does not still wait for its first turn."""
-        return self.done or (self._worker is not None and self._worker.call is self)
-
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether nobody waits for it any more: it would not die."""
-        return self._worker is not None and self._worker.abandoned
-
-    def runs_in(self, greenlet: greenlet) -> bool:
-        """Whether *greenlet* is the one that runs the body."""
-        return self._worker is greenlet
-
-    def wait(self, until: float | None = None) -> None:
-        """Wait in the caller's parking until the call is done, poked or at *until*."""
-        assert self._parking is not None
-        if not self.done:
-            self._parking.park(until)
-
-    def kill(self) -> None:
-        """Raise GreenletExit where the body blocks, in the next turn of the loop.
-
-        A body that has not begun, because the loop is crowded, is done without having run.
-        """
-        worker = self._worker
-        if worker is None:
-            return
-        if worker.call is self:
-            get_hub().loop.run_callback(self._throw, worker)
-        else:
-            self.revoke()
-
-    def revoke(self) -> None:
-        """Be done without having run, unless the body has begun."""
-        if not self.has_begun:
-            self._body = _nothing
-            self.error = GreenletExit()
-            self.is_revoked = self.done = True
-
-    def _throw(self, worker: Worker) -> None:
-        # In the hub, so nothing can have happened between this test and the throw.
-        if worker.call is self:
-            worker.throw(GreenletExit)
-
-    def abandon(self) -> greenlet | None:
-        """Give up on a call that does not end; return its greenlet, for its stack."""
-        worker = self._worker
-        if worker is not None:
-            worker.abandoned = True
-            worker.waited_on_by.clear()
-        self._parking = None
-        return worker
-
-    def run(self) -> None:
-        """Run the body, whatever it raises."""
-        try:
-            self._body()
-        except BaseException as error:  # noqa: BLE001 - whoever made the call decides
-            self.error = error
-        self._body = _nothing
-        self.done = True
-
-    def broke(self, error: BaseException) -> None:
-        """Be over: the engine's own code around the body has raised *error*."""
-        bug = faults.tell(None, self.step, error)
-        if not self.done:
-            self.error = bug or error
-        self._body = _nothing
-        self.done = True
-        if self._parking is not None:
-            self._parking.poke()
-
-
-class Errand(Call):
-    """The engine's own work: hooks run in greenlets of their own, so nothing is left behind.
-
-    Of a user's code only log handlers run here; what they keep for their thread stays, as in
-    any pool of threads.
-    """
-
-    runs_user_code: ClassVar[bool] = False
-    step = "errand"
-    concerns: object = None
-    """Whose affairs it sees to, and who goes down if it fails; None: nobody."""
-    pool: Pool | None = None
-    """Where it is done once more if it fails and is nobody's; None: it has been."""
-
-    def run(self) -> None:
-        """Run the body. What it raises escapes: it is a bug of sprag."""
-        self._body()
-        self.done = True
-
-    def broke(self, error: BaseException) -> None:
-        """Report the bug, and bring down whom it concerns, or try once more."""
-        self.done = True
-        faults.bring_down(self.concerns, self.step, error)
-        if self.concerns is None and self.pool is not None:
-            again = Errand(self._body)
-            self.pool._begin(self.pool._take(again), again)
-
-
-class _Apart(Call):
-    """The engine's own work, which somebody waits for: what it raises is raised there."""
-
-    runs_user_code: ClassVar[bool] = False
-
-
-def _nothing() -> None:
-    pass
-
-
-class Worker(greenlet):
+class Worker(Runner):
     """A pooled greenlet: runs one call after another."""
 
-    __slots__ = ("abandoned", "begun", "call", "given", "owes", "pool", "serves", "waited_on_by")
+    __slots__ = ("begun", "given", "owes", "pool", "serves")
 
     def __init__(self, pool: Pool) -> None:
         super().__init__(parent=pool.hub)
         self.pool = pool
-        self.call: Call | None = None
-        """What it runs."""
+        self.call = None
         self.given: Call | None = None
         """What it was given to run, from the moment it is given; whoever waits is to be told."""
         self.owes: Parking | None = None
         """Who waited for the last one, and may still have to be woken."""
         self.begun = False
         self.abandoned = False
-        self.waited_on_by: list[greenlet] = []
+        self.waited_on_by = []
         self.serves: list[list[Parking]] = []
         """Who waits for each end that this greenlet carries out."""
 
@@ -241,22 +85,32 @@ class Worker(greenlet):
 
     def _serve(self, next_call: Call | None) -> None:
         pool = self.pool
+        idle = pool.idle
         switch_to_hub = pool.hub.switch
         while next_call is not None:
             self.call = next_call
             references = getrefcount(self)
-            if next_call.context is not None:
-                self.gr_context = next_call.context
-                next_call.run()
-                self.gr_context = None
+            if not next_call.keeps_errors:
+                next_call.body()
             else:
-                next_call.run()
+                context = next_call.context
+                if context is not None:
+                    self.gr_context = context
+                try:
+                    next_call.body()
+                except BaseException as error:  # noqa: BLE001 - whoever made the call decides
+                    next_call.error = error
+                if context is not None:
+                    self.gr_context = context = None  # it may hold much, and we may idle long
+                next_call.body = nothing
+            next_call.done = True
             self.call = None
             self.waited_on_by.clear()
-            parking = next_call._parking
-            self.__dict__.pop("spawn_tree_locals", None)  # gevent's, for what the body spawned
-            is_kept = next_call.runs_user_code and (getrefcount(self) > references or self.__dict__)
-            next_call._worker = None  # not before it is counted, as it was the first time
+            parking = next_call.waiter
+            # Of the engine's own work, too, what it has left would be found by the next body.
+            has_left = bool(self.__dict__) and self._keeps_something()
+            is_kept = next_call.runs_user_code and (has_left or getrefcount(self) > references)
+            next_call.worker = None  # not before it is counted, as it was the first time
             if parking is None and next_call.error is not None:
                 next_call.broke(next_call.error)  # nobody looks at it
             if self.abandoned or is_kept:
@@ -267,24 +121,23 @@ class Worker(greenlet):
                     parking.poke()
                 self.given = None
                 return
-            if parking is None:
-                self.given = next_call = None
-                pool.take_back(self)
-                next_call = switch_to_hub()
-                continue
             self.owes = parking
             self.given = next_call = None
-            pool.take_back(self)
-            parked = parking._greenlet
-            if parked is None:
-                parking._poked = True
-                next_call = switch_to_hub()
-            else:
+            idle.append(self)
+            if pool._quiet is None or len(idle) > _MAX_IDLE:
+                pool._tidy()
+            parked = None if parking is None else parking._greenlet
+            if parked is not None:
                 next_call = parked.switch()
+                continue
+            if parking is not None:
+                parking._poked = True
+            next_call = switch_to_hub()
 
-    def throw(self, *args: Any) -> Any:
-        """Raise an exception here; one that comes too late finds nobody, as in gevent."""
-        return None if self.dead else super().throw(*args)
+    def _keeps_something(self) -> bool:
+        """Whether the body has left something in our dict, but what gevent puts there."""
+        self.__dict__.pop("spawn_tree_locals", None)  # for what the body spawned
+        return bool(self.__dict__)
 
 
 class Pool:
@@ -306,25 +159,30 @@ class Pool:
         Returns early when *parking* is poked. What is thrown into the waiting
         greenlet passes through; the call goes on, and can be waited for again.
         """
-        call._parking = parking
+        call.waiter = parking
         current = getcurrent()
         timer = None
         try:
             worker = self._take(call)
             worker.waited_on_by.append(current)
-            if not worker.begun:
-                self._begin(worker, call)
-                call.wait(until)
-                return
-            parking._greenlet = current
             if until is not None:
                 timer = clock.call_later(until - clock.now(), current.switch)
-            worker.switch(call)
+            parking._greenlet = current
+            if worker.begun:
+                worker.switch(call)
+            else:
+                self._begin(worker, call)
+                if not parking._poked:
+                    self.hub.switch()
+                parking._poked = False
         except BaseException:
             call.revoke()
             raise
         finally:
-            parking.leave()
+            parking._greenlet = None
+            if parking._delivery is not None:
+                parking._delivery.stop()
+                parking._delivery = None
             if timer is not None:
                 timer.close()
 
@@ -337,10 +195,14 @@ class Pool:
         *concerns*. What concerns
         nobody is tried once more: it must do no harm the second time.
         """
-        errand = Errand(body)
+        errand = object.__new__(Errand)
+        errand.body = body
         errand.concerns = concerns
         errand.step = step
-        errand.pool = self
+        errand.tries_again = self._run_soon
+        self._run_soon(errand)
+
+    def _run_soon(self, errand: Errand) -> None:
         self._begin(self._take(errand), errand)
 
     def run_apart(self, body: Callable[[], object]) -> None:
@@ -352,7 +214,7 @@ class Pool:
         if getcurrent() is self.hub:
             self.launch(body)
             return
-        call = _Apart(body)
+        call = Apart(body)
         self.enter_and_wait(call, Parking())
         while not call.done:
             call.wait()
@@ -377,20 +239,16 @@ class Pool:
 
     def _take(self, call: Call) -> Worker:
         self._used = True
-        worker = None
-        while self.idle and worker is None:
-            worker = self.idle.pop()
-            if worker.dead:  # somebody has killed it while it waited
-                worker = None
-        if worker is None:
-            worker = Worker(self)
-        call._worker = worker
+        idle = self.idle
+        worker = idle.pop() if idle else Worker(self)
+        while worker.dead:  # somebody has killed it while it waited
+            worker = idle.pop() if idle else Worker(self)
+        call.worker = worker
         worker.given = call
         return worker
 
-    def take_back(self, worker: Worker) -> None:
-        """Put a greenlet that has done its work among the idle ones."""
-        self.idle.append(worker)
+    def _tidy(self) -> None:
+        """See to it that idle greenlets do not pile up, and go when it is quiet."""
         if len(self.idle) > _MAX_IDLE and not self._retiring:
             self._retiring = True
             self.hub.loop.run_callback(self._retire, _MAX_IDLE)
@@ -466,19 +324,3 @@ def forget_all() -> tuple[Any, ...]:
 def idle_greenlets() -> list[greenlet]:
     """Return the greenlets that wait in a pool for work; leak checks ignore them."""
     return [worker for pool in (*_pools.values(), *_parting) for worker in pool.idle]
-
-
-left_behind: Final[dict[int, greenlet]] = {}
-"""Greenlets of earlier lives that swallowed their kill, by id."""
-
-
-def leave_behind(straggler: greenlet) -> None:
-    """Remember that *straggler* is nobody's any more: it acquires nothing for the next life."""
-    for one in [one for one in left_behind.values() if is_dead(one)]:
-        del left_behind[id(one)]
-    left_behind[id(straggler)] = straggler
-
-
-def is_left_behind() -> bool:
-    """Whether the calling greenlet is a straggler."""
-    return bool(left_behind) and id(getcurrent()) in left_behind

@@ -33,6 +33,10 @@ def need_room() -> None:
 def has_room() -> bool:
     """Whether the engine can do here whatever it has to."""
     try:
+        sys._getframe(sys.getrecursionlimit() // 4)
+    except ValueError:
+        return True
+    try:
         need_room()
     except RecursionError:
         return False

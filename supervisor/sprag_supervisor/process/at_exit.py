@@ -14,7 +14,7 @@ from typing import Final
 
 from gevent import get_hub, getcurrent
 
-from sprag_supervisor.life.ending import request_stop
+from sprag_supervisor.life.stopping import request_stop
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.tree import home

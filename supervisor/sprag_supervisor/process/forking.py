@@ -32,7 +32,7 @@ from sprag_supervisor.loop import pool
 from sprag_supervisor.tree import home
 
 if TYPE_CHECKING:
-    from sprag_supervisor.loop.pool import Call
+    from sprag_supervisor.loop.calls import Call
 
 
 def _in_child() -> None:
@@ -94,7 +94,7 @@ def _end_when_done(forker: Any) -> NoReturn:
         call = worker.call
         worker.abandoned = True  # it does not go back to whoever waits for it in the parent
         if call is not None:
-            call._parking = None
+            call.waiter = None
     code = 1
     try:
         forker.switch()  # `os.fork` returns; control comes back when nothing is left to run

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from sprag_supervisor.rules.policy import OnFailure, Restart, Strategy
+    from sprag_supervisor.rules.policy import OnFailure, Policy, Strategy
 
 T = TypeVar("T")
 
@@ -44,37 +44,51 @@ class Reason(enum.Enum):
 
 _CLEAN = frozenset({Reason.FINISHED, Reason.SHUTDOWN, Reason.STOPPED, Reason.IGNORED})
 
-
-class After(enum.Enum):
-    """What a child's own end means for the child."""
-
-    RESTART = "restart"
-    KEEP = "keep"
-    """It stays in the tree, down."""
-    DROP = "drop"
-    """It leaves the tree."""
+Decision = Literal["restart", "back_off", "give_up", "escalate", "shut_down", "keep"]
+"""What a supervisor does about the end of a child, in the ledger's words."""
+RESTARTS: Final[frozenset[Decision]] = frozenset({"restart", "back_off", "give_up"})
+"""Until one of these is carried out, the child is `restarting`."""
 
 
-def after_exit(restart: Restart, reason: Reason, action: OnFailure | None = None) -> After:
-    """Decide what becomes of a child that ended (otp-rules 4, 27, 32, 58).
-
-    An end on purpose and an ignored start are never restarted; only there, and where
-    its `on_failure` says so, a permanent child stays down.
+def ruling(
+    child: Policy,
+    reason: Reason,
+    action: OnFailure | None,
+    supervisor: Policy,
+    *,
+    restarts: int = 0,
+    others_active: Iterable[bool] = (),
+) -> Decision:
+    """Rule on the end of a child: OTP's whole table, a clause for each row.
 
     Args:
-        restart: The child's restart type.
+        child: What the child asks for.
         reason: What it died of.
         action: What its `on_failure` says about the exception; None if nothing.
+        supervisor: What its supervisor asks for.
+        restarts: How many count within the supervisor's window, with the one that this end
+            would lead to.
+        others_active: Whether each other significant child still runs.
     """
-    if action == "restart" and not reason.is_clean:
-        return After.RESTART
-    if restart == "temporary":
-        return After.DROP
-    if reason in (Reason.STOPPED, Reason.IGNORED) or action in ("stop", "escalate"):
-        return After.KEEP
-    if restart == "permanent":
-        return After.RESTART
-    return After.KEEP if reason.is_clean else After.RESTART
+    if reason is Reason.STOPPED or reason is Reason.IGNORED:
+        return "keep"  # an end from outside restarts nobody, and shuts nothing down (27, 32, 64)
+    is_clean = reason in _CLEAN
+    if action != "restart" or is_clean:  # else a restart, whatever its type
+        restart = child.restart
+        if (
+            child.significant
+            and supervisor.auto_shutdown != "never"
+            and (is_clean or restart != "transient")
+            and (supervisor.auto_shutdown == "any_significant" or not any(others_active))
+        ):
+            return "shut_down"  # 64-66; after a failure a transient child comes back
+        if action == "escalate":
+            return "escalate"
+        if action == "stop" or restart == "temporary" or (restart == "transient" and is_clean):
+            return "keep"  # 4, 27, 58
+    if restarts > supervisor.max_restarts:
+        return "give_up"  # 11, 21
+    return "restart" if child.backoff is None else "back_off"
 
 
 def covered(
@@ -106,39 +120,22 @@ def covered(
 class RestartWindow:
     """The restarts of one supervisor within the last *max_seconds* (otp-rules 11-20).
 
-    More than *max_restarts* of them and the supervisor gives up. Exact monotonic
-    seconds, both ends included; old entries go when a new one comes.
+    Exact monotonic seconds, both ends included; old entries go when a new one comes.
     """
 
-    __slots__ = ("_times",)
+    __slots__ = ("_times", "count")
 
     def __init__(self) -> None:
         self._times: deque[float] = deque()
+        self.count = 0
+        """How many restarts counted when the last one came."""
 
-    def add(self, now: float, max_restarts: int, max_seconds: float) -> bool:
-        """Count a restart at *now*; return whether the limit still allows it."""
+    def add(self, now: float, max_seconds: float) -> int:
+        """Count a restart at *now*; return how many count, itself included."""
         times = self._times
         times.append(now)
         oldest = now - max_seconds
         while times[0] < oldest:
             times.popleft()
-        return len(times) <= max_restarts
-
-    def __len__(self) -> int:
-        """Return how many restarts counted when the last one came."""
-        return len(self._times)
-
-
-def shuts_down(
-    auto_shutdown: str, ended: Reason, restart: Restart, others_active: Iterable[bool]
-) -> bool:
-    """Decide whether a significant child's end ends its supervisor too (otp-rules 64-66).
-
-    *others_active* tells for each other significant child whether it still runs.
-    An end caused from outside never does; a transient child's only when clean.
-    """
-    if auto_shutdown == "never" or ended in (Reason.STOPPED, Reason.IGNORED):
-        return False
-    if restart == "transient" and not ended.is_clean:
-        return False
-    return auto_shutdown == "any_significant" or not any(others_active)
+        self.count = len(times)
+        return self.count

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Never, cast, get_args
 
 from greenlet import GreenletExit
 
-from sprag_supervisor.exceptions import BadPolicy, choices
+from sprag_supervisor.exceptions import BadPolicy
 from sprag_supervisor.foreign import ancestors, is_a
 from sprag_supervisor.rules.groups import leaves_of
 from sprag_supervisor.rules.seconds import Seconds, in_seconds, is_number
+from sprag_supervisor.wording import choices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

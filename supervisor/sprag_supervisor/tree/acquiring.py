@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sprag_supervisor.exceptions import NotRunning
-from sprag_supervisor.loop.pool import is_left_behind, left_behind
+from sprag_supervisor.loop.left_behind import is_left_behind, left_behind
 from sprag_supervisor.rules.states import ACTIVE, NEW, RESTARTING, STARTING, STOPPING
 from sprag_supervisor.tree.names import is_within, path_of
 from sprag_supervisor.tree.seat import current_node

@@ -24,7 +24,7 @@ from sprag_supervisor.exceptions import BadValue
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NEVER_RUNS: Final = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+NEVER_RUNS: Final = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _WRAPPERS: Final[tuple[type, ...]] = (
     functools.partial,
     functools.partialmethod,
@@ -50,7 +50,7 @@ def never_runs(fn: object) -> bool:
     for _ in range(_MAX_WRAPPERS):
         kind = type(fn)
         if kind is FunctionType:
-            return bool(cast("FunctionType", fn).__code__.co_flags & _NEVER_RUNS)
+            return bool(cast("FunctionType", fn).__code__.co_flags & NEVER_RUNS)
         if issubclass(kind, _WRAPPERS):
             fn = _inside(fn)
         elif issubclass(kind, type):
@@ -80,9 +80,6 @@ def check_callable(argument: str, fn: Callable[..., object]) -> None:
         BadValue: It says which of the two.
     """
     kind = type(fn)
-    function = fn.__func__ if kind is MethodType else fn  # type: ignore[attr-defined]
-    if type(function) is FunctionType and not function.__code__.co_flags & _NEVER_RUNS:
-        return  # as nearly always
     given: Any = fn
     if (what := _UNRUN.get(kind)) is not None or given is None:
         _drop(given)

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
     from gevent import Greenlet
 
+    from sprag_supervisor.loop.calls import Call
     from sprag_supervisor.loop.parking import Parking
-    from sprag_supervisor.loop.pool import Call
 
 
 class Cancellable(Protocol):
     """A timer."""
 
-    def cancel(self) -> None:
-        """Never fire again."""
+    def release(self) -> None:
+        """Never fire again. Who holds it forgets it by itself; harmless a second time."""
 
 
 class Subscription(Protocol):
@@ -33,8 +33,8 @@ class Subscription(Protocol):
     awaited_by: Parking | None
     """Poked whenever such a call returns."""
 
-    def cancel(self) -> None:
-        """Never be called again."""
+    def release(self) -> None:
+        """Never be called again. Who holds it forgets it by itself; harmless a second time."""
 
     def describe(self) -> str:
         """Name it for people, with the stacks of the calls that still run."""
@@ -54,17 +54,15 @@ class Holdings:
         "timers",
     )
 
-    def __init__(self) -> None:
-        self.greenlets: dict[int, Greenlet[..., Any]] | None = None
-        """By id: a user's own kind may have no hash."""
-        self.calls: set[Call] | None = None
-        self.timers: set[Cancellable] | None = None
-        self.subscriptions: set[Subscription] | None = None
-        self.cleanups: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]] | None
-        self.cleanups = None
-        self.awaited_by: Parking | None = None
-        self.context: Context | None = None
-        """What hooks and clean-ups share, one after another; None: nothing has been set there."""
+    greenlets: dict[int, Greenlet[..., Any]] | None
+    """By id: a user's own kind may have no hash."""
+    calls: set[Call] | None
+    timers: set[Cancellable] | None
+    subscriptions: set[Subscription] | None
+    cleanups: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]] | None
+    awaited_by: Parking | None
+    context: Context | None
+    """What hooks and clean-ups share, one after another; None: nothing has been set there."""
 
     def add_greenlet(self, greenlet: Greenlet[..., Any]) -> None:
         """Own *greenlet* until it ends or the service does."""
@@ -92,22 +90,10 @@ class Holdings:
             if self.awaited_by is not None:
                 self.awaited_by.poke()
 
-    def add_timer(self, timer: Cancellable) -> None:
-        """Own a timer."""
-        if self.timers is None:
-            self.timers = set()
-        self.timers.add(timer)
-
     def drop_timer(self, timer: Cancellable) -> None:
         """Forget a timer that has fired for the last time or was cancelled."""
         if self.timers is not None:
             self.timers.discard(timer)
-
-    def add_subscription(self, subscription: Subscription) -> None:
-        """Own a listener."""
-        if self.subscriptions is None:
-            self.subscriptions = set()
-        self.subscriptions.add(subscription)
 
     def drop_subscription(self, subscription: Subscription) -> None:
         """Forget a listener that was removed."""
@@ -122,18 +108,20 @@ class Holdings:
             self.cleanups = []
         self.cleanups.append((fn, args, kwargs))
 
-    def needs_waiting(self) -> bool:
-        """Whether releasing it can block: anything but idle timers and listeners."""
-        return bool(
-            self.greenlets
-            or self.calls
-            or self.cleanups
-            or (self.subscriptions and any(each.running for each in self.subscriptions))
-        )
 
-    def cancel_passive(self) -> None:
-        """Cancel timers and listeners: nothing new begins after this."""
-        for timer in tuple(self.timers or ()):
-            timer.cancel()
-        for subscription in tuple(self.subscriptions or ()):
-            subscription.cancel()
+class Holder(Protocol):
+    """A node, as far as it matters here."""
+
+    _holdings_: Holdings | None
+
+
+def holdings_of(node: Holder) -> Holdings:
+    """Return what *node* holds; made on first use."""
+    holdings = node._holdings_
+    if holdings is None:
+        # Past `type.__call__`: that and an `__init__` cost four times the rest.
+        holdings = object.__new__(Holdings)
+        holdings.greenlets = holdings.calls = holdings.timers = holdings.subscriptions = None
+        holdings.cleanups = holdings.awaited_by = holdings.context = None
+        node._holdings_ = holdings
+    return holdings

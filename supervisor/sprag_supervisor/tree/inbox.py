@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sprag_supervisor.tree.node import Supervision
 
 if TYPE_CHECKING:
-    from sprag_supervisor.tree.node import Item, Node
+    from sprag_supervisor.tree.node import Node
 
 
 def supervision_of(node: Node) -> Supervision:
@@ -16,20 +16,3 @@ def supervision_of(node: Node) -> Supervision:
     if supervision is None:
         supervision = node._supervision_ = Supervision()
     return supervision
-
-
-def post(parent: Node, item: Item) -> None:
-    """Put *item* into the parent's inbox. Never blocks; callable from the hub."""
-    supervision = supervision_of(parent)
-    supervision.inbox.append(item)
-    attend_soon(parent)
-
-
-def attend_soon(node: Node) -> None:
-    """See to it that somebody works through the node's inbox."""
-    supervision = node._supervision_
-    tree = node._tree_
-    if supervision is None or tree is None or supervision.attended or not supervision.inbox:
-        return
-    supervision.attended = True
-    tree.pool.launch(lambda: tree.attend(node), node, "supervise")

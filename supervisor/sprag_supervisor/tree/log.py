@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from sprag_supervisor.escaping import plain, plain_lines
-from sprag_supervisor.facts.failure import shortened, users_part
+from sprag_supervisor.facts.crash import is_plain, shortened, users_part
 from sprag_supervisor.facts.stand_in import shown_as
 from sprag_supervisor.tree.names import path_of
 
@@ -108,9 +108,11 @@ def saying(
     """
     if not listening(level):
         return _say_nothing
+    parent = node._parent_
+    above = None if parent is None or parent._supervision_ is None else parent._supervision_.path
     said = {
         "event": event,
-        "service": path_of(node),
+        "service": path_of(node) if above is None else f"{above}/{node._name_}",
         "incarnation": node._incarnation_,
         **fields,
     }
@@ -124,7 +126,11 @@ def saying(
         try:
             catch_up()
             message, values = text_of(said)
-            exc_info = None if error is None else shown_as(error, place)
+            exc_info = None
+            if error is not None:
+                exc_info = type(error), error, place
+                if not is_plain(error):
+                    exc_info = shown_as(error, place)
             logger.log(level, message, *values, exc_info=exc_info, extra={"sprag": said})
         except Exception:  # noqa: BLE001 - a user's handler or filter must not end the supervisor
             with suppress(Exception):  # stderr may be closed, the stack used up
@@ -143,15 +149,17 @@ def text_of(fields: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
     The message is the same for each event of a kind, so that aggregators can group by it.
     """
     names = [name for name in fields if name not in _NOT_IN_TEXT]
-    message = _literal(plain_lines(fields["event"]))
+    message = _literal(fields["event"], plain_lines)
     if names:
         # As their repr, and cut, so that no value fills the screen or fakes a line.
-        message += f" ({', '.join([f'{_literal(plain(name))}=%.300r' for name in names])})"
+        message += f" ({', '.join([f'{_literal(name, plain)}=%.300r' for name in names])})"
     values = tuple([fields[name] for name in names])
     if "service" in fields:
-        return f"%s: {message}", (plain(str(fields["service"])), *values)
+        service = str(fields["service"])
+        return f"%s: {message}", (service if service.isprintable() else plain(service), *values)
     return message, values
 
 
-def _literal(text: str) -> str:
-    return text.replace("%", "%%")
+def _literal(text: str, escaped: Callable[[str], str]) -> str:
+    """Return *text* as it is shown, for a format string."""
+    return (text if text.isprintable() else escaped(text)).replace("%", "%%")

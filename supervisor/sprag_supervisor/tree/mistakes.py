@@ -15,10 +15,11 @@ from difflib import SequenceMatcher, get_close_matches
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, get_args
 
-from sprag_supervisor.exceptions import BadPolicy, LikelyMistake, shown
+from sprag_supervisor.exceptions import BadPolicy, LikelyMistake
 from sprag_supervisor.foreign import is_a, module_name
 from sprag_supervisor.rules.policy import KEYWORDS, AutoShutdown, Backoff, Policy, Restart, Strategy
 from sprag_supervisor.tree.hooks import BODY, Hook, hooks_of
+from sprag_supervisor.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sprag_supervisor.foreign import attribute_of
 from sprag_supervisor.rules.states import ACTIVE, MOVES, SETTLED, State
 from sprag_supervisor.tree.names import path_of
 
@@ -31,24 +30,3 @@ def settled(node: Node) -> bool:
 def is_active(node: Node) -> bool:
     """Whether the node may acquire things now."""
     return node._state_ in ACTIVE
-
-
-def reset(node: Node) -> None:
-    """Bring the object back to its first state: no attributes, ``__init__`` run again.
-
-    The constructor's arguments are the same objects as the first time.
-    """
-    attributes = attribute_of(node, "__dict__")
-    if attributes:
-        attributes.clear()
-    for descriptor in type(node)._user_slots_:
-        try:
-            descriptor.__delete__(node)
-        except AttributeError:
-            continue  # was never set
-    node._policy_ = type(node)._class_policy_
-    type(node).__init__(node, *node._args_, **(node._kwargs_ or {}))
-    if node._given_ is not None:
-        own, given = node._policy_, node._given_[1]
-        node._given_ = own, given
-        node._policy_ = own.with_(given)

@@ -44,6 +44,8 @@ def wanted_name(node: Node) -> str:
         name: object = getattr(node, "name", None)
     except Exception:  # noqa: BLE001 - a property, or a `__getattr__`, of the user's
         name = None
+    if name is None:
+        return class_name(type(node))
     plain = str.__str__(name) if is_a(name, str) else ""
     return plain if plain and "/" not in plain else class_name(type(node))
 

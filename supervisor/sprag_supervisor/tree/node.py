@@ -24,8 +24,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self
 
-from sprag_supervisor.facts.history import Memories
-from sprag_supervisor.facts.ledger import Ledger
+from sprag_supervisor.facts.memory import Ledger, Memories
 from sprag_supervisor.facts.report import StopReport
 from sprag_supervisor.loop.turn import Turn
 from sprag_supervisor.rules.policy import DEFAULT, Policy
@@ -45,8 +44,8 @@ if TYPE_CHECKING:
     from gevent.hub import Hub
 
     from sprag_supervisor.facts.failure import Failure
-    from sprag_supervisor.facts.history import History
     from sprag_supervisor.facts.lifecycle import Lifecycle
+    from sprag_supervisor.facts.memory import History
     from sprag_supervisor.loop.pool import Pool
     from sprag_supervisor.rules.decide import Reason, RestartWindow
     from sprag_supervisor.tree.holdings import Holdings
@@ -85,6 +84,8 @@ class Node:
     _has_ready_: ClassVar[bool] = False
     _has_later_hooks_: ClassVar[bool] = False
     """It has hooks that run after `on_start`, and see what that has set."""
+    _does_more_: ClassVar[bool] = False
+    """It has a `run`, or such hooks."""
     _looked_at_: ClassVar[type | None] = None
     """Itself, once it has made a service."""
     _is_supervisor_: ClassVar[bool] = False
@@ -139,13 +140,14 @@ class Node:
         cls._has_ready_ = cls.on_ready is not Node.on_ready
         says_goodbye = cls.on_stop is not Node.on_stop or cls.on_drain is not Node.on_drain
         cls._has_later_hooks_ = cls._has_ready_ or says_goodbye
+        cls._does_more_ = cls._has_run_ or cls._has_later_hooks_
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make the node before any ``__init__`` runs, which need not call this class's."""
         if cls._looked_at_ is not cls:
             cls._look_at_hooks_()
             cls._looked_at_ = cls
-        self = super().__new__(cls)
+        self: Self = object.__new__(cls)
         try:
             self._args_ = args
         except AttributeError:  # frozen, by a decorator: it came after the class was made
@@ -293,11 +295,11 @@ Item = ChildExit | BackoffOver
 class Supervision:
     """Made with the first child of an incarnation, dropped with its end."""
 
-    __slots__ = ("_numbers", "attended", "groups", "inbox", "names", "path", "turn", "window")
+    __slots__ = ("attended", "groups", "inbox", "names", "numbers", "path", "turn", "window")
 
     def __init__(self) -> None:
         self.path: str | None = None
-        """Where it is in the tree, once the ledger has asked; it stays there for a life."""
+        """Where it is in the tree, once it has adopted somebody; it stays there for a life."""
         self.names: tuple[str, ...] = ()
         """Whom the last ruling in the ledger covers."""
         self.turn = Turn()
@@ -306,24 +308,8 @@ class Supervision:
         self.window: RestartWindow | None = None
         self.groups: list[GroupRestart] = []
         """Restarts of several children together, under way or waiting for their next try."""
-        self._numbers: dict[str, int] | None = None
-
-    def free_name(self, wanted: str, taken: dict[str, Node]) -> str:
-        """Return *wanted*, or if it is taken the next of ``wanted-2``, ``wanted-3``, ….
-
-        A number is not used again, but *wanted* is when it is free: a second try to adopt
-        the same service keeps its name.
-        """
-        if wanted not in taken:
-            return wanted
-        numbers = self._numbers
-        if numbers is None:
-            numbers = self._numbers = {}
-        number = numbers.get(wanted, 1) + 1
-        while (name := f"{wanted}-{number}") in taken:
-            number += 1
-        numbers[wanted] = number
-        return name
+        self.numbers: dict[str, int] | None = None
+        """The last one that was added to a name, by the name."""
 
 
 class GroupRestart:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 from typing import TYPE_CHECKING, Final
 
-from sprag_supervisor.tree.holdings import Holdings
+from sprag_supervisor.tree.holdings import holdings_of
 
 if TYPE_CHECKING:
     from sprag_supervisor.tree.node import Node
@@ -21,8 +21,8 @@ class Seat:
 
     __slots__ = ("node",)
 
-    def __init__(self, node: Node | None) -> None:
-        self.node = node
+    node: Node | None
+    """Set at once by who makes it: a call for that costs as much as all the rest."""
 
 
 seat: Final[contextvars.ContextVar[Seat | None]] = contextvars.ContextVar(
@@ -49,15 +49,15 @@ def context_of(node: Node, base: contextvars.Context | None = None) -> contextva
 
 def take_seat(node: Node) -> None:
     """Make *node* the current service of the running context, which is nobody else's."""
-    seat.set(Seat(node))
+    here = Seat()
+    here.node = node
+    seat.set(here)
 
 
 def keep_context(node: Node, context: contextvars.Context) -> None:
     """Let hooks and clean-ups of this life run in *context*, if more than the seat is in it."""
     if len(context) > 1:
-        if node._holdings_ is None:
-            node._holdings_ = Holdings()
-        node._holdings_.context = context
+        holdings_of(node).context = context
 
 
 def kept_context(node: Node) -> contextvars.Context:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from sprag_supervisor.facts.history import History
+from sprag_supervisor.facts.memory import History
 from sprag_supervisor.facts.straggler import Straggler
 from sprag_supervisor.tree.log import say
 from sprag_supervisor.tree.names import path_of

@@ -84,7 +84,7 @@ def snapshot(root: Node, pause: Callable[[], object] | None = None) -> Snapshot:
 
     Args:
         root: Where to begin.
-        pause: Called after every 500 services, to let others run; the picture is
+        pause: Called after every 50 services, to let others run; the picture is
             then of a tree that may change meanwhile. Without it, it is of one moment.
     """
     now, wall = clock.now(), clock.wall()
@@ -160,8 +160,11 @@ def picture(node: Node) -> Snapshot:
     return _picture(node, path_of(node), (), clock.now(), clock.wall())
 
 
-_AT_ONCE: Final = 500
-"""Services pictured between two pauses."""
+_AT_ONCE: Final = 50
+"""Services pictured between two pauses.
+
+gevent comes back from a sleep of 0 seconds up to fifty times before it looks at timers.
+"""
 
 
 def _picture(

@@ -1,0 +1,204 @@
+"""The short way down, for services of whose end nothing can block.
+
+A service without stop hooks, without children, and that holds nothing but idle timers and
+listeners ends on the spot, in whatever greenlet asks: no `Ending`, no walk, no greenlet of its
+own. That is a second way to do what `stopping` and `walking` do, so it is kept in this one file,
+and takes nothing that they would not do in the same way:
+
+- `is_quick` says whether it may be gone; whoever asks goes the general way if not.
+- States change in the order of the general way; `settle` is the last step of both, but for a crash
+  that is followed by a restart, where `crash` does at once what `settle` does in steps.
+- What goes wrong before anybody is told is taken up by the general way (`stopping.bring_down`),
+  what goes wrong after that by `settle`.
+
+Guarded by tests/supervisor/test_quick.py, which tells the same stories with `is_quick` as it is,
+never true, and drawn; and by tests/faults.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sprag_supervisor.facts.failure import record
+from sprag_supervisor.facts.memory import Exit, History
+from sprag_supervisor.facts.report import StopReport
+from sprag_supervisor.life.bugs import report_bug
+from sprag_supervisor.life.resting import detach
+from sprag_supervisor.life.settling import REMEMBERED, TOLD, End, settle
+from sprag_supervisor.loop import clock
+from sprag_supervisor.rules.decide import Reason, ruling
+from sprag_supervisor.rules.states import (
+    MOVES,
+    RESTARTING,
+    RUNNING,
+    STOPPED,
+    STOPPING,
+)
+from sprag_supervisor.tree.living import announce
+from sprag_supervisor.tree.node import ChildExit, Node
+
+if TYPE_CHECKING:
+    from sprag_supervisor.facts.failure import Failure
+    from sprag_supervisor.tree.holdings import Holdings
+
+
+def is_quick(node: Node, *, had_started: bool = True) -> bool:
+    """Whether nothing in the end of *node* can block.
+
+    Args:
+        node: The service.
+        had_started: Whether its `on_start` has returned, so that its stop hooks apply.
+    """
+    if node._children_ or (had_started and _says_goodbye(node)):
+        return False
+    holdings = node._holdings_
+    return holdings is None or _is_idle(holdings)
+
+
+def _is_idle(holdings: Holdings) -> bool:
+    """Whether nothing of it can block: timers, and listeners that are not being called."""
+    if holdings.greenlets or holdings.calls or holdings.cleanups:
+        return False
+    if holdings.subscriptions:
+        for each in holdings.subscriptions:
+            if each.running:
+                return False
+    return True
+
+
+def _says_goodbye(node: Node) -> bool:
+    return _has_stop_hooks(type(node)) and node._policy_.shutdown != "brutal_kill"
+
+
+def _has_stop_hooks(kind: type[Node]) -> bool:
+    return kind.on_stop is not Node.on_stop or kind.on_drain is not Node.on_drain
+
+
+def end(end: End) -> bool:
+    """Let a service end on the spot, if it `is_quick`; return whether it was."""
+    node = end.node
+    if not is_quick(node, had_started=end.had_started):
+        return False
+    assert STOPPING in MOVES[node._state_]
+    node._state_ = STOPPING
+    if node._holdings_ is not None:
+        release(node._holdings_)
+    if node._parent_ is None and node._tree_ is not None:
+        node._tree_.report = StopReport(clean=1)
+    settle(end)
+    return True
+
+
+def crash(node: Node, failure: Failure) -> bool:
+    """Let a running service wait for its restart after a crash, on the spot, if that is all.
+
+    Return False, and do nothing, if there is more to it: its end may block, or its parent does
+    something else than to restart it.
+    """
+    parent, tree = node._parent_, node._tree_
+    if (
+        parent is None
+        or tree is None
+        or parent._state_ is not RUNNING
+        or not is_quick(node)
+        or ruling(node._policy_, Reason.CRASHED, failure.action, parent._policy_) != "restart"
+    ):
+        return False
+    supervision, holdings, history = parent._supervision_, node._holdings_, node._history_
+    assert supervision is not None
+    if history is None:
+        history = node._history_ = History()
+    incarnation, step = node._incarnation_, 0
+    history.exit = record(Exit, (Reason.CRASHED, incarnation, failure, None))
+    tree.memories.add(history, failure)
+    told: list[object] = []
+    try:
+        node._state_ = STOPPING
+        if holdings is not None:
+            release(holdings)
+        node._holdings_ = node._supervision_ = node._children_ = None
+        node._since_, node._state_, step = clock.now(), RESTARTING, REMEMBERED
+        if tree.observers:
+            announce(node, "crashed", "child_terminated", "crashed", failure, told=told)
+            step = TOLD
+        item = record(ChildExit, (node, incarnation, Reason.CRASHED, failure, False))
+        supervision.inbox.append(item)
+        if not supervision.attended:  # as `attend_soon` does
+            supervision.attended = True
+            tree.pool.launch(partial(tree.attend, parent), parent, "supervise")
+    except BaseException as error:
+        if not step:
+            raise  # nobody has been told: the general way takes it up
+        report_bug(node, "end", error)
+        end = End(node, Reason.CRASHED, failure)
+        end.to, end.leaves, end.step, end.told = RESTARTING, False, step, told
+        settle(end)
+    return True
+
+
+def release(holdings: Holdings) -> None:
+    """Cancel timers and listeners: nothing new begins after this."""
+    timers, subscriptions = holdings.timers, holdings.subscriptions
+    if timers:
+        for timer in tuple(timers):
+            timer.release()
+            timers.discard(timer)
+    if subscriptions:
+        for subscription in tuple(subscriptions):
+            subscription.release()
+            if not subscription.running:  # else it is waited for
+                subscriptions.discard(subscription)
+
+
+def put_down(
+    parent: Node, everyone: list[Node], most: int, now: float, staying: list[Node] | None = None
+) -> int:
+    """Let children end with their parent's stop, as long as it is nobody's business.
+
+    That is: nothing in their end can block, and nobody waits for it.
+
+    Args:
+        parent: Who is stopping.
+        everyone: Whose turn it is; the last first. Who is down is no longer in it.
+        most: At most so many.
+        now: The time of their end.
+        staying: Takes those who are down and keep their places; None: they leave the tree.
+
+    Returns:
+        How many are down.
+    """
+    before = len(everyone)
+    kind: type[Node] | None = None
+    while everyone and before - len(everyone) < most:
+        child = everyone[-1]
+        if (
+            child._state_ is not RUNNING
+            or child._parent_ is not parent  # it has left meanwhile, and may run elsewhere
+            or child._children_
+            or child._op_ is not None
+        ):
+            break
+        if type(child) is not kind:
+            if _has_stop_hooks(type(child)):
+                break
+            kind = type(child)
+        holdings, history = child._holdings_, child._history_
+        if history is not None and (history.waiters or history.stragglers):
+            break
+        if holdings is not None:
+            if not _is_idle(holdings):
+                break
+            release(holdings)
+        child._state_ = STOPPING
+        if history is not None:
+            how = record(Exit, (Reason.STOPPED, child._incarnation_, None, None))
+            history.end(how, child._policy_.backoff, now - child._since_)
+        child._supervision_ = child._holdings_ = child._children_ = None
+        child._since_, child._state_ = now, STOPPED
+        everyone.pop()
+        if staying is None:
+            detach(child)
+        else:
+            staying.append(child)
+    return before - len(everyone)

@@ -1,0 +1,97 @@
+"""Restarts of several children together: who goes down with the one that failed.
+
+The others are stopped last first and started first first (otp-rules 35-41). Whoever waits meanwhile
+is `restarting`; who waits for whom is kept in `tree/group`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from sprag_supervisor.life.bringing_up import restart
+from sprag_supervisor.life.resting import cancel_retry, hold_back, leave_if_over
+from sprag_supervisor.life.stopping import end_soon
+from sprag_supervisor.loop.pace import Pace
+from sprag_supervisor.loop.parking import Parking
+from sprag_supervisor.rules.decide import Reason, covered
+from sprag_supervisor.rules.states import RESTARTING, RUNNING
+from sprag_supervisor.tree.group import dissolved, gather, led_by
+from sprag_supervisor.tree.node import ChildExit, Node, Supervision
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sprag_supervisor.tree.node import GroupRestart, Item
+
+
+def group_of(node: Node, supervision: Supervision, failed: Node) -> Sequence[Node]:
+    """Return who is restarted with *failed*, itself included, in start order."""
+    children = (node._children_ or {}).values()
+    group = covered(node._policy_.strategy, children, failed, _depends)
+    together = led_by(supervision, failed)
+    return group if together is None else together.next_try(group, children)
+
+
+def _depends(node: Node, others: Collection[Node]) -> bool:
+    """Whether *node* is restarted with *others*, which came before it."""
+    needs = node._policy_.needs
+    return needs is None or any(other._name_ in needs for other in others)
+
+
+def stop_group(
+    node: Node, supervision: Supervision, group: Sequence[Node], failed: Node, *, waits: bool
+) -> GroupRestart:
+    """Stop those who are restarted with *failed*, last first; they wait together from now on.
+
+    The end of a significant one that the supervisor has not heard of is part of it: it does
+    not shut the supervisor down (otp-rules 14, 66).
+    """
+    together = gather(supervision, group, failed, waits=waits)
+    parking = Parking()
+    pace = Pace()
+    for sibling in reversed(group):
+        pace()
+        if sibling is failed or sibling._parent_ is not node:
+            continue
+        if sibling._state_ is RUNNING:
+            end_soon(sibling, Reason.STOPPED)
+        while (operation := sibling._op_) is not None:
+            if not operation.is_start:
+                operation.on_purpose = True  # its own crash counts with the group (otp-rules 14)
+            operation.join(parking)
+        if sibling._state_ is RESTARTING and id(sibling) in together.waiting:
+            hold_back(sibling)  # it waits for its group now, whatever it has waited for
+        leave_if_over(node, sibling)
+    significant = {id(one) for one in group if one._policy_.significant and one is not failed}
+    if significant:
+        inbox = [each for each in supervision.inbox if not _is_past(each, significant)]
+        supervision.inbox = deque(inbox)
+    return together
+
+
+def _is_past(item: Item, significant: Collection[int]) -> bool:
+    if not isinstance(item, ChildExit) or item.is_retry or id(item.child) not in significant:
+        return False
+    return item.failure is None or item.failure.action != "escalate"
+
+
+def restart_group(
+    node: Node, supervision: Supervision, group: Sequence[Node], failed: Node
+) -> None:
+    """Stop those who go down with *failed*, last first, and start all, first first."""
+    together = stop_group(node, supervision, group, failed, waits=False)
+    pace = Pace()
+    for child in [one for one in (node._children_ or {}).values() if id(one) in together.waiting]:
+        pace()
+        if node._state_ is not RUNNING:
+            return
+        if not together.takes(child) or child._parent_ is not node:
+            continue  # stopped on purpose meanwhile, or temporary and gone (otp-rules 29)
+        if not restart(child):
+            if child._state_ is RESTARTING:
+                together.leader = child  # those after it wait for its next try (otp-rules 41)
+                return
+            break
+    for child in dissolved(supervision, together):
+        cancel_retry(child)

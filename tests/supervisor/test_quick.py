@@ -1,0 +1,306 @@
+"""The quick way and the general way lead to the same: one rule, told on both.
+
+`life/quick` lets a service end on the spot, where nothing in its end can block. Whatever it does,
+the general way does, too. So the same random stories are told with `is_quick` as it is, never true,
+and drawn; once the tree rests, nobody can tell which it was.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import pytest
+
+from scripted import Crash, crash
+from sprag import Backoff, DynamicSupervisor, Service, Supervisor
+from sprag.exceptions import SpragError
+from sprag.testing import check_invariants, virtual_time
+from sprag_supervisor import Exit, Reason
+from sprag_supervisor.life import quick
+from sprag_supervisor.life.adopting import tree_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sprag import Snapshot
+    from sprag.testing import VirtualClock
+
+STORIES = 60
+STEPS = 30
+
+
+class Actor(Service):
+    """Has a listener, a timer, or nothing; fails when it is told to."""
+
+    fails_to_start = 0
+
+    def __init__(self, name: str, holds: str) -> None:
+        self.name = name
+        self.holds = holds
+
+    def on_start(self) -> None:
+        if self.holds == "listener":
+            self.listen(f"fail:{self.name}", self.fail)
+            self.listen("all", lambda _data: None)
+        elif self.holds == "timer":
+            self.interval(int, 3600.0)
+        if type(self).fails_to_start:
+            type(self).fails_to_start -= 1
+            raise Crash("at its start")
+
+    def fail(self, _data: object = None) -> None:
+        raise Crash(f"of {self.name}")
+
+
+class Bare(Service):
+    """Has nothing at all."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Told(NamedTuple):
+    """All that can be seen of a story when the tree rests."""
+
+    events: dict[str, list[tuple[str, int, str | None]]]
+    states: dict[str, tuple[str, int, int]]
+    rulings: list[tuple[str, str, str, tuple[str, ...], int]]
+    failures: dict[str, list[str]]
+    listeners: int
+    answers: list[str]
+
+
+def never(*_: object, **__: object) -> bool:
+    return False
+
+
+def drawn(seed: int) -> Callable[..., bool]:
+    real, draw = quick.is_quick, random.Random(seed)
+
+    def is_quick(*args: Any, **kwargs: Any) -> bool:
+        return real(*args, **kwargs) and draw.random() < 0.5
+
+    return is_quick
+
+
+def nobody(*_: object) -> int:
+    return 0
+
+
+def some(seed: int) -> Callable[..., int]:
+    real, draw = quick.put_down, random.Random(-seed)
+
+    def put_down(*args: Any) -> int:
+        return real(*args) if draw.random() < 0.5 else 0
+
+    return put_down
+
+
+def _policy(draw: random.Random) -> dict[str, Any]:
+    policy: dict[str, Any] = {"restart": draw.choice(["permanent", "transient", "temporary"])}
+    if draw.random() < 0.2:
+        policy["backoff"] = Backoff(initial=1.0, jitter=0.0)
+    if draw.random() < 0.2:
+        policy["on_failure"] = {Crash: draw.choice(["restart", "stop", "escalate"])}
+    return policy
+
+
+def _actor(draw: random.Random, number: int) -> Service:
+    name = f"a{number}"
+    kind = draw.choice(["listener", "timer", "nothing", "bare"])
+    return Bare(name) if kind == "bare" else Actor(name, kind)
+
+
+def _tree(draw: random.Random) -> Supervisor:
+    numbers = iter(range(100))
+    below: list[Any] = []
+    for number in range(draw.randint(1, 3)):
+        children = [(_actor(draw, next(numbers)), _policy(draw)) for _ in range(draw.randint(1, 4))]
+        strategy = draw.choice(["one_for_one", "one_for_one", "one_for_all", "rest_for_one"])
+        limit = draw.randint(0, 4)
+        below.append(Supervisor(children, name=f"s{number}", strategy=strategy, max_restarts=limit))
+    many = DynamicSupervisor(name="many", max_restarts=3)
+    return Supervisor([*below, many], name="top", max_restarts=2)
+
+
+def _all(picture: Snapshot) -> list[Snapshot]:
+    return [picture, *(each for child in picture.children for each in _all(child))]
+
+
+def _tell(seed: int, *, watched: bool) -> Told:
+    draw = random.Random(seed)
+    answers: list[str] = []
+    events: dict[str, list[tuple[str, int, str | None]]] = {}
+
+    def note(answer: Callable[[], object]) -> None:
+        try:
+            told = answer()
+        except SpragError as error:
+            told = type(error).__name__
+        answers.append(str(told))
+
+    with virtual_time() as clock:
+        Actor.fails_to_start = 0
+        top = _tree(draw)
+        if watched:
+            tree_of(top).observers.append(
+                lambda each: events.setdefault(each.path, []).append(
+                    (each.event, each.incarnation, each.reason)
+                )
+            )
+        note(top.start)
+        for step in range(STEPS):
+            _act(draw, top, clock, note, step)
+        clock.advance(10.0)
+        check_invariants(top)
+        pictures = _all(top.snapshot())
+        tree = top._tree_
+        assert tree is not None
+        told = Told(
+            events,
+            {each.path: (each.state.value, each.incarnation, each.restarts) for each in pictures},
+            [(r.child, r.decision, r.reason.value, r.names, r.restarts) for r in tree.ledger],
+            {each.path: [str(one) for one in each.failures] for each in pictures},
+            top.emit("all") if top._state_.value == "running" else 0,
+            answers,
+        )
+        report = top.stop()
+        answers.append(f"{report.clean} {report.errors} {report.killed} {report.stragglers}")
+        answers.extend(_last_words(each) for each in pictures if each.path.count("/") == 1)
+    return told
+
+
+def _last_words(picture: Snapshot) -> str:
+    return f"{picture.path} {picture.class_name}"
+
+
+def _act(
+    draw: random.Random,
+    top: Supervisor,
+    clock: VirtualClock,
+    note: Callable[[Callable[[], object]], None],
+    step: int,
+) -> None:
+    everyone = [each.path.partition("/")[2] for each in _all(top.snapshot())[1:]]
+    what = draw.choice(
+        ["event", "event", "spawn", "spawn", "storm", "stop", "start", "finish", "new", "time"]
+    )
+    if not everyone or top._state_.value != "running":
+        note(lambda: top.wait(0))
+        return
+    service = top.service(draw.choice(everyone))
+    if draw.random() < 0.1:
+        Actor.fails_to_start = 1
+    if what == "event":
+        note(lambda: top.emit(f"fail:{service.name}"))
+    elif what == "spawn":
+        note(lambda: service.spawn(_raise) and "spawned")
+    elif what == "storm":
+        for path in everyone:
+            note(partial(top.emit, f"fail:{path.rpartition('/')[2]}"))
+            clock.settle()  # of two that fail in one turn, the quick one is heard of first
+    elif what == "stop":
+        note(lambda: service.stop().clean)
+    elif what == "start":
+        note(service.start)
+    elif what == "finish":
+        note(service.finish)
+    elif what == "new":
+        made = _actor(draw, 100 + step)
+        note(lambda: top.service("many").start_child(made, **_policy(draw)) and "started")
+    else:
+        clock.advance(draw.choice([0.5, 6.0]))
+    clock.settle()
+
+
+def _raise() -> None:
+    raise Crash("in a greenlet")
+
+
+@pytest.mark.parametrize("watched", [True, False])
+@pytest.mark.parametrize("seed", range(STORIES))
+def test_whichever_way_services_end_it_comes_to_the_same(
+    seed: int, watched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_it_is = _tell(seed, watched=watched)
+    with monkeypatch.context() as patch:
+        patch.setattr(quick, "is_quick", never)
+        patch.setattr(quick, "put_down", nobody)
+        assert _tell(seed, watched=watched) == as_it_is
+    with monkeypatch.context() as patch:
+        patch.setattr(quick, "is_quick", drawn(seed))
+        patch.setattr(quick, "put_down", some(seed))
+        assert _tell(seed, watched=watched) == as_it_is
+
+
+def test_the_stories_take_the_quick_way_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = {"crash": 0, "end": 0, "put_down": 0}
+    for name in taken:
+        real = getattr(quick, name)
+
+        def counted(*args: Any, real: Any = real, name: str = name) -> Any:
+            done = real(*args)
+            taken[name] += bool(done)
+            return done
+
+        monkeypatch.setattr(quick, name, counted)
+    for seed in range(10):
+        _tell(seed, watched=False)
+    assert min(taken.values()) > 10, taken
+
+
+class Polite(Service):
+    """Says goodbye, unless it is killed brutally."""
+
+    goodbyes: ClassVar[list[str]] = []
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def on_stop(self) -> None:
+        self.goodbyes.append(self.name)
+
+
+@pytest.mark.parametrize("kind", [Supervisor, DynamicSupervisor])
+@pytest.mark.usefixtures("clock")
+def test_who_is_killed_brutally_does_not_keep_its_siblings_from_saying_goodbye(
+    kind: Callable[[], Any],
+) -> None:
+    Polite.goodbyes.clear()
+    with kind() as top:
+        top.adopt(Polite("a"))
+        top.adopt(Polite("b"))
+        top.adopt(Polite("killed"), shutdown="brutal_kill")
+    assert sorted(Polite.goodbyes) == ["a", "b"]
+
+
+@pytest.mark.parametrize("holds", ["nothing", "listener"])
+def test_a_long_life_that_ends_with_its_parent_starts_the_row_of_delays_anew(
+    clock: VirtualClock, holds: str
+) -> None:
+    actor = Actor("a", holds)
+    backoff = Backoff(initial=1.0, jitter=0.0, reset_after=60.0)
+    below = Supervisor([(actor, {"backoff": backoff})], name="below", max_restarts=9)
+    with Supervisor([below]) as top:
+        for _ in range(3):
+            crash(actor)
+            clock.advance(10.0)
+        clock.advance(60.0)
+        top.terminate_child("below")
+        top.restart_child("below")
+        crash(actor)
+        clock.settle()
+        assert actor.snapshot().next_try == pytest.approx(1.0)
+
+
+def test_a_service_with_a_past_remembers_that_it_was_stopped_with_its_parent(
+    clock: VirtualClock,
+) -> None:
+    actor = Actor("a", "nothing")
+    with Supervisor([actor]):
+        crash(actor)
+        clock.settle()
+    assert actor._history_ is not None
+    assert actor._history_.exit == Exit(Reason.STOPPED, 2)
