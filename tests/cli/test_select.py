@@ -91,3 +91,37 @@ def test_what_means_nothing_is_not_found(shop: dict[str, Any]) -> None:
 )
 def test_what_lies_below_is_covered(pattern: str, path: str, *, covered: bool) -> None:
     assert matcher(pattern).covers(path) is covered
+
+
+@pytest.mark.parametrize(
+    ("pattern", "meant"),
+    [
+        ("[ab]", "ab"),
+        ("[!ab]", "cz-]^!"),
+        ("[^ab]", "cz-]^!"),
+        ("[a-c]", "abc"),
+        ("[c-a]", ""),
+        ("[!c-a]", "abcz-]^!"),
+        ("[a-]", "a-"),
+        ("[]a]", "a]"),
+        ("[!]a]", "bcz-^!"),
+        ("[a&&b]", "ab"),
+        ("[a||b]", "ab"),
+        ("[a--b]", "b"),
+        ("[a^]", "a^"),
+    ],
+)
+def test_a_set_stands_for_one_letter_of_it(pattern: str, meant: str) -> None:
+    found = {letter for letter in "abcz-]^!" if matcher(pattern)(f"shop/{letter}")}
+    assert found == set(meant)
+
+
+@pytest.mark.parametrize("pattern", ["[!]", "[]", "[^]", "a[", "[a"])
+def test_a_bracket_that_is_not_closed_stands_for_itself(pattern: str) -> None:
+    assert matcher(pattern)(f"shop/{pattern}")
+    assert not matcher(pattern)("shop/a")
+
+
+@pytest.mark.parametrize("pattern", ["a[!x]b", "a[+-9]b", "a[/]b"])
+def test_a_set_does_not_stand_for_a_slash(pattern: str) -> None:
+    assert not matcher(pattern)("shop/a/b")

@@ -175,10 +175,35 @@ def _translated(pattern: str) -> str:
                 out.append("[^/]*")
         elif letter == "?":
             out.append("[^/]")
-        elif letter == "[" and (end := pattern.find("]", place + 1)) > 0:
-            inside = pattern[place:end].replace("\\", "\\\\").replace("[", "\\[")
-            out.append(f"[{'^' + inside[1:] if inside[0] == '!' else inside}]")
+        elif letter == "[" and (end := _end_of_set(pattern, place)) > 0:
+            out.append(_one_of(pattern[place:end]))
             place = end + 1
         else:
             out.append(re.escape(letter))
     return "".join(out)
+
+
+_NOT: Final = ("!", "^")
+
+
+def _end_of_set(pattern: str, place: int) -> int:
+    """Return where the set ends that begins at *place*; a bracket that comes first is of it."""
+    return pattern.find("]", place + 1 + pattern.startswith(_NOT, place))
+
+
+def _one_of(inside: str) -> str:
+    """Return a regular expression for a set; in a range that runs backwards there is nothing."""
+    is_negated = inside.startswith(_NOT)
+    left = inside[is_negated:]
+    out: list[str] = []
+    while left:
+        first, dash, last = left[0], left[1:2], left[2:3]
+        is_range = dash == "-" and last != ""
+        if not is_range:
+            out.append(re.escape(first))
+        elif first <= last:
+            out.append(f"{re.escape(first)}-{re.escape(last)}")
+        left = left[3 if is_range else 1 :]
+    if not out:
+        return "[^/]" if is_negated else "(?!)"
+    return f"(?!/)[{'^' if is_negated else ''}{''.join(out)}]"
