@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from asked import asked
+from drawn import plain
 from sprag._exit_codes import ExitCode
 from sprag_cli.draw.stacks import StackOptions, render, show
 from sprag_cli.term.style import ASCII, UNICODE
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from http.server import BaseHTTPRequestHandler
 
     import pytest
-
-from drawn import plain
 
 
 def given(paths: tuple[str, ...] = (), **options: Any) -> StackOptions:
@@ -68,6 +67,11 @@ def test_all_shows_sprags_own_too_and_lines_are_cut() -> None:
     assert "  hub\n" in text
     assert max(map(len, text.splitlines())) <= 20
     assert text.isascii()
+
+
+def test_what_is_in_another_script_is_drawn_in_ascii_too() -> None:
+    lines = drawn(stack("shop/注文", "注文", "注文"), charset=ASCII)
+    assert lines.isascii()
 
 
 def test_a_tree_of_timers_has_no_stacks() -> None:

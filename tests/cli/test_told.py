@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -11,6 +12,7 @@ from sprag_cli.app.told import (
     NoSuchService,
     below,
     children_of,
+    count_of,
     cut,
     find,
     number_of,
@@ -157,3 +159,9 @@ def test_values_of_the_wrong_kind_count_as_missing() -> None:
     assert number_of(node, "uptime") is None
     assert number_of(node, "restarts") is None
     assert children_of(node) == []
+
+
+@pytest.mark.parametrize("told", [True, "1", None, [], 10**400, -(10**400), math.inf, math.nan])
+def test_what_cannot_be_reckoned_with_is_no_number(told: object) -> None:
+    assert number_of({"restarts": told}, "restarts") is None
+    assert count_of({"restarts": told}, "restarts") == 0

@@ -7,6 +7,7 @@ reach the recursion limit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -84,11 +85,15 @@ def text_of(node: Node, key: str) -> str:
 
 
 def number_of(node: Node, key: str) -> float | None:
-    """Return the number under *key*, or ``None`` if there is none."""
+    """Return the number under *key*, or ``None`` if there is none that can be reckoned with."""
     value = node.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def count_of(node: Node, key: str) -> int:

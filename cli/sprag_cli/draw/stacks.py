@@ -88,7 +88,7 @@ def render(
 def _drawn(stack: Node, width: int, charset: Charset) -> Iterator[Line]:
     count = count_of(stack, "count")
     times = f" ({counted(count, 'greenlet')})" if count != 1 else ""
-    what = text_of(stack, "what")
+    what = charset.safe(text_of(stack, "what"))
     yield [(cut(f"  {what}{times}", width, charset.ellipsis), Tone.BUSY)]
     for frame in list_of(stack, "frames"):
         place = f"{_short(text_of(frame, 'file'))}:{count_of(frame, 'line')}"
