@@ -49,6 +49,7 @@ from sprag_supervisor import (
     Seconds,
     State,
     StopReport,
+    called,
     checked_name,
     clock,
     freeze,
@@ -114,8 +115,8 @@ def run(
 
     Raises:
         AlreadyStarted: *root* runs already.
-        BadValue: *root* has a parent, *name* is empty or has a slash, or *shutdown_timeout* or
-            *watchdog* is no time.
+        BadValue: *root* is no service or has a parent, *name* is empty or has a slash, or
+            *shutdown_timeout* or *watchdog* is no time.
         ValueError: This is not the main thread.
         CalledInHub: The caller is a callback of the loop or a signal handler in the hub.
     """
@@ -124,6 +125,8 @@ def run(
         raise BadValue("shutdown_timeout", shutdown_timeout, "seconds, 0 or more")
     if hold is not None and not (is_number(hold) and 0 < hold < math.inf):
         raise BadValue("watchdog", watchdog, "seconds, above 0, or None")
+    if not is_a(root, Service):
+        raise BadValue("root", root, f"an instance of a Service{called(root)}")
     must_be_able_to_wait(root, "run it")
     if root._parent_ is not None:
         raise BadValue("root", root, "a service that has no parent")

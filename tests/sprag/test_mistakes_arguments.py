@@ -56,6 +56,8 @@ TOLD: list[tuple[Callable[[], object], str]] = [
         lambda: an_app(name="a/b"),
         "name='a/b' is not accepted: use a text that is not empty",
     ),
+    (lambda: run(None), "root=None is not accepted: use an instance of a Service"),
+    (lambda: run(Feed), "root=<class .* use an instance of a Service: write Feed(...)"),
     (lambda: an_app(name=""), "name='' is not accepted: use a text that is not empty"),
     (lambda: a_supervisor(name="a/b"), "name='a/b' is not accepted"),
     (lambda: a_dynamicsupervisor(name="a/b"), "name='a/b' is not accepted"),

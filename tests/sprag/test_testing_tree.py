@@ -70,6 +70,12 @@ def test_a_start_is_made_to_fail_once_at_least(times: Any) -> None:
         fail_next_start(Pool(), times=times)
 
 
+@pytest.mark.parametrize("given", [None, Pool, "pool"])
+def test_only_a_service_can_be_made_to_fail(given: Any) -> None:
+    with pytest.raises(BadValue, match="service="):
+        fail_next_start(given)
+
+
 def test_a_tree_that_does_not_start_is_not_listened_to_any_longer(
     virtual_clock: VirtualClock,
 ) -> None:

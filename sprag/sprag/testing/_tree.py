@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from gevent import GreenletExit
 from gevent.event import Event
 
-from sprag_supervisor import Lifecycle, State, StopReport, report_crash, tree_of
+from sprag.services.service import Service
+from sprag_supervisor import Lifecycle, State, StopReport, called, is_a, report_crash, tree_of
 from sprag_supervisor.exceptions import BadValue, NotRunning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import TracebackType
 
-    from sprag.services.service import Service
     from sprag_supervisor import Seconds
 
 
@@ -147,8 +147,10 @@ def fail_next_start(
     Works before the service has a place in a tree, too.
 
     Raises:
-        BadValue: *times* is not a whole number above 0.
+        BadValue: *service* is none, or *times* is not a whole number above 0.
     """
+    if not is_a(service, Service):
+        raise BadValue("service", service, f"an instance of a Service{called(service)}")
     if type(times) is not int or times < 1:
         raise BadValue("times", times, "a whole number, 1 or more")
     original = type(service)

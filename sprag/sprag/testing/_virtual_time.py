@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -11,7 +12,8 @@ from gevent.hub import Hub
 
 from sprag.testing._loop import VirtualLoop
 from sprag.testing._timers import to_nanoseconds
-from sprag_supervisor import Seconds, clock, forget_hub, idle_greenlets, in_seconds
+from sprag_supervisor import Seconds, clock, forget_hub, idle_greenlets, in_seconds, is_number
+from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -51,14 +53,13 @@ class VirtualClock:
             seconds: How long; rounded to nanoseconds. ``0`` is the same as `settle`.
 
         Raises:
-            ValueError: *seconds* is negative, infinite or not a number.
+            BadValue: *seconds* is negative, infinite or not a number.
             RuntimeError: Called from a callback in the hub, while another greenlet does the
                 same, or when the block is not the current one.
         """
         span: float = in_seconds(seconds)
-        if not 0 <= span < float("inf"):
-            msg = f"seconds must be zero or more, and finite: {seconds!r}"
-            raise ValueError(msg)
+        if not is_number(span) or not 0 <= span < math.inf:
+            raise BadValue("seconds", seconds, "a finite number, 0 or more")
         self._loop.run_for(to_nanoseconds(span))
 
     def settle(self) -> None:

@@ -180,6 +180,6 @@ def redirect(location: str, status: int = 303) -> Response:
 
     if not isinstance(cast("object", location), str):
         raise BadValue("location", location, "a path, or a URL")
-    if status not in _ELSEWHERE:
+    if type(status) is not int or status not in _ELSEWHERE:
         raise BadValue("status", status, ", ".join(map(str, _ELSEWHERE)))
     return redirect(location, status)
