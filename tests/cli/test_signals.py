@@ -553,7 +553,7 @@ def test_a_signal_ends_a_process_that_lingers_after_its_app(tmp_path: Path) -> N
     with run(tmp_path) as process:
         process.says('"event": "stopped"')
         process.send(SIGTERM)
-        assert process.ends(within=0.5) == ExitCode.FORCED_TERM
+        assert process.ends() == ExitCode.FORCED_TERM  # its thread would last a minute
 
 
 def test_ctrl_c_at_a_terminal(tmp_path: Path) -> None:
