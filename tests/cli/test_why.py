@@ -170,11 +170,11 @@ def test_a_crash_is_told_at_its_own_time_and_the_decision_at_its(now: float) -> 
 def test_an_exception_that_holds_a_document_is_cut_and_json_has_all(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str], now: float
 ) -> None:
-    failure = {"type": "ValueError", "message": "spam \x1b eggs " * 600_000}
+    failure = {"type": "ValueError", "message": "spam \x1b eggs " * 60_000}
     told = answer(*[ruling("restart", failure=failure) for _ in range(10)])
     text = drawn(told, now)
     assert len(text) < 20_000
     assert text.count("… (all of it: sprag why --json)") == 10
     answering({"/v1/why/x": told})
     show(given(("x",), json=True))
-    assert len(capsys.readouterr().out) > 80_000_000
+    assert len(capsys.readouterr().out) > 8_000_000

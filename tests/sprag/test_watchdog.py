@@ -8,6 +8,8 @@ import textwrap
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import sys, time, gevent
 from sprag import Service, Supervisor
