@@ -5,9 +5,8 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import Counter
-from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from gevent import sleep
 
@@ -15,55 +14,17 @@ from sprag._defaults import LONGEST_LOOK, MOST_ROWS, SORTS
 from sprag.control.http import Answer, Refused
 from sprag.control.pictures import rounded
 from sprag.control.sampler import PERIOD
-from sprag.owned.bus import EventBus
+from sprag.owned.bus import Listener
 from sprag.owned.timers import TimerHandle
 from sprag_supervisor import Pace, clock, name_of, owned_by, path_of, uptime_of, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
 
     from sprag.control.desk import Desk
     from sprag.control.http import Request
     from sprag.services.service import Service
     from sprag_supervisor import Node
-
-
-class _CountingBus(EventBus):
-    """An event bus that also counts what it delivers.
-
-    A bus becomes one, and plain again, while it is in use: emitting costs nothing more
-    when nobody watches.
-    """
-
-    __slots__ = ()
-
-    def publish(self, event: str, data: Any) -> int:
-        if type(event) is str:  # else it comes again as a plain text, if there are listeners
-            for listener in self.listeners(event):
-                if listener._node is not None:
-                    _delivered[id(listener._node)] += 1
-        return super().publish(event, data)
-
-
-_delivered: Counter[int] = Counter()
-"""By the `id` of the service: it may be a dataclass, without a hash."""
-_watched: Counter[EventBus] = Counter()
-
-
-@contextmanager
-def _counting(bus: EventBus) -> Generator[None]:
-    if not _watched[bus]:
-        _delivered.clear()
-        bus.__class__ = _CountingBus
-    _watched[bus] += 1
-    try:
-        yield
-    finally:
-        _watched[bus] -= 1
-        if not _watched[bus]:
-            bus.__class__ = EventBus
-            del _watched[bus]
-            _delivered.clear()
 
 
 def answer(desk: Desk, request: Request) -> Answer:
@@ -75,22 +36,18 @@ def answer(desk: Desk, request: Request) -> Answer:
         raise Refused(HTTPStatus.BAD_REQUEST, message)
     limit = request.number("limit", 50, most=MOST_ROWS)
     desk.find(request.query.get("path", ""))
-    tree = desk.root._tree_
-    assert tree is not None
-    with desk.sampler.watching(), _counting(tree.bus):
+    with desk.sampler.watching():
         began = clock.now()
-        ticks = dict(_ticks_below(desk.root))
+        before = dict(_calls_below(desk.root))
         seen, idle = Counter(desk.sampler.seen), desk.sampler.idle
-        delivered = Counter(_delivered)
         sleep(seconds)
         passed = max(clock.now() - began, PERIOD)
         seen = Counter(desk.sampler.seen) - seen
         idle = desk.sampler.idle - idle
-        delivered = Counter(_delivered) - delivered
     total = max(seen.total() + idle, 1)
     node = desk.find(request.query.get("path", ""))
     counted = itertools.count()
-    rows = _rows(node, _Measured(passed, total, seen, delivered, ticks), counted)
+    rows = _rows(node, _Measured(passed, total, seen, before), counted)
     chosen = heapq.nsmallest(limit, rows, key=_key(sort)) if limit else list(rows)[:0]
     return Answer(
         {
@@ -110,14 +67,24 @@ def answer(desk: Desk, request: Request) -> Answer:
     )
 
 
+class _Calls(NamedTuple):
+    """How often the listeners and the timers of one service have been called."""
+
+    events: int
+    ticks: int
+
+
+_NONE: Final = _Calls(0, 0)
+
+
 class _Measured(NamedTuple):
     """What happened while the client waited."""
 
     seconds: float
     samples: int
     seen: Counter[int]
-    delivered: Counter[int]
-    ticks_before: dict[int, int]
+    before: dict[int, _Calls]
+    """What each service had been called before that, by its `id`."""
 
 
 def _rows(root: Node, measured: _Measured, counted: Iterator[int]) -> Iterator[dict[str, Any]]:
@@ -127,7 +94,7 @@ def _rows(root: Node, measured: _Measured, counted: Iterator[int]) -> Iterator[d
         pace()
         next(counted)
         owned = owned_by(node)
-        fired = _ticks_of(node) - measured.ticks_before.get(id(node), 0)
+        calls, before = _calls_of(node), measured.before.get(id(node), _NONE)
         yield {
             "path": path,
             "name": name_of(node),
@@ -138,8 +105,8 @@ def _rows(root: Node, measured: _Measured, counted: Iterator[int]) -> Iterator[d
             "greenlets": owned.greenlets,
             "timers": owned.timers,
             "listeners": owned.listeners,
-            "events": round(measured.delivered[id(node)] / measured.seconds, 2),
-            "ticks": round(max(fired, 0) / measured.seconds, 2),
+            "events": round(max(calls.events - before.events, 0) / measured.seconds, 2),
+            "ticks": round(max(calls.ticks - before.ticks, 0) / measured.seconds, 2),
             "restarts": node._restarts_,
         }
 
@@ -154,17 +121,22 @@ def _key(sort: str) -> Callable[[dict[str, Any]], Any]:
     return by_path if sort == "path" else by_number
 
 
-def _ticks_below(root: Service) -> Iterator[tuple[int, int]]:
+def _calls_below(root: Service) -> Iterator[tuple[int, _Calls]]:
     pace = Pace()
     for _depth, _path, node in walk(root):
         pace()
         if node._holdings_ is not None:
-            yield id(node), _ticks_of(node)
+            yield id(node), _calls_of(node)
 
 
-def _ticks_of(node: Node) -> int:
+def _calls_of(node: Node) -> _Calls:
+    """Count the calls of what the service owns now."""
     holdings = node._holdings_
-    if holdings is None or not holdings.timers:
-        return 0
-    timers = cast("set[object]", holdings.timers)
-    return sum(timer.ticks for timer in timers if isinstance(timer, TimerHandle))
+    if holdings is None:
+        return _NONE
+    timers = cast("set[object]", holdings.timers or ())
+    listeners = cast("set[object]", holdings.subscriptions or ())
+    return _Calls(
+        sum(listener.calls for listener in listeners if isinstance(listener, Listener)),
+        sum(timer.ticks for timer in timers if isinstance(timer, TimerHandle)),
+    )

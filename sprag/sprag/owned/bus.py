@@ -52,7 +52,7 @@ _CLOSED: Final = Timeout(None).timer
 class Listener:
     """A subscription; `cancel()` ends it."""
 
-    __slots__ = ("_bus", "_event", "_fn", "_incarnation", "_node", "awaited_by", "running")
+    __slots__ = ("_bus", "_event", "_fn", "_incarnation", "_node", "awaited_by", "calls", "returns")
 
     missed: int = 0
     """Lifecycle events that it has not heard, because 10,000 others waited for it."""
@@ -63,8 +63,13 @@ class Listener:
         self._fn = fn
         self._node: Node | None = node
         self._incarnation = node._incarnation_
-        self.running = 0
+        self.calls = self.returns = 0
         self.awaited_by: Parking | None = None
+
+    @property
+    def running(self) -> int:
+        """How many of its calls are under way."""
+        return self.calls - self.returns
 
     @property
     def active(self) -> bool:
@@ -78,7 +83,7 @@ class Listener:
             # Who owns it forgets it last: what cuts this short is made good by a second call.
             holdings = node._holdings_
             self.release()
-            if not self.running and holdings is not None:
+            if self.calls == self.returns and holdings is not None:
                 holdings.drop_subscription(self)
 
     def release(self) -> None:
@@ -241,13 +246,13 @@ class EventBus:
                 heard -= 1
                 continue  # cancelled by an earlier listener
             here.node = node
-            listener.running += 1
+            listener.calls += 1
             try:
                 try:
                     if (result := listener._fn(data)) is not None:
                         check_result("a listener", result)
                 finally:
-                    listener.running -= 1  # over, before its crash is reported
+                    listener.returns += 1  # over, before its crash is reported
             except BaseException as error:  # sorted by whose it is
                 if _concerns_emitter(listener, node, error):
                     raise

@@ -62,7 +62,7 @@ def _is_idle(holdings: Holdings) -> bool:
         return False
     if holdings.subscriptions:
         for each in holdings.subscriptions:
-            if each.running:
+            if each.calls != each.returns:
                 return False
     return True
 
@@ -147,7 +147,7 @@ def release(holdings: Holdings) -> None:
     if subscriptions:
         for subscription in tuple(subscriptions):
             subscription.release()
-            if not subscription.running:  # else it is waited for
+            if subscription.calls == subscription.returns:  # else it is waited for
                 subscriptions.discard(subscription)
 
 

@@ -28,10 +28,17 @@ class Cancellable(Protocol):
 class Subscription(Protocol):
     """A listener on some bus."""
 
-    running: int
-    """Calls of it that have not returned; they run in their emitters' greenlets."""
+    calls: int
+    """How often it was called; the calls run in their emitters' greenlets."""
+    returns: int
+    """How many of these have returned."""
     awaited_by: Parking | None
-    """Poked whenever such a call returns."""
+    """Poked whenever a call returns."""
+
+    @property
+    def running(self) -> int:
+        """How many are under way."""
+        ...
 
     def release(self) -> None:
         """Never be called again. Who holds it forgets it by itself; harmless a second time."""
