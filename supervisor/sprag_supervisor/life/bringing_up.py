@@ -128,8 +128,8 @@ def _bring_up(node: Node, tree: Tree, incarnation: int, *, restarts: bool) -> No
     above = None if parent is None or parent._op_ is None else _that_adopts(parent)
     if above is not None:
         above.adopts = True
-    starts.add(starting)
     try:
+        starts.add(starting)
         seconds = node._policy_.start_timeout
         until = None if seconds is None else began + seconds
         try:
