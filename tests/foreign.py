@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import sys
 import weakref
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import gevent
 import pytest
@@ -141,6 +142,10 @@ class _Notes(list[Any]):
     __getitem__ = _raise
 
 
+class _Unlisted:
+    __dir__ = _raise_hard
+
+
 class _Attributes(dict[str, Any]):
     __contains__ = _raise
     __len__ = _raise
@@ -199,6 +204,8 @@ _CHAIN: Final = (
     "with_traceback",
     "add_note",
 )
+
+sys.modules["unlisted"] = cast("Any", _Unlisted())
 
 ASKED_BY_GREENLET: Final = "its class cannot be asked"
 """Throwing one of these raises something else, in greenlet's own code."""
@@ -270,6 +277,12 @@ ERRORS: Final[dict[str, Callable[[], BaseException]]] = {
     ),
     "it is a SyntaxError of odd fields": _syntax_error,
     "it is an OSError of odd fields": lambda: OSError(_Untellable(), _Untellable(), _Untellable()),
+    "it is an AttributeError of what cannot be listed": lambda: AttributeError(
+        "odd", name="orders", obj=_Unlisted()
+    ),
+    "it is an ImportError of what cannot be listed": lambda: _with(
+        ImportError("odd", name="unlisted"), name_from="orders"
+    ),
 }
 
 

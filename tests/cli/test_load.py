@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from foreign import tellable
 from sprag._exit_codes import ExitCode
 from sprag_cli.run.load import (
     AttributeMissing,
@@ -298,6 +299,42 @@ def test_a_syntax_error_shows_its_line(write: Write) -> None:
     with pytest.raises(UserCodeFailed, match="importing shop raised SyntaxError") as caught:
         loaded("shop:app")
     assert 'shop.py", line 1\n    app = (\n' in caught.value.trace
+
+
+@tellable
+def test_a_failure_that_cannot_be_looked_at_is_told_all_the_same(
+    write: Write, tmp_path: Path
+) -> None:
+    # From Python 3.12 on the property is asked: it may be what was meant.
+    write(
+        "shop.py",
+        """
+        class Till:
+            @property
+            def orders(self):
+                raise KeyError("orders")
+            def __init__(self):
+                orders
+        Till()
+        """,
+    )
+    write(
+        "mall.py",
+        """
+        class Odd(Exception):
+            @property
+            def __cause__(self):
+                raise KeyError("cause")
+        raise Odd("here")
+        """,
+    )
+    for name, told in (("shop", "NameError: name 'orders' is not defined"), ("mall", "Odd: here")):
+        with pytest.raises(UserCodeFailed) as caught:
+            loaded(f"{name}:app")
+        trace = caught.value.trace
+        assert told in trace.splitlines()[-1]
+        assert "KeyError" not in trace
+        assert str(tmp_path) in trace
 
 
 def test_an_exit_and_an_interrupt_during_the_import_pass_through(write: Write) -> None:

@@ -136,6 +136,36 @@ def test_an_exception_that_cannot_be_looked_at_is_one_crash(
     assert "Logging error" not in capfd.readouterr().err
 
 
+class Forgetful(Service):
+    """Forgets the `self.` of a property that raises."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    @property
+    def orders(self) -> object:
+        raise self.error
+
+    def on_start(self) -> None:
+        self.timeout(self.forget, 1.0)
+
+    def forget(self) -> object:
+        return orders  # type: ignore[name-defined]  # noqa: F821
+
+
+@pytest.mark.parametrize("error", [KeyError("orders"), BaseException("past Exception")])
+def test_a_name_that_is_looked_for_where_it_raises_is_told_all_the_same(
+    clock: VirtualClock, capfd: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    with written() as log, Supervisor(children=[one := Forgetful(error)]):
+        clock.advance(1.5)
+        assert one.snapshot().restarts == 1
+    text = log.getvalue()
+    assert text.startswith("Supervisor/Forgetful: service crashed (step='timer')\nTraceback")
+    assert text.endswith("NameError: name 'orders' is not defined\n")
+    assert "Logging error" not in capfd.readouterr().err
+
+
 class Bad(Service):
     def __init__(self, make: Callable[[], BaseException], hook: str) -> None:
         self.make, self.hook = make, hook

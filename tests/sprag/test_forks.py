@@ -187,8 +187,38 @@ def test_an_exception_in_the_child_is_shown_and_is_not_the_services_crash() -> N
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fails", "told"),
+    [
+        ("return orders", "NameError: name 'orders' is not defined"),
+        ("raise Odd('in the child')", "Odd: in the child"),
+    ],
+)
+def test_an_exception_in_the_child_that_cannot_be_looked_at_ends_it_like_any(
+    fails: str, told: str
+) -> None:
+    body = f"""
+    Odd = type("Odd", (Exception,), {{"__cause__": property(lambda self: {{}}["cause"])}})
+    Forks.orders = property(lambda self: {{}}["orders"])  # where Python looks for what was meant
+    def body(self):
+        pid = os.fork()
+        if pid == 0:
+            {fails}
+        say("exit", ends_with(pid))
+    """
+    script = HEAD + textwrap.indent(textwrap.dedent(body), "    ") + IN_RUN + 'say("end")\n'
+    code, said, error = outcome(script)
+    assert (code, said) == (0, ["exit 1", "end"])
+    assert told in error
+    assert "KeyError" not in error
+
+
+@pytest.mark.slow
 def test_a_child_of_another_thread_only_learns_that_the_tree_is_elsewhere() -> None:
+    # Python 3.12 and later warn of a fork beside threads.
     body = """
+    import warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
     def body(self):
         pid = os.fork()
         if pid == 0:

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 @contextmanager
 def handled_by(emit: Callable[[logging.LogRecord], object]) -> Generator[None]:
     handler, logger = logging.Handler(), logging.getLogger("sprag")
-    handler.emit = emit  # type: ignore[assignment, method-assign]
-    handler.lock = None
+    handler.handle = emit  # type: ignore[assignment, method-assign]  # without the lock
     logger.addHandler(handler)
     try:
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -215,6 +216,17 @@ def test_a_call_works_or_raises_before_it_has_changed_anything(
     assert worked > len(SWEEP) // 3
 
 
+@pytest.mark.parametrize("left", range(1, 13))
+def test_a_timer_that_could_not_be_cancelled_goes_on(clock: VirtualClock, left: int) -> None:
+    ticks: list[str] = []
+    with Supervisor(children=[one := Plain()]):
+        timer = one.interval(ticks.append, 1, "tick")
+        with suppress(RecursionError):
+            with_frames(left, timer.cancel)
+        clock.advance(2)
+        assert len(ticks) == (2 if timer.active else 0)
+
+
 # -- services that answer each other without end -----------------------------------------
 
 
@@ -316,12 +328,19 @@ def test_a_listener_without_room_to_be_called_is_not_to_blame(
     heard: list[object] = []
     ears = root.adopt(Plain())
     ears.listen("event", lambda data: heard.append(data))
-    for left in range(1, 4):
-        with pytest.raises(RecursionError):
+    refused = 0
+    for left in range(1, 6):
+        del heard[:]
+        try:
             with_frames(left, lambda: ears.emit("event"))
-    clock.settle()
-    assert heard == []
-    assert ears.snapshot().incarnation == 1
+        except RecursionError:
+            refused += 1
+            assert heard == []
+        else:
+            assert heard == [None]
+        clock.settle()
+        assert ears.snapshot().incarnation == 1
+    assert refused in (2, 3)  # three in Python 3.11, where a call takes more room
 
 
 def test_a_long_traceback_is_logged_without_its_middle(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sprag.exceptions import WouldDeadlock
 from sprag.testing import virtual_time
-from sprag_supervisor.facts.crash import remember
+from sprag_supervisor.facts.crash import is_plain, remember
 from sprag_supervisor.facts.folding import folded
 
 if TYPE_CHECKING:
@@ -301,6 +301,18 @@ def test_what_follows_itself_is_one_piece(frames: str, pieces: list[tuple[str, i
 @given(st.text("abc", max_size=60))
 def test_nothing_is_lost_by_folding(frames: str) -> None:
     assert "".join(str(piece) * (more + 1) for piece, more in folded(frames)) == frames
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(AttributeError(), NameError(), UnboundLocalError(), ImportError(), SyntaxError()),
+        ExceptionGroup("two", [ValueError(), KeyError()]),
+    ],
+)
+def test_an_error_that_formatters_look_into_is_not_plain(error: Exception) -> None:
+    assert is_plain(ValueError())
+    assert not is_plain(error)
 
 
 def test_its_repr_has_no_code_objects() -> None:

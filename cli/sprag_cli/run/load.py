@@ -24,6 +24,7 @@ import sprag_supervisor
 from sprag._exit_codes import ExitCode
 from sprag.exceptions import SpragError
 from sprag_cli.term.errors import CommandError
+from sprag_supervisor import shown_as
 
 _SPRAG: Final = tuple(
     f"{os.path.dirname(os.path.realpath(str(package.__file__)))}{os.sep}"  # noqa: PTH120 - text
@@ -347,7 +348,7 @@ def _ours(filename: str) -> bool:
 
 
 def _trimmed(error: BaseException) -> str:
-    shown = traceback.TracebackException.from_exception(error)
+    shown = traceback.TracebackException(*shown_as(error, error.__traceback__))
     pending = [shown]
     while pending:
         each = pending.pop()

@@ -75,14 +75,14 @@ class Timeline:
         sequence = next(self._sequence)
         timer.sequence = sequence
         timer.due = due
-        if timer.ref:
+        if timer._ref:  # not `ref`, here and below: a call may find no room
             self.referenced += 1
         heapq.heappush(self._heap, (due, sequence, timer))
 
     def remove(self, timer: VirtualTimer) -> None:
         """Forget *timer*, which is active."""
         timer.sequence = 0
-        if timer.ref:
+        if timer._ref:
             self.referenced -= 1
         self._stale += 1
         if self._stale > _SWEEP_FROM and self._stale * 2 > len(self._heap):
@@ -105,7 +105,7 @@ class Timeline:
         """Take out the timer that `next_due` has just spoken of; it is no longer active."""
         timer = heapq.heappop(self._heap)[2]
         timer.sequence = 0
-        if timer.ref:
+        if timer._ref:
             self.referenced -= 1
         return timer
 
@@ -307,10 +307,10 @@ class VirtualTimer:
 
     def stop(self) -> None:
         """Do not fire. Harmless if not active."""
+        if self.sequence:
+            self._suspend()  # first: where there is no room for it, nothing has changed
         self._callback = None
         self.args = None
-        if self.sequence:
-            self._suspend()
 
     def close(self) -> None:
         """Stop."""

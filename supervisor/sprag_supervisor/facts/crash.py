@@ -73,8 +73,10 @@ _LOOKED_AT: Final = frozenset(
     }
 )
 """What a class may define that formatters ask for."""
-_LOOKED_INTO: Final = (BaseExceptionGroup, SyntaxError, AttributeError)
-"""Formatters show what they hold: from Python 3.12 on the object of an AttributeError, too."""
+_LOOKED_INTO: Final = (BaseExceptionGroup, SyntaxError, AttributeError, NameError, ImportError)
+"""Formatters show what they hold. From Python 3.12 on they also look for the name that was meant:
+in the object of an AttributeError, in the module of an ImportError, and for a NameError in the
+`self` of the method that raised it."""
 _HEAP_TYPE: Final = 1 << 9
 """The flag of classes that were made by a class statement."""
 _contains: Final[Any] = cast("Any", dict).__contains__

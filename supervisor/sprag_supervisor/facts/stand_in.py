@@ -1,8 +1,9 @@
 """Exceptions that logging cannot show, and what is logged in their place.
 
-Formatters, the standard library's first of all, look at an exception as if it were harmless:
-at its notes, its cause, its class. Where one of these raises, the record is lost, and with it
-the crash that it was about. So one that is not plain (`crash.is_plain`) is tried before.
+Formatters, the standard library's first of all, look at an exception as if it were harmless: at
+its notes, its cause, its class, and at the object in which a name was not found. Where one of
+these raises, the record is lost, and with it the crash that it was about. So one that is not
+plain (`crash.is_plain`) is tried before.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ def shown_as(error: BaseException, place: TracebackType | None) -> ExcInfo:
 
     Runs code of the exception's own, but what that raises harms nobody.
     """
-    if not _can_be_shown(error):
+    if not _can_be_shown(error, place):
         error = stand_in(error)
     return type(error), error, place
 
 
-def _can_be_shown(error: BaseException) -> bool:
+def _can_be_shown(error: BaseException, place: TracebackType | None) -> bool:
     try:
-        for _ in traceback.TracebackException(type(error), error, None, limit=0).format():
+        for _ in traceback.TracebackException(type(error), error, place, limit=0).format():
             pass
     except BaseException:  # noqa: BLE001 - the code of somebody else
         return False

@@ -27,7 +27,8 @@ from gevent._hub_local import set_hub, set_loop
 from gevent.exceptions import LoopExit
 from greenlet import greenlet
 
-from sprag_supervisor.foreign import attribute_of, exit_code_of, is_a
+from sprag_supervisor.facts.stand_in import shown_as
+from sprag_supervisor.foreign import attribute_of, exit_code_of, is_a, traceback_of
 from sprag_supervisor.loop import pool
 from sprag_supervisor.tree import home
 
@@ -102,18 +103,24 @@ def _end_when_done(forker: Any) -> NoReturn:
         code, _ = exit_code_of(error)
     except LoopExit:
         code = 0
-    except BaseException:  # noqa: BLE001 - the end of a process: whatever it is, it is shown
-        traceback.print_exc()
+    except BaseException as error:  # noqa: BLE001 - the end of a process: whatever it is, it is shown
+        _show(error)
     raised = attribute_of(forker, "exception") if call is None else call.error
     if is_a(raised, SystemExit):
         code, _ = exit_code_of(raised)
     elif raised is not None:
         code = 1
-        traceback.print_exception(raised)
+        _show(raised)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
     os._exit(code)
+
+
+def _show(error: BaseException) -> None:
+    """Print *error*. Never raises: the child would go on where its parent is."""
+    with suppress(BaseException):
+        traceback.print_exception(*shown_as(error, traceback_of(error)))
 
 
 class _Nowhere:
