@@ -339,7 +339,7 @@ import gc
 class Counts(Service):
     def on_start(self):
         gevent.sleep(0.01)
-        say("starting", gc.get_freeze_count())
+        say("starting", gc.get_freeze_count() > 1000)  # Python 3.12 begins with some hundred
     def on_ready(self):
         UNFREEZE
         self.timeout(self.look, 0.1)
@@ -354,7 +354,7 @@ def test_the_garbage_collector_is_spared_what_there_was_when_the_app_came_up(
 ) -> None:
     app(tmp_path, COUNTING.replace("UNFREEZE", "pass"))
     with run(tmp_path) as process:
-        process.says("starting 0")
+        process.says("starting False")
         process.says("frozen True")
         process.send(SIGTERM)
         assert process.ends() == 0
