@@ -55,7 +55,6 @@ from sprag_supervisor import (
     freeze,
     in_seconds,
     is_a,
-    is_number,
     listening,
     must_be_able_to_wait,
     path_of,
@@ -120,10 +119,10 @@ def run(
         ValueError: This is not the main thread.
         CalledInHub: The caller is a callback of the loop or a signal handler in the hub.
     """
-    budget, hold = in_seconds(shutdown_timeout), in_seconds(watchdog)
-    if not is_number(budget) or not budget >= 0:
+    budget, hold = in_seconds(shutdown_timeout), None if watchdog is None else in_seconds(watchdog)
+    if not budget >= 0:
         raise BadValue("shutdown_timeout", shutdown_timeout, "seconds, 0 or more")
-    if hold is not None and not (is_number(hold) and 0 < hold < math.inf):
+    if hold is not None and not 0 < hold < math.inf:
         raise BadValue("watchdog", watchdog, "seconds, above 0, or None")
     if not is_a(root, Service):
         raise BadValue("root", root, f"an instance of a Service{called(root)}")

@@ -70,7 +70,7 @@ from sprag_supervisor.loop.waiting import waits_for_caller
 from sprag_supervisor.process.roots import forget_hub, start_root
 from sprag_supervisor.rules.decide import Reason
 from sprag_supervisor.rules.policy import KEYWORDS, Backoff, Policy, Restart, Strategy
-from sprag_supervisor.rules.seconds import Seconds, in_seconds, is_number
+from sprag_supervisor.rules.seconds import Seconds, as_count, as_number, in_seconds
 from sprag_supervisor.rules.states import ACTIVE, DOWN, RUNNING, State
 from sprag_supervisor.tree.acquiring import may_acquire, not_active
 from sprag_supervisor.tree.callables import NEVER_RUNS, check_callable, check_result, run_for_effect
@@ -168,6 +168,8 @@ __all__ = [
     "Worker",
     "adopt",
     "all_of",
+    "as_count",
+    "as_number",
     "as_text",
     "attribute_of",
     "backlogs",
@@ -204,7 +206,6 @@ __all__ = [
     "is_active",
     "is_dead",
     "is_killers",
-    "is_number",
     "is_ours",
     "is_policy",
     "is_within",

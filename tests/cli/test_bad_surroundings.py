@@ -43,7 +43,7 @@ def sprag(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("command", CLIENTS)
-@pytest.mark.parametrize("number", ["nan", "-inf", "-1", "0", "soon"])
+@pytest.mark.parametrize("number", ["nan", "-inf", "-1", "0", "soon", "True", "-" + "9" * 400])
 def test_a_timeout_that_is_no_time_is_wrong_usage(command: str, number: str) -> None:
     result = CliRunner().invoke(commands, [*command.split(), "--timeout", number])
     assert result.exit_code == ExitCode.USAGE
@@ -56,9 +56,14 @@ def test_a_timeout_that_is_no_time_is_wrong_usage(command: str, number: str) -> 
     [
         ["tree", "--watch", "--interval", "nan"],
         ["tree", "--watch", "--interval", "inf"],
+        ["tree", "--watch", "--interval", "9" * 400],
         ["top", "--interval", "nan"],
+        ["top", "--limit", "9" * 400],
+        ["tree", "--depth", "9" * 5000],
         ["run", "x:y", "--watchdog", "nan"],
         ["run", "x:y", "--watchdog", "inf"],
+        ["run", "x:y", "--watchdog", "9" * 400],
+        ["run", "x:y", "--port", "9" * 400],
         ["run", "x:y", "--shutdown-timeout", "nan"],
         ["check", "x:y", "--shutdown-timeout", "nan"],
     ],
@@ -69,7 +74,7 @@ def test_other_times_that_are_none_are_wrong_usage_too(arguments: list[str]) -> 
     assert f"Invalid value for '{arguments[-2]}'" in result.output
 
 
-@pytest.mark.parametrize("number", ["inf", "1e8", "1e300"])
+@pytest.mark.parametrize("number", ["inf", "1e8", "1e300", "9" * 400])
 def test_no_limit_at_all_is_a_timeout(
     answering: Callable[..., Any], shop: dict[str, Any], number: str
 ) -> None:

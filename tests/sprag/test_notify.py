@@ -49,6 +49,9 @@ def test_nobody_is_told_where_nobody_asks(tmp_path: Path) -> None:
         ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, None),
         ({"WATCHDOG_USEC": "soon"}, None),
         ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "9" * 400}, None),
+        ({"WATCHDOG_USEC": "9" * 5000}, None),
+        ({"WATCHDOG_USEC": "\N{SUPERSCRIPT TWO}"}, None),
         ({}, None),
     ],
 )

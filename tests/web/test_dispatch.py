@@ -412,6 +412,11 @@ def test_bodies_have_a_limit_also_where_nobody_reads_them(shop: Callable[..., Sh
             route = "/large"
             max_body = 2000
             def post(self): return {"read": len(self.request.get_data())}
+
+        class Nothing(Controller):
+            route = "/nothing"
+            max_body = 0
+            def post(self): return {"read": len(self.request.get_data())}
         """,
         limits=Limits(max_body=1000),
     )
@@ -421,6 +426,8 @@ def test_bodies_have_a_limit_also_where_nobody_reads_them(shop: Callable[..., Sh
         assert (answer.status_code, answer.json["message"]) == (413, "a body may have 1000 bytes")
     assert one.ask("/large", "POST", data=b"x" * 1001).json == {"read": 1001}
     assert one.ask("/large", "POST", data=b"x" * 2001).status_code == 413
+    assert one.ask("/nothing", "POST").json == {"read": 0}
+    assert one.ask("/nothing", "POST", data=b"x").status_code == 413
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -86,6 +87,6 @@ class Notifier:
 def _watchdog_seconds(environ: Mapping[str, str]) -> float | None:
     allowed = environ.get("WATCHDOG_USEC", "")
     meant_for = environ.get("WATCHDOG_PID", str(os.getpid()))
-    if not allowed.isdigit() or meant_for != str(os.getpid()):
+    if not re.fullmatch(r"[0-9]{1,18}", allowed) or meant_for != str(os.getpid()):
         return None
     return int(allowed) / 1e6 / 2 or None

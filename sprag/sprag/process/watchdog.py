@@ -39,6 +39,8 @@ _start_thread: Final = monkey.get_original("_thread", "start_new_thread")
 this_thread: Final = monkey.get_original("_thread", "get_ident")
 _sleep: Final = monkey.get_original("time", "sleep")
 
+_LONGEST_SLEEP: Final = 3600.0
+_SHORTEST_LOOK: Final = 0.001
 _LOOKS: Final = 4
 """Signs of life, and looks for them, per period."""
 _SLACK: Final = 0.05
@@ -72,7 +74,7 @@ class Watchdog:
         self._thread = this_thread()
         self._alive_at = time.monotonic()
         self._watching = True
-        period = self._seconds / _LOOKS
+        period = max(self._seconds / _LOOKS, _SHORTEST_LOOK)
         # Not one of `clock`'s: it watches real time, and must not keep the loop alive.
         self._timer = get_hub().loop.timer(period, period, ref=False)
         self._timer.start(self._sign_of_life)
@@ -98,10 +100,10 @@ class Watchdog:
 
     def _watch(self) -> None:
         """Compare, in a native thread."""
-        period = self._seconds / _LOOKS
+        period = max(self._seconds / _LOOKS, _SHORTEST_LOOK)
         while self._watching:
             began = time.monotonic()
-            _sleep(period)
+            _sleep(min(period, _LONGEST_SLEEP))
             now = time.monotonic()
             if now - began > 2 * period + _SLACK:
                 continue  # this thread was held as well: SIGSTOP, or a machine out of breath

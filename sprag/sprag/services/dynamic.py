@@ -10,6 +10,7 @@ from sprag_supervisor import (
     ChildInfo,
     StopReport,
     adopt,
+    as_count,
     called,
     checked_name,
     child_of,
@@ -63,9 +64,10 @@ class DynamicSupervisor(Service):
             raise BadValue("DynamicSupervisor's argument", misplaced[0], accepted)
         if name is not None:
             self.name = checked_name(name)
-        if max_children is not None and not (type(max_children) is int and max_children >= 0):
+        count = None if max_children is None else as_count(max_children)
+        if count is not None and count < 0:
             raise BadValue("max_children", max_children, "a whole number, 0 or more, or None")
-        self.max_children = max_children
+        self.max_children = count
         self._policy_ = self._policy_.with_(policy)
         if self._policy_.strategy != "one_for_one":
             raise BadPolicy("strategy", self._policy_.strategy, "'one_for_one', the only one here")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import math
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, cast, overload
 
 from sprag.owned import lifecycle, threads
 from sprag.owned.bus import PREFIX, EventBus, Listener, name_of_event, runs_within
@@ -27,12 +27,12 @@ from sprag_supervisor import (
     StopReport,
     Tree,
     adopt,
+    as_number,
     check_callable,
     current_node,
     get_ident,
     holdings_of,
     in_seconds,
-    is_number,
     left_behind,
     may_acquire,
     must_be_able_to_wait,
@@ -59,6 +59,9 @@ if TYPE_CHECKING:
 
 ServiceT = TypeVar("ServiceT", bound="Service")
 KindT = TypeVar("KindT")
+_SHORTEST: Final = 1e-9
+_EXACT: Final = 2**53
+"""Whole numbers below are floats without loss."""
 
 
 def current_service() -> Service | None:
@@ -71,11 +74,10 @@ def current_service() -> Service | None:
 
 
 def _seconds(given: Any) -> float:
-    """Return *given* in seconds; NaN, which is in no range, if it is no number."""
-    if type(given) is float or type(given) is int:
+    """Do the same as `in_seconds`, at once where there is nothing to do."""
+    if type(given) is float or (type(given) is int and given < _EXACT):
         return given
-    number: Any = in_seconds(given)
-    return number if is_number(number) else math.nan
+    return in_seconds(given)
 
 
 def _check(fn: Callable[..., object]) -> None:
@@ -158,7 +160,7 @@ class Service(Node):
 
         Args:
             fn: May block. An exception is the service's crash.
-            seconds: Between the due times; above 0.
+            seconds: Between the due times; above 0, a nanosecond at least.
             *args: Passed to *fn*.
             immediate: Whether the first call is due now instead of in *seconds*.
             jitter: Fraction of *seconds*, 0 to 1, by which each call may come later.
@@ -172,12 +174,16 @@ class Service(Node):
         """
         _check(fn)
         period = _seconds(seconds)
-        if not 0 < period < math.inf:
-            raise BadValue("seconds", seconds, "a finite number above 0")
-        if (type(jitter) is not float and not is_number(jitter)) or not 0 <= jitter <= 1:
+        if not _SHORTEST <= period < math.inf:
+            accepted = "a finite number above 0"
+            if period > 0:
+                accepted += f", a nanosecond ({_SHORTEST:g}) at least"
+            raise BadValue("seconds", seconds, accepted)
+        fraction = jitter if type(jitter) is float else as_number(jitter)
+        if not 0 <= fraction <= 1:
             raise BadValue("jitter", jitter, "a fraction, 0 to 1")
         first = 0.0 if immediate else period
-        return self._timer_(fn, args, first=first, period=period, jitter=jitter)
+        return self._timer_(fn, args, first=first, period=period, jitter=fraction)
 
     def timeout(self, fn: Callable[..., object], seconds: Seconds, *args: Any) -> TimerHandle:
         """Call ``fn(*args)`` once, in *seconds* from now, in a greenlet.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 from gevent import get_hub, getcurrent
 
@@ -22,7 +22,6 @@ from sprag_supervisor import (
     end_cleanly,
     end_in_next_turn,
     in_seconds,
-    is_number,
     may_acquire,
     must_be_able_to_wait,
     must_be_at_home,
@@ -112,7 +111,9 @@ def wait(node: Node, timeout: Seconds | None) -> Exit | None:
 
 def _limit(timeout: Any, *, least: float = 0.0) -> float | None:
     """Return the seconds that a call may take, given as a number, a timedelta or None."""
+    if timeout is None:
+        return None
     seconds = in_seconds(timeout)
-    if seconds is not None and (not is_number(seconds) or not seconds >= least):
+    if not seconds >= least:
         raise BadValue("timeout", timeout, "seconds, 0 or more, or None")
-    return cast("float | None", seconds)
+    return seconds

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _NANO: Final = 1_000_000_000
+_WHOLE: Final = 2.0**53
 
 # Stopped timers stay in the heap until they come up. They are swept out once they are more
 # than half of it, and never before there are this many.
@@ -31,6 +32,8 @@ def to_nanoseconds(seconds: float) -> int:
     A timer that asks for the tiniest wait must move time, or a loop that waits "until the
     deadline" could spin for ever on a rounding error.
     """
+    if seconds > _WHOLE:  # such a float is a whole number, and might become infinite
+        return int(seconds) * _NANO
     nanoseconds = round(seconds * _NANO)
     if nanoseconds <= 0:
         return 1 if seconds > 0 else 0

@@ -9,7 +9,16 @@ from gevent import GreenletExit
 from gevent.event import Event
 
 from sprag.services.service import Service
-from sprag_supervisor import Lifecycle, State, StopReport, called, is_a, report_crash, tree_of
+from sprag_supervisor import (
+    Lifecycle,
+    State,
+    StopReport,
+    as_count,
+    called,
+    is_a,
+    report_crash,
+    tree_of,
+)
 from sprag_supervisor.exceptions import BadValue, NotRunning
 
 if TYPE_CHECKING:
@@ -151,10 +160,10 @@ def fail_next_start(
     """
     if not is_a(service, Service):
         raise BadValue("service", service, f"an instance of a Service{called(service)}")
-    if type(times) is not int or times < 1:
+    left = as_count(times)
+    if left < 1:
         raise BadValue("times", times, "a whole number, 1 or more")
     original = type(service)
-    left = times
 
     def on_start(self: Service) -> None:
         nonlocal left

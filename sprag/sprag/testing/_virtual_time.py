@@ -12,7 +12,7 @@ from gevent.hub import Hub
 
 from sprag.testing._loop import VirtualLoop
 from sprag.testing._timers import to_nanoseconds
-from sprag_supervisor import Seconds, clock, forget_hub, idle_greenlets, in_seconds, is_number
+from sprag_supervisor import Seconds, clock, forget_hub, idle_greenlets, in_seconds
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class VirtualClock:
             RuntimeError: Called from a callback in the hub, while another greenlet does the
                 same, or when the block is not the current one.
         """
-        span: float = in_seconds(seconds)
-        if not is_number(span) or not 0 <= span < math.inf:
+        span = in_seconds(seconds)
+        if not (span >= 0 and self.now + span < math.inf):
             raise BadValue("seconds", seconds, "a finite number, 0 or more")
         self._loop.run_for(to_nanoseconds(span))
 

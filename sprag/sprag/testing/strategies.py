@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from sprag.services.service import Service
 from sprag.services.supervisor import Supervisor
-from sprag_supervisor import KEYWORDS, Backoff, Restart, Strategy
+from sprag_supervisor import KEYWORDS, Backoff, Restart, Strategy, as_count
 from sprag_supervisor.exceptions import BadPolicy, BadValue, SpragError
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def trees(
     """
     if services is not None and not services:
         raise BadValue("services", services, "at least one")
-    if not (max_depth >= 1 and max_children >= 1):
+    if as_count(max_depth) < 1 or as_count(max_children) < 1:
         raise BadValue("max_depth, max_children", (max_depth, max_children), "at least 1 each")
     makers = _scripted() if services is None else st.sampled_from(list(services))
     drawn = policies() if policy is None else policy

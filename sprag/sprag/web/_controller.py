@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast, overload
 from sprag.owned.log import bound_logger
 from sprag.services.service import Service, current_service
 from sprag.web.exceptions import HTTPError
-from sprag_supervisor import RUNNING, Mistake, current_node, is_within, mentioned, path_of, shown
+from sprag_supervisor import (
+    RUNNING,
+    Mistake,
+    as_count,
+    current_node,
+    is_within,
+    mentioned,
+    path_of,
+    shown,
+)
 from sprag_supervisor.exceptions import BadValue, LikelyMistake
 
 if TYPE_CHECKING:
@@ -62,7 +71,7 @@ class Controller:
         template: A Jinja template that renders the data for browsers. Default: the data
             are shown as tables and lists.
         title: The page's title. Default: the class's name without "Controller".
-        max_body: Bytes that a request's body may have; default: the app's `Limits`.
+        max_body: Bytes that a request's body may have; None: as the app's `Limits` say.
     """
 
     route: ClassVar[str | Sequence[str]]
@@ -71,11 +80,13 @@ class Controller:
     max_body: ClassVar[int | None] = None
 
     def __init_subclass__(cls, **given: object) -> None:
-        """Refuse class keywords, and warn of what is likely a misspelt `route`."""
+        """Refuse keywords and a wrong `max_body`; warn of what is likely a misspelt `route`."""
         super().__init_subclass__()
         for keyword, value in given.items():
-            remedy = f"no keyword, and in the body of {cls.__name__} 'route = {value!r}'"
+            remedy = f"no keyword, and in the body of {cls.__name__} 'route = {shown(value)}'"
             raise BadValue(keyword, value, remedy)
+        if cls.max_body is not None and as_count(cls.max_body) < 0:
+            raise BadValue("max_body", cls.max_body, "a whole number of bytes, 0 or more, or None")
         for where, fault, remedy in mistakes_of_controller(cls):
             warnings.warn(f"{where} {fault}: {remedy}", LikelyMistake, stacklevel=2)
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
+from typing import Final
 
-from sprag_supervisor import Seconds, in_seconds, is_number
+from sprag_supervisor import Seconds, as_count, in_seconds
 from sprag_supervisor.exceptions import BadValue
+
+_MOST: Final = 1_000_000_000
+"""What the pool of greenlets, and a read of a line, can count to."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -55,9 +60,9 @@ class Limits:
         shutdown: Seconds = 10.0,
     ) -> None:
         counts = {
-            "max_connections": max_connections,
-            "max_head": max_head,
-            "max_body": max_body,
+            "max_connections": (max_connections, _MOST),
+            "max_head": (max_head, _MOST),
+            "max_body": (max_body, sys.maxsize),
         }
         times = {
             "head_timeout": head_timeout,
@@ -66,14 +71,15 @@ class Limits:
             "keep_alive": keep_alive,
             "shutdown": shutdown,
         }
-        for name, count in counts.items():
-            if type(count) is not int or count <= 0:
-                raise BadValue(name, count, "a whole number above 0")
+        for name, (number, most) in counts.items():
+            count = as_count(number)
+            if not 0 < count <= most:
+                raise BadValue(name, number, f"a whole number, 1 to {most}")
             object.__setattr__(self, name, count)
         for name, given in times.items():
             seconds = in_seconds(given)
             may_be_zero = name == "keep_alive"
-            enough = is_number(seconds) and (seconds > 0 or (seconds == 0 and may_be_zero))
+            enough = seconds > 0 or (seconds == 0 and may_be_zero)
             if not enough or seconds == math.inf:
                 least = "0 or more" if may_be_zero else "above 0"
                 raise BadValue(name, given, f"a finite number of seconds, {least}")

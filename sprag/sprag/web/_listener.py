@@ -12,6 +12,7 @@ from gevent import socket
 
 from sprag._unix_sockets import identity, listens
 from sprag.web.exceptions import CannotListen
+from sprag_supervisor import as_count
 from sprag_supervisor.exceptions import BadValue
 
 Address: TypeAlias = "tuple[str, int] | str"
@@ -26,7 +27,7 @@ _REMEDIES: Final = {
 }
 
 
-def checked(address: object) -> Address:
+def checked(address: Any) -> Address:
     """Return *address* if it is one.
 
     Raises:
@@ -35,7 +36,7 @@ def checked(address: object) -> Address:
     match address:
         case str() if address:
             return address
-        case (str(host), int(port)) if 0 <= port <= 65535 and not isinstance(port, bool):
+        case (str(host), given) if 0 <= (port := as_count(given)) <= 65535:
             return host, port
         case _:
             what = "(host, port) with a port from 0 to 65535, or the path of a Unix socket"

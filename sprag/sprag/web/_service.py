@@ -34,6 +34,7 @@ _MORE_FILES: Final = (
 )
 _SWEEP: Final = 0.25
 """Seconds between two looks for clients that are late, at most."""
+_SWEEP_LEAST: Final = 0.001
 _LOOK: Final = 0.05
 """Seconds between two looks at the connections while the server stops."""
 
@@ -91,7 +92,7 @@ class WebServer(Service):
         )
         shortest = min(limits.head_timeout, limits.body_timeout, limits.send_timeout)
         shortest = min(shortest, limits.keep_alive or shortest)
-        self.interval(self._server.sweep, min(_SWEEP, shortest / 4))
+        self.interval(self._server.sweep, min(_SWEEP, max(shortest / 4, _SWEEP_LEAST)))
         self.add_cleanup(self._server.close)
         self._server.start()
         self._log.info("serving", url=shown(self._address))

@@ -192,7 +192,9 @@ class Site:
         handler = mount.handlers.get(method)
         if handler is None:
             return self._other_method(asked, mount.allow)
-        most = mount.controller.max_body or self._limits.max_body
+        most = mount.controller.max_body
+        if most is None:
+            most = self._limits.max_body
         if (request.content_length or 0) > most:
             return self._failed(asked, 413, f"a body may have {most} bytes")
         _bound_body(request.environ, request.content_length, most)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Never, cast, get_args
@@ -18,8 +19,8 @@ from greenlet import GreenletExit
 from sprag_supervisor.exceptions import BadPolicy
 from sprag_supervisor.foreign import ancestors, is_a
 from sprag_supervisor.rules.groups import leaves_of
-from sprag_supervisor.rules.seconds import Seconds, in_seconds, is_number
-from sprag_supervisor.wording import choices
+from sprag_supervisor.rules.seconds import Seconds, as_count, in_seconds
+from sprag_supervisor.wording import choices, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,15 +61,15 @@ class Backoff:
         reset_after: Seconds = 60.0,
     ) -> None:
         if misplaced:
-            accepted = f"keywords after the first, as in Backoff({initial!r}, maximum=30.0)"
+            accepted = f"keywords after the first, as in Backoff({shown(initial)}, maximum=30.0)"
             raise BadPolicy("backoff", misplaced[0], accepted)
-        first: float = _number("backoff.initial", initial, minimum=0.0)
-        highest: float = _number("backoff.maximum", maximum, minimum=first)
-        _number("backoff.factor", factor, minimum=1.0)
+        first = _number("backoff.initial", initial, minimum=0.0)
+        highest = _number("backoff.maximum", maximum, minimum=first)
+        factor = _number("backoff.factor", factor, minimum=1.0)
         if math.isinf(highest) or math.isinf(factor):
             infinite = "maximum" if math.isinf(highest) else "factor"
             raise BadPolicy(f"backoff.{infinite}", math.inf, "a finite number")
-        _number("backoff.jitter", jitter, minimum=0.0, maximum=1.0)
+        jitter = _number("backoff.jitter", jitter, minimum=0.0, maximum=1.0)
         object.__setattr__(self, "initial", first)
         object.__setattr__(self, "maximum", highest)
         object.__setattr__(self, "factor", factor)
@@ -79,12 +80,11 @@ class Backoff:
     def delay(self, restarts_in_a_row: int, random: Random) -> float:
         """Return the seconds to wait before restart number *restarts_in_a_row* (from 1)."""
         try:
-            # float: a power of whole numbers would be exact, and huge, before it is too large.
-            delay = self.initial * float(self.factor) ** (restarts_in_a_row - 1)
+            delay = self.initial * self.factor ** (restarts_in_a_row - 1)
         except OverflowError:
             delay = self.maximum if self.initial else 0.0
         delay = min(delay, self.maximum)
-        return delay * (1.0 + self.jitter * (2.0 * random.random() - 1.0))
+        return min(delay * (1.0 + self.jitter * (2.0 * random.random() - 1.0)), _LONGEST)
 
     def least(self, restarts: int) -> float:
         """Return the least seconds that so many delays in a row take together."""
@@ -130,12 +130,14 @@ class Policy:
             raise BadPolicy("backoff", self.backoff, "sprag.Backoff(...) or None")
         if type(self.significant) is not bool:
             raise BadPolicy("significant", self.significant, "True or False")
-        if type(self.max_restarts) is bool or not is_a(self.max_restarts, int):
+        count = as_count(self.max_restarts)
+        if count < 0:
             raise BadPolicy("max_restarts", self.max_restarts, "a whole number, 0 or more")
-        _number("max_restarts", self.max_restarts, minimum=0)
-        self._keep("max_seconds", _number("max_seconds", self.max_seconds, minimum=0.0))
-        if self.max_seconds == 0:
+        self._keep("max_restarts", count)
+        window = _number("max_seconds", self.max_seconds, minimum=0.0)
+        if window == 0:
             raise BadPolicy("max_seconds", self.max_seconds, "seconds above 0")
+        self._keep("max_seconds", window)
         self._keep("on_failure", _rules(self.on_failure))
         if self.needs is not None:
             self._keep("needs", _names("needs", self.needs))
@@ -232,19 +234,21 @@ def _choice(keyword: str, given: object, accepted: tuple[str, ...], others: str 
     return word
 
 
-def _number(keyword: str, given: Any, *, minimum: float, maximum: float = math.inf) -> Any:
-    """Return *given*, in seconds if it is a timedelta.
+def _number(keyword: str, given: Any, *, minimum: float, maximum: float = math.inf) -> float:
+    """Return *given* as a float, in seconds if it is a timedelta.
 
     Raises:
         BadPolicy: It is no number, or out of range.
     """
     number = in_seconds(given)
-    if not is_number(number) or not minimum <= number <= maximum:
+    if not minimum <= number <= maximum:
         upper = f" to {maximum:g}" if maximum != math.inf else " or more"
         raise BadPolicy(keyword, given, f"a number, {minimum:g}{upper}")
     return number
 
 
+_LONGEST: Final = sys.float_info.max
+"""Jitter would make it infinite."""
 _NO_FAILURES: Final = (SystemExit, KeyboardInterrupt, GreenletExit)
 _GRAVEST: Final[tuple[OnFailure, ...]] = ("escalate", "stop", "restart")
 KEYWORDS: Final = tuple(field.name for field in dataclasses.fields(Policy))
