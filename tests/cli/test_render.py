@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -11,7 +12,7 @@ from drawn import plain
 from sprag_cli.draw.render import render
 from sprag_cli.term.cells import cell_len
 from sprag_cli.term.style import ASCII, TONES, UNICODE, Tone
-from sprag_cli.term.words import duration
+from sprag_cli.term.words import ago, clock, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -294,6 +295,24 @@ def test_a_deep_tree_keeps_its_innermost_guides_and_says_how_many_are_missing(ma
 )
 def test_durations_name_their_two_largest_units(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize("zone", ["<+14>-14", "<-12>12"])
+@pytest.mark.parametrize(
+    "moment", ["9999-12-31T23:59:59+00:00", "0001-01-01T00:00:00+00:00", "soon", ""]
+)
+def test_a_moment_that_is_in_no_year_here_is_none(
+    monkeypatch: pytest.MonkeyPatch, zone: str, moment: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        said = clock(moment, 0.0)
+        ago(moment, 0.0)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert said == "?" or said[:4] in ("9999", "0001", "1-01")
 
 
 NAMES = st.text(min_size=1, max_size=30)

@@ -30,7 +30,6 @@ def clock(moment: str, now: float) -> str:
     then = _moment(moment)
     if then is None:
         return "?"
-    then = then.astimezone()
     today = datetime.fromtimestamp(now, UTC).astimezone(then.tzinfo).date() == then.date()
     return then.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
 
@@ -42,11 +41,12 @@ def ago(moment: str, now: float) -> str:
 
 
 def _moment(text: str) -> datetime | None:
+    """Return a moment in the time of here; None for what is none, or no year that has a number."""
     try:
         then = datetime.fromisoformat(text)
-    except ValueError:
+        return (then if then.tzinfo is not None else then.replace(tzinfo=UTC)).astimezone()
+    except (ValueError, OverflowError):
         return None
-    return then if then.tzinfo is not None else then.replace(tzinfo=UTC)
 
 
 def seconds(value: float | None, none: str = "no limit") -> str:
