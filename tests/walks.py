@@ -58,7 +58,7 @@ STEPS: Final = {
     "adopt": ("`adopt` of a service that sets a timer, till it runs", Bound(modules=8)),
     "emit": ("`emit` to one listener", Bound()),
     "crash": ("a greenlet of it crashes, till it runs again", Bound(12, 30)),
-    "crash-listener": ("a listener of it crashes, till it runs again", Bound(14, 30)),
+    "crash-listener": ("a listener of it crashes, till it runs again", Bound(12, 30)),
     "stop": ("its `stop()`", Bound()),
 }
 

@@ -19,7 +19,7 @@ from sprag_supervisor.facts.crash import users_part
 from sprag_supervisor.facts.failure import Failure, as_text
 from sprag_supervisor.facts.folding import folded, said_of
 from sprag_supervisor.facts.lifecycle import Lifecycle
-from sprag_supervisor.facts.meaning import meaning_of, was_thrown_in
+from sprag_supervisor.facts.meaning import meaning_of
 from sprag_supervisor.facts.memory import Exit, History, Ruling
 from sprag_supervisor.facts.report import Outcome, StopEntry, StopReport
 from sprag_supervisor.facts.stand_in import shown_as, stand_in
@@ -50,8 +50,8 @@ from sprag_supervisor.life.managing import (
     childspec_of,
     count_children,
     delete_child,
+    refuse_present,
     restart_child,
-    start_child,
     which_children,
 )
 from sprag_supervisor.life.pending import end_in_next_turn
@@ -64,7 +64,7 @@ from sprag_supervisor.loop.heap import all_of, everything, freeze, unfreeze
 from sprag_supervisor.loop.left_behind import left_behind
 from sprag_supervisor.loop.pace import Pace
 from sprag_supervisor.loop.parking import Parking
-from sprag_supervisor.loop.pool import Worker, idle_greenlets
+from sprag_supervisor.loop.pool import Worker, idle_greenlets, was_thrown_in
 from sprag_supervisor.loop.room import has_room, need_room
 from sprag_supervisor.loop.waiting import waits_for_caller
 from sprag_supervisor.process.roots import forget_hub, start_root
@@ -75,7 +75,7 @@ from sprag_supervisor.rules.states import ACTIVE, DOWN, RUNNING, State
 from sprag_supervisor.tree.acquiring import may_acquire, not_active
 from sprag_supervisor.tree.callables import NEVER_RUNS, check_callable, check_result, run_for_effect
 from sprag_supervisor.tree.group import next_try_of
-from sprag_supervisor.tree.holdings import Holdings, holdings_of
+from sprag_supervisor.tree.holdings import Holdings, held_by, hold, holdings_of, let_go
 from sprag_supervisor.tree.home import (
     get_ident,
     living,
@@ -198,7 +198,9 @@ __all__ = [
     "function_name",
     "get_ident",
     "has_room",
+    "held_by",
     "hidden_methods",
+    "hold",
     "holdings_of",
     "idle_greenlets",
     "in_seconds",
@@ -210,6 +212,7 @@ __all__ = [
     "is_policy",
     "is_within",
     "left_behind",
+    "let_go",
     "listening",
     "living",
     "logger",
@@ -233,6 +236,7 @@ __all__ = [
     "plain",
     "plain_lines",
     "refuse",
+    "refuse_present",
     "report_crash",
     "request_exit",
     "request_stop",
@@ -248,7 +252,6 @@ __all__ = [
     "spawn_managed",
     "stand_in",
     "start_again",
-    "start_child",
     "start_root",
     "text_of",
     "traceback_of",

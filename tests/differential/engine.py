@@ -28,7 +28,6 @@ from sprag_supervisor.life.managing import kind_of
 from sprag_supervisor.tree.group import waits_with_others
 from sprag_supervisor.tree.inbox import supervision_of
 from sprag_supervisor.tree.names import name_of
-from sprag_supervisor.tree.node import ChildExit
 
 if TYPE_CHECKING:
     from differential.scenario import Op, Path, Scenario, Spec
@@ -91,7 +90,7 @@ class Stage:
         self.starts[path] = number + 1
         supervisor = service._parent_
         if supervisor is not None and any(
-            is_retry(item) and item.child is service for item in supervision_of(supervisor).inbox
+            is_retry(item) and item[0] is service for item in supervision_of(supervisor).inbox
         ):
             self.is_overtaken = True
         plan = self.plans.get(path, ())
@@ -145,7 +144,7 @@ class Line:
         self.life = supervisor._incarnation_
         inbox = supervision_of(supervisor).inbox
         # The exit of the child that is being started counts with its group.
-        self.ahead = [item for item in inbox if item.child is not child]
+        self.ahead = [item for item in inbox if item[0] is not child]
 
     def is_alive(self) -> bool:
         supervisor = self.supervisor
@@ -158,17 +157,17 @@ class Line:
         return any(
             item in supervision.inbox
             or (
-                item.child._parent_ is self.supervisor
-                and item.child._state_ is State.RESTARTING
-                and not waits_with_others(item.child)
-                and item.child._incarnation_ == item.incarnation
+                item[0]._parent_ is self.supervisor
+                and item[0]._state_ is State.RESTARTING
+                and not waits_with_others(item[0])
+                and item[0]._incarnation_ == item[1]
             )
             for item in self.ahead
         )
 
 
 def is_retry(item: Item) -> bool:
-    return isinstance(item, ChildExit) and item.is_retry
+    return item[-1]
 
 
 class Worker(Service):

@@ -14,7 +14,7 @@ from gevent import GreenletExit
 
 from scripted import Crash, Idle, Journal, Scripted, ScriptedBody, crash, spawn
 from sprag import Backoff, DynamicSupervisor, Service, Supervisor
-from sprag_supervisor import Policy, exceptions, picture, pictures
+from sprag_supervisor import Policy, Reason, exceptions, picture, pictures
 from sprag_supervisor.escaping import plain, plain_lines
 from sprag_supervisor.facts import memory as _memory
 from sprag_supervisor.facts.crash import remember
@@ -25,7 +25,7 @@ from sprag_supervisor.process import at_exit as _at_exit
 from sprag_supervisor.tree import home as _belonging
 from sprag_supervisor.tree import log as _log
 from sprag_supervisor.tree import stragglers as _stragglers
-from sprag_supervisor.tree.holdings import holdings_of
+from sprag_supervisor.tree.holdings import held_by, holdings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -680,6 +680,16 @@ def memories_that_fade(world: World) -> None:
     for _ in range(10):
         world.do(memories.add, quiet, failure._replace(size=1_000_000))
     world.do(memories.leave, busy)
+    world.do(memories.join, busy)
+    for _ in range(150):
+        world.do(memories.add, quiet, failure)
+    ledger = _memory.Ledger()
+    large = failure._replace(size=2_000_000)
+    for name in ("a", "b"):
+        ruling = _memory.Ruling(
+            0.0, "top", name, 1, Reason.CRASHED, large, "restart", (name,), Policy(), 1, 0.0, 1
+        )
+        world.do(ledger.enter, ruling)
 
 
 def looking_back(world: World) -> None:
@@ -694,6 +704,9 @@ def looking_back(world: World) -> None:
     for ruling in tree.ledger:
         world.do(ruling.covered, 9)
         world.do(ruling.in_brief)
+        world.do(getattr, ruling, "child")
+    world.do(held_by, child)
+    world.do(tree.pool.under_way)
     history = child._history_
     if history is not None and history.memories:
         world.do(history.forget, history.memories[0])

@@ -12,7 +12,6 @@ from sprag import Backoff, Service, State, Supervisor
 from sprag.testing import check_invariants
 from sprag_supervisor.tree.holdings import Holdings
 from sprag_supervisor.tree.inbox import supervision_of
-from sprag_supervisor.tree.node import ChildExit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,8 +66,7 @@ def hold_the_turn(top: Supervisor, feed: Feed) -> None:
 
 
 def leave_the_post(top: Supervisor, feed: Feed) -> None:
-    failed = ChildExit(feed, 1, None, None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    supervision_of(top).inbox.append(failed)
+    supervision_of(top).inbox.append((feed, 1, None, None, False))
 
 
 def hold_the_dead(top: Supervisor, feed: Feed) -> None:

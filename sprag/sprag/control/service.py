@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sprag.control.http import Answer
 from sprag.control.pictures import failure_to_json, node_to_json
 from sprag.owned.timers import TimerHandle
-from sprag_supervisor import clock, count_children, module_name, picture
+from sprag_supervisor import clock, count_children, held_by, module_name, picture
 
 if TYPE_CHECKING:
     from sprag.control.desk import Desk
@@ -49,7 +49,7 @@ def answer(desk: Desk, path: str) -> Answer:
 
 def _counters(node: Node) -> dict[str, Any]:
     """Count what has happened: in this life, but for the restarts."""
-    holdings = node._holdings_
+    holdings = held_by(node)
     timers = [] if holdings is None else list(holdings.timers or ())
     handles = [each for each in timers if isinstance(each, TimerHandle)]
     supervision = node._supervision_

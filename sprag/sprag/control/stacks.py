@@ -25,6 +25,7 @@ from sprag_supervisor import (
     Worker,
     everything,
     frame_of,
+    held_by,
     idle_greenlets,
     is_a,
     is_dead,
@@ -109,7 +110,8 @@ def _place(one: Any, owner: Node | None, frames: tuple[_Frame, ...]) -> tuple[st
     names = [code.co_name for code, _line, ours in frames if not ours]
     if names and names[0] in _HOOKS:
         return path, names[0]
-    if call is not None and owner._holdings_ is not None and call in (owner._holdings_.calls or ()):
+    held = held_by(owner)
+    if call is not None and held is not None and call in (held.calls or ()):
         return path, str(call.step)
     return path, "greenlet" if is_a(one, Greenlet) else "clean-up"
 

@@ -16,7 +16,7 @@ from sprag.control.pictures import rounded
 from sprag.control.sampler import PERIOD
 from sprag.owned.bus import Listener
 from sprag.owned.timers import TimerHandle
-from sprag_supervisor import Pace, clock, name_of, owned_by, path_of, uptime_of, walk
+from sprag_supervisor import Pace, clock, held_by, name_of, owned_by, path_of, uptime_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -131,7 +131,7 @@ def _calls_below(root: Service) -> Iterator[tuple[int, _Calls]]:
 
 def _calls_of(node: Node) -> _Calls:
     """Count the calls of what the service owns now."""
-    holdings = node._holdings_
+    holdings = held_by(node)
     if holdings is None:
         return _NONE
     timers = cast("set[object]", holdings.timers or ())

@@ -27,6 +27,7 @@ from sprag_supervisor import (
     current_node,
     has_room,
     is_within,
+    let_go,
     logger,
     report_crash,
     say,
@@ -57,19 +58,24 @@ class Listener:
     missed: int = 0
     """Lifecycle events that it has not heard, because 10,000 others waited for it."""
 
-    def __init__(self, bus: EventBus, event: str, fn: Callable[[Any], object], node: Node) -> None:
-        self._bus = bus
-        self._event = event
-        self._fn = fn
-        self._node: Node | None = node
-        self._incarnation = node._incarnation_
-        self.calls = self.returns = 0
-        self.awaited_by: Parking | None = None
+    # Set by `EventBus.subscribe`.
+    _bus: EventBus
+    _event: str
+    _fn: Callable[[Any], object]
+    _node: Node | None
+    _incarnation: int
+    calls: int
+    returns: int
+    awaited_by: Parking | None
 
     @property
     def running(self) -> int:
         """How many of its calls are under way."""
         return self.calls - self.returns
+
+    def is_idle(self) -> bool:
+        """Whether no call of it is under way."""
+        return self.calls == self.returns
 
     @property
     def active(self) -> bool:
@@ -81,10 +87,9 @@ class Listener:
         node = self._node
         if node is not None:
             # Who owns it forgets it last: what cuts this short is made good by a second call.
-            holdings = node._holdings_
             self.release()
-            if self.calls == self.returns and holdings is not None:
-                holdings.drop_subscription(self)
+            if self.calls == self.returns:
+                let_go(node, self)
 
     def release(self) -> None:
         """Do the same for the engine, which forgets it by itself."""
@@ -93,8 +98,8 @@ class Listener:
 
     def returned(self, node: Node) -> None:
         """Take note that a call of a listener that was cancelled meanwhile has returned."""
-        if not self.running and node._holdings_ is not None:
-            node._holdings_.drop_subscription(self)
+        if self.calls == self.returns:
+            let_go(node, self)
         if self.awaited_by is not None:
             self.awaited_by.poke()
 
@@ -171,15 +176,31 @@ class EventBus:
         self.feed: HasBus | None = None
         """Where lifecycle events come from, once somebody has listened to them."""
 
-    def subscribe(self, event: str, fn: Callable[[Any], object], node: Node) -> Listener:
-        """Call ``fn(data)`` on behalf of *node* whenever *event* is published."""
-        listener = object.__new__(Listener)  # past `type.__call__`, which costs as much again
-        Listener.__init__(listener, self, event, fn, node)
+    def subscribe(
+        self,
+        event: str,
+        fn: Callable[[Any], object],
+        node: Node,
+        listener: Listener | None = None,
+    ) -> Listener:
+        """Call ``fn(data)`` on behalf of *node* whenever *event* is published.
+
+        Return *listener*, or a plain one.
+        """
+        if listener is None:
+            listener = Listener()
+        listener._bus = self
+        listener._event = event
+        listener._fn = fn
+        listener._node = node
+        listener._incarnation = node._incarnation_
+        listener.calls = listener.returns = 0
+        listener.awaited_by = None
         if self._topics.setdefault(event, listener) is not listener:
-            self.add(listener)
+            self._add(listener)
         return listener
 
-    def add(self, listener: Listener) -> None:
+    def _add(self, listener: Listener) -> None:
         """Make *listener* the last of its event's."""
         found = self._topics.setdefault(listener._event, listener)
         if found is listener:
@@ -258,7 +279,7 @@ class EventBus:
                     raise
             finally:
                 here.node = emitter
-                if listener._node is None:
+                if listener._node is None and node._holdings_ is not None:
                     listener.returned(node)
         return heard
 
@@ -301,44 +322,38 @@ def name_of_event(given: object) -> str:
 
 
 def _concerns_emitter(listener: Listener, node: Node, error: BaseException) -> bool:
-    """Report what is *listener*'s own crash; return whether the emitter hears of *error*.
-
-    Where the stack has no room even for that, a RecursionError goes on to the next listener
-    further out, until one has: it is one crash, of the innermost service that can report it.
-    """
-    kind = type(error)
-    if issubclass(kind, KeyboardInterrupt):
-        return True  # the program's, whosever code it has hit
-    try:
-        return _is_thrown_at_emitter(listener, node, error, kind)
-    except RecursionError:
-        if issubclass(kind, RecursionError):
-            return True
-        raise
-
-
-def _is_thrown_at_emitter(
-    listener: Listener, node: Node, error: BaseException, kind: type[BaseException]
-) -> bool:
     """Report what is *listener*'s own crash; return whether *error* may be the emitter's.
 
     The emitter's is what was thrown into its greenlet while the listener waited: a kill, or
     a Timeout that is still open. One that its own `with` has closed is the listener's and has
     leaked. Of another exception that was thrown in nobody can tell: ``kill(error)`` and a
     socket's own timeout look alike, so both hear of it.
+
+    Where the stack has no room even for the report, a RecursionError goes on to the next listener
+    further out, until one has: it is one crash, of the innermost service that can report it.
     """
-    if issubclass(kind, RecursionError):
-        entered = traceback_of(error)
-        if entered is None or entered.tb_next is None:
-            return True  # the emitter's stack has no room even to call the listener
-    is_thrown_in = was_thrown_in(error)
-    if is_thrown_in and issubclass(kind, GreenletExit):
-        return True
-    if issubclass(kind, Timeout):
-        if is_thrown_in and attribute_of(error, "timer") is not _CLOSED:
+    kind = type(error)
+    if issubclass(kind, KeyboardInterrupt):
+        return True  # the program's, whosever code it has hit
+    try:
+        if issubclass(kind, RecursionError):
+            entered = traceback_of(error)
+            if entered is None or entered.tb_next is None:
+                return True  # the emitter's stack has no room even to call the listener
+        is_thrown_in = was_thrown_in(error)
+        is_kill = issubclass(kind, GreenletExit)
+        if is_thrown_in:
+            if is_kill:
+                return True
+            if issubclass(kind, Timeout):
+                if attribute_of(error, "timer") is not _CLOSED:
+                    return True
+                is_thrown_in = False
+        report_crash(node, listener._incarnation, "listener", error)
+        if not is_kill:
+            listener.cancel()  # its service ends; and what emits to itself does not do so for ever
+        return is_thrown_in
+    except RecursionError:
+        if issubclass(kind, RecursionError):
             return True
-        is_thrown_in = False
-    report_crash(node, listener._incarnation, "listener", error)
-    if not issubclass(kind, GreenletExit):
-        listener.cancel()  # its service ends; and what emits to itself does not do so for ever
-    return is_thrown_in
+        raise

@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from gevent import GreenletExit
 
 from sprag.owned.bus import PREFIX, EventBus, Listener
-from sprag_supervisor import Call, check_result, choices, is_active, report_crash, say
+from sprag_supervisor import (
+    Call,
+    check_result,
+    choices,
+    holdings_of,
+    is_active,
+    report_crash,
+    say,
+)
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
@@ -73,13 +81,8 @@ class LifecycleListener(Listener):
     def __init__(
         self,
         feed: Feed,
-        event: str,
-        fn: Callable[[Any], object],
-        *,
-        node: Node,
         context: contextvars.Context,
     ) -> None:
-        super().__init__(feed.bus, event, fn, node)
         self._feed = feed
         self._context = context
         self._mailbox: deque[Lifecycle] = deque()
@@ -96,12 +99,11 @@ class LifecycleListener(Listener):
         self._mailbox.append(record)
         if self._call is not None or node is None:
             return
-        tree, holdings = node._tree_, node._holdings_
+        tree = node._tree_
         assert tree is not None
-        assert holdings is not None
         call = Delivery(lambda: self._deliver(node, call))
         self._call = call
-        holdings.add_call(call)
+        holdings_of(node).add_call(call)
         tree.hub.loop.run_callback(tree.pool.enter, call)
 
     def _fall_behind(self, node: Node | None) -> None:
@@ -116,8 +118,7 @@ class LifecycleListener(Listener):
             )
 
     def _deliver(self, node: Node, call: Delivery) -> None:
-        holdings = node._holdings_
-        assert holdings is not None
+        holdings = holdings_of(node)
         if not is_active(node):
             # The kill of the stop under way came too early for this greenlet. What is in
             # the mailbox is still told, like clean-ups after a deadline: up to where one blocks.
@@ -176,7 +177,7 @@ def listen(
     feed = cast("Feed | None", bus.feed)
     if feed is None:
         feed = bus.feed = Feed(tree)
-    listener = LifecycleListener(feed, event, fn, node=node, context=context)
-    feed.bus.add(listener)
+    listener = LifecycleListener(feed, context)
+    feed.bus.subscribe(event, fn, node, listener)
     feed.join()
     return listener

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from gevent import get_hub
 
-from sprag_supervisor import Call, check_result, clock, must_be_at_home, report_crash
+from sprag_supervisor import (
+    Call,
+    check_result,
+    clock,
+    holdings_of,
+    must_be_at_home,
+    report_crash,
+)
 
 if TYPE_CHECKING:
     import contextvars
@@ -60,10 +67,9 @@ class TimerHandle:
         period: float | None,
         jitter: float = 0.0,
     ) -> None:
-        assert node._holdings_ is not None
         self._node = node
         self._incarnation = node._incarnation_
-        self._holdings: Holdings | None = node._holdings_
+        self._holdings: Holdings | None = holdings_of(node)
         self._context = context
         self._fn = fn
         self._args = args

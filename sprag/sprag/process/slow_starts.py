@@ -12,14 +12,14 @@ import logging
 import math
 import traceback
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
-from sprag_supervisor import clock, say
+from sprag_supervisor import Starting, clock, say
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from sprag_supervisor import Starting, Tree
+    from sprag_supervisor import Tree
 
 FIRST: Final = 5.0
 """Seconds after which a start is worth a word."""
@@ -57,12 +57,14 @@ class SlowStarts:
         assert self._timer is not None
         self._timer.close()
         now = clock.now()
-        starts = cast("set[Starting]", self._tree.starts)
-        starts.difference_update([each for each in starts if each.node._op_ is not each])
         self._seen = {
             each: self._seen.get(each) or _Wait(each.began + FIRST)
-            for each in starts
-            if not each.adopts and each.aborted is None
+            for each in self._tree.pool.under_way()
+            if isinstance(each, Starting)
+            and each.node._tree_ is self._tree
+            and each.node._op_ is each
+            and not each.adopts
+            and each.aborted is None
         }
         due = [each for each, wait in self._seen.items() if now >= wait.next_at]
         for each in due:

@@ -18,7 +18,7 @@ from sprag_supervisor import (
     is_a,
     name_of,
     path_of,
-    start_child,
+    refuse_present,
     which_children,
 )
 from sprag_supervisor.exceptions import BadPolicy, BadValue, MaxChildren, UnknownChild
@@ -89,7 +89,7 @@ class DynamicSupervisor(Service):
             NotRunning, AlreadyAdopted, BadPolicy, WouldDeadlock, CalledInHub: As for `adopt`.
         """
         if issubclass(type(service), Service) and service._parent_ is self:
-            start_child(self, service, name, policy)
+            refuse_present(self, service)
         if self.max_children is not None:
             self._check_room_()  # at once, and again when it is our turn
         adopt(self, service, name, policy)

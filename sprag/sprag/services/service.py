@@ -18,7 +18,6 @@ from sprag_supervisor import (
     ACTIVE,
     NEVER_RUNS,
     Exit,
-    Holdings,
     Node,
     Seat,
     Seconds,
@@ -31,6 +30,7 @@ from sprag_supervisor import (
     check_callable,
     current_node,
     get_ident,
+    hold,
     holdings_of,
     in_seconds,
     left_behind,
@@ -215,7 +215,7 @@ class Service(Node):
         period: float | None,
         jitter: float = 0.0,
     ) -> TimerHandle:
-        self._hold_("start a timer")
+        self._may_hold_("start a timer")
         context = self._context_()
         return TimerHandle(self, context, fn, args, first=first, period=period, jitter=jitter)
 
@@ -230,7 +230,7 @@ class Service(Node):
             BadValue: *fn* is not callable, or is an `async def` or a generator function.
         """
         _check(fn)
-        self._hold_("spawn a greenlet")
+        self._may_hold_("spawn a greenlet")
         return spawn_managed(self, contextvars.copy_context(), fn, args, kwargs)
 
     def listen(self, event: str, fn: Callable[[Any], object]) -> Listener:
@@ -258,8 +258,9 @@ class Service(Node):
         _check(fn)
         if type(event) is not str:
             event = name_of_event(event)
-        holdings = self._hold_("listen")
         tree = self._tree_
+        if tree is None or tree.thread != get_ident() or self._state_ not in ACTIVE or left_behind:
+            self._may_hold_("listen")
         assert tree is not None
         listener: Listener
         if event.startswith(PREFIX):
@@ -268,10 +269,11 @@ class Service(Node):
         else:
             listener = tree.bus.subscribe(event, fn, self)
         try:
-            if holdings.subscriptions is None:
-                holdings.subscriptions = {listener}
+            node: Node = self
+            if node._holdings_ is None:  # as `hold` does; most services hold one listener
+                node._holdings_ = listener
             else:
-                holdings.subscriptions.add(listener)
+                hold(node, listener)
         except BaseException:
             listener.cancel()
             raise
@@ -343,7 +345,8 @@ class Service(Node):
             BadValue: *fn* is not callable, or is an `async def` or a generator function.
         """
         _check(fn)
-        self._hold_("add a clean-up").add_cleanup(fn, args, kwargs)
+        self._may_hold_("add a clean-up")
+        holdings_of(self).add_cleanup(fn, args, kwargs)
 
     @overload
     def service(self, name: str) -> Any: ...
@@ -517,13 +520,12 @@ class Service(Node):
         """Act on what a bare greenlet or a thread raised that was born inside the service."""
         report_crash(self, incarnation, step, error)
 
-    def _hold_(self, action: str) -> Holdings:
+    def _may_hold_(self, action: str) -> None:
         tree = self._tree_
         if tree is not None and tree.thread != get_ident():
             refuse(self, tree)
         if self._state_ not in ACTIVE or (left_behind and not may_acquire(self)):
             raise not_active(self, action)
-        return self._holdings_ or holdings_of(self)
 
     def _context_(self) -> contextvars.Context:
         context = contextvars.copy_context()

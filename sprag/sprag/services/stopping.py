@@ -93,13 +93,15 @@ def wait(node: Node, timeout: Seconds | None) -> Exit | None:
     history = node._history_
     if history is None:
         history = node._history_ = History()
-    parking = Parking()
-    history.waiters.append(parking)
+    if history.waiters is None:
+        history.waiters = []
+    waiters, parking = history.waiters, Parking()
+    waiters.append(parking)
     try:
         while not settled(node) and (until is None or clock.now() < until):
             parking.park(until)
     finally:
-        history.waiters.remove(parking)
+        waiters.remove(parking)
     if not settled(node):
         return None
     if history.exit is None:

@@ -20,8 +20,8 @@ from sprag_supervisor import (
     count_children,
     delete_child,
     is_a,
+    refuse_present,
     restart_child,
-    start_child,
     which_children,
 )
 from sprag_supervisor.exceptions import AlreadyPresent, BadValue
@@ -103,7 +103,9 @@ class Supervisor(Service):
             BadValue: *service* is none.
             NotRunning, AlreadyAdopted, BadPolicy, WouldDeadlock, CalledInHub: As for `adopt`.
         """
-        start_child(self, service, name, policy)
+        if issubclass(type(service), Service) and service._parent_ is self:
+            refuse_present(self, service)
+        adopt(self, service, name, policy)
         return service
 
     def terminate_child(self, name: str) -> StopReport:

@@ -16,6 +16,7 @@ from sprag_supervisor import (
     Starting,
     State,
     clock,
+    held_by,
     is_active,
     next_try_of,
     path_of,
@@ -79,7 +80,7 @@ def _nothing_is_left_of_what_is_down(node: Node) -> Iterator[str]:
 
 
 def _holds_only_what_lives(node: Node) -> Iterator[str]:
-    holdings = node._holdings_
+    holdings = held_by(node)
     if holdings is None:
         return
     if any(greenlet.dead for greenlet in (holdings.greenlets or {}).values()):

@@ -10,7 +10,7 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 
 from sprag.web._connection import Connection
-from sprag_supervisor import Managed, clock, context_of, is_active, meaning_of
+from sprag_supervisor import Managed, clock, context_of, holdings_of, is_active, meaning_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -249,8 +249,6 @@ class _Connections(Pool):
         handle, *rest = args
         owner = self._owner
         greenlet = Managed(owner, context_of(owner), handle, tuple(rest), kwargs)
-        holdings = owner._holdings_
-        assert holdings is not None  # the server's own timer and clean-ups are among them
-        holdings.add_greenlet(greenlet)
+        holdings_of(owner).add_greenlet(greenlet)
         self.start(greenlet)
         return greenlet

@@ -103,9 +103,8 @@ class _Allowance:
 def remember(
     exception: BaseException,
     incarnation: int,
-    *,
-    cause: Failure | None = None,
     action: OnFailure | None = None,
+    cause: Failure | None = None,
 ) -> Failure:
     """Make the record of *exception*, following its chain unless *cause* is given."""
     if cause is not None or not is_plain(exception):
@@ -113,14 +112,7 @@ def remember(
     # Nearly every crash: one exception, of a plain class.
     kind: Any = type(exception)
     text = _text_of(exception)
-    traceback = traceback_of(exception)
-    frames: list[tuple[CodeType, int]] = []
-    while traceback is not None:
-        if frames or not _is_ours(traceback):
-            frames.append((traceback.tb_frame.f_code, traceback.tb_lineno))
-        traceback = traceback.tb_next
-    is_ours = not frames or issubclass(kind, SpragError)
-    shown = _frames(exception) if is_ours else tuple(frames[-_MAX_FRAMES:])
+    shown = _frames(exception)
     size = BYTES + len(text) + BYTES_OF_FRAME * len(shown)
     at = clock.wall()
     made: Failure = record(

@@ -8,8 +8,7 @@ restarted. All of it is bounded in number and in size, and without live objects 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
-from weakref import ref
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sprag_supervisor.facts.failure import in_brief
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from sprag_supervisor.loop.clock import Timer
     from sprag_supervisor.loop.parking import Parking
     from sprag_supervisor.rules.decide import Decision, Reason
-    from sprag_supervisor.rules.policy import Backoff
+    from sprag_supervisor.rules.policy import Backoff, Policy
 
 _KEPT_FAILURES: Final = 10
 _BYTES_OF_FAILURES: Final = 8_000_000
@@ -60,29 +59,25 @@ class Exit(NamedTuple):
 class History:
     """The failures, the last exit and the next try of one service."""
 
-    __slots__ = (
-        "__weakref__",
-        "exit",
-        "failures",
-        "in_a_row",
-        "memories",
-        "next_try",
-        "retry_timer",
-        "stragglers",
-        "waiters",
-    )
+    # Defaults of the class: a first crash makes the whole object, and most need no more.
+    exit: Exit | None = None
+    in_a_row = 0
+    """Restarts with backoff since the last healthy run."""
+    next_try: float | None = None  # Invariant: a monotonic time while retry_timer is set
+    retry_timer: Timer | None = None
+    stragglers: list[tuple[Straggler, Callable[[], bool]]] | None = None
+    """What earlier lives have left behind; the function says whether it is over."""
+    waiters: list[Parking] | None = None
+    """Who waits for the end of the service."""
 
     def __init__(self) -> None:
-        self.failures: deque[Failure] = deque()
-        self.memories: deque[_Memory] = deque()
-        """Of those of the failures that are remembered in full, the last ones."""
-        self.exit: Exit | None = None
-        self.in_a_row = 0  # restarts with backoff since the last healthy run
-        self.next_try: float | None = None  # Invariant: a monotonic time while retry_timer is set
-        self.retry_timer: Timer | None = None
-        self.stragglers: list[tuple[Straggler, Callable[[], bool]]] = []
-        """What earlier lives have left behind; the function says whether it is over."""
-        self.waiters: list[Parking] = []
+        self.memories: list[_Memory] = []
+        """Of the last failures, the oldest first."""
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The last failures, the oldest first."""
+        return tuple([failure for failure, _owner in self.memories])
 
     def end(self, how: Exit, backoff: Backoff | None, uptime: float) -> None:
         """Take note of the end of a life of *uptime* seconds."""
@@ -92,25 +87,18 @@ class History:
 
     def forget(self, memory: _Memory) -> None:
         """Forget the failure of *memory*; if it is the last one, a line of it stays."""
-        at = next(at for at, each in enumerate(self.memories) if each is memory)
-        place = len(self.failures) - len(self.memories) + at
-        del self.memories[at]
-        if place < len(self.failures) - 1:
-            del self.failures[place]
+        if memory is not self.memories[-1]:
+            self.memories = [each for each in self.memories if each is not memory]
             return
-        last = self.failures[place]
-        self.failures[place] = brief = in_brief(last)
-        if self.exit is not None and self.exit.failure is last:
+        failure: Failure = memory[0]
+        brief = in_brief(failure)
+        self.memories[-1] = [brief, None]
+        if self.exit is not None and self.exit.failure is failure:
             self.exit = self.exit._replace(failure=brief)
 
 
-class _Memory:
-    """One failure that is remembered in full; None once it is not any more."""
-
-    __slots__ = ("failure", "owner")
-
-    failure: Failure | None
-    owner: ref[History]
+_Memory = list[Any]
+"""A failure, and the History that it is counted for; None: it is not, or not any more."""
 
 
 class Memories:
@@ -120,60 +108,61 @@ class Memories:
     """
 
     def __init__(self) -> None:
-        self._kept: deque[_Memory] = deque()
-        """The oldest first, with those among them that are forgotten."""
-        self._live = 0  # Invariant: how many of them are not
-        self._size = 0  # Invariant: bytes of these
+        self._row: deque[_Memory] = deque()
+        """The oldest first, with those among them that are not remembered any more."""
+        self._gone = 0  # Invariant: how many of them are not
+        self._size = 0  # Invariant: bytes of all in the row
 
     def add(self, history: History, failure: Failure) -> None:
         """Let *history* remember *failure*."""
-        memories, kept = history.memories, self._kept
-        if len(history.failures) == _KEPT_FAILURES:
-            history.failures.popleft()
-            if len(memories) == _KEPT_FAILURES:
-                self._drop(memories.popleft())
-        memory = _Memory()
-        memory.failure, memory.owner = failure, ref(history)
-        history.failures.append(failure)
+        memories = history.memories
+        if len(memories) == _KEPT_FAILURES:
+            oldest = memories.pop(0)
+            if oldest[1] is not None:
+                oldest[1] = None
+                self._gone += 1
+                if self._gone > len(self._row) // 2 + _SPARE:
+                    self._sweep()
+        memory: _Memory = [failure, history]
         memories.append(memory)
-        kept.append(memory)
-        self._live += 1
+        self._row.append(memory)
         self._size += failure.size
-        if self._size > _BYTES_OF_FAILURES or len(kept) > 2 * self._live + _SPARE:
-            self._tidy()
+        if self._size > _BYTES_OF_FAILURES:
+            self._forget_the_oldest()
 
     def join(self, history: History) -> None:
         """Count what *history* remembers already: its service comes to the tree, maybe again."""
-        if not history.memories:
-            before, history.failures = history.failures, deque()
-            for failure in before:
+        before = history.memories
+        if before and before[-1][1] is None:
+            history.memories = []
+            for failure, _owner in before:
                 self.add(history, failure)
 
     def leave(self, history: History) -> None:
         """Count what *history* remembers no more: its service has left the tree."""
         for memory in history.memories:
-            self._drop(memory)
-        history.memories.clear()
+            if memory[1] is not None:
+                memory[1] = None
+                self._gone += 1
+        if self._gone > len(self._row) // 2 + _SPARE:
+            self._sweep()
 
-    def _drop(self, memory: _Memory) -> None:
-        failure = memory.failure
-        if failure is not None:
-            memory.failure = None
-            self._live -= 1
-            self._size -= failure.size
+    def _sweep(self) -> None:
+        """Take out of the row what is not remembered any more."""
+        self._row = deque([each for each in self._row if each[1] is not None])
+        self._size = sum([each[0].size for each in self._row])
+        self._gone = 0
 
-    def _tidy(self) -> None:
-        """Forget the oldest while there is too much, and who has forgotten by itself."""
-        kept = self._kept
+    def _forget_the_oldest(self) -> None:
         while self._size > _BYTES_OF_FAILURES:
-            memory = kept.popleft()
-            if memory.failure is not None:
-                self._drop(memory)
-                owner = memory.owner()
-                if owner is not None:
-                    owner.forget(memory)
-        if len(kept) > 2 * self._live + _SPARE:
-            self._kept = deque([each for each in kept if each.failure is not None])
+            memory = self._row.popleft()
+            failure, owner = memory
+            self._size -= failure.size
+            if owner is None:
+                self._gone -= 1
+            else:
+                memory[1] = None
+                owner.forget(memory)
 
 
 class Ruling(NamedTuple):
@@ -182,7 +171,7 @@ class Ruling(NamedTuple):
     Attributes:
         at: Seconds since the epoch.
         supervisor: Path of who decided.
-        child: Path of whose end it was.
+        name: Whose end it was: its name below the supervisor.
         incarnation: Which life of the child had ended.
         reason: Why it had.
         failure: The crash, if it was one.
@@ -191,28 +180,29 @@ class Ruling(NamedTuple):
             ``shut_down`` because of a significant child, ``keep`` it down.
         names: Of all that are restarted with it, itself included, in start order; of an old
             ruling the first ones.
-        strategy: The supervisor's.
+        policy: The supervisor's.
         restarts: How many count within the window, this one included.
-        max_restarts: How many are allowed …
-        max_seconds: … within this many seconds.
         delay: Seconds until the restart; 0 for at once.
         covered_count: How many there are in `names`, or were.
     """
 
     at: float
     supervisor: str
-    child: str
+    name: str
     incarnation: int
     reason: Reason
     failure: Failure | None
     decision: Decision
     names: tuple[str, ...]
-    strategy: str
+    policy: Policy
     restarts: int
-    max_restarts: int
-    max_seconds: float
     delay: float
     covered_count: int
+
+    @property
+    def child(self) -> str:
+        """The path of whose end it was."""
+        return f"{self.supervisor}/{self.name}"
 
     def covered(self, most: int) -> list[str]:
         """Return the paths of those restarted with it, at most *most* of them."""
@@ -234,8 +224,8 @@ class Ruling(NamedTuple):
 
     def size(self) -> int:
         """Return about how many bytes it keeps in memory."""
-        failure = 0 if self.failure is None else self.failure.size
-        return _BYTES_OF_RULING + failure + 8 * len(self.names)
+        failure, size = self.failure, _BYTES_OF_RULING + 8 * len(self.names)
+        return size if failure is None else size + failure.size
 
 
 class Ledger:
@@ -249,8 +239,13 @@ class Ledger:
 
     def enter(self, ruling: Ruling) -> None:
         """Write *ruling* down; the oldest is cut, then goes, when there is too much."""
-        self._recent.append(ruling)
+        recent = self._recent
+        recent.append(ruling)
         self._size += ruling.size()
+        if self._size > _BYTES_OF_RULINGS or len(recent) + len(self._old) > _KEPT_RULINGS:
+            self._cut()
+
+    def _cut(self) -> None:
         while self._size > _BYTES_OF_RULINGS and len(self._recent) > 1:
             oldest = self._recent.popleft()
             self._size -= oldest.size()

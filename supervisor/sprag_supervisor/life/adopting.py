@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sprag_supervisor.rules.policy import Policy
 
 
-def adopt(  # noqa: C901, PLR0912 - one after another, all that is refused
+def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth more
     parent: Node, child: Node, name: str | None = None, policy: Mapping[str, object] | None = None
 ) -> None:
     """Give *child* a place below *parent* and start it there.
@@ -63,11 +63,8 @@ def adopt(  # noqa: C901, PLR0912 - one after another, all that is refused
     if not issubclass(type(child), Node):
         raise BadValue("child", child, f"an instance of a Service{called(child)}")
     tree, current = parent._tree_, getcurrent()
-    if tree is not None:
-        if tree.thread != get_ident():
-            refuse(parent, tree)
-        if tree.thread and current is tree.hub:
-            raise CalledInHub(path_of(parent), "adopt a child")
+    if tree is None or tree.thread != get_ident() or current is tree.hub:
+        _must_be_here(parent, tree)
     if parent._state_ not in ACTIVE or (left_behind and is_left_behind()):
         raise not_active(parent, "adopt a child")
     if name is not None and (type(name) is not str or not name or "/" in name):
@@ -86,14 +83,43 @@ def adopt(  # noqa: C901, PLR0912 - one after another, all that is refused
         try:
             if turn.holder is None:
                 turn.holder = current
-            elif not turn.take():
+            elif turn.take():
+                _must_accept(parent, supervision, "adopt a child")  # it may have ended meanwhile
+            else:
                 raise WouldDeadlock(path_of(parent), "adopt a child")
-            if parent._op_ is not None or parent._supervision_ is not supervision:
+            if parent._op_ is not None:
                 _must_accept(parent, supervision, "adopt a child")
             if child._parent_ is not None or child._state_ not in DOWN:
                 raise AlreadyAdopted(path_of(child), child._state_.value)
-            given = (own, dict(policy)) if policy else None
-            _start_below(parent, supervision, child, name, checked, given)
+            if parent._forgets_ended_:
+                parent._check_room_()
+            children = parent._children_
+            if children is None:
+                children = parent._children_ = {}
+            if name is None:
+                name = wanted_name(child)
+                if name in children:
+                    name = _numbered(supervision, name, children)
+            elif name in children:
+                _make_room(parent, children[name])
+            if child._history_ is not None:
+                need_room()  # to undo it takes some
+                parent._tree_.memories.join(child._history_)  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess]
+            try:
+                child._name_, child._parent_, child._tree_ = name, parent, parent._tree_
+                children[name] = child
+                child._policy_ = checked
+                child._given_ = (own, dict(policy)) if policy else None
+                start(child)
+            except BaseException:
+                if child._state_ in DOWN:
+                    if child._history_ is not None:
+                        detach(child)
+                    elif child._parent_ is parent:  # no call: the stack may have no room for one
+                        child._parent_ = child._tree_ = None
+                        if name in children:
+                            del children[name]
+                raise
         finally:
             if turn.holder is current and not turn.queue:
                 turn.holder = None
@@ -102,6 +128,15 @@ def adopt(  # noqa: C901, PLR0912 - one after another, all that is refused
     except BaseException:
         turn.give()  # again: a signal handler may have raised at the first one
         raise
+
+
+def _must_be_here(parent: Node, tree: Tree | None) -> None:
+    """Refuse to adopt from where the tree of *parent* does not live, or nobody can wait."""
+    if tree is not None:
+        if tree.thread != get_ident():
+            refuse(parent, tree)
+        elif getcurrent() is tree.hub:
+            raise CalledInHub(path_of(parent), "adopt a child")
 
 
 def _check_place(parent: Node, policy: Policy) -> None:
@@ -143,46 +178,6 @@ def _make_room(parent: Node, other: Node) -> None:
         if is_active(other):
             raise AlreadyStarted(path_of(other), other._state_.value)
         raise AlreadyPresent(path_of(other), other._state_.value)
-
-
-def _start_below(  # noqa: PLR0917 - what `adopt` has found
-    parent: Node,
-    supervision: Supervision,
-    child: Node,
-    name: str | None,
-    policy: Policy,
-    given: tuple[Policy, dict[str, object]] | None,
-) -> None:
-    """Give *child* its place, called *name* or as it wants to be called, and start it."""
-    if parent._forgets_ended_:
-        parent._check_room_()
-    children = parent._children_
-    if children is None:
-        children = parent._children_ = {}
-    if name is None:
-        name = wanted_name(child)
-        if name in children:
-            name = _numbered(supervision, name, children)
-    elif name in children:
-        _make_room(parent, children[name])
-    if child._history_ is not None:
-        need_room()  # to undo it takes some
-        assert parent._tree_ is not None
-        parent._tree_.memories.join(child._history_)
-    try:
-        child._name_, child._parent_, child._tree_ = name, parent, parent._tree_
-        children[name] = child
-        child._policy_, child._given_ = policy, given
-        start(child)
-    except BaseException:
-        if child._state_ in DOWN:
-            if child._history_ is not None:
-                detach(child)
-            elif child._parent_ is parent:  # without a call, for which the stack may have no room
-                child._parent_ = child._tree_ = None
-                if name in children:
-                    del children[name]
-        raise
 
 
 def tree_of(root: Node) -> Tree:

@@ -17,6 +17,7 @@ from sprag_supervisor.exceptions import EngineError
 from sprag_supervisor.foreign import is_a
 from sprag_supervisor.rules.decide import Reason
 from sprag_supervisor.rules.states import DOWN, FAILED
+from sprag_supervisor.tree.holdings import Holdings
 from sprag_supervisor.tree.living import announce, leave
 from sprag_supervisor.tree.log import say
 
@@ -76,14 +77,16 @@ def _let_go(node: Node) -> None:
         waiting.extend(getattr(operation, "joiners", None) or ())
         operation.done = True  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess]
     with suppress(BaseException):
-        waiting.extend(() if history is None else history.waiters)
+        waiting.extend(() if history is None else history.waiters or ())
     with suppress(BaseException):
         if supervision is not None:
             supervision.turn.holder = None
             waiting.extend(supervision.turn.queue or ())
     held: list[Any] = []
     with suppress(BaseException):
-        if holdings is not None:
+        if holdings is not None and type(holdings) is not Holdings:
+            held = [holdings]
+        elif holdings is not None:
             held = [*(holdings.timers or ()), *(holdings.subscriptions or ())]
             for greenlet in tuple((holdings.greenlets or {}).values()):
                 with suppress(BaseException):

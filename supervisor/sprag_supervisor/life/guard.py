@@ -27,7 +27,7 @@ from sprag_supervisor.life.bugs import interrupt_main
 from sprag_supervisor.life.net import engine_error
 from sprag_supervisor.life.stopping import end_soon, request_exit
 from sprag_supervisor.loop.room import has_room
-from sprag_supervisor.rules.decide import Reason
+from sprag_supervisor.rules.decide import CRASHED, Reason
 from sprag_supervisor.rules.states import RUNNING
 from sprag_supervisor.tree.callables import check_asked_result, check_result, run_for_effect
 from sprag_supervisor.tree.holdings import holdings_of
@@ -47,7 +47,11 @@ _EXITS: Final = (GreenletExit, SystemExit, KeyboardInterrupt, BaseExceptionGroup
 
 
 def report_crash(
-    node: Node, incarnation: int, step: str, error: BaseException, *, stack_is_fresh: bool = False
+    node: Node,
+    incarnation: int,
+    step: str,
+    error: BaseException,
+    stack_is_fresh: bool = False,  # noqa: FBT001, FBT002 - see `bringing_up._bring_up`
 ) -> None:
     """Act on what left a managed callable of *node*. Never raises.
 
@@ -102,7 +106,7 @@ def _crash(node: Node, incarnation: int, step: str, error: BaseException) -> Non
             tell = saying(logging.ERROR, node, "service crashed", error, step=step)
         policy = node._policy_
         action = policy.action_for(error) if policy.on_failure else None
-        failure = remember(error, incarnation, action=action)
+        failure = remember(error, incarnation, action)
         if (
             node._op_ is not None
             or node._state_ is not RUNNING
@@ -111,8 +115,8 @@ def _crash(node: Node, incarnation: int, step: str, error: BaseException) -> Non
             # Code of the exception's own ran, and blocked.
             _crash(node, incarnation, step, error)
             return
-        if not quick.crash(node, failure):
-            end_soon(node, Reason.CRASHED, failure)
+        if not quick.crash(node, failure, action):
+            end_soon(node, CRASHED, failure)
         if tell is not None:
             tell()
     else:
@@ -198,7 +202,7 @@ class Managed(Greenlet):  # type: ignore[type-arg]
                 self._leave()
                 del self
                 if not was_killed:
-                    report_crash(node, incarnation, step, error, stack_is_fresh=True)
+                    report_crash(node, incarnation, step, error, True)
                 if is_body and (was_killed or is_a(meaning_of(error), GreenletExit)):
                     end_cleanly(node, incarnation)
                 return None
@@ -291,7 +295,7 @@ def _ready(node: Node) -> None:
 
 
 def _start(node: Node, greenlet: Managed) -> None:
-    holdings = greenlet._holdings = node._holdings_ or holdings_of(node)
+    holdings = greenlet._holdings = holdings_of(node)
     if holdings.greenlets is None:
         holdings.greenlets = {}
     holdings.greenlets[id(greenlet)] = greenlet

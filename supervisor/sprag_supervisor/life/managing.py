@@ -8,7 +8,7 @@ children; a stop needs none and gets through while the parent is busy.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from sprag_supervisor.exceptions import (
     AlreadyPresent,
@@ -19,7 +19,7 @@ from sprag_supervisor.exceptions import (
     UnknownChild,
     WouldDeadlock,
 )
-from sprag_supervisor.life.adopting import adopt, start_again
+from sprag_supervisor.life.adopting import start_again
 from sprag_supervisor.life.pending import in_progress
 from sprag_supervisor.life.resting import detach
 from sprag_supervisor.loop.room import need_room
@@ -28,12 +28,12 @@ from sprag_supervisor.tree.home import must_be_able_to_wait, must_be_at_home
 from sprag_supervisor.tree.inbox import supervision_of
 from sprag_supervisor.tree.moves import is_active
 from sprag_supervisor.tree.names import name_of, path_of
-from sprag_supervisor.tree.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sprag_supervisor.rules.policy import Policy, Restart
+    from sprag_supervisor.tree.node import Node
 
 Kind = Literal["worker", "supervisor"]
 
@@ -107,14 +107,12 @@ def child_of(parent: Node, name: str) -> Node:
     return child
 
 
-def start_child(parent: Node, child: Node, name: str | None, policy: Mapping[str, object]) -> None:
-    """Adopt *child*; a child that is there already is refused in OTP's words (otp-rules 54)."""
-    if issubclass(type(child), Node) and child._parent_ is parent:  # adopt says what is no service
-        must_be_able_to_wait(parent, "start a child")
-        if child._state_ in ACTIVE:
-            raise AlreadyStarted(path_of(child), child._state_.value)
-        raise AlreadyPresent(path_of(child), child._state_.value)
-    adopt(parent, child, name, policy)
+def refuse_present(parent: Node, child: Node) -> NoReturn:
+    """Refuse to start a child that is there already, in OTP's words (otp-rules 54)."""
+    must_be_able_to_wait(parent, "start a child")
+    if child._state_ in ACTIVE:
+        raise AlreadyStarted(path_of(child), child._state_.value)
+    raise AlreadyPresent(path_of(child), child._state_.value)
 
 
 def restart_child(child: Node) -> None:

@@ -24,10 +24,9 @@ from sprag_supervisor.facts.failure import record
 from sprag_supervisor.facts.memory import Exit, History
 from sprag_supervisor.facts.report import StopReport
 from sprag_supervisor.life.bugs import report_bug
-from sprag_supervisor.life.resting import detach
 from sprag_supervisor.life.settling import REMEMBERED, TOLD, End, settle
 from sprag_supervisor.loop import clock
-from sprag_supervisor.rules.decide import Reason, ruling
+from sprag_supervisor.rules.decide import CRASHED, Reason, ruling
 from sprag_supervisor.rules.states import (
     MOVES,
     RESTARTING,
@@ -36,11 +35,11 @@ from sprag_supervisor.rules.states import (
     STOPPING,
 )
 from sprag_supervisor.tree.living import announce
-from sprag_supervisor.tree.node import ChildExit, Node
 
 if TYPE_CHECKING:
     from sprag_supervisor.facts.failure import Failure
-    from sprag_supervisor.tree.holdings import Holdings
+    from sprag_supervisor.rules.policy import OnFailure
+    from sprag_supervisor.tree.node import Node
 
 
 def is_quick(node: Node, *, had_started: bool = True) -> bool:
@@ -50,29 +49,12 @@ def is_quick(node: Node, *, had_started: bool = True) -> bool:
         node: The service.
         had_started: Whether its `on_start` has returned, so that its stop hooks apply.
     """
-    if node._children_ or (had_started and _says_goodbye(node)):
+    if node._children_:
+        return False
+    if had_started and node._says_goodbye_ and node._policy_.shutdown != "brutal_kill":
         return False
     holdings = node._holdings_
-    return holdings is None or _is_idle(holdings)
-
-
-def _is_idle(holdings: Holdings) -> bool:
-    """Whether nothing of it can block: timers, and listeners that are not being called."""
-    if holdings.greenlets or holdings.calls or holdings.cleanups:
-        return False
-    if holdings.subscriptions:
-        for each in holdings.subscriptions:
-            if each.calls != each.returns:
-                return False
-    return True
-
-
-def _says_goodbye(node: Node) -> bool:
-    return _has_stop_hooks(type(node)) and node._policy_.shutdown != "brutal_kill"
-
-
-def _has_stop_hooks(kind: type[Node]) -> bool:
-    return kind.on_stop is not Node.on_stop or kind.on_drain is not Node.on_drain
+    return holdings is None or holdings.is_idle()
 
 
 def end(end: End) -> bool:
@@ -83,18 +65,23 @@ def end(end: End) -> bool:
     assert STOPPING in MOVES[node._state_]
     node._state_ = STOPPING
     if node._holdings_ is not None:
-        release(node._holdings_)
+        node._holdings_.release()
     if node._parent_ is None and node._tree_ is not None:
         node._tree_.report = StopReport(clean=1)
     settle(end)
     return True
 
 
-def crash(node: Node, failure: Failure) -> bool:
+def crash(node: Node, failure: Failure, action: OnFailure | None) -> bool:
     """Let a running service wait for its restart after a crash, on the spot, if that is all.
 
     Return False, and do nothing, if there is more to it: its end may block, or its parent does
     something else than to restart it.
+
+    Args:
+        node: The service.
+        failure: What it dies of.
+        action: What its `on_failure` says about that.
     """
     parent, tree = node._parent_, node._tree_
     if (
@@ -102,7 +89,7 @@ def crash(node: Node, failure: Failure) -> bool:
         or tree is None
         or parent._state_ is not RUNNING
         or not is_quick(node)
-        or ruling(node._policy_, Reason.CRASHED, failure.action, parent._policy_) != "restart"
+        or ruling(node._policy_, CRASHED, action, parent._policy_) != "restart"
     ):
         return False
     supervision, holdings, history = parent._supervision_, node._holdings_, node._history_
@@ -110,20 +97,19 @@ def crash(node: Node, failure: Failure) -> bool:
     if history is None:
         history = node._history_ = History()
     incarnation, step = node._incarnation_, 0
-    history.exit = record(Exit, (Reason.CRASHED, incarnation, failure, None))
+    history.exit = record(Exit, (CRASHED, incarnation, failure, None))
     tree.memories.add(history, failure)
     told: list[object] = []
     try:
         node._state_ = STOPPING
         if holdings is not None:
-            release(holdings)
+            holdings.release()
         node._holdings_ = node._supervision_ = node._children_ = None
         node._since_, node._state_, step = clock.now(), RESTARTING, REMEMBERED
         if tree.observers:
             announce(node, "crashed", "child_terminated", "crashed", failure, told=told)
             step = TOLD
-        item = record(ChildExit, (node, incarnation, Reason.CRASHED, failure, False))
-        supervision.inbox.append(item)
+        supervision.inbox.append((node, incarnation, CRASHED, failure, False))
         if not supervision.attended:  # as `attend_soon` does
             supervision.attended = True
             tree.pool.launch(partial(tree.attend, parent), parent, "supervise")
@@ -131,24 +117,10 @@ def crash(node: Node, failure: Failure) -> bool:
         if not step:
             raise  # nobody has been told: the general way takes it up
         report_bug(node, "end", error)
-        end = End(node, Reason.CRASHED, failure)
+        end = End(node, CRASHED, failure)
         end.to, end.leaves, end.step, end.told = RESTARTING, False, step, told
         settle(end)
     return True
-
-
-def release(holdings: Holdings) -> None:
-    """Cancel timers and listeners: nothing new begins after this."""
-    timers, subscriptions = holdings.timers, holdings.subscriptions
-    if timers:
-        for timer in tuple(timers):
-            timer.release()
-            timers.discard(timer)
-    if subscriptions:
-        for subscription in tuple(subscriptions):
-            subscription.release()
-            if subscription.calls == subscription.returns:  # else it is waited for
-                subscriptions.discard(subscription)
 
 
 def put_down(
@@ -168,28 +140,28 @@ def put_down(
     Returns:
         How many are down.
     """
-    before = len(everyone)
-    kind: type[Node] | None = None
-    while everyone and before - len(everyone) < most:
+    before, tree, children = len(everyone), parent._tree_, parent._children_
+    assert tree is not None
+    assert children is not None
+    while True:  # see `Worker._serve`
+        if not everyone or before - len(everyone) == most:
+            break
         child = everyone[-1]
         if (
             child._state_ is not RUNNING
             or child._parent_ is not parent  # it has left meanwhile, and may run elsewhere
             or child._children_
             or child._op_ is not None
+            or child._says_goodbye_
         ):
             break
-        if type(child) is not kind:
-            if _has_stop_hooks(type(child)):
-                break
-            kind = type(child)
         holdings, history = child._holdings_, child._history_
         if history is not None and (history.waiters or history.stragglers):
             break
         if holdings is not None:
-            if not _is_idle(holdings):
+            if not holdings.is_idle():
                 break
-            release(holdings)
+            holdings.release()
         child._state_ = STOPPING
         if history is not None:
             how = record(Exit, (Reason.STOPPED, child._incarnation_, None, None))
@@ -197,8 +169,11 @@ def put_down(
         child._supervision_ = child._holdings_ = child._children_ = None
         child._since_, child._state_ = now, STOPPED
         everyone.pop()
-        if staying is None:
-            detach(child)
-        else:
+        if staying is not None:
             staying.append(child)
+            continue
+        if history is not None:
+            tree.memories.leave(history)
+        children.pop(child._name_ or "", None)
+        child._parent_ = child._tree_ = None
     return before - len(everyone)

@@ -17,12 +17,11 @@ from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.rules.decide import Reason, covered
 from sprag_supervisor.rules.states import RESTARTING, RUNNING
 from sprag_supervisor.tree.group import dissolved, gather, led_by
-from sprag_supervisor.tree.node import ChildExit, Node, Supervision
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from sprag_supervisor.tree.node import GroupRestart, Item
+    from sprag_supervisor.tree.node import GroupRestart, Item, Node, Supervision
 
 
 def group_of(node: Node, supervision: Supervision, failed: Node) -> Sequence[Node]:
@@ -71,9 +70,10 @@ def stop_group(
 
 
 def _is_past(item: Item, significant: Collection[int]) -> bool:
-    if not isinstance(item, ChildExit) or item.is_retry or id(item.child) not in significant:
+    child, _incarnation, reason, failure, is_retry = item
+    if reason is None or is_retry or id(child) not in significant:
         return False
-    return item.failure is None or item.failure.action != "escalate"
+    return failure is None or failure.action != "escalate"
 
 
 def restart_group(

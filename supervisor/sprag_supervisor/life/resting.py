@@ -80,5 +80,5 @@ def leave_if_over(node: Node, child: Node) -> bool:
 def wake_waiters(node: Node) -> None:
     """Wake those who wait for the node's end."""
     if node._history_ is not None:
-        for parking in node._history_.waiters:
+        for parking in node._history_.waiters or ():
             parking.poke()

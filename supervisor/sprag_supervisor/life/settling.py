@@ -28,11 +28,10 @@ from sprag_supervisor.rules.states import (
 from sprag_supervisor.tree.group import waits_with_others
 from sprag_supervisor.tree.inbox import supervision_of
 from sprag_supervisor.tree.living import announce, leave
-from sprag_supervisor.tree.node import ChildExit, Node
 
 if TYPE_CHECKING:
     from sprag_supervisor.facts.failure import Failure
-    from sprag_supervisor.tree.node import Item
+    from sprag_supervisor.tree.node import Item, Node
 
 _RESTING: Final = {
     Reason.FINISHED: FINISHED,
@@ -187,7 +186,7 @@ def _tell(end: End, parent: Node) -> None:
     node, failure = end.node, end.failure
     if end.to is RESTARTING:
         if not end.on_purpose:
-            post(parent, ChildExit(node, node._incarnation_, end.reason, failure, end.retries))
+            post(parent, (node, node._incarnation_, end.reason, failure, end.retries))
         # else it waits for its group
     elif not end.on_purpose:
         counts = end.had_started and _may_shut_down(parent, node)
@@ -195,7 +194,7 @@ def _tell(end: End, parent: Node) -> None:
         is_crash = failure is not None and (end.had_started or end.retries)
         is_escalated = failure is not None and failure.action == "escalate"
         if counts or is_escalated or is_crash:
-            post(parent, ChildExit(node, node._incarnation_, end.reason, failure))
+            post(parent, (node, node._incarnation_, end.reason, failure, False))
         # Until its parent has heard, it keeps its place: a group restart may cover it, and
         # then its end shuts nothing down (otp-rules 29, 66).
         end.leaves = end.leaves and not counts

@@ -11,13 +11,13 @@ import math
 from typing import TYPE_CHECKING, ClassVar
 
 from sprag_supervisor.exceptions import StartAborted, StartTimeout
-from sprag_supervisor.facts.meaning import was_thrown_in
 from sprag_supervisor.foreign import is_a
 from sprag_supervisor.life.bugs import report_bug
 from sprag_supervisor.life.ending import tighten
 from sprag_supervisor.life.steps import KILL_GRACE
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.calls import Call
+from sprag_supervisor.loop.pool import was_thrown_in
 from sprag_supervisor.tree.seat import context_of, keep_context
 
 if TYPE_CHECKING:
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
 class Starting(Call):
     """One service on its way up: the call of its first steps, and what may become of it."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self) -> None: ...
+    else:
+        __init__ = object.__init__  # one of ours would cost as much as all that `_bring_up` sets
 
     # Defaults of the class: a start goes well and needs none of these.
     is_start: ClassVar[bool] = True
@@ -76,10 +82,11 @@ class Starting(Call):
 
     def finished(self) -> None:
         """End cleanly as soon as the service has come up."""
-        self.finishes = True
+        self.finishes = self.is_disturbed = True
 
     def join(self, parking: Parking, until: float | None = None) -> bool:
         """Wait in *parking* until the start is over or *until*; return whether it is over."""
+        self.is_disturbed = True
         if self.joiners is None:
             self.joiners = []
         self.joiners.append(parking)
@@ -88,6 +95,7 @@ class Starting(Call):
         return self.node._op_ is not self
 
     def _abort(self, error: BaseException) -> None:
+        self.is_disturbed = True
         if self.aborted is None:
             self.aborted = error
         self.parking.poke()
@@ -103,7 +111,7 @@ class Starting(Call):
         while not self.done and not self.is_abandoned:
             now = clock.now()
             if self.aborted is None and seconds is not None and until is not None and now >= until:
-                self.aborted = StartTimeout(seconds)
+                self.aborted, self.is_disturbed = StartTimeout(seconds), True
             if self.aborted is not None:
                 # As for greenlets at a stop: one kill at once, one at the limit.
                 if kills == 0:

@@ -14,7 +14,6 @@ from gevent import Greenlet, GreenletExit, sleep
 from sprag_supervisor.facts.meaning import meaning_of
 from sprag_supervisor.facts.report import Outcome
 from sprag_supervisor.foreign import is_a
-from sprag_supervisor.life import quick
 from sprag_supervisor.life.bugs import interrupt_main
 from sprag_supervisor.life.stopping import request_exit
 from sprag_supervisor.loop import clock
@@ -109,7 +108,7 @@ def _step_raised(ending: Ending, step: str, call: Call) -> None:
 def release(ending: Ending, holdings: Holdings) -> None:
     """Cancel, kill, join and clean up what the service holds."""
     busy = [each for each in holdings.subscriptions or () if each.running]
-    quick.release(holdings)
+    holdings.release()
     if holdings.greenlets or holdings.calls or busy:
         _end_activities(ending, holdings, busy)
     pace = Pace()

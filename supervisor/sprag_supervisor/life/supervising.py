@@ -39,14 +39,13 @@ from sprag_supervisor.rules.states import FAILED, RESTARTING, RUNNING, STARTING
 from sprag_supervisor.tree.group import waits_with_others
 from sprag_supervisor.tree.log import say, saying
 from sprag_supervisor.tree.names import name_of, path_of
-from sprag_supervisor.tree.node import BackoffOver, ChildExit, Node, Supervision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from sprag_supervisor.facts.failure import Failure
     from sprag_supervisor.rules.decide import Decision
-    from sprag_supervisor.tree.node import Item
+    from sprag_supervisor.tree.node import Item, Node, Supervision
 
 _GIVING_UP: Final = (MaxRestartsExceeded.__name__, Escalated.__name__)
 _AGAIN: Final = 1.0
@@ -58,18 +57,18 @@ def attend(node: Node) -> None:
     supervision = node._supervision_
     if supervision is None:
         return
-    began, pace = clock.now(), None
-    is_first = True
+    began, pace, is_first = clock.now(), None, True
     try:
         while supervision.inbox and node._state_ is RUNNING:
             item = supervision.inbox.popleft()
             try:
-                if isinstance(item, ChildExit) and item.is_retry:
+                if item[-1]:
                     sleep(0)  # stops and queries get their turn before it is tried again
-                if not is_first:  # one alone, as it mostly is, is not worth a look at the time
+                if is_first:  # one alone, as it mostly is, is not worth a look at the time
+                    is_first = False
+                else:
                     pace = pace or Pace(began=began)
                     pace()  # timers, too: that alone would keep them waiting
-                is_first = False
                 _attend_to(node, supervision, item)
             except BaseException as error:  # noqa: BLE001 - a bug of sprag, or main's Ctrl-C
                 if is_a(error, KeyboardInterrupt) and _is_undecided(node, item):
@@ -85,14 +84,28 @@ def attend(node: Node) -> None:
 
 
 def _attend_to(node: Node, supervision: Supervision, item: Item) -> None:
+    """Decide on *item* and carry that out, under the turn, if it is not of the past."""
     turn, current = supervision.turn, getcurrent()
+    child, incarnation, reason, failure, _is_retry = item
     try:
         try:
             if turn.holder is None:
                 turn.holder = current
             elif not turn.take():  # pragma: no cover - nobody waits for this greenlet
                 raise AssertionError(path_of(node))
-            _act_on(node, supervision, item)
+            if (
+                node._supervision_ is not supervision
+                or node._state_ is not RUNNING
+                # Of a life that somebody has started anew meanwhile: its escalation ends nobody.
+                or child._incarnation_ != incarnation
+            ):
+                pass
+            elif child._state_ is RESTARTING:
+                if child._parent_ is node and not (supervision.groups and waits_with_others(child)):
+                    _act_on_waiting(node, supervision, child, reason, failure)
+                # else its exit counts with its group (otp-rules 14)
+            elif reason is not None:
+                _act_on_ended(node, supervision, child, reason, failure)
         finally:
             if turn.queue:
                 turn.give()
@@ -105,48 +118,43 @@ def _attend_to(node: Node, supervision: Supervision, item: Item) -> None:
 
 def _is_undecided(node: Node, item: Item) -> bool:
     """Whether what *item* tells still waits for its parent's decision."""
-    child = item.child
+    child, incarnation, *_rest = item
     return (
         child._parent_ is node
-        and child._incarnation_ == item.incarnation
+        and child._incarnation_ == incarnation
         and child._state_ is RESTARTING
         and (child._history_ is None or child._history_.retry_timer is None)
     )
 
 
-def _act_on(node: Node, supervision: Supervision, item: Item) -> None:
-    child = item.child
-    if node._supervision_ is not supervision or node._state_ is not RUNNING:
-        return
-    if child._incarnation_ != item.incarnation:
-        return  # of a life that somebody has started anew meanwhile: its escalation ends nobody
-    if child._state_ is RESTARTING:
-        if child._parent_ is node and not (supervision.groups and waits_with_others(child)):
-            _act_on_waiting(node, supervision, child, item)
-        # else its exit counts with its group (otp-rules 14)
-    elif isinstance(item, ChildExit):
-        _act_on_ended(node, supervision, child, item)
-
-
-def _act_on_waiting(node: Node, supervision: Supervision, child: Node, item: Item) -> None:
+def _act_on_waiting(
+    node: Node,
+    supervision: Supervision,
+    child: Node,
+    reason: Reason | None,
+    failure: Failure | None,
+) -> None:
     """Restart a child with its group, now or later, or give up."""
     policy = node._policy_
-    if isinstance(item, BackoffOver):
+    if reason is None:
         _wait_no_longer(child)
-        _restart(node, supervision, group_of(node, supervision, child), child)
+        if policy.strategy == "one_for_one":
+            restart(child)
+        else:
+            restart_group(node, supervision, group_of(node, supervision, child), child)
         return
-    if child._history_ is not None and child._history_.retry_timer is not None:
+    history = child._history_
+    if history is not None and history.retry_timer is not None:
         return  # it was told twice
     window = supervision.window
     if window is None:
         window = supervision.window = RestartWindow()
     restarts = window.add(clock.now(), policy.max_seconds)
-    failure = item.failure
     action = None if failure is None else failure.action
-    decision = ruling(child._policy_, item.reason, action, policy, restarts=restarts)
+    decision = ruling(child._policy_, reason, action, policy, restarts)
     if decision == "give_up":
         cancel_retry(child)
-        _write_down(node, item, decision)
+        _write_down(node, supervision, child, reason, failure, decision)
         _give_up(node, _too_many(node, child, failure), failure)
         return
     group: Sequence[Node] = (child,)
@@ -155,48 +163,59 @@ def _act_on_waiting(node: Node, supervision: Supervision, child: Node, item: Ite
     if decision == "back_off":
         if policy.strategy != "one_for_one":
             stop_group(node, supervision, group, child, waits=True)
-        _back_off(node, item, group)
+        if child._state_ is RESTARTING and node._state_ is RUNNING:  # else it was stopped
+            seconds = _back_off(node, child)
+            _write_down(node, supervision, child, reason, failure, decision, group, seconds)
+            say(logging.INFO, child, "service waits before its restart", seconds=round(seconds, 3))
+        return
+    _write_down(node, supervision, child, reason, failure, decision, group)
+    if policy.strategy == "one_for_one":
+        restart(child)
     else:
-        _write_down(node, item, decision, group)
-        _restart(node, supervision, group, child)
+        restart_group(node, supervision, group, child)
 
 
-def _act_on_ended(node: Node, supervision: Supervision, child: Node, item: ChildExit) -> None:
+def _act_on_ended(
+    node: Node, supervision: Supervision, child: Node, reason: Reason, failure: Failure | None
+) -> None:
     """Act on the end of a child that does not come back; of one that was started again, not."""
-    failure = item.failure
     others: Iterable[bool] = ()
     if child._policy_.significant:
         if child._state_ is RUNNING:
             return
         others = _others_active(node, supervision, child)
     action = None if failure is None else failure.action
-    decision = ruling(child._policy_, item.reason, action, node._policy_, others_active=others)
+    decision = ruling(child._policy_, reason, action, node._policy_, others_active=others)
     if decision == "shut_down":
-        _write_down(node, item, decision)
+        _write_down(node, supervision, child, reason, failure, decision)
         _end_by_itself(node)
         return
     leave_if_over(node, child)
     if failure is None:
         return
     if decision == "escalate":
-        _write_down(node, item, decision)
+        _write_down(node, supervision, child, reason, failure, decision)
         _give_up(node, Escalated(path_of(node), name_of(child), _root_of(failure)), failure)
     elif child._state_ is FAILED:
-        _write_down(node, item, "keep")
+        _write_down(node, supervision, child, reason, failure, "keep")
 
 
-def _write_down(
-    node: Node, item: ChildExit, decision: Decision, group: Sequence[Node] = (), delay: float = 0.0
+def _write_down(  # noqa: PLR0917 - an item, taken apart
+    node: Node,
+    supervision: Supervision,
+    child: Node,
+    reason: Reason,
+    failure: Failure | None,
+    decision: Decision,
+    group: Sequence[Node] = (),
+    delay: float = 0.0,
 ) -> None:
-    """Enter a decision into the ledger of causes."""
-    tree, policy, supervision = node._tree_, node._policy_, node._supervision_
+    """Enter a decision into the ledger of causes, with the *group* that is restarted."""
+    tree, window, path = node._tree_, supervision.window, supervision.path
     assert tree is not None
-    assert supervision is not None
-    window = supervision.window
-    path = supervision.path
     if path is None:
         path = supervision.path = path_of(node)
-    name = item.child._name_ or name_of(item.child)
+    name = child._name_ or name_of(child)
     names: tuple[str, ...] = (name,)
     if len(group) != 1:
         names = tuple([name_of(one) for one in group])
@@ -210,16 +229,14 @@ def _write_down(
             (
                 clock.wall(),
                 path,
-                f"{path}/{name}",
-                item.incarnation,
-                item.reason,
-                item.failure,
+                name,
+                child._incarnation_,
+                reason,
+                failure,
                 decision,
                 names,
-                policy.strategy,
+                node._policy_,
                 0 if window is None else window.count,
-                policy.max_restarts,
-                policy.max_seconds,
                 delay,
                 len(names),
             ),
@@ -229,7 +246,7 @@ def _write_down(
 
 def _others_active(node: Node, supervision: Supervision, child: Node) -> Iterator[bool]:
     """Yield for each other significant child whether it still counts (otp-rules 63-66)."""
-    unheard = {id(each.child) for each in supervision.inbox if isinstance(each, ChildExit)}
+    unheard = {id(one) for one, _, reason, *_rest in supervision.inbox if reason is not None}
     for each in (node._children_ or {}).values():
         if each is not child and each._policy_.significant:
             yield id(each) in unheard or _has_not_ended(each)
@@ -283,11 +300,8 @@ def _give_up(node: Node, error: SpragError, last: Failure | None) -> None:
     tell()
 
 
-def _back_off(node: Node, item: ChildExit, group: Sequence[Node]) -> None:
-    """Let the child wait, unless it was stopped; its group is down, and nobody is held up."""
-    child = item.child
-    if child._state_ is not RESTARTING or node._state_ is not RUNNING:
-        return
+def _back_off(node: Node, child: Node) -> float:
+    """Let the child wait, with its group if it has one; return the seconds. Holds up nobody."""
     backoff = child._policy_.backoff
     assert backoff is not None
     history = child._history_
@@ -295,7 +309,7 @@ def _back_off(node: Node, item: ChildExit, group: Sequence[Node]) -> None:
         history = child._history_ = History()
     history.in_a_row += 1
     seconds = backoff.delay(history.in_a_row, _random)
-    has_waited = BackoffOver(child, child._incarnation_)
+    has_waited = (child, child._incarnation_, None, None, False)
 
     def over() -> None:
         post(node, has_waited)
@@ -305,8 +319,7 @@ def _back_off(node: Node, item: ChildExit, group: Sequence[Node]) -> None:
     # Should a signal handler cut `over` short in the hub, it comes again.
     history.retry_timer = timer = clock.new_timer(seconds, _AGAIN)
     timer.start(over, update=True)
-    _write_down(node, item, "back_off", group, seconds)
-    say(logging.INFO, child, "service waits before its restart", seconds=round(seconds, 3))
+    return seconds
 
 
 def _wait_no_longer(child: Node) -> None:
@@ -314,11 +327,3 @@ def _wait_no_longer(child: Node) -> None:
     if history is not None and history.retry_timer is not None:
         history.retry_timer.close()
         history.retry_timer = history.next_try = None
-
-
-def _restart(node: Node, supervision: Supervision, group: Sequence[Node], failed: Node) -> None:
-    """Restart *failed* with everyone its parent's strategy covers (otp-rules 35-41)."""
-    if node._policy_.strategy == "one_for_one":
-        restart(failed)
-    else:
-        restart_group(node, supervision, group, failed)

@@ -24,13 +24,14 @@ from sprag_supervisor.loop.pace import Batches, Pace
 from sprag_supervisor.loop.waiting import joiners_served
 from sprag_supervisor.rules.decide import Reason
 from sprag_supervisor.rules.states import RESTARTING, RUNNING, STOPPING
+from sprag_supervisor.tree.holdings import holdings_of
 from sprag_supervisor.tree.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 _PARENT: Final = "its parent is stopping"
-_AT_ONCE: Final = 256
+_AT_ONCE: Final = 100
 """Children without hooks that end between two looks at the time."""
 _FAULTS: Final = 2
 """So many bugs of sprag's in one end are overcome; with one more it gives in."""
@@ -113,7 +114,7 @@ def _steps(ending: Ending) -> Generator[Ending]:
         if cls.on_stop is not Node.on_stop:
             perform(ending, "on_stop", partial(_call_hook, node, "on_stop"))
     if node._holdings_ is not None:
-        release(ending, node._holdings_)
+        release(ending, holdings_of(node))
     _over(ending)
 
 

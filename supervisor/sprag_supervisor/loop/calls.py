@@ -24,13 +24,12 @@ if TYPE_CHECKING:
 class Runner(greenlet):
     """What runs calls, one after another: a greenlet of the pool."""
 
-    __slots__ = ("abandoned", "call", "waited_on_by")
+    __slots__ = ("abandoned", "call")
 
     call: Call | None
     """What it runs now."""
     abandoned: bool
     """Nobody waits for it any more."""
-    waited_on_by: list[greenlet]
 
     def throw(self, *args: Any) -> Any:
         """Raise an exception here; one that comes too late finds nobody, as in gevent."""
@@ -68,6 +67,8 @@ class Call:
     is_revoked = False
     """It is done without having run."""
     error: BaseException | None = None
+    is_disturbed = False
+    """It has not just run and returned: it has raised, or something was asked of it meanwhile."""
     waiter: Parking | None = None
     """Where whoever waits for it does."""
     worker: Runner | None = None
@@ -116,7 +117,7 @@ class Call:
         if not self.has_begun:
             self.body = nothing
             self.error = GreenletExit()
-            self.is_revoked = self.done = True
+            self.is_revoked = self.is_disturbed = self.done = True
 
     def _throw(self, worker: Runner) -> None:
         # In the hub, so nothing can have happened between this test and the throw.
@@ -128,7 +129,6 @@ class Call:
         worker = self.worker
         if worker is not None:
             worker.abandoned = True
-            worker.waited_on_by.clear()
         self.waiter = None
         return worker
 
@@ -136,7 +136,7 @@ class Call:
         """Be over: the engine's own code around the body has raised *error*."""
         bug = faults.tell(None, self.step, error)
         if not self.done:
-            self.error = bug or error
+            self.error, self.is_disturbed = bug or error, True
         self.body = nothing
         self.done = True
         if self.waiter is not None:

@@ -14,7 +14,7 @@ A pooled greenlet is always begun from the hub. A greenlet inherits the recursio
 depth of the one that first switches to it, so a tree started from nested `on_start`
 hooks, each in its own greenlet, may be as deep as memory allows.
 
-``waited_on_by``, ``serves`` and ``queued`` tell who waits for whom (`waiting`).
+``call``, ``serves`` and ``queued`` tell who waits for whom (`waiting`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from weakref import WeakSet
 
 from gevent import GreenletExit, getcurrent
 
+from sprag_supervisor.foreign import is_a, traceback_of
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.calls import Apart, Call, Errand, Runner, faults, nothing
 from sprag_supervisor.loop.left_behind import left_behind
@@ -43,6 +44,7 @@ class Held(Protocol):
     holder: greenlet | None
 
 
+_new: Final = object.__new__
 _MAX_IDLE: Final = 8
 _QUIET_SECONDS: Final = 1.0
 
@@ -54,6 +56,7 @@ class Worker(Runner):
 
     def __init__(self, pool: Pool) -> None:
         super().__init__(parent=pool.hub)
+        pool.workers.add(self)
         self.pool = pool
         self.call = None
         self.given: Call | None = None
@@ -62,7 +65,6 @@ class Worker(Runner):
         """Who waited for the last one, and may still have to be woken."""
         self.begun = False
         self.abandoned = False
-        self.waited_on_by = []
         self.serves: list[list[Parking]] = []
         """Who waits for each end that this greenlet carries out."""
 
@@ -83,13 +85,17 @@ class Worker(Runner):
             if owes is not None:
                 owes.poke()
 
-    def _serve(self, next_call: Call | None) -> None:
+    def _serve(self, next_call: Call | None) -> None:  # noqa: C901, PLR0912 - a call costs
         pool = self.pool
         idle = pool.idle
         switch_to_hub = pool.hub.switch
-        while next_call is not None:
+        # Python makes a loop faster that is left in its midst; one with a condition it does not.
+        while True:
+            if next_call is None:
+                return
             self.call = next_call
             references = getrefcount(self)
+            error = None
             if not next_call.keeps_errors:
                 next_call.body()
             else:
@@ -98,21 +104,23 @@ class Worker(Runner):
                     self.gr_context = context
                 try:
                     next_call.body()
-                except BaseException as error:  # noqa: BLE001 - whoever made the call decides
-                    next_call.error = error
+                except BaseException as raised:  # noqa: BLE001 - whoever made the call decides
+                    error = next_call.error = raised
+                    next_call.is_disturbed = True
                 if context is not None:
                     self.gr_context = context = None  # it may hold much, and we may idle long
                 next_call.body = nothing
             next_call.done = True
             self.call = None
-            self.waited_on_by.clear()
             parking = next_call.waiter
             # Of the engine's own work, too, what it has left would be found by the next body.
-            has_left = bool(self.__dict__) and self._keeps_something()
-            is_kept = next_call.runs_user_code and (has_left or getrefcount(self) > references)
+            has_left = self.__dict__ and self._keeps_something()
+            is_kept = (has_left or getrefcount(self) > references) and next_call.runs_user_code
             next_call.worker = None  # not before it is counted, as it was the first time
-            if parking is None and next_call.error is not None:
-                next_call.broke(next_call.error)  # nobody looks at it
+            if error is not None:
+                if parking is None:
+                    next_call.broke(error)  # nobody looks at it
+                error = None
             if self.abandoned or is_kept:
                 # Somebody keeps this greenlet: a Timeout that the body has forgotten to
                 # close, say, which would go off in the next one (gevent-traps 23). The hub
@@ -126,13 +134,13 @@ class Worker(Runner):
             idle.append(self)
             if pool._quiet is None or len(idle) > _MAX_IDLE:
                 pool._tidy()
-            parked = None if parking is None else parking._greenlet
-            if parked is not None:
+            if parking is None:
+                next_call = switch_to_hub()
+            elif (parked := parking._greenlet) is not None:
                 next_call = parked.switch()
-                continue
-            if parking is not None:
+            else:
                 parking._poked = True
-            next_call = switch_to_hub()
+                next_call = switch_to_hub()
 
     def _keeps_something(self) -> bool:
         """Whether the body has left something in our dict, but what gevent puts there."""
@@ -145,6 +153,7 @@ class Pool:
 
     def __init__(self, hub: Hub) -> None:
         self.hub: Any = hub
+        self.workers: WeakSet[Worker] = WeakSet()
         self.idle: list[Worker] = []
         self.trees = 0
         self.queued: dict[Parking, Held] = {}
@@ -163,8 +172,11 @@ class Pool:
         current = getcurrent()
         timer = None
         try:
-            worker = self._take(call)
-            worker.waited_on_by.append(current)
+            idle = self.idle
+            if idle and not (worker := idle.pop()).dead:  # as `_take` does, for what is done most
+                self._used, call.worker, worker.given = True, worker, call
+            else:
+                worker = self._take(call)
             if until is not None:
                 timer = clock.call_later(until - clock.now(), current.switch)
             parking._greenlet = current
@@ -195,15 +207,24 @@ class Pool:
         *concerns*. What concerns
         nobody is tried once more: it must do no harm the second time.
         """
-        errand = object.__new__(Errand)
+        errand = _new(Errand)
         errand.body = body
         errand.concerns = concerns
         errand.step = step
-        errand.tries_again = self._run_soon
-        self._run_soon(errand)
-
-    def _run_soon(self, errand: Errand) -> None:
+        if concerns is None:
+            errand.tries_again = self._run_soon
         self._begin(self._take(errand), errand)
+
+    def _run_soon(self, call: Call) -> None:
+        self._begin(self._take(call), call)
+
+    def _begin(self, worker: Worker, call: Call) -> None:
+        """Enter *worker* from the hub: for the recursion depth, and to be in nobody's way."""
+        run_callback = self.hub.loop.run_callback
+        run_callback(worker.switch, call)
+        if not worker.begun:
+            worker.begun = True
+            run_callback(_see_that_it_has_begun, worker, call)
 
     def run_apart(self, body: Callable[[], object]) -> None:
         """Run *body*, the engine's own work, on a stack of its own, and wait until it is done.
@@ -221,6 +242,10 @@ class Pool:
         if call.error is not None:
             raise call.error
 
+    def under_way(self) -> list[Call]:
+        """Return what its greenlets run now, or are about to."""
+        return [worker.given for worker in self.workers if worker.given is not None]
+
     def enter(self, call: Call) -> None:
         """Run *call* in a pooled greenlet now. Only for callbacks in the hub."""
         worker = self._take(call)
@@ -229,23 +254,15 @@ class Pool:
         del worker  # this frame is gone when a body that blocked counts its greenlet's holders
         enter(call)
 
-    def _begin(self, worker: Worker, call: Call) -> None:
-        """Enter *worker* from the hub: for the recursion depth, and to be in nobody's way."""
-        run_callback = self.hub.loop.run_callback
-        run_callback(worker.switch, call)
-        if not worker.begun:
-            worker.begun = True
-            run_callback(_see_that_it_has_begun, worker, call)
-
     def _take(self, call: Call) -> Worker:
         self._used = True
         idle = self.idle
-        worker = idle.pop() if idle else Worker(self)
-        while worker.dead:  # somebody has killed it while it waited
+        while True:
             worker = idle.pop() if idle else Worker(self)
-        call.worker = worker
-        worker.given = call
-        return worker
+            if not worker.dead:  # else somebody has killed it while it waited
+                call.worker = worker
+                worker.given = call
+                return worker
 
     def _tidy(self) -> None:
         """See to it that idle greenlets do not pile up, and go when it is quiet."""
@@ -277,6 +294,27 @@ class Pool:
         elif self.idle:
             self._used = False
             self._quiet = clock.call_later(_QUIET_SECONDS, self._when_quiet, ref=False)
+
+
+_SWITCHES: Final = ("gevent._gevent_c_greenlet_primitives", "gevent._greenlet_primitives")
+_WAITS: Final = Pool.enter_and_wait.__code__
+
+
+def was_thrown_in(error: BaseException) -> bool:
+    """Whether *error* was thrown into a greenlet that waited, and not raised by what it ran.
+
+    A kill and a Timeout do so. The innermost frame is then the one that had switched away.
+    """
+    inner = traceback_of(error)
+    if inner is None:
+        return False
+    while (deeper := inner.tb_next) is not None:
+        inner = deeper
+    frame = inner.tb_frame
+    module = frame.f_globals.get("__name__")
+    if module in _SWITCHES:
+        return frame.f_code.co_name.endswith("switch")  # gevent's own, compiled or not
+    return frame.f_code is _WAITS and not is_a(error, RecursionError)
 
 
 def _see_that_it_has_begun(worker: Worker, call: Call) -> None:

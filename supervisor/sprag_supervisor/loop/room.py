@@ -13,6 +13,8 @@ from __future__ import annotations
 import sys
 from typing import Final
 
+_SHALLOW: Final = 100
+"""A stack of fewer frames has room; but for a recursion limit with which little else would run."""
 _NEEDED: Final = 80
 """Calls that the engine nests, log handlers with their tracebacks included."""
 
@@ -20,11 +22,10 @@ _NEEDED: Final = 80
 def need_room() -> None:
     """Raise RecursionError if the engine might, later on.
 
-    Few frames are room enough: a call through C counts twice or three times, not more. So
-    only a stack that is deep already is measured, which takes a while.
+    Only a stack that is deep already is measured, which takes a while.
     """
     try:
-        sys._getframe(sys.getrecursionlimit() // 4)
+        sys._getframe(_SHALLOW)
     except ValueError:
         return
     _nest(_NEEDED)
@@ -33,7 +34,7 @@ def need_room() -> None:
 def has_room() -> bool:
     """Whether the engine can do here whatever it has to."""
     try:
-        sys._getframe(sys.getrecursionlimit() // 4)
+        sys._getframe(_SHALLOW)
     except ValueError:
         return True
     try:

@@ -29,7 +29,8 @@ def waiting_for(current: greenlet) -> Iterator[greenlet]:
         yield one
         pending.extend(parking.greenlet for parking, turn in queue if turn.holder is one)
         if isinstance(one, Worker):
-            pending.extend(one.waited_on_by)
+            if one.call is not None and one.call.waiter is not None:
+                pending.append(one.call.waiter.greenlet)
             pending.extend(joiner.greenlet for joiners in one.serves for joiner in joiners)
 
 

@@ -1,12 +1,13 @@
 """What a service holds: greenlets, running calls, timers, listeners, clean-ups.
 
-Made when the service acquires its first resource, dropped when the last is
-released. Each kind is made on first use too: most services hold one or two kinds.
+Made when the service acquires its first resource, dropped with the end of the life.
+Each kind is made on first use too: most services hold one or two kinds. Many hold one
+listener and nothing else: that lies in the node itself, until something is added.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast, final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,10 @@ class Subscription(Protocol):
         """How many are under way."""
         ...
 
+    def is_idle(self) -> bool:
+        """Whether none is."""
+        ...
+
     def release(self) -> None:
         """Never be called again. Who holds it forgets it by itself; harmless a second time."""
 
@@ -48,6 +53,7 @@ class Subscription(Protocol):
         ...
 
 
+@final
 class Holdings:
     """The resources of one incarnation of one service."""
 
@@ -70,6 +76,29 @@ class Holdings:
     awaited_by: Parking | None
     context: Context | None
     """What hooks and clean-ups share, one after another; None: nothing has been set there."""
+
+    def is_idle(self) -> bool:
+        """Whether nothing of it can block: timers, and listeners that are not being called."""
+        if self.greenlets or self.calls or self.cleanups:
+            return False
+        if self.subscriptions:
+            for each in self.subscriptions:
+                if each.calls != each.returns:
+                    return False
+        return True
+
+    def release(self) -> None:
+        """Cancel timers and listeners: nothing new begins after this."""
+        timers, subscriptions = self.timers, self.subscriptions
+        if timers:
+            for timer in tuple(timers):
+                timer.release()
+                timers.discard(timer)
+        if subscriptions:
+            for subscription in tuple(subscriptions):
+                subscription.release()
+                if subscription.calls == subscription.returns:  # else it is waited for
+                    subscriptions.discard(subscription)
 
     def add_greenlet(self, greenlet: Greenlet[..., Any]) -> None:
         """Own *greenlet* until it ends or the service does."""
@@ -102,11 +131,6 @@ class Holdings:
         if self.timers is not None:
             self.timers.discard(timer)
 
-    def drop_subscription(self, subscription: Subscription) -> None:
-        """Forget a listener that was removed."""
-        if self.subscriptions is not None:
-            self.subscriptions.discard(subscription)
-
     def add_cleanup(
         self, fn: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
@@ -119,16 +143,48 @@ class Holdings:
 class Holder(Protocol):
     """A node, as far as it matters here."""
 
-    _holdings_: Holdings | None
+    _holdings_: Holdings | Subscription | None
 
 
 def holdings_of(node: Holder) -> Holdings:
-    """Return what *node* holds; made on first use."""
-    holdings = node._holdings_
-    if holdings is None:
-        # Past `type.__call__`: that and an `__init__` cost four times the rest.
-        holdings = object.__new__(Holdings)
-        holdings.greenlets = holdings.calls = holdings.timers = holdings.subscriptions = None
-        holdings.cleanups = holdings.awaited_by = holdings.context = None
-        node._holdings_ = holdings
+    """Return what *node* holds, for something to be added; made on first use."""
+    held = node._holdings_
+    if type(held) is Holdings:
+        return held
+    node._holdings_ = holdings = _with(held)
     return holdings
+
+
+def held_by(node: Holder) -> Holdings | None:
+    """Return what *node* holds, to be looked at."""
+    held = node._holdings_
+    return held if held is None or type(held) is Holdings else _with(held)
+
+
+def _with(lone: Holdings | Subscription | None) -> Holdings:
+    holdings = Holdings()  # an `__init__` would cost four times the rest
+    holdings.greenlets = holdings.calls = holdings.timers = holdings.cleanups = None
+    holdings.awaited_by = holdings.context = None
+    holdings.subscriptions = None if lone is None else {cast("Subscription", lone)}
+    return holdings
+
+
+def hold(node: Holder, subscription: Subscription) -> None:
+    """Let *node* hold a listener."""
+    if node._holdings_ is None:
+        node._holdings_ = subscription
+        return
+    holdings = holdings_of(node)
+    if holdings.subscriptions is None:
+        holdings.subscriptions = {subscription}
+    else:
+        holdings.subscriptions.add(subscription)
+
+
+def let_go(node: Holder, subscription: Subscription) -> None:
+    """Forget a listener that was removed."""
+    held = node._holdings_
+    if held is subscription:
+        node._holdings_ = None
+    elif type(held) is Holdings and held.subscriptions is not None:
+        held.subscriptions.discard(subscription)

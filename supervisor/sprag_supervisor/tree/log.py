@@ -31,6 +31,9 @@ logger = logging.getLogger("sprag")
 _NOT_IN_TEXT: Final = frozenset({"event", "service", "incarnation", "stack"})
 
 
+_Null: Final = logging.NullHandler
+
+
 class Onlooker(logging.NullHandler):
     """A handler that takes note and changes nothing for others.
 
@@ -55,9 +58,10 @@ def listening(level: int) -> bool:
     source: logging.Logger | None = logger
     while source is not None:  # asked for each crash and each request: no call for each handler
         for handler in source.handlers:
-            if not isinstance(handler, logging.NullHandler):
+            if type(handler) is _Null:
+                is_dropped = True
+            elif not isinstance(handler, Onlooker):
                 return True
-            is_dropped = is_dropped or not isinstance(handler, Onlooker)
         source = source.parent if source.propagate else None
     last = logging.lastResort
     return not is_dropped and last is not None and level >= last.level

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 from typing import TYPE_CHECKING, Final
 
-from sprag_supervisor.tree.holdings import holdings_of
+from sprag_supervisor.tree.holdings import Holdings, holdings_of
 
 if TYPE_CHECKING:
     from sprag_supervisor.tree.node import Node
@@ -63,5 +63,5 @@ def keep_context(node: Node, context: contextvars.Context) -> None:
 def kept_context(node: Node) -> contextvars.Context:
     """Return what the hooks and clean-ups of this life share."""
     holdings = node._holdings_
-    kept = None if holdings is None else holdings.context
+    kept = holdings.context if type(holdings) is Holdings else None
     return context_of(node) if kept is None else kept

@@ -20,17 +20,24 @@ from sprag_supervisor.tree.log import say
 from sprag_supervisor.tree.names import path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sprag_supervisor.tree.node import Node
 
 
 def keep(node: Node, step: str, is_over: Callable[[], bool]) -> None:
     """Remember what *node* has left behind, until *is_over*."""
-    if node._history_ is None:
-        node._history_ = History()
     found = Straggler(path_of(node), node._incarnation_, step)
-    node._history_.stragglers.append((found, is_over))
+    _add(node, [(found, is_over)])
+
+
+def _add(node: Node, found: Iterable[tuple[Straggler, Callable[[], bool]]]) -> None:
+    history = node._history_
+    if history is None:
+        history = node._history_ = History()
+    if history.stragglers is None:
+        history.stragglers = []
+    history.stragglers.extend(found)
 
 
 def stragglers_of(node: Node) -> tuple[Straggler, ...]:
@@ -38,18 +45,16 @@ def stragglers_of(node: Node) -> tuple[Straggler, ...]:
     history = node._history_
     if history is None or not history.stragglers:
         return ()
-    history.stragglers[:] = [each for each in history.stragglers if not each[1]()]
-    return tuple([found for found, _is_over in history.stragglers])
+    history.stragglers = left = [each for each in history.stragglers if not each[1]()]
+    return tuple([found for found, _is_over in left])
 
 
 def bequeath(child: Node, parent: Node) -> None:
     """Let the parent keep what a child that leaves the tree has left behind."""
     if stragglers_of(child):
         assert child._history_ is not None
-        if parent._history_ is None:
-            parent._history_ = History()
-        parent._history_.stragglers.extend(child._history_.stragglers)
-        child._history_.stragglers.clear()
+        _add(parent, child._history_.stragglers or ())
+        child._history_.stragglers = None
 
 
 def warn_of_stragglers(node: Node) -> None:

@@ -8,6 +8,7 @@ from sprag_supervisor.foreign import class_name
 from sprag_supervisor.loop import clock
 from sprag_supervisor.rules.states import RUNNING
 from sprag_supervisor.tree.group import next_try_of
+from sprag_supervisor.tree.holdings import Holdings
 from sprag_supervisor.tree.names import name_of, path_of
 from sprag_supervisor.tree.stragglers import stragglers_of
 
@@ -31,6 +32,7 @@ class Owned(NamedTuple):
 
 
 _NOTHING = Owned()
+_ONE_LISTENER = Owned(listeners=1)
 
 
 class Snapshot(NamedTuple):
@@ -187,7 +189,7 @@ def _picture(
         wall - (now - node._since_) if down else None,
         node._policy_,
         owned_by(node),
-        () if history is None else tuple(history.failures),
+        () if history is None else history.failures,
         None if next_try is None else max(next_try - now, 0.0),
         () if history is None else stragglers_of(node),
         children,
@@ -199,6 +201,8 @@ def owned_by(node: Node) -> Owned:
     holdings = node._holdings_
     if holdings is None:
         return _NOTHING
+    if type(holdings) is not Holdings:
+        return _ONE_LISTENER
     return Owned(
         len(holdings.greenlets or ()) + len(holdings.calls or ()),
         len(holdings.timers or ()),
