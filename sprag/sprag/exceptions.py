@@ -1,4 +1,52 @@
-"""All errors of sprag; each is a `SpragError` and carries the facts as attributes."""
+"""All errors of sprag; each is a `SpragError` and carries the facts as attributes.
 
+Those of the engine, and what can go wrong when a service asks for another one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sprag_supervisor import SpragFieldsError, choices, module_name, qualified_name
+from sprag_supervisor import exceptions as _engine
 from sprag_supervisor.exceptions import *  # noqa: F403
-from sprag_supervisor.exceptions import __all__ as __all__  # noqa: PLC0414 - re-exported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__: list[str] = ["UnknownService", "WrongKind"]
+__all__ += _engine.__all__
+
+
+class UnknownService(SpragFieldsError, LookupError):
+    """`service(name)` found neither a provider of that name nor a path below the service."""
+
+    name: str
+    names: tuple[str, ...]
+
+    def __init__(self, name: str, names: Iterable[str]) -> None:
+        super().__init__(name=name, names=tuple(names))
+
+    def _message(self) -> str:
+        if not self.names:
+            return f"no service {self.name!r}: this tree has no providers and no such path"
+        return f"no service {self.name!r}: use {choices(self.name, self.names)}, or a path"
+
+
+class WrongKind(SpragFieldsError, TypeError):
+    """`service(name, kind)` found a service of another class."""
+
+    name: str
+    found: type
+    kind: type
+
+    def __init__(self, name: str, found: type, kind: type) -> None:
+        super().__init__(name=name, found=found, kind=kind)
+
+    def _message(self) -> str:
+        found, kind = qualified_name(self.found), qualified_name(self.kind)
+        if found == kind:
+            found, kind = (
+                f"{module_name(one)}.{qualified_name(one)}" for one in (self.found, self.kind)
+            )
+        return f"the service {self.name!r} is of {found}, not of {kind}: ask for what it is"

@@ -31,6 +31,7 @@ from sprag_supervisor.foreign import (
     is_a,
     module_name,
     module_of,
+    qualified_name,
     traceback_of,
 )
 from sprag_supervisor.life.adopting import adopt, start_again, tree_of
@@ -64,7 +65,8 @@ from sprag_supervisor.loop.heap import all_of, everything, freeze, unfreeze
 from sprag_supervisor.loop.left_behind import left_behind
 from sprag_supervisor.loop.pace import Pace
 from sprag_supervisor.loop.parking import Parking
-from sprag_supervisor.loop.pool import Worker, idle_greenlets, was_thrown_in
+from sprag_supervisor.loop.pool import Worker, was_thrown_in
+from sprag_supervisor.loop.pools import idle_greenlets
 from sprag_supervisor.loop.room import has_room, need_room
 from sprag_supervisor.loop.waiting import waits_for_caller
 from sprag_supervisor.process.roots import forget_hub, start_root
@@ -235,6 +237,7 @@ __all__ = [
     "pictures",
     "plain",
     "plain_lines",
+    "qualified_name",
     "refuse",
     "refuse_present",
     "report_crash",

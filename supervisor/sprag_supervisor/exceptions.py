@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sprag_supervisor.foreign import module_name, qualified_name
 from sprag_supervisor.wording import SpragError, SpragFieldsError, choices
 
 if TYPE_CHECKING:
@@ -37,9 +36,7 @@ __all__ = [
     "StartFailed",
     "StartTimeout",
     "UnknownChild",
-    "UnknownService",
     "WouldDeadlock",
-    "WrongKind",
     "WrongThread",
 ]
 
@@ -290,40 +287,6 @@ class UnknownChild(SpragFieldsError):
         if not self.names:
             return f"{self.parent} has no child {self.name!r}: it has no children"
         return f"{self.parent} has no child {self.name!r}: use {choices(self.name, self.names)}"
-
-
-class UnknownService(SpragFieldsError, LookupError):
-    """`service(name)` found neither a provider of that name nor a path below the service."""
-
-    name: str
-    names: tuple[str, ...]
-
-    def __init__(self, name: str, names: Iterable[str]) -> None:
-        super().__init__(name=name, names=tuple(names))
-
-    def _message(self) -> str:
-        if not self.names:
-            return f"no service {self.name!r}: this tree has no providers and no such path"
-        return f"no service {self.name!r}: use {choices(self.name, self.names)}, or a path"
-
-
-class WrongKind(SpragFieldsError, TypeError):
-    """`service(name, kind)` found a service of another class."""
-
-    name: str
-    found: type
-    kind: type
-
-    def __init__(self, name: str, found: type, kind: type) -> None:
-        super().__init__(name=name, found=found, kind=kind)
-
-    def _message(self) -> str:
-        found, kind = qualified_name(self.found), qualified_name(self.kind)
-        if found == kind:
-            found, kind = (
-                f"{module_name(one)}.{qualified_name(one)}" for one in (self.found, self.kind)
-            )
-        return f"the service {self.name!r} is of {found}, not of {kind}: ask for what it is"
 
 
 class WouldDeadlock(SpragFieldsError):

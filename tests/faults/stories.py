@@ -20,7 +20,7 @@ from sprag_supervisor.facts import memory as _memory
 from sprag_supervisor.facts.crash import remember
 from sprag_supervisor.facts.folding import said_of
 from sprag_supervisor.life import guard as _guard
-from sprag_supervisor.loop import pool as _pool
+from sprag_supervisor.loop import pools as _pools
 from sprag_supervisor.process import at_exit as _at_exit
 from sprag_supervisor.tree import home as _belonging
 from sprag_supervisor.tree import log as _log
@@ -466,9 +466,6 @@ def _all_errors() -> list[BaseException]:
     made: list[BaseException] = []
     for name in exceptions.__all__:
         cls: Any = getattr(exceptions, name)
-        if cls is exceptions.WrongKind:
-            made.append(cls("a", Crash, Crash))
-            continue
         for arguments in (
             ("a", "b", "c"),
             ("a", "b"),
@@ -484,7 +481,6 @@ def _all_errors() -> list[BaseException]:
             except TypeError:
                 continue
     made.append(exceptions.UnknownChild("top", "ab", ["abc"]))
-    made.append(exceptions.UnknownService("ab", ["abc"]))
     made.append(exceptions.BadPolicy("restrat", 1, "restart", is_known=False))
     return made
 
@@ -550,7 +546,7 @@ def the_pool_at_rest(world: World) -> None:
     for child in top.snapshot().children:
         world.do(top.service(child.name).timeout, gevent.sleep, 0.2, 0.1)
     world.advance(5.0)
-    world.do(_pool.idle_greenlets)
+    world.do(_pools.idle_greenlets)
     world.do(_log.listening, 10)
 
 

@@ -70,9 +70,9 @@ NOT_OF_A_STORY = {
     # A forked child's: tests/sprag/test_forks.py.
     "process.forking.",
     "process.roots.forget_hub",
-    "loop.pool.forget",
+    "loop.pools.forget",
     "tree.home.disown_all",
-    "loop.pool.forget_all",
+    "loop.pools.forget_all",
     # Of `sprag run`: tests/cli/test_host.py.
     "loop.heap.freeze",
     "loop.heap.unfreeze",

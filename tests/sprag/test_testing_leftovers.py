@@ -7,7 +7,7 @@ import pytest
 
 from sprag import Service, Supervisor
 from sprag.testing import VirtualClock, check_invariants, virtual_time
-from sprag_supervisor.loop import pool as _pool
+from sprag_supervisor.loop import pools as _pools
 from sprag_supervisor.tree import home as _belonging
 
 
@@ -35,12 +35,12 @@ def test_a_tree_that_a_block_has_left_running_is_forgotten_with_it() -> None:
             clock.settle()
             raise ZeroDivisionError
 
-    living, pools = set(_belonging.living), dict(_pool._pools)
+    living, pools = set(_belonging.living), dict(_pools._pools)
     with pytest.raises(ZeroDivisionError):
         fail_before_the_stop()
     # Else the end of the program would try to stop it, in a loop that is gone.
     assert _belonging.living == living
-    assert _pool._pools == pools
+    assert _pools._pools == pools
 
 
 def test_of_a_timeout_and_a_sleep_of_the_same_length_the_first_started_wins(

@@ -13,7 +13,7 @@ import pytest
 from sprag import Service, State
 from sprag.exceptions import BadValue, NotRunning
 from sprag.owned import timers as _timers
-from sprag_supervisor.loop import pool as _pool
+from sprag_supervisor import idle_greenlets
 
 if TYPE_CHECKING:
     from sprag.testing import VirtualClock
@@ -376,7 +376,7 @@ def test_idle_timers_cost_no_greenlet(service: Service, clock: VirtualClock) -> 
     clock.advance(500)
     assert service.snapshot().owned.timers == 2000
     assert service.snapshot().owned.greenlets == 0
-    idle = [one for one in _pool.idle_greenlets() if one.parent is gevent.get_hub()]
+    idle = [one for one in idle_greenlets() if one.parent is gevent.get_hub()]
     assert idle == []  # the pool has emptied itself
 
 

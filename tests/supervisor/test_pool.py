@@ -18,12 +18,13 @@ from sprag.testing import LeakCheck, virtual_time
 from sprag_supervisor.loop import pool as _pool
 from sprag_supervisor.loop.calls import Call
 from sprag_supervisor.loop.parking import Parking
-from sprag_supervisor.loop.pool import Pool, join_pool, leave_pool
+from sprag_supervisor.loop.pools import idle_greenlets, join_pool, leave_pool, pool_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sprag.testing import VirtualClock
+    from sprag_supervisor.loop.pool import Pool
 
 
 @pytest.fixture
@@ -547,13 +548,15 @@ def test_trees_of_one_hub_share_a_pool_that_goes_with_the_last(clock: VirtualClo
     assert not one.idle
     assert join_pool(get_hub()) is not one
     leave_pool(join_pool(get_hub()))
-    leave_pool(_pool._pools[get_hub()])
+    last = pool_of(get_hub())
+    assert last is not None
+    leave_pool(last)
 
 
 def test_idle_greenlets_are_known_to_leak_checks(pool: Pool) -> None:
     with LeakCheck():
         run(pool, list)
-    assert set(pool.idle) <= set(_pool.idle_greenlets())
+    assert set(pool.idle) <= set(idle_greenlets())
 
 
 def test_a_call_on_gevents_own_loop_works_as_on_the_virtual_one() -> None:

@@ -11,13 +11,14 @@ from gevent import get_hub, getcurrent
 from scripted import spawn
 from sprag_supervisor.loop.calls import Call
 from sprag_supervisor.loop.parking import Parking
-from sprag_supervisor.loop.pool import Pool, join_pool, leave_pool
+from sprag_supervisor.loop.pools import join_pool, leave_pool
 from sprag_supervisor.loop.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sprag.testing import VirtualClock
+    from sprag_supervisor.loop.pool import Pool
 
 
 @pytest.fixture

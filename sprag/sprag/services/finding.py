@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sprag.exceptions import UnknownService
 from sprag.services.kinds import check_name
 from sprag_supervisor import must_be_at_home, name_of, not_active
-from sprag_supervisor.exceptions import UnknownService
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

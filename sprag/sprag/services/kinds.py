@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from sprag.exceptions import WrongKind
 from sprag_supervisor import is_a
-from sprag_supervisor.exceptions import BadValue, WrongKind
+from sprag_supervisor.exceptions import BadValue
 
 
 def check_name(name: object) -> None:

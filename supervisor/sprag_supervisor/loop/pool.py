@@ -28,7 +28,6 @@ from gevent import GreenletExit, getcurrent
 from sprag_supervisor.foreign import is_a, traceback_of
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.calls import Apart, Call, Errand, Runner, faults, nothing
-from sprag_supervisor.loop.left_behind import left_behind
 from sprag_supervisor.loop.parking import Parking
 
 if TYPE_CHECKING:
@@ -321,44 +320,3 @@ def _see_that_it_has_begun(worker: Worker, call: Call) -> None:
     """Tell who waits if a greenlet has died before its first line."""
     if worker.dead and not call.done:
         call.broke(GreenletExit())
-
-
-_pools: dict[Any, Pool] = {}
-_parting: WeakSet[Pool] = WeakSet()
-
-
-def join_pool(hub: Hub) -> Pool:
-    """Return the pool of *hub*, made on first use, for one more tree."""
-    pool = _pools.get(hub)
-    if pool is None:
-        pool = _pools[hub] = Pool(hub)
-    pool.trees += 1
-    return pool
-
-
-def leave_pool(pool: Pool) -> None:
-    """Say that a tree has ended; with the last one of its hub the pool goes too."""
-    pool.trees -= 1
-    if pool.trees == 0:
-        _pools.pop(pool.hub, None)
-        _parting.add(pool)
-        pool.drain()
-
-
-def forget(hub: Hub) -> None:
-    """Let go of the pool of *hub*, whatever is in it."""
-    _pools.pop(hub, None)
-
-
-def forget_all() -> tuple[Any, ...]:
-    """Let go of every pool, in a forked child; return whose they were."""
-    hubs = tuple(_pools)
-    _pools.clear()
-    _parting.clear()
-    left_behind.clear()
-    return hubs
-
-
-def idle_greenlets() -> list[greenlet]:
-    """Return the greenlets that wait in a pool for work; leak checks ignore them."""
-    return [worker for pool in (*_pools.values(), *_parting) for worker in pool.idle]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from gevent import get_hub, getcurrent
 
-from sprag_supervisor.loop.pool import Held, Worker, _pools
+from sprag_supervisor.loop.pool import Worker
+from sprag_supervisor.loop.pools import pool_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from greenlet import greenlet
 
     from sprag_supervisor.loop.parking import Parking
+    from sprag_supervisor.loop.pool import Held
 
 
 def waiting_for(current: greenlet) -> Iterator[greenlet]:
@@ -49,7 +51,7 @@ def waits_for_caller(joiners: list[Parking]) -> bool:
 
 def queued() -> dict[Parking, Held]:
     """Return who waits for which turn, in the hub of the calling thread."""
-    pool = _pools.get(get_hub())
+    pool = pool_of(get_hub())
     return {} if pool is None else pool.queued
 
 

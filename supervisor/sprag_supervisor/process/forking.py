@@ -29,7 +29,8 @@ from greenlet import greenlet
 
 from sprag_supervisor.facts.stand_in import shown_as
 from sprag_supervisor.foreign import attribute_of, exit_code_of, is_a, traceback_of
-from sprag_supervisor.loop import pool
+from sprag_supervisor.loop import pools
+from sprag_supervisor.loop.pool import Worker
 from sprag_supervisor.tree import home
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def _in_child() -> None:
         return
     was_at_home = any(tree.thread == home.get_ident() for tree in home.living)
     home.disown_all()
-    hubs = pool.forget_all()
+    hubs = pools.forget_all()
     hub: Any = get_hub()
     # Forked in another thread than the trees': that is all there is here. Forked in a callback
     # of the hub's: it cannot be replaced under its own feet.
@@ -89,7 +90,7 @@ def _end_when_done(forker: Any) -> NoReturn:
     forker.parent = fresh
     if issubclass(type(forker), Greenlet):
         cast("Any", Greenlet).unlink_all(forker)  # who waits for its end does so in the parent
-    worker = forker if is_a(forker, pool.Worker) else None
+    worker = forker if is_a(forker, Worker) else None
     call: Call | None = None
     if worker is not None:
         call = worker.call

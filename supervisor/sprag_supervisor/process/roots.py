@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sprag_supervisor.life.adopting import found
-from sprag_supervisor.loop import pool
+from sprag_supervisor.loop import pools
 from sprag_supervisor.process import at_exit, forking
 from sprag_supervisor.tree import home
 
@@ -37,4 +37,4 @@ def forget_hub(hub: Hub) -> None:
     for tree in tuple(home.living):
         if tree.hub is hub:
             home.leave(tree)
-    pool.forget(hub)
+    pools.forget(hub)

@@ -9,7 +9,7 @@ from gevent import get_hub
 
 from sprag_supervisor.facts.lifecycle import Lifecycle
 from sprag_supervisor.loop import clock
-from sprag_supervisor.loop.pool import join_pool, leave_pool
+from sprag_supervisor.loop.pools import join_pool, leave_pool
 from sprag_supervisor.tree import home
 from sprag_supervisor.tree.log import logger
 from sprag_supervisor.tree.names import path_of
