@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import logging
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -129,6 +130,21 @@ def stage(caplog: pytest.LogCaptureFixture) -> Iterator[Stage]:
 def test_what_happens_over_and_over_leaves_no_reference_cycles(
     stage: Stage, happens: Callable[[Stage], None]
 ) -> None:
+    leaves_no_cycles(stage, happens)
+
+
+@pytest.mark.parametrize("happens", HAPPENINGS, ids=lambda each: each.__name__)
+def test_nor_does_it_where_it_is_logged(
+    stage: Stage, happens: Callable[[Stage], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = logging.getLogger("sprag")
+    monkeypatch.setattr(logger, "propagate", False)
+    monkeypatch.setattr(logger, "handlers", [logging.StreamHandler(io.StringIO())])
+    monkeypatch.setattr(logger, "level", logging.ERROR)
+    leaves_no_cycles(stage, happens)
+
+
+def leaves_no_cycles(stage: Stage, happens: Callable[[Stage], None]) -> None:
     for _ in range(5):
         happens(stage)
     gevent.sleep(0)

@@ -278,8 +278,9 @@ def test_what_a_service_remembers_goes_with_it(root: Parent, clock: VirtualClock
     for _ in range(20):
         root.adopt(Plain(), restart="temporary").spawn(raises, ValueError("x"))
         clock.settle()
+    assert tree.memories._size == 0
     assert tree.memories._gone == len(tree.memories._row)
-    assert not any(owner for _failure, owner in tree.memories._row)
+    assert not any(failure or owner for failure, owner in tree.memories._row)
 
 
 def test_what_a_service_remembers_comes_with_it(
@@ -298,10 +299,22 @@ def test_what_a_service_remembers_comes_with_it(
             top.terminate_child("below")
             top.restart_child("below")  # it adopts the same ones again
         kept = sum(one.size for child in children for one in child.snapshot().failures)
-        assert kept <= tree.memories._size <= MB  # with what is let go of, and still in the row
-        assert sum(one.size for one, owner in tree.memories._row if owner) == kept
+        assert tree.memories._size == kept
         assert MB / 2 < kept <= MB
         assert all(child.snapshot().failures for child in children)
+
+
+def test_what_a_root_remembers_comes_with_it_when_it_is_adopted(
+    root: Parent, clock: VirtualClock
+) -> None:
+    child = Plain()
+    child.start()
+    child.spawn(raises, ValueError("as a root"))
+    clock.settle()
+    tree: Any = root._tree_
+    root.adopt(child)
+    (failure,) = child.snapshot().failures
+    assert tree.memories._size == failure.size
 
 
 def test_a_service_that_fails_for_ever_leaves_room_for_what_others_remember(
@@ -316,6 +329,27 @@ def test_a_service_that_fails_for_ever_leaves_room_for_what_others_remember(
         tree.memories.add(busy, remember(ValueError("again"), 1))
     assert len(tree.memories._row) < 100
     assert len(tree.memories._row) - tree.memories._gone == 11
+    (failure,) = quiet.snapshot().failures
+    assert failure.frames
+
+
+def test_what_a_service_remembers_no_more_takes_no_room_from_others(
+    root: Parent, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_memory, "_BYTES_OF_FAILURES", MB)
+    tree: Any = root._tree_
+    quiet = root.adopt(Plain())
+    quiet.spawn(raises, ValueError("once"))
+    clock.settle()
+    busy, passing = _memory.History(), _memory.History()
+    large = remember(ValueError("again"), 1)._replace(size=MB // 40)
+    for _ in range(100):
+        tree.memories.add(busy, large)
+        tree.memories.add(passing, large)
+        tree.memories.leave(passing)
+        tree.memories.join(passing)
+    tree.memories.leave(passing)
+    assert passing.failures == busy.failures == (large,) * 10
     (failure,) = quiet.snapshot().failures
     assert failure.frames
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import gevent
 import pytest
 
-from scripted import Journal, Scripted, crash, states
+from scripted import Journal, Scripted, crash, spawn, states
 from sprag import DynamicSupervisor, Service, StartFailed, State, Supervisor
 from sprag_supervisor import Node
+from sprag_supervisor.life.bugs import give_in
 from sprag_supervisor.rules.states import ACTIVE, DOWN, MOVES, SETTLED
 from sprag_supervisor.tree import moves as _moves
 
@@ -49,6 +51,25 @@ def test_an_illegal_move_is_a_bug_and_says_where() -> None:
     service = Scripted("a", Journal())
     with pytest.raises(AssertionError, match=r"^a: new -> running$"):
         _moves.move(service, State.RUNNING)
+
+
+class Late(Service):
+    """Has nothing to do once it is up, so the engine takes its short way there."""
+
+    def on_start(self) -> None:
+        gevent.sleep(1.0)
+
+
+def test_a_service_that_sprag_has_given_up_does_not_come_up_after_all(clock: VirtualClock) -> None:
+    with Supervisor() as top:
+        late = Late()
+        start = spawn(top.adopt, late)
+        clock.settle()
+        give_in(late)
+        clock.advance(2.0)
+        assert isinstance(start.exception, AssertionError)
+        assert late.snapshot().state is State.FAILED
+        assert not states(top)
 
 
 @pytest.fixture

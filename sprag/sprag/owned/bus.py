@@ -3,7 +3,7 @@
 `publish` calls the listeners in the emitter's greenlet, in order of subscription,
 and returns when the last has returned. What a listener raises is its own service's
 crash, not the emitter's. What somebody has thrown into that greenlet, to end it or to
-limit its time, is the emitter's; see `_is_thrown_at_emitter`.
+limit its time, is the emitter's; see `_concerns_emitter`.
 
 Who emits in whose greenlet is kept nowhere: emitting would pay for it. The frames of
 `publish` in the stack of a greenlet tell it to the few who ask (`_calls_in`).

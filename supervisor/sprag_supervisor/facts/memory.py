@@ -98,7 +98,9 @@ class History:
 
 
 _Memory = list[Any]
-"""A failure, and the History that it is counted for; None: it is not, or not any more."""
+"""A failure, and the History that it is counted for; None: it is not, or not any more.
+
+In a row it then keeps its place, but no failure."""
 
 
 class Memories:
@@ -111,18 +113,13 @@ class Memories:
         self._row: deque[_Memory] = deque()
         """The oldest first, with those among them that are not remembered any more."""
         self._gone = 0  # Invariant: how many of them are not
-        self._size = 0  # Invariant: bytes of all in the row
+        self._size = 0  # Invariant: bytes of those that are
 
     def add(self, history: History, failure: Failure) -> None:
         """Let *history* remember *failure*."""
         memories = history.memories
         if len(memories) == _KEPT_FAILURES:
-            oldest = memories.pop(0)
-            if oldest[1] is not None:
-                oldest[1] = None
-                self._gone += 1
-                if self._gone > len(self._row) // 2 + _SPARE:
-                    self._sweep()
+            self._drop(memories.pop(0))
         memory: _Memory = [failure, history]
         memories.append(memory)
         self._row.append(memory)
@@ -140,27 +137,31 @@ class Memories:
 
     def leave(self, history: History) -> None:
         """Count what *history* remembers no more: its service has left the tree."""
-        for memory in history.memories:
-            if memory[1] is not None:
-                memory[1] = None
-                self._gone += 1
-        if self._gone > len(self._row) // 2 + _SPARE:
-            self._sweep()
+        counted = history.memories
+        history.memories = [[failure, None] for failure, _owner in counted]
+        for memory in counted:
+            self._drop(memory)
 
-    def _sweep(self) -> None:
-        """Take out of the row what is not remembered any more."""
-        self._row = deque([each for each in self._row if each[1] is not None])
-        self._size = sum([each[0].size for each in self._row])
-        self._gone = 0
+    def _drop(self, memory: _Memory) -> None:
+        """Count *memory* no more, if it was, and keep nothing of it but its place in the row."""
+        failure, owner = memory
+        if owner is None:
+            return
+        memory[0] = memory[1] = None
+        self._size -= failure.size
+        self._gone += 1
+        if self._gone > len(self._row) // 2 + _SPARE:
+            self._row = deque([each for each in self._row if each[1] is not None])
+            self._gone = 0
 
     def _forget_the_oldest(self) -> None:
         while self._size > _BYTES_OF_FAILURES:
             memory = self._row.popleft()
             failure, owner = memory
-            self._size -= failure.size
             if owner is None:
                 self._gone -= 1
             else:
+                self._size -= failure.size
                 memory[1] = None
                 owner.forget(memory)
 

@@ -104,6 +104,8 @@ def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth m
                 _make_room(parent, children[name])
             if child._history_ is not None:
                 need_room()  # to undo it takes some
+                if child._tree_ is not None:  # it was the root of another
+                    child._tree_.memories.leave(child._history_)
                 parent._tree_.memories.join(child._history_)  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess]
             try:
                 child._name_, child._parent_, child._tree_ = name, parent, parent._tree_

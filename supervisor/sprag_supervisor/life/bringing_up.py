@@ -158,6 +158,7 @@ def _bring_up(  # noqa: C901, PLR0912 - what it does is done for each start and 
         ):
             come_up(node, tree, context, restarted=restarts)
         else:
+            assert node._state_ is STARTING  # as `come_up` does: sprag may have given it up
             node._since_, node._op_, node._state_ = clock.now(), None, RUNNING
     finally:
         if starting.is_disturbed:

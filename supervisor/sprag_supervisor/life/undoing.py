@@ -53,7 +53,7 @@ def undo(starting: Starting) -> None:
         starting.wake_joiners()
     raised = _told(starting, path, error) if starting.interrupt is None else starting.interrupt
     # What is raised keeps this frame and those of `on_start`: no work for the collector.
-    starting.error = starting.aborted = starting.interrupt = None
+    starting.error = starting.aborted = starting.interrupt = starting.tell = None
     del starting, error
     if raised is not None:
         try:

@@ -203,8 +203,7 @@ class Pool:
         """Run *body* in a pooled greenlet in the next turn of the loop. Callable from the hub.
 
         What it raises is a bug of sprag: it is reported, and brings down the service that it
-        *concerns*. What concerns
-        nobody is tried once more: it must do no harm the second time.
+        *concerns*. What concerns nobody is tried once more: it must do no harm the second time.
         """
         errand = _new(Errand)
         errand.body = body
