@@ -12,6 +12,8 @@ import pytest
 
 from sprag import Lifecycle, Service, StartFailed, State, Supervisor
 from sprag.testing import check_invariants
+from sprag_supervisor.loop.pools import pool_of
+from sprag_supervisor.tree.home import living
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -375,3 +377,21 @@ def test_a_long_traceback_is_logged_without_its_middle(
     assert "frames_left_out" not in folded.sprag
     assert "[Previous line repeated 297 more times]" in text
     assert len(text.splitlines()) < 20
+
+
+@pytest.mark.parametrize("kind", [Plain, Hooked, Runs])
+def test_a_root_that_has_no_room_to_start_leaves_no_tree_behind(kind: type[Service]) -> None:
+    with Supervisor():  # so that there is a pool
+        pool = pool_of(gevent.get_hub())
+        assert pool is not None
+        before = pool.trees
+        for left in SWEEP:
+            root = kind()
+            with suppress(RecursionError, StartFailed):
+                with_frames(left, root.start)
+            if root.snapshot().state is State.RUNNING:
+                root.stop()
+            tree = root._tree_
+            assert tree is None or not tree.thread, left
+            assert tree not in living, left
+            assert pool.trees == before, left

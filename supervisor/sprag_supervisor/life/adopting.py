@@ -206,7 +206,6 @@ def found(root: Node) -> None:
         operation.join(Parking())
     if root._state_ not in DOWN:
         raise AlreadyStarted(path_of(root), root._state_.value)
-    need_room()
     tree = tree_of(root)
     try:
         enter(tree, attend, drive)
