@@ -1,6 +1,6 @@
 """All errors of sprag; each is a `SpragError` and carries the facts as attributes.
 
-Those of the engine, and what can go wrong when a service asks for another one.
+Those of the engine, and what can go wrong with what only the library knows.
 """
 
 from __future__ import annotations
@@ -14,8 +14,19 @@ from sprag_supervisor.exceptions import *  # noqa: F403
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__: list[str] = ["UnknownService", "WrongKind"]
+__all__: list[str] = ["MaxChildren", "UnknownService", "WrongKind"]
 __all__ += _engine.__all__
+
+
+class MaxChildren(SpragFieldsError):
+    """A DynamicSupervisor has as many children as it may have."""
+
+    path: str
+    max_children: int
+    _template = "{path} has {max_children} children, its max_children: stop one first"
+
+    def __init__(self, path: str, max_children: int) -> None:
+        super().__init__(path=path, max_children=max_children)
 
 
 class UnknownService(SpragFieldsError, LookupError):

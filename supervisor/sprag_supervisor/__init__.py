@@ -35,6 +35,7 @@ from sprag_supervisor.foreign import (
     traceback_of,
 )
 from sprag_supervisor.life.adopting import adopt, start_again, tree_of
+from sprag_supervisor.life.declaring import set_ready, set_status
 from sprag_supervisor.life.ending import Ending
 from sprag_supervisor.life.guard import (
     Managed,
@@ -114,7 +115,7 @@ from sprag_supervisor.tree.names import (
 )
 from sprag_supervisor.tree.node import Node, Tree
 from sprag_supervisor.tree.seat import Seat, context_of, current_node, seat
-from sprag_supervisor.views.readiness import not_ready
+from sprag_supervisor.views.readiness import Lack, not_ready
 from sprag_supervisor.views.snapshot import (
     Owned,
     Snapshot,
@@ -143,6 +144,7 @@ __all__ = [
     "Failure",
     "History",
     "Holdings",
+    "Lack",
     "Lifecycle",
     "Managed",
     "Mistake",
@@ -248,6 +250,8 @@ __all__ = [
     "said_of",
     "say",
     "seat",
+    "set_ready",
+    "set_status",
     "settled",
     "shown",
     "shown_as",

@@ -28,7 +28,6 @@ __all__ = [
     "Escalated",
     "Ignore",
     "LikelyMistake",
-    "MaxChildren",
     "MaxRestartsExceeded",
     "NotRunning",
     "SpragError",
@@ -111,13 +110,24 @@ class StartFailed(SpragFieldsError):
 
 
 class StartTimeout(SpragFieldsError):
-    """`on_start` took longer than the service's `start_timeout` seconds."""
+    """The service was not up, or not ready, within the `start_timeout` seconds it has.
+
+    Attributes:
+        seconds: The `start_timeout`.
+        waits_for: Why it was not ready, in its own words; None: `on_start` has not returned.
+    """
 
     seconds: float
-    _template = "on_start did not return within {seconds:g} s (start_timeout)"
+    waits_for: str | None
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds=seconds)
+    def __init__(self, seconds: float, waits_for: str | None = None) -> None:
+        super().__init__(seconds=seconds, waits_for=waits_for)
+
+    def _message(self) -> str:
+        within = f"within {self.seconds:g} s (start_timeout)"
+        if self.waits_for is None:
+            return f"on_start did not return {within}"
+        return f"not ready {within}" + (f": {self.waits_for}" if self.waits_for else "")
 
 
 class StartAborted(SpragFieldsError):
@@ -142,17 +152,6 @@ class Ignore(SpragFieldsError):
 
     def __init__(self, why: str = "ignored") -> None:
         super().__init__(why=why)
-
-
-class MaxChildren(SpragFieldsError):
-    """A DynamicSupervisor has as many children as it may have."""
-
-    path: str
-    max_children: int
-    _template = "{path} has {max_children} children, its max_children: stop one first"
-
-    def __init__(self, path: str, max_children: int) -> None:
-        super().__init__(path=path, max_children=max_children)
 
 
 class EngineError(SpragFieldsError):

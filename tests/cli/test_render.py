@@ -74,6 +74,19 @@ def test_what_earlier_lives_have_left_behind_is_said_with_their_numbers(make: Ma
     )
 
 
+def test_who_runs_and_is_not_ready_says_why_and_what_it_is_at(make: Make) -> None:
+    mail = make("mail", "Mail", path="shop/mail", unready="warming up", status="3 of 9")
+    pool = make("pool", "Pool", path="shop/pool", unready="", owned={"greenlets": 1})
+    assert (
+        picture(make("shop", "App", "running", mail, pool), 90)
+        == """
+● shop     App   running  up 2h03m
+├─ ● mail  Mail  running  up 2h03m  ↺ 0  3 of 9  not ready: warming up
+└─ ● pool  Pool  running  up 2h03m  ↺ 0  1 greenlet  not ready
+"""
+    )
+
+
 def test_the_stragglers_of_many_lives_are_those_of_the_first_two_and_more(make: Make) -> None:
     left = [straggler("shop", number) for number in range(1, 6)]
     text = picture(make("shop", "App", path="shop", stragglers=left), 80)

@@ -57,6 +57,20 @@ def test_who_is_not_ready_in_time_is_named(
     assert "4 more — see 'sprag why shop/0'" in said
 
 
+def test_who_runs_and_is_not_ready_is_named_with_its_reason(answering: Callable[..., Any]) -> None:
+    lacks = [
+        {"path": "shop/a", "state": "running", "reason": "warming up"},
+        {"path": "shop/b", "state": "running", "reason": ""},
+    ]
+    status, told = missing("starting")
+    answering({"/v1/ready": (status, {**told, "not_ready": lacks, "count": 2})})
+    with pytest.raises(NotReady) as caught:
+        wait_for(given(timeout=0.01))
+    said = str(caught.value)
+    assert "shop/a (not ready: warming up), shop/b (not ready) — see 'sprag status shop/a'" in said
+    assert caught.value.exit_code == ExitCode.TIMED_OUT
+
+
 def test_several_and_those_a_glob_stands_for_are_waited_for_one_after_another(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str], shop: dict[str, Any]
 ) -> None:

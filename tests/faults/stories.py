@@ -14,7 +14,7 @@ from gevent import GreenletExit
 
 from scripted import Crash, Idle, Journal, Scripted, ScriptedBody, crash, spawn
 from sprag import Backoff, DynamicSupervisor, Service, Supervisor
-from sprag_supervisor import Policy, Reason, exceptions, picture, pictures
+from sprag_supervisor import Policy, Reason, exceptions, not_ready, picture, pictures
 from sprag_supervisor.escaping import plain, plain_lines
 from sprag_supervisor.facts import memory as _memory
 from sprag_supervisor.facts.crash import remember
@@ -466,6 +466,9 @@ def _all_errors() -> list[BaseException]:
     made: list[BaseException] = []
     for name in exceptions.__all__:
         cls: Any = getattr(exceptions, name)
+        if cls is exceptions.StartTimeout:
+            made.append(cls(1.0, "warming up"))
+            continue
         for arguments in (
             ("a", "b", "c"),
             ("a", "b"),
@@ -688,6 +691,25 @@ def memories_that_fade(world: World) -> None:
         world.do(ledger.enter, ruling)
 
 
+def says_of_itself(world: World) -> None:
+    warm = _scripted("warm", in_on_start=lambda me: me.set_ready(False, "warming up"))
+    late = _scripted("late", in_on_start=lambda me: me.set_ready(False))
+    top = world.top([warm, (late, {"start_timeout": 2.0})], max_restarts=9)
+    world.do(warm.set_status, "1 of 2")
+    world.do(lambda: list(not_ready(top)))
+    world.do(warm.set_ready)
+    world.advance(1.0)
+    world.do(late.set_ready)
+    world.do(crash, late)
+    world.advance(5.0)
+    world.do(lambda: picture(warm).is_ready)
+    slow = _scripted("slow")
+    world.do(lambda: top.adopt(slow, backoff=ONE_SECOND))
+    world.do(crash, slow)
+    world.settle()
+    world.do(lambda: list(not_ready(top)))
+
+
 def looking_back(world: World) -> None:
     top = world.top([(Idle("a\x1b"), {"backoff": ONE_SECOND})])
     child = top.service("a\x1b")
@@ -763,5 +785,6 @@ STORIES: Final[dict[str, Callable[[World], None]]] = {
         nobody_watches,
         memories_that_fade,
         looking_back,
+        says_of_itself,
     )
 }

@@ -129,7 +129,9 @@ class World(logging.Handler):
             life = event.path, event.incarnation
             if event.event in _STARTS:
                 starts[life] += 1
-            elif event.event != "stopped" or not ends[life]:
+            elif event.event not in ("ready", "unready") and (
+                event.event != "stopped" or not ends[life]
+            ):
                 ends[life] += 1
         return [
             f"{path} #{number}: {starts[path, number]} starts and {ends[path, number]} ends"

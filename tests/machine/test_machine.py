@@ -29,8 +29,7 @@ from machine.plans import GRACE, Refused, Spec, additions, numbers, roots, troub
 from machine.services import Stage, child_policy, make
 from scripted import spawn
 from sprag import DynamicSupervisor, Service, Snapshot, SpragError, StartFailed, State, Supervisor
-from sprag.testing import check_invariants, virtual_time
-from sprag_supervisor.exceptions import (
+from sprag.exceptions import (
     AlreadyPresent,
     AlreadyStarted,
     BadPolicy,
@@ -39,6 +38,7 @@ from sprag_supervisor.exceptions import (
     MaxChildren,
     UnknownChild,
 )
+from sprag.testing import check_invariants, virtual_time
 from sprag_supervisor.life import steps as _steps
 from sprag_supervisor.life.adopting import tree_of
 from sprag_supervisor.life.guard import report_crash

@@ -48,6 +48,9 @@ KEYS = {
     "next_try",
     "stragglers",
     "children",
+    "ready",
+    "unready",
+    "status",
 }
 
 

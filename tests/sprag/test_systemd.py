@@ -91,6 +91,43 @@ def test_crashes_are_told_once_a_second_and_not_before_the_tree_is_up(clock: Vir
     assert last == "running; 4 restarts; last crash: shop/Courier: ValueError"
 
 
+def test_a_unit_is_ready_when_the_tree_is(clock: VirtualClock) -> None:
+    courier = Courier()
+    manager, root = Manager(), Supervisor([courier], name="shop")
+    status = telling(manager, root)
+    with status.told():
+        root.start()
+        courier.set_ready(False, "warming up")
+        status.up()
+        clock.advance(5)
+        assert set(manager.heard) == {
+            "starting",
+            "up, waits for shop/Courier (running: warming up)",
+        }
+        courier.set_ready()
+        clock.advance(1.1)
+        assert manager.heard[-2:] == ["READY", "running"]
+        courier.set_ready(False)
+        clock.advance(5)
+        root.stop()
+    assert manager.heard.count("READY") == 1
+
+
+def test_later_crashes_are_told_once_a_second_too(clock: VirtualClock) -> None:
+    courier = Courier()
+    manager, root = Manager(), Supervisor([courier], name="shop", max_restarts=99)
+    status = telling(manager, root)
+    with status.told():
+        root.start()
+        status.up()
+        for _ in range(20):
+            courier.spawn(courier.crash)
+            clock.advance(0.1)
+        clock.advance(2)
+        root.stop()
+    assert len([each for each in manager.heard if each.startswith("running;")]) == 2
+
+
 @pytest.mark.parametrize(("seconds", "lives"), [(0.5, 21), (None, 0)])
 def test_signs_of_life_are_given_as_long_as_the_loop_turns(
     clock: VirtualClock, seconds: float | None, lives: int

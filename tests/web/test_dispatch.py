@@ -385,7 +385,7 @@ def test_before_the_start_services_are_not_there_but_life_is(shop: Callable[...,
     ready = client.get("/readyz")
     assert ready.status_code == 503
     assert ready.json is not None
-    assert {"path": "shop", "state": "new"} in ready.json["not_running"]
+    assert {"path": "shop", "state": "new", "reason": ""} in ready.json["not_ready"]
     wsgi = one.app.wsgi
     one.app.start()
     assert client.get("/dashboard").status_code == 200
@@ -463,7 +463,7 @@ def test_readiness_names_what_does_not_run(shop: Callable[..., Shop]) -> None:
     one.app.stop()
     answer = one.ask("/readyz")
     assert answer.status_code == 503
-    assert answer.json["not_running"][0] == {"path": "shop", "state": "stopped"}
+    assert answer.json["not_ready"][0] == {"path": "shop", "state": "stopped", "reason": ""}
     assert one.ask("/healthz").status_code == 200
     assert one.ask("/readyz", "POST").status_code == 405
     assert one.ask("/readyz", "HEAD").data == b""

@@ -42,17 +42,27 @@ class NotReady(CommandError):
     def __init__(self, answer: Node, timeout: float) -> None:
         """Name those that are not ready, and what to look at."""
         missing = list_of(answer, "not_ready")
-        named = [f"{text_of(each, 'path')} ({text_of(each, 'state')})" for each in missing[:_NAMED]]
+        named = [f"{text_of(each, 'path')} ({_why(each)})" for each in missing[:_NAMED]]
         more = count_of(answer, "count") - len(named)
         if more > 0:
             named.append(f"{more} more")
         if any(text_of(each, "state") == "failed" for each in missing):
             self.exit_code = ExitCode.FAILED
         first = text_of(missing[0], "path") if missing else ""
+        runs = bool(missing) and text_of(missing[0], "state") == "running"
+        look = "status" if runs else "why"
         super().__init__(
-            f"not ready after {timeout:g} s: {', '.join(named)} — see 'sprag why {first}', "
+            f"not ready after {timeout:g} s: {', '.join(named)} — see 'sprag {look} {first}', "
             "or wait longer with --timeout"
         )
+
+
+def _why(lack: Node) -> str:
+    """Say what a service lacks: its state, or why it is not ready although it runs."""
+    state, reason = text_of(lack, "state"), text_of(lack, "reason")
+    if state != "running":
+        return state
+    return f"not ready: {reason}" if reason else "not ready"
 
 
 def wait_for(options: WaitOptions, *, sleep: Callable[[float], None] = time.sleep) -> int:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _STATES: Final = {
     "started": "running",
+    "ready": "running",
+    "unready": "restarting",
     "restarted": "running",
     "crashed": "failed",
     "gave_up": "failed",

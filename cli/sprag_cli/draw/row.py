@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sprag_cli.term.style import Charset
 
 _CLASS_MOST: Final = 24
+_STATUS_MOST: Final = 32
 _LIVES_NAMED: Final = 2
 _MINUTE: Final = 60
 
@@ -54,8 +55,8 @@ class Row:
         hidden: How many services below it are not shown, or ``""``.
         hidden_tone: Whether any of those has failed.
         words: What stands in the columns that hold a word or two.
-        owned: Its greenlets, timers and listeners.
-        left: What earlier lives have left behind and still runs.
+        owned: What it is at, in its own words, and its greenlets, timers and listeners.
+        left: Why it is not ready, and what earlier lives have left behind and still runs.
         failure: Its last failure.
         failure_age: How long ago that was.
         failure_tone: Whether that is why it does not run now.
@@ -104,7 +105,7 @@ def row_of(node: Node, guide: str, *, now: float, charset: Charset, ends_here: b
             Column.RESTARTS: _restarts(node, state, charset, root=not guide),
         },
         owned=_owned(node, charset),
-        left=charset.safe(_left(node, charset)),
+        left=charset.between.join(filter(None, (_unready(node, charset), _left(node, charset)))),
         failure=said,
         failure_age=f" ({age})" if said and age else "",
         failure_tone=Tone.BAD if state in {"failed", "restarting"} else Tone.DIM,
@@ -157,7 +158,16 @@ def _owned(node: Node, charset: Charset) -> str:
         for noun in ("greenlet", "timer", "listener")
         if count_of(owned, noun + "s")
     ]
-    return charset.between.join(parts)
+    said = cut(charset.safe(text_of(node, "status")), _STATUS_MOST, charset.ellipsis)
+    return charset.between.join([said, *parts] if said else parts)
+
+
+def _unready(node: Node, charset: Charset) -> str:
+    """Say that a service runs and is not ready, and why."""
+    reason = node.get("unready")
+    if not isinstance(reason, str):
+        return ""
+    return f"not ready: {charset.safe(reason)}" if reason else "not ready"
 
 
 def _left(node: Node, charset: Charset) -> str:
@@ -168,7 +178,7 @@ def _left(node: Node, charset: Charset) -> str:
     lives = list(dict.fromkeys(_life(each, text_of(node, "path")) for each in left))
     named = ", ".join(lives[:_LIVES_NAMED])
     more = f", {charset.ellipsis}" if len(lives) > _LIVES_NAMED else ""
-    return f"{counted(len(left), 'straggler')} of {named}{more}"
+    return charset.safe(f"{counted(len(left), 'straggler')} of {named}{more}")
 
 
 def _life(straggler: Node, path: str) -> str:

@@ -125,6 +125,11 @@ def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]
     between = charset.between
     counters, policy = mapping_of(node, "counters"), mapping_of(node, "policy")
     yield "State", _state(node, now)
+    reason = node.get("unready")
+    if isinstance(reason, str):
+        yield "Ready", f"no: {reason}" if reason else "no"
+    if said := text_of(node, "status"):
+        yield "Status", said
     module, name = text_of(node, "module"), text_of(node, "class")
     if module.startswith("sprag.services."):
         module = "sprag"  # where its users import it from

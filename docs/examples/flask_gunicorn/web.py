@@ -26,4 +26,4 @@ def order(name):
 @app.get("/readyz")
 def ready():
     missing = tree.not_ready()
-    return {path: state.value for path, state in missing.items()}, 503 if missing else 200
+    return {path: lack.state.value for path, lack in missing.items()}, 503 if missing else 200

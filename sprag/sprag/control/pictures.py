@@ -92,6 +92,9 @@ def _flat(node: Snapshot) -> dict[str, Any]:
         "last_failure": _failure(node.last_failure),
         "next_try": rounded(node.next_try),
         "stragglers": [each._asdict() for each in node.stragglers],
+        "ready": node.is_ready,
+        "unready": node.unready,
+        "status": node.status,
     }
 
 

@@ -1,4 +1,4 @@
-"""``GET /v1/ready``: does everything run that should?"""
+"""``GET /v1/ready``: does everything run that should, and is ready?"""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def _look(desk: Desk, node: Node) -> Answer:
     pace = Pace()
     missing: list[dict[str, str]] = []
     count = 0
-    for path, state in not_ready(node, pause=pace):
+    for path, lack in not_ready(node, pause=pace):
         count += 1
         if len(missing) < _LISTED:
-            missing.append({"path": path, "state": state.value})
+            missing.append({"path": path, "state": lack.state.value, "reason": lack.reason})
     told = {**desk.about(), "path": path_of(node), "ready": not count}
     told |= {"not_ready": missing, "count": count}
     return Answer(told, HTTPStatus.OK if not count else HTTPStatus.SERVICE_UNAVAILABLE)

@@ -36,7 +36,11 @@ if TYPE_CHECKING:
     from sprag_supervisor import Lifecycle, Node, Tree
 
 EVENTS: Final = tuple(
-    PREFIX + word for word in ("started", "crashed", "restarted", "stopped", "finished", "gave_up")
+    PREFIX + word
+    for word in (
+        *("started", "ready", "unready", "crashed"),
+        *("restarted", "stopped", "finished", "gave_up"),
+    )
 )
 
 

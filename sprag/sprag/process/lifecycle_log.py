@@ -76,4 +76,5 @@ def _log(record: Lifecycle) -> None:
         f"service {record.event}",
         service=record.path,
         incarnation=record.incarnation,
+        **({"reason": record.reason} if record.event == "unready" and record.reason else {}),
     )

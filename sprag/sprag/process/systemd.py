@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gevent import get_hub
 
+from sprag_supervisor import Pace, clock, not_ready
+
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from sprag.process.sd_notify import Notifier
     from sprag_supervisor import Lifecycle, Tree
@@ -34,7 +36,9 @@ class Status:
         self._restarts = 0
         self._last = ""
         self._is_up = False
-        self._timer: Any = None
+        self._is_ready = False
+        self._timer: clock.Timer | None = None
+        """What is told, or looked at, in a moment."""
 
     @contextmanager
     def told(self) -> Generator[None]:
@@ -44,7 +48,6 @@ class Status:
             return
         loop = get_hub().loop
         alive: Any = None
-        self._timer = loop.timer(_PAUSE, ref=False)
         if self._notifier.watchdog_seconds is not None:
             period = self._notifier.watchdog_seconds
             alive = loop.timer(0.0, period, ref=False)
@@ -55,17 +58,47 @@ class Status:
         try:
             yield
         finally:
+            self._is_up = False
             if self._heard in self._tree.observers:
                 self._tree.observers.remove(self._heard)
-            self._timer.close()
+            self._put_off()
             if alive is not None:
                 alive.close()
 
     def up(self) -> None:
-        """Say that the tree is up: whoever waits for the unit goes on."""
+        """Take note that the tree is up. Who waits for the unit goes on when it is ready, too."""
         self._is_up = True
-        self._notifier.ready()
-        self._tell()
+        if self._notifier.is_wanted:
+            self._look()
+
+    def _look(self) -> None:
+        """Say that the tree is ready, once it is; until then look again now and then."""
+        if not self._is_up:
+            return
+        lack = next(not_ready(self._tree.root, pause=Pace()), None)
+        if lack is None:
+            self._is_ready = True
+            self._notifier.ready()
+            self._tell()
+        elif self._is_up:
+            path, (state, reason) = lack
+            why = f"{state.value}: {reason}" if reason else state.value
+            self._notifier.status(f"up, waits for {path} ({why})")
+            self._soon(self._look)
+
+    def _soon(self, then: Callable[[], None]) -> None:
+        """Have *then* done in a moment, in a greenlet."""
+        self._put_off()
+        self._timer = clock.call_later(_PAUSE, self._now, then, ref=False)
+
+    def _now(self, then: Callable[[], None]) -> None:
+        self._put_off()
+        self._tree.pool.launch(then)
+
+    def _put_off(self) -> None:
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
 
     def stopping(self, waiting_for: str, seconds_left: float | None) -> None:
         """Say that the stop has begun, or goes on."""
@@ -87,8 +120,8 @@ class Status:
             self._last = f"{record.path}: {why}"
         else:
             return
-        if self._is_up and not self._timer.active:
-            self._timer.start(self._tell, update=True)
+        if self._is_ready and self._is_up and self._timer is None:
+            self._soon(self._tell)
 
     def _tell(self) -> None:
         if not self._is_up:

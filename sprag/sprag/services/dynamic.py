@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Never, TypeVar
 
+from sprag.exceptions import MaxChildren
 from sprag.services.service import Service
 from sprag_supervisor import (
     ChildCounts,
@@ -21,7 +22,7 @@ from sprag_supervisor import (
     refuse_present,
     which_children,
 )
-from sprag_supervisor.exceptions import BadPolicy, BadValue, MaxChildren, UnknownChild
+from sprag_supervisor.exceptions import BadPolicy, BadValue, UnknownChild
 
 ServiceT = TypeVar("ServiceT", bound=Service)
 

@@ -18,11 +18,11 @@ from sprag_supervisor import (
     ACTIVE,
     NEVER_RUNS,
     Exit,
+    Lack,
     Node,
     Seat,
     Seconds,
     Snapshot,
-    State,
     StopReport,
     Tree,
     adopt,
@@ -33,6 +33,7 @@ from sprag_supervisor import (
     hold,
     holdings_of,
     in_seconds,
+    is_a,
     left_behind,
     may_acquire,
     must_be_able_to_wait,
@@ -43,6 +44,8 @@ from sprag_supervisor import (
     refuse,
     report_crash,
     seat,
+    set_ready,
+    set_status,
     snapshot,
     spawn_managed,
     start_again,
@@ -241,11 +244,12 @@ class Service(Node):
         crash, not the emitter's, and the listener hears no more.
 
         What happens to the services of the tree can be listened to as well, under
-        ``sprag:started``, ``sprag:crashed``, ``sprag:restarted``, ``sprag:stopped``,
-        ``sprag:finished`` and ``sprag:gave_up``. *fn* is called with a frozen `Lifecycle`,
-        a moment after the fact, in a greenlet that belongs to this service: each listener
-        hears of everything in order, and one that blocks holds up nobody but itself. 10,000
-        events wait for it; of more it misses the oldest, with a warning in the log.
+        ``sprag:started``, ``sprag:ready``, ``sprag:unready``, ``sprag:crashed``,
+        ``sprag:restarted``, ``sprag:stopped``, ``sprag:finished`` and ``sprag:gave_up``. *fn* is
+        called with a frozen `Lifecycle`, a moment after the fact, in a greenlet that belongs to
+        this service: each listener hears of everything in order, and one that blocks holds up
+        nobody but itself. 10,000 events wait for it; of more it misses the oldest, with a warning
+        in the log.
 
         Returns:
             A handle with ``cancel()``, ``active`` and, of these, ``missed``.
@@ -488,11 +492,56 @@ class Service(Node):
         must_be_at_home(self)
         return snapshot(self, pause)
 
-    def not_ready(self) -> dict[str, State]:
-        """Return path and state of everything here and below that does not run but should.
+    def set_ready(self, ready: bool = True, reason: str = "") -> None:  # noqa: FBT001, FBT002
+        """Say whether others may count on me; until I say otherwise they may.
+
+        Started and ready are two things: I have started when `on_start` has returned, and that is
+        all that my parent and my siblings wait for. ``set_ready(False, "warming up")`` in
+        `on_start` lets me start and not be ready: then `not_ready`, ``sprag wait``, ``/readyz``
+        and systemd wait for ``set_ready()``. If it has not come within my ``start_timeout``,
+        counted from the start, I crash with a StartTimeout. Later ``set_ready(False)`` changes
+        nothing but what is told. The next life begins ready. Does not block.
+
+        Args:
+            ready: Whether they may.
+            reason: Why not, for people; of a long one the first 200 characters.
+
+        Raises:
+            NotRunning: I am neither starting nor running.
+            BadValue: *ready* is not True or False, *reason* is no str, or a reason is given for
+                being ready.
+        """
+        if type(ready) is not bool:
+            raise BadValue("ready", ready, "True or False; the reason comes second")
+        if not is_a(reason, str) or (ready and reason):
+            raise BadValue("reason", reason, "a str, which says why it is not ready")
+        self._may_hold_("say whether it is ready")
+        set_ready(self, ready=ready, reason=str.__str__(reason))
+
+    def set_status(self, text: str) -> None:
+        """Say what I am at, ``"3 of 10 files"``, for those who look at the tree.
+
+        It stands beside the state in ``sprag tree`` and ``sprag status``, and goes with this life.
+        Does not block.
+
+        Args:
+            text: Of a long one the first 200 characters; "" says nothing any more.
+
+        Raises:
+            NotRunning: I am neither starting nor running.
+            BadValue: *text* is no str.
+        """
+        if not is_a(text, str):
+            raise BadValue("text", text, "a str")
+        self._may_hold_("say what it is at")
+        set_status(self, str.__str__(text))
+
+    def not_ready(self) -> dict[str, Lack]:
+        """Return what here and below is not ready but should be: its path, state and reason.
 
         Empty when all is well. Stopped on purpose, ignored and finished are well; new,
-        starting, restarting, stopping and failed are not.
+        starting, restarting, stopping and failed are not, nor is what runs and says so
+        (`set_ready`).
         """
         must_be_at_home(self)
         return dict(not_ready(self))

@@ -132,6 +132,14 @@ class RunningTree:
         self._releases.append(released.set)
         return released.set
 
+    def unready(self, path: str = "", reason: str = "") -> None:
+        """Let the service at *path* say that it is not ready, until it says that it is.
+
+        Raises:
+            NotRunning: It is neither starting nor running.
+        """
+        Service.set_ready(cast("Service", self.service(path)), False, reason)
+
     def fail_next_start(
         self, path: str = "", error: BaseException | None = None, *, times: int = 1
     ) -> None:

@@ -1,4 +1,4 @@
-"""``/healthz``: the process lives. ``/readyz``: everything that should run does."""
+"""``/healthz``: the process lives. ``/readyz``: everything that should run does, and is ready."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ def answer(path: str, root: Node) -> tuple[int, bytes]:
     missing = list(not_ready(root, pause=Pace()))  # of a large tree: nobody else waits for it
     if not missing:
         return 200, b'{"ready": true}'
-    listed = [{"path": path, "state": state.value} for path, state in missing[:_LISTED]]
-    found = {"ready": False, "not_running": listed, "count": len(missing)}
+    listed = [
+        {"path": path, "state": lack.state.value, "reason": lack.reason}
+        for path, lack in missing[:_LISTED]
+    ]
+    found = {"ready": False, "not_ready": listed, "count": len(missing)}
     return 503, json.dumps(found).encode()

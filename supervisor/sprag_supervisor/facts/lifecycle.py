@@ -14,15 +14,17 @@ class Lifecycle:
     start that failed is ``crashed`` with the context ``start_error``, and has no
     start of its own. A service that is stopped while it waits for its restart is
     ``stopped`` with the context ``restart_cancelled``: news of its state, and no second
-    end of a life that has had its end before.
+    end of a life that has had its end before. ``ready`` and ``unready`` are what a service
+    that runs says of itself.
 
     Attributes:
-        event: One of the six words above.
+        event: One of the eight words above.
         path: Where in the tree.
         incarnation: Which life of the service, from 1.
         context: OTP's word for the occasion: ``started``, ``child_terminated``,
-            ``start_error``, ``shutdown``, ``shutdown_error``; or ``restart_cancelled``.
-        reason: Why it ended; None for a start.
+            ``start_error``, ``shutdown``, ``shutdown_error``; or ``restart_cancelled``,
+            ``readiness``.
+        reason: Why it ended, or is not ready; None for a start.
         exception: Type of the exception, None without one.
         message: Its text.
         restarts: How often the service has been restarted so far.

@@ -63,8 +63,10 @@ class Holdings:
         "cleanups",
         "context",
         "greenlets",
+        "status",
         "subscriptions",
         "timers",
+        "unready",
     )
 
     greenlets: dict[int, Greenlet[..., Any]] | None
@@ -76,6 +78,10 @@ class Holdings:
     awaited_by: Parking | None
     context: Context | None
     """What hooks and clean-ups share, one after another; None: nothing has been set there."""
+    unready: str | None
+    """Why others are not to count on the service yet, "" for no reason given; None: they may."""
+    status: str | None
+    """What it is at, in its own words."""
 
     def is_idle(self) -> bool:
         """Whether nothing of it can block: timers, and listeners that are not being called."""
@@ -164,7 +170,7 @@ def held_by(node: Holder) -> Holdings | None:
 def _with(lone: Holdings | Subscription | None) -> Holdings:
     holdings = Holdings()  # an `__init__` would cost four times the rest
     holdings.greenlets = holdings.calls = holdings.timers = holdings.cleanups = None
-    holdings.awaited_by = holdings.context = None
+    holdings.awaited_by = holdings.context = holdings.unready = holdings.status = None
     holdings.subscriptions = None if lone is None else {cast("Subscription", lone)}
     return holdings
 

@@ -1,27 +1,42 @@
-"""Readiness: does everything run that should?
+"""Readiness: does everything run that should, and is ready for others?
 
 A service that is stopped on purpose, ignored or finished is as it should be. One that
 is new, starting, restarting or stopping is not there yet; one that failed stays a fault
-until somebody acts.
+until somebody acts. One that runs is ready, unless it says otherwise.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sprag_supervisor.rules.states import FINISHED, RUNNING, STOPPED, State
-from sprag_supervisor.views.snapshot import walk
+from sprag_supervisor.facts.failure import LEAST_TEXT, cut
+from sprag_supervisor.rules.states import FAILED, FINISHED, RESTARTING, RUNNING, STOPPED, State
+from sprag_supervisor.views.snapshot import unready, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sprag_supervisor.tree.node import Node
 
-_AS_IT_SHOULD_BE: Final = (RUNNING, STOPPED, FINISHED)
+_AS_IT_SHOULD_BE: Final = (STOPPED, FINISHED)
+_AFTER_A_FAILURE: Final = (FAILED, RESTARTING)
 
 
-def not_ready(root: Node, pause: Callable[[], None] | None = None) -> Iterator[tuple[str, State]]:
-    """Yield path and state of every service at or below *root* that does not run but should.
+class Lack(NamedTuple):
+    """Why a service is not ready.
+
+    Attributes:
+        state: Where in its life it is.
+        reason: What it says of that itself while it runs; of one that failed or is to be
+            restarted its last failure, in a line; "" if there is nothing to say.
+    """
+
+    state: State
+    reason: str
+
+
+def not_ready(root: Node, pause: Callable[[], None] | None = None) -> Iterator[tuple[str, Lack]]:
+    """Yield the path of every service at or below *root* that is not ready but should be, and why.
 
     The root itself has to run. A tree is ready when this yields nothing.
 
@@ -31,7 +46,17 @@ def not_ready(root: Node, pause: Callable[[], None] | None = None) -> Iterator[t
     """
     for depth, path, node in walk(root):
         state = node._state_
-        if state not in _AS_IT_SHOULD_BE or (not depth and state is not RUNNING):
-            yield path, state
+        if state is RUNNING:
+            if (reason := unready(node)) is not None:
+                yield path, Lack(state, reason)
+        elif state not in _AS_IT_SHOULD_BE or not depth:
+            yield path, Lack(state, _last_failure(node) if state in _AFTER_A_FAILURE else "")
         if pause is not None:
             pause()
+
+
+def _last_failure(node: Node) -> str:
+    history = node._history_
+    if history is None or not history.failures:
+        return ""
+    return cut(" ".join(str(history.failures[-1]).split()), LEAST_TEXT)

@@ -56,6 +56,9 @@ class Snapshot(NamedTuple):
             the sibling that it is restarted with.
         stragglers: What earlier lives have left behind, because it has swallowed its kill.
         children: In start order.
+        unready: Why others are not to count on it yet although it runs, "" for no reason given;
+            None: they may, or it does not run.
+        status: What it is at, in its own words; None if it has said nothing.
     """
 
     name: str
@@ -74,6 +77,13 @@ class Snapshot(NamedTuple):
     next_try: float | None
     stragglers: tuple[Straggler, ...]
     children: tuple[Snapshot, ...]
+    unready: str | None = None
+    status: str | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it runs, and others may count on it."""
+        return self.state is RUNNING and self.unready is None
 
     @property
     def last_failure(self) -> Failure | None:
@@ -174,7 +184,7 @@ def _picture(
 ) -> Snapshot:
     uptime = uptime_of(node)
     down = node._incarnation_ > 0 and uptime is None and node._op_ is None
-    history = node._history_
+    history, holdings = node._history_, node._holdings_
     next_try = next_try_of(node)
     return Snapshot(
         name_of(node),
@@ -193,7 +203,17 @@ def _picture(
         None if next_try is None else max(next_try - now, 0.0),
         () if history is None else stragglers_of(node),
         children,
+        unready(node),
+        holdings.status if type(holdings) is Holdings else None,
     )
+
+
+def unready(node: Node) -> str | None:
+    """Return why others are not to count on *node*, which runs; None: they may."""
+    holdings = node._holdings_
+    if type(holdings) is Holdings and node._state_ is RUNNING:
+        return holdings.unready
+    return None
 
 
 def owned_by(node: Node) -> Owned:
