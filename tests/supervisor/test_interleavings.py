@@ -1194,6 +1194,30 @@ def test_a_keyboard_interrupt_in_a_restart_reaches_the_main_greenlet(
     top.stop()
 
 
+def test_a_keyboard_interrupt_in_a_start_that_is_cut_short_reaches_the_main_greenlet(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    def interrupted(_service: Any) -> None:
+        try:
+            gevent.sleep(100)
+        finally:
+            raise KeyboardInterrupt
+
+    a = Scripted("a", journal, in_on_start=interrupted)
+    top = Supervisor()
+    top.start()
+    starting = spawn(lambda: top.adopt(a))
+    clock.settle()
+    stopping = spawn(a.stop)
+    with pytest.raises(KeyboardInterrupt):
+        gevent.sleep(10.0)
+    clock.settle()
+    assert stopping.ready()
+    with pytest.raises(StartFailed):
+        starting.get()
+    top.stop()
+
+
 def test_a_keyboard_interrupt_in_on_stop_does_not_keep_the_tree_from_stopping(
     clock: VirtualClock, journal: Journal
 ) -> None:
