@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from unittest import mock
 
 import attrs
 import pytest
@@ -165,3 +166,27 @@ def test_keywords_of_the_engines_names_are_passed_on(clock: VirtualClock) -> Non
         one.add_cleanup(take, **words)
         clock.settle()
     assert said == [words, {"self": 1}, words]
+
+
+class Quiet(Service):
+    """Has no hooks of its own."""
+
+
+@pytest.mark.parametrize("hook", ["on_start", "on_drain", "on_stop"])
+def test_a_hook_that_is_patched_into_a_class_is_called_though_it_had_none(hook: str) -> None:
+    called: list[object] = []
+
+    def note(self: Quiet) -> None:
+        called.append(self)
+
+    with Supervisor([Quiet()]):
+        pass  # the class has made a service
+    with (
+        mock.patch.object(Quiet, hook, note),
+        Supervisor([quiet := Quiet()]),
+    ):
+        pass
+    assert called == [quiet]
+    with Supervisor([Quiet()]):
+        pass
+    assert called == [quiet]

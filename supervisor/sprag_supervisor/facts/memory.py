@@ -119,7 +119,9 @@ class Memories:
         """Let *history* remember *failure*."""
         memories = history.memories
         if len(memories) == _KEPT_FAILURES:
-            self._drop(memories.pop(0))
+            oldest = memories.pop(0)
+            if oldest[1] is not None:
+                self._drop(oldest)
         memory: _Memory = [failure, history]
         memories.append(memory)
         self._row.append(memory)
@@ -137,19 +139,17 @@ class Memories:
 
     def leave(self, history: History) -> None:
         """Count what *history* remembers no more: its service has left the tree."""
-        counted = history.memories
-        history.memories = [[failure, None] for failure, _owner in counted]
-        for memory in counted:
-            self._drop(memory)
+        memories = history.memories
+        for at, memory in enumerate(memories):
+            if memory[1] is not None:
+                memories[at] = [memory[0], None]
+                self._drop(memory)
 
     def _drop(self, memory: _Memory) -> None:
-        """Count *memory* no more, if it was, and keep nothing of it but its place in the row."""
-        failure, owner = memory
-        if owner is None:
-            return
-        memory[0] = memory[1] = None
-        self._size -= failure.size
+        """Count *memory* no more, and keep nothing of it but its place in the row."""
+        self._size -= memory[0].size
         self._gone += 1
+        memory[0] = memory[1] = None
         if self._gone > len(self._row) // 2 + _SPARE:
             self._row = deque([each for each in self._row if each[1] is not None])
             self._gone = 0

@@ -31,11 +31,12 @@ from sprag_supervisor.rules.states import DOWN, MOVES, RESTARTING, RUNNING, STAR
 from sprag_supervisor.tree.callables import check_result
 from sprag_supervisor.tree.living import announce
 from sprag_supervisor.tree.names import path_of
+from sprag_supervisor.tree.node import Node
 from sprag_supervisor.tree.seat import Seat, context_of, keep_context, seat
 from sprag_supervisor.tree.stragglers import warn_of_stragglers
 
 if TYPE_CHECKING:
-    from sprag_supervisor.tree.node import Node, Tree
+    from sprag_supervisor.tree.node import Tree
 
 
 def start(node: Node, restarts: bool = False) -> None:  # noqa: FBT001, FBT002 - see `_bring_up`
@@ -55,7 +56,9 @@ def start(node: Node, restarts: bool = False) -> None:  # noqa: FBT001, FBT002 -
     incarnation, before, tree = node._incarnation_ + 1, node._state_, node._tree_
     assert tree is not None
     assert STARTING in MOVES[before]
-    if incarnation == 1 and node._is_plain_ and not tree.observers:
+    cls = type(node)  # asked each time: a test may have patched the hook in
+    has_first_steps = incarnation > 1 or cls.on_start is not Node.on_start or cls._prepares_
+    if not (has_first_steps or cls._does_more_ or tree.observers):
         # Nothing runs and nobody is told: both moves at once, so that nothing comes in between.
         node._since_, node._incarnation_, node._state_, node._state_ = (
             clock.now(),
@@ -65,7 +68,7 @@ def start(node: Node, restarts: bool = False) -> None:  # noqa: FBT001, FBT002 -
         )
         return
     try:
-        if incarnation > 1 or node._has_first_steps_:
+        if has_first_steps:
             _bring_up(node, tree, incarnation, restarts)
         else:
             need_room()

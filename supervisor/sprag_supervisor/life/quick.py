@@ -35,11 +35,11 @@ from sprag_supervisor.rules.states import (
     STOPPING,
 )
 from sprag_supervisor.tree.living import announce
+from sprag_supervisor.tree.node import Node
 
 if TYPE_CHECKING:
     from sprag_supervisor.facts.failure import Failure
     from sprag_supervisor.rules.policy import OnFailure
-    from sprag_supervisor.tree.node import Node
 
 
 def is_quick(node: Node, *, had_started: bool = True) -> bool:
@@ -51,10 +51,14 @@ def is_quick(node: Node, *, had_started: bool = True) -> bool:
     """
     if node._children_:
         return False
-    if had_started and node._says_goodbye_ and node._policy_.shutdown != "brutal_kill":
+    if had_started and _has_stop_hooks(type(node)) and node._policy_.shutdown != "brutal_kill":
         return False
     holdings = node._holdings_
     return holdings is None or holdings.is_idle()
+
+
+def _has_stop_hooks(kind: type[Node]) -> bool:
+    return kind.on_stop is not Node.on_stop or kind.on_drain is not Node.on_drain
 
 
 def end(end: End) -> bool:
@@ -140,6 +144,7 @@ def put_down(
     Returns:
         How many are down.
     """
+    kind: type[Node] | None = None
     before, tree, children = len(everyone), parent._tree_, parent._children_
     assert tree is not None
     assert children is not None
@@ -152,9 +157,12 @@ def put_down(
             or child._parent_ is not parent  # it has left meanwhile, and may run elsewhere
             or child._children_
             or child._op_ is not None
-            or child._says_goodbye_
         ):
             break
+        if type(child) is not kind:
+            if _has_stop_hooks(type(child)):
+                break
+            kind = type(child)
         holdings, history = child._holdings_, child._history_
         if history is not None and (history.waiters or history.stragglers):
             break

@@ -86,12 +86,7 @@ class Node:
     _has_run_: ClassVar[bool] = False
     _has_ready_: ClassVar[bool] = False
     _prepares_: ClassVar[bool] = False
-    _has_first_steps_: ClassVar[bool] = False
-    """It has an `on_start`, or something of the engine's own that comes before it."""
-    _is_plain_: ClassVar[bool] = True
-    """It has nothing that would run when it comes up."""
-    _says_goodbye_: ClassVar[bool] = False
-    """It has hooks that run before it stops."""
+    """Something of the engine's own comes before its `on_start`."""
     _has_later_hooks_: ClassVar[bool] = False
     """It has hooks that run after `on_start`, and see what that has set."""
     _does_more_: ClassVar[bool] = False
@@ -149,11 +144,9 @@ class Node:
         cls._has_run_ = cls._run_is_hook_ and callable(getattr(cls, "run", None))
         cls._has_ready_ = cls.on_ready is not Node.on_ready
         cls._prepares_ = cls._prepare_ is not Node._prepare_
-        cls._has_first_steps_ = cls._prepares_ or cls.on_start is not Node.on_start
-        cls._says_goodbye_ = cls.on_stop is not Node.on_stop or cls.on_drain is not Node.on_drain
-        cls._has_later_hooks_ = cls._has_ready_ or cls._says_goodbye_
+        says_goodbye = cls.on_stop is not Node.on_stop or cls.on_drain is not Node.on_drain
+        cls._has_later_hooks_ = cls._has_ready_ or says_goodbye
         cls._does_more_ = cls._has_run_ or cls._has_later_hooks_
-        cls._is_plain_ = not (cls._has_first_steps_ or cls._does_more_)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make the node before any ``__init__`` runs, which need not call this class's."""
