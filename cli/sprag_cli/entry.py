@@ -22,7 +22,12 @@ def main() -> None:
 
     from sprag_cli.commands.group import commands
 
-    commands(prog_name="sprag")
+    try:
+        commands(prog_name="sprag")
+    finally:
+        from sprag_cli.term.output import discard_unwritten
+
+        discard_unwritten(sys.stderr)  # or Python would end with a code of its own, 120
 
 
 def _command(arguments: list[str]) -> str | None:

@@ -167,13 +167,31 @@ def test_a_reader_that_has_gone_is_no_error(living: Path, command: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_full_disk_under_stderr_changes_no_exit_code(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sprag_cli", "tree"]
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("tree", ExitCode.NOT_FOUND),
+        ("stop x", ExitCode.NOT_FOUND),
+        ("tree --nosuch", ExitCode.USAGE),
+        ("run nosuch:app", ExitCode.USAGE),
+        ("check nosuch:app", ExitCode.USAGE),
+    ],
+)
+def test_a_full_disk_under_stderr_changes_no_exit_code(
+    tmp_path: Path, command: str, code: ExitCode, *, buffered: bool
+) -> None:
+    env = environ(tmp_path / "none")
+    env["PYTHONUNBUFFERED"] = "" if buffered else "1"
     with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123
         done = subprocess.run(
-            command, stderr=full, stdout=full, env=environ(tmp_path / "none"), check=False
+            [sys.executable, "-m", "sprag_cli", *command.split()],
+            stderr=full,
+            stdout=full,
+            env=env,
+            check=False,
         )
-    assert done.returncode == ExitCode.NOT_FOUND
+    assert done.returncode == code
 
 
 # -- a working directory that is gone --------------------------------------------------------

@@ -249,7 +249,7 @@ def test_a_start_that_takes_long_goes_on_after_the_time(
     assert (answer["done"], answer["state"]) == (False, "starting")
     ready = get("/v1/ready", status=503)
     check("ready", ready)
-    assert ready["not_ready"] == [{"path": "shop/slow", "state": "starting"}]
+    assert ready["not_ready"] == [{"path": "shop/slow", "state": "starting", "reason": ""}]
     assert get("/v1/ready?path=fleet")["ready"] is True
     waiting = cast("Any", gevent.spawn)(get, "/v1/ready?timeout=10")
     assert post("/v1/stop/slow?timeout=5")["state"] == "stopped"  # aborts the start
