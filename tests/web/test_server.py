@@ -99,6 +99,7 @@ def test_it_serves_and_every_line_of_its_log_says_for_whom(served: Callable[...,
         "request_id": "r-1",
         "controller": "Slow",
     }
+    one.process.says("slept")
     (slept,) = one.process.events("slept")
     assert (slept["request_id"], slept["controller"]) == ("r-1", "Slow")
 
@@ -160,6 +161,7 @@ def test_where_an_answer_ends_is_never_in_doubt(served: Callable[..., Served]) -
             b"\r\n\r\nHTTP/1.1 200",
             b"\r\n\r\n",
         ]
+    one.process.says('"request crashed"', times=2)
     crashes = [each["exception"].splitlines()[-1] for each in one.process.events("request crashed")]
     assert [each.partition(": ")[2] for each in crashes] == [
         "the answer has more than the 4 bytes it has announced",
@@ -335,6 +337,7 @@ def test_no_crash_of_a_request_touches_the_server(served: Callable[..., Served])
         assert not received.endswith(b"0\r\n\r\n")
     assert one.get("/stream/well")[2] == b"onetwo"
     assert one.get("/readyz")[0] == 200
+    one.process.says(' crashed"', times=4)
     crashes = one.process.events("request crashed", "greenlet of a request crashed")
     errors = [each["exception"].splitlines()[-1].split(":")[0] for each in crashes]
     assert errors == ["SystemExit", "ZeroDivisionError", "gevent.timeout.Timeout", "ValueError"]
