@@ -9,6 +9,7 @@ import gevent
 import pytest
 from gevent import GreenletExit
 
+from lifecycle.machine import LifecycleMachine
 from lifecycle.model import Spec
 from lifecycle.scripted import Stage, make, policy_of
 from scripted import spawn
@@ -169,3 +170,22 @@ def test_a_stop_does_not_wait_for_the_next_life(clock: VirtualClock) -> None:
     assert child.snapshot().state is State.STARTING
     assert stopping.ready()
     root.stop()
+
+
+@pytest.mark.xfail(strict=True, reason="found by 100,000 steps; which of the two is right is open")
+def test_model_and_sprag_agree_about_a_start_while_a_stop_from_inside_is_pending() -> None:
+    state = LifecycleMachine()
+    slow = Spec(children=(Spec(start_takes=0.5),), is_stubborn=True)
+    state.build(spec=Spec(max_restarts=9, children=(Spec(), slow, Spec())), waits=True)
+    try:
+        state.crash_and_more(number=0, other=0, then="stop it", way="greenlet")
+        for crashes in (3, 7):
+            for _ in range(crashes):
+                state.crash_a_greenlet(number=0)
+            state.crash_at_an_edge(number=0, off=-0.001953125)
+        state.start(number=0)
+        state.stop_from_inside(inner=0, number=11)
+        state.start(number=11)
+        state.model_and_sprag_agree()
+    finally:
+        state.teardown()
