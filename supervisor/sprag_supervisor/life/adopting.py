@@ -13,7 +13,6 @@ from sprag_supervisor.exceptions import (
     AlreadyStarted,
     BadPolicy,
     BadValue,
-    CalledInHub,
     ChildRestarting,
     NotRunning,
     WouldDeadlock,
@@ -30,7 +29,7 @@ from sprag_supervisor.loop.room import need_room
 from sprag_supervisor.rules.states import ACTIVE, DOWN, RESTARTING
 from sprag_supervisor.tree.acquiring import not_active, starts_later
 from sprag_supervisor.tree.group import take_back
-from sprag_supervisor.tree.home import get_ident, refuse
+from sprag_supervisor.tree.home import get_ident, must_be_able_to_wait
 from sprag_supervisor.tree.inbox import supervision_of
 from sprag_supervisor.tree.living import enter, leave
 from sprag_supervisor.tree.moves import is_active
@@ -63,8 +62,8 @@ def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth m
     if not issubclass(type(child), Node):
         raise BadValue("child", child, f"an instance of a Service{called(child)}")
     tree, current = parent._tree_, getcurrent()
-    if tree is None or tree.thread != get_ident() or current is tree.hub:
-        _must_be_here(parent, tree)
+    if tree is not None and (tree.thread != get_ident() or current is tree.hub):
+        must_be_able_to_wait(parent, "adopt a child")
     if parent._state_ not in ACTIVE or (left_behind and is_left_behind()):
         raise not_active(parent, "adopt a child")
     if name is not None and (type(name) is not str or not name or "/" in name):
@@ -130,15 +129,6 @@ def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth m
     except BaseException:
         turn.give()  # again: a signal handler may have raised at the first one
         raise
-
-
-def _must_be_here(parent: Node, tree: Tree | None) -> None:
-    """Refuse to adopt from where the tree of *parent* does not live, or nobody can wait."""
-    if tree is not None:
-        if tree.thread != get_ident():
-            refuse(parent, tree)
-        elif getcurrent() is tree.hub:
-            raise CalledInHub(path_of(parent), "adopt a child")
 
 
 def _check_place(parent: Node, policy: Policy) -> None:
