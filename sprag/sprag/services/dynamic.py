@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Never, TypeVar
+from typing import Any, Never, TypeVar, cast
 
 from sprag.exceptions import MaxChildren
 from sprag.services.service import Service
 from sprag_supervisor import (
     ChildCounts,
     ChildInfo,
+    Node,
     StopReport,
     adopt,
     as_count,
@@ -24,6 +25,7 @@ from sprag_supervisor import (
 )
 from sprag_supervisor.exceptions import BadPolicy, BadValue, UnknownChild
 
+NodeT = TypeVar("NodeT", bound=Node)
 ServiceT = TypeVar("ServiceT", bound=Service)
 
 
@@ -101,9 +103,10 @@ class DynamicSupervisor(Service):
         if limit is not None and len(self._children_ or ()) >= limit:
             raise MaxChildren(path_of(self), limit)
 
-    def adopt(self, child: ServiceT, *, name: str | None = None, **policy: Any) -> ServiceT:
+    def adopt(self, child: NodeT, *, name: str | None = None, **policy: Any) -> NodeT:
         """Do the same as `start_child`."""
-        return self.start_child(child, name=name, **policy)
+        given = cast("Any", child)  # what it is, is looked at there
+        return cast("NodeT", self.start_child(given, name=name, **policy))
 
     def terminate_child(self, child: Service | str) -> StopReport:
         """Stop a child, given as the service or by its name, and forget it.

@@ -210,7 +210,8 @@ def _reset(node: Node) -> None:
     cls = type(node)
     node._policy_ = cls._class_policy_
     if node._kwargs_ is None:
-        cls.__init__(node, *node._args_)
+        if cls.__init__ is not Node.__init__:
+            cls.__init__(node, *node._args_)
     else:
         cls.__init__(node, *node._args_, **node._kwargs_)
     if node._given_ is not None:

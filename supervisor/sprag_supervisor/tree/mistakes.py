@@ -203,8 +203,15 @@ def _hides(cls: type, name: str) -> type | None:
             continue
         if is_a(ours, Hook) or not is_a(ours, FunctionType):
             return None
-        return None if _passes_on(cls, value, name) else base
+        return None if _passes_on(cls, value, name) else _whole(cls, base)
     return None
+
+
+def _whole(cls: type, base: type) -> type:
+    """Return the class of sprag's that users know: *base*, or what it is a part of."""
+    if "_is_part_" not in vars(base):
+        return base
+    return [each for each in cls.__mro__ if is_ours(each) and issubclass(each, base)][-2]
 
 
 def _passes_on(cls: type, value: object, name: str) -> bool:

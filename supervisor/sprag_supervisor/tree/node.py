@@ -81,6 +81,8 @@ class Node:
     _class_policy_: ClassVar[Policy] = DEFAULT
     _keeps_slots_: ClassVar[bool] = True
     """In the class's own dict: its slots are the engine's and survive a restart."""
+    _is_part_: ClassVar[bool]
+    """Set in the own dict of a class that is but a part of `Service`, in a file of its own."""
     _user_slots_: ClassVar[tuple[Any, ...]] = ()
     _run_is_hook_: ClassVar[bool] = True
     _has_run_: ClassVar[bool] = False
@@ -167,6 +169,9 @@ class Node:
         self._children_ = self._given_ = self._history_ = self._holdings_ = None
         self._name_ = self._op_ = self._parent_ = self._supervision_ = self._tree_ = None
         return self
+
+    def __init__(self) -> None:
+        """Take no arguments; subclasses take what they like."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let a copy be a new service, made with the same arguments: a life is not copied."""

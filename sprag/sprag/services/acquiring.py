@@ -1,0 +1,289 @@
+"""What a running service acquires, its own until its life ends; and what it emits."""
+
+from __future__ import annotations
+
+import contextvars
+import math
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from sprag.owned import lifecycle
+from sprag.owned.bus import PREFIX, Listener, name_of_event
+from sprag.owned.timers import TimerHandle
+from sprag_supervisor import (
+    ACTIVE,
+    NEVER_RUNS,
+    Node,
+    Seat,
+    Seconds,
+    adopt,
+    as_number,
+    check_callable,
+    get_ident,
+    hold,
+    holdings_of,
+    in_seconds,
+    left_behind,
+    may_acquire,
+    not_active,
+    refuse,
+    seat,
+    spawn_managed,
+)
+from sprag_supervisor.exceptions import BadValue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gevent import Greenlet
+
+NodeT = TypeVar("NodeT", bound=Node)
+_SHORTEST: Final = 1e-9
+_EXACT: Final = 2**53
+"""Whole numbers below are floats without loss."""
+
+
+def may_hold(service: Node, action: str) -> None:
+    """Refuse *action* unless *service* starts or runs, in this thread."""
+    tree = service._tree_
+    if tree is not None and tree.thread != get_ident():
+        refuse(service, tree)
+    if service._state_ not in ACTIVE or (left_behind and not may_acquire(service)):
+        raise not_active(service, action)
+
+
+def context_for(service: Node) -> contextvars.Context:
+    """Return a copy of the caller's context, in which *service* is the current one."""
+    context = contextvars.copy_context()
+    here = Seat()
+    here.node = service
+    context.run(seat.set, here)
+    return context
+
+
+def seconds_in(given: Any) -> float:
+    """Do the same as `in_seconds`, at once where there is nothing to do."""
+    if type(given) is float or (type(given) is int and given < _EXACT):
+        return given
+    return in_seconds(given)
+
+
+def check(fn: Callable[..., object]) -> None:
+    """Refuse what cannot be called, or would never run; a plain function, at once, is neither."""
+    given: Any = fn
+    function: object = given.__func__ if type(given) is MethodType else given
+    if type(function) is not FunctionType or function.__code__.co_flags & NEVER_RUNS:
+        check_callable("fn", fn)
+
+
+class Acquiring(Node):
+    """The part of a service that has timers, greenlets, listeners, children, clean-ups."""
+
+    __slots__ = ()
+    _keeps_slots_ = True
+    _is_part_ = True
+
+    def interval(
+        self,
+        fn: Callable[..., object],
+        seconds: Seconds,
+        *args: Any,
+        immediate: bool = False,
+        jitter: float = 0.0,
+    ) -> TimerHandle:
+        """Call ``fn(*args)`` every *seconds*, in a greenlet, until the service ends.
+
+        The rate is fixed, on a monotonic clock, without drift. There are never two calls
+        of it at once: due times that pass meanwhile become one call, made at once, and
+        are counted in the handle's ``missed``.
+
+        Args:
+            fn: May block. An exception is the service's crash.
+            seconds: Between the due times; above 0, a nanosecond at least.
+            *args: Passed to *fn*.
+            immediate: Whether the first call is due now instead of in *seconds*.
+            jitter: Fraction of *seconds*, 0 to 1, by which each call may come later.
+
+        Returns:
+            A handle with ``cancel()``, ``ticks``, ``missed`` and ``active``.
+
+        Raises:
+            NotRunning: The service is neither starting nor running.
+            BadValue: An argument is out of range.
+        """
+        check(fn)
+        period = seconds_in(seconds)
+        if not _SHORTEST <= period < math.inf:
+            accepted = "a finite number above 0"
+            if period > 0:
+                accepted += f", a nanosecond ({_SHORTEST:g}) at least"
+            raise BadValue("seconds", seconds, accepted)
+        fraction = jitter if type(jitter) is float else as_number(jitter)
+        if not 0 <= fraction <= 1:
+            raise BadValue("jitter", jitter, "a fraction, 0 to 1")
+        first = 0.0 if immediate else period
+        return self._timer_(fn, args, first=first, period=period, jitter=fraction)
+
+    def timeout(self, fn: Callable[..., object], seconds: Seconds, *args: Any) -> TimerHandle:
+        """Call ``fn(*args)`` once, in *seconds* from now, in a greenlet.
+
+        Args:
+            fn: May block. An exception is the service's crash.
+            seconds: From now; 0 or more.
+            *args: Passed to *fn*.
+
+        Returns:
+            A handle with ``cancel()`` and ``active``.
+
+        Raises:
+            NotRunning: The service is neither starting nor running.
+            BadValue: An argument is out of range.
+        """
+        check(fn)
+        first = seconds_in(seconds)
+        if not 0 <= first < math.inf:
+            raise BadValue("seconds", seconds, "a finite number, 0 or more")
+        return self._timer_(fn, args, first=first, period=None)
+
+    def _timer_(
+        self,
+        fn: Callable[..., object],
+        args: tuple[Any, ...],
+        *,
+        first: float,
+        period: float | None,
+        jitter: float = 0.0,
+    ) -> TimerHandle:
+        may_hold(self, "start a timer")
+        context = context_for(self)
+        return TimerHandle(self, context, fn, args, first=first, period=period, jitter=jitter)
+
+    def spawn(self, fn: Callable[..., object], /, *args: Any, **kwargs: Any) -> Greenlet[..., Any]:
+        """Run ``fn(*args, **kwargs)`` in a greenlet that ends with the service.
+
+        An exception in it is the service's crash; ``get()`` raises it too. Killing the
+        greenlet yourself is a quiet end.
+
+        Raises:
+            NotRunning: The service is neither starting nor running.
+            BadValue: *fn* is not callable, or is an `async def` or a generator function.
+        """
+        check(fn)
+        may_hold(self, "spawn a greenlet")
+        return spawn_managed(self, contextvars.copy_context(), fn, args, kwargs)
+
+    def listen(self, event: str, fn: Callable[[Any], object]) -> Listener:
+        """Call ``fn(data)`` for every *event* emitted in this tree, until the service ends.
+
+        It runs in the emitter's greenlet and holds the emitter as long as it blocks.
+        Listeners are called in the order of subscription. An exception is this service's
+        crash, not the emitter's, and the listener hears no more.
+
+        What happens to the services of the tree can be listened to as well, under
+        ``sprag:started``, ``sprag:ready``, ``sprag:unready``, ``sprag:crashed``,
+        ``sprag:restarted``, ``sprag:stopped``, ``sprag:finished`` and ``sprag:gave_up``. *fn* is
+        called with a frozen `Lifecycle`, a moment after the fact, in a greenlet that belongs to
+        this service: each listener hears of everything in order, and one that blocks holds up
+        nobody but itself. 10,000 events wait for it; of more it misses the oldest, with a warning
+        in the log.
+
+        Returns:
+            A handle with ``cancel()``, ``active`` and, of these, ``missed``.
+
+        Raises:
+            NotRunning: The service is neither starting nor running.
+            BadValue: *fn* is not callable, or is an `async def` or a generator function; *event*
+                is no str, or there is no such ``sprag:`` event.
+        """
+        check(fn)
+        if type(event) is not str:
+            event = name_of_event(event)
+        tree = self._tree_
+        if tree is None or tree.thread != get_ident() or self._state_ not in ACTIVE or left_behind:
+            may_hold(self, "listen")
+        assert tree is not None
+        listener: Listener
+        if event.startswith(PREFIX):
+            context = context_for(self)
+            listener = lifecycle.listen(tree, tree.bus, event, fn, node=self, context=context)
+        else:
+            listener = tree.bus.subscribe(event, fn, self)
+        try:
+            node: Node = self
+            if node._holdings_ is None:  # as `hold` does; most services hold one listener
+                node._holdings_ = listener
+            else:
+                hold(node, listener)
+        except BaseException:
+            listener.cancel()
+            raise
+        return listener
+
+    def emit(self, event: str, data: Any = None) -> int:
+        """Call every listener of *event* in this tree, in this greenlet, and return then.
+
+        Works in every state, as long as the service has its place in the tree. An exception
+        of a listener is its own service's crash. What was thrown into this greenlet while a
+        listener waited is raised here: a kill, a Timeout that is still open. Of any other
+        exception that was thrown in (``kill(error)``, a Timeout that has its own exception, a
+        socket's timeout) nobody can tell whose it is: it is raised here, too, and the
+        listener's service crashes.
+
+        Args:
+            event: Any name that does not begin with ``sprag:``; a member of a str Enum is one.
+            data: What the listeners are called with.
+
+        Returns:
+            How many listeners heard it. That nobody did is logged at debug level.
+
+        Raises:
+            NotRunning: The service has no place in a tree: it was never started, or has left.
+            BadValue: *event* is no str, or begins with ``sprag:``.
+        """
+        tree = self._tree_
+        if tree is None:
+            raise not_active(self, "emit")
+        if tree.thread != get_ident():
+            refuse(self, tree)
+        heard: int = tree.bus.publish(event, data) or tree.bus.unheard(self, event)
+        return heard
+
+    def adopt(self, child: NodeT, *, name: str | None = None, **policy: Any) -> NodeT:
+        """Make *child* my child and start it; return it when it has started.
+
+        Blocks as long as the child's `on_start` does, and while another change of my
+        children is in progress.
+
+        Args:
+            child: A service that has no place in a tree.
+            name: Unique among my children. Default: the child's attribute ``name`` if it
+                has one, else its class's name, then ``Name-2``, ``Name-3``, …
+            **policy: Keywords that win over the class's, and survive restarts.
+
+        Raises:
+            StartFailed: The child or something below it could not be started; it names
+                the innermost service that failed. The child is not mine then.
+            NotRunning: I am neither starting nor running.
+            AlreadyAdopted: The child has a place in a tree already.
+            AlreadyStarted: *name* belongs to a running child.
+            AlreadyPresent: *name* belongs to a child that does not run.
+            BadPolicy: A policy keyword is unknown or wrong.
+            WouldDeadlock: I wait for the very hook that makes this call.
+            CalledInHub: The caller is a callback of the loop or a signal handler in the hub.
+        """
+        adopt(self, child, name, policy)
+        return child
+
+    def add_cleanup(self, fn: Callable[..., object], /, *args: Any, **kwargs: Any) -> None:
+        """Call ``fn(*args, **kwargs)`` when the service has ended, whatever the reason.
+
+        Clean-ups run last, in reverse order of registration; a failing one does not keep
+        the others from running.
+
+        Raises:
+            NotRunning: The service is neither starting nor running.
+            BadValue: *fn* is not callable, or is an `async def` or a generator function.
+        """
+        check(fn)
+        may_hold(self, "add a clean-up")
+        holdings_of(self).add_cleanup(fn, args, kwargs)
