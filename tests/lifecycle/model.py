@@ -89,6 +89,10 @@ class Node:
     def is_busy(self) -> bool:
         return self.state in ("starting", "stopping")
 
+    def is_going_down(self) -> bool:
+        """Whether it ends, or a stop cuts its start short."""
+        return self.state == "stopping" or (self.state == "starting" and self.on_purpose)
+
     def is_up(self) -> bool:
         return self.state not in ("stopped", "finished", "failed")
 
@@ -241,8 +245,8 @@ class Model(Activities):
                 if not node.is_busy():
                     break
                 yield from self.wait_for(lambda: not node.is_busy())
-            while parent is None and node.state == "stopping":
-                yield from self.wait_for(lambda: node.state != "stopping")
+            while parent is None and node.is_going_down():
+                yield from self.wait_for(lambda: not node.is_going_down())
             if node.state == "restarting" or node.is_active() or node.is_busy():  # 56
                 raise Refused("not_down")
             for group in parent.groups if parent else []:
