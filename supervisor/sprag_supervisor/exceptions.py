@@ -34,6 +34,7 @@ __all__ = [
     "StartAborted",
     "StartFailed",
     "StartTimeout",
+    "TriesExceeded",
     "UnknownChild",
     "WouldDeadlock",
     "WrongThread",
@@ -198,6 +199,19 @@ class MaxRestartsExceeded(SpragFieldsError):
         super().__init__(
             path=path, child=child, max_restarts=max_restarts, max_seconds=max_seconds, last=last
         )
+
+
+class TriesExceeded(SpragFieldsError):
+    """A supervisor gave up: a child of its group failed as often as its Backoff allows."""
+
+    path: str
+    child: str
+    tries: int
+    last: str
+    _template = "{path} gave up: {child} was tried {tries} times in a row ({last})"
+
+    def __init__(self, path: str, child: str, tries: int, last: str) -> None:
+        super().__init__(path=path, child=child, tries=tries, last=last)
 
 
 _KEPT: Final = ("stopped", "finished", "failed")

@@ -94,6 +94,34 @@ def test_more_restarts_than_the_limit_and_the_supervisor_gives_up(
     assert decided(most + 1) == "give_up"
 
 
+@pytest.mark.parametrize("strategy", get_args(Strategy))
+@pytest.mark.parametrize("is_first", [False, True])
+def test_after_so_many_tries_a_child_is_given_up_or_its_parent_gives_up(
+    strategy: Strategy, *, is_first: bool
+) -> None:
+    def decided(tried: int) -> Decision:
+        child, parent = Policy(backoff=Backoff(tries=2)), Policy(strategy=strategy)
+        return ruling(child, Reason.START_FAILED, None, parent, tried=tried, is_first=is_first)
+
+    assert decided(0) == decided(1) == "back_off"
+    assert decided(2) == ("gave_up_tries" if strategy == "one_for_one" else "give_up")
+
+
+@pytest.mark.parametrize("restart", get_args(Restart))
+@pytest.mark.parametrize("restarts", [0, 4])
+def test_a_first_start_is_tried_again_whatever_the_restart_type_and_the_limit(
+    restart: Restart, restarts: int
+) -> None:
+    child = Policy(restart=restart)
+    decided = ruling(child, Reason.START_FAILED, None, Policy(), restarts, is_first=True)
+    assert decided == "back_off"
+    said = [
+        ruling(child, Reason.START_FAILED, action, Policy(), is_first=True)
+        for action in get_args(OnFailure)
+    ]
+    assert said == ["back_off", "keep", "escalate"]
+
+
 @pytest.mark.parametrize("reason", Reason)
 def test_only_an_end_by_failure_is_not_clean(reason: Reason) -> None:
     assert reason.is_clean == (reason not in FAILURES)

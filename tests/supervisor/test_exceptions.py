@@ -29,6 +29,7 @@ from sprag.exceptions import (
     StartAborted,
     StartFailed,
     StartTimeout,
+    TriesExceeded,
     UnknownChild,
     UnknownService,
     WouldDeadlock,
@@ -89,6 +90,11 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
         Escalated("app", "a", "OSError: no"),
         {"path": "app", "child": "a", "last": "OSError: no"},
         "app gave up: the failure of a is to be escalated (OSError: no)",
+    ),
+    (
+        TriesExceeded("app", "a", 3, "OSError: no"),
+        {"path": "app", "child": "a", "tries": 3, "last": "OSError: no"},
+        "app gave up: a was tried 3 times in a row (OSError: no)",
     ),
     (
         CalledInHub("app/a", "start it"),

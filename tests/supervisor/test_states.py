@@ -9,7 +9,7 @@ import gevent
 import pytest
 
 from scripted import Journal, Scripted, crash, spawn, states
-from sprag import DynamicSupervisor, Service, StartFailed, State, Supervisor
+from sprag import Backoff, DynamicSupervisor, Service, StartFailed, State, Supervisor
 from sprag_supervisor import Node
 from sprag_supervisor.life.bugs import give_in
 from sprag_supervisor.rules.states import ACTIVE, DOWN, MOVES, SETTLED
@@ -112,6 +112,13 @@ def test_a_few_lives_take_every_edge(taken: set[tuple[State, State]], clock: Vir
         clock.settle()
         crash(broken)
         clock.settle()  # restarting -> stopped: the supervisor gives up
+    with Supervisor() as top:
+        twice = top.adopt(Scripted("twice", journal), backoff=Backoff(0.1, tries=1))
+        crash(twice)
+        clock.advance(0.2)
+        crash(twice)
+        clock.settle()
+        assert states(top)["twice"] == "failed"
     with DynamicSupervisor() as many:  # whose ends are nobody's business
         many.start_child(Service())
     assert taken == EDGES

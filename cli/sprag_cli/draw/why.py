@@ -132,10 +132,16 @@ def _sentences(ruling: Node, path: str) -> Iterator[tuple[str, Tone]]:
         delay = number_of(ruling, "delay") or 0.0
         after = f"after {delay:.1f} s (backoff)" if decision == "back_off" else "at once"
         yield f"{judge} decided to restart {who} {after}{_along(ruling, path)}", Tone.PLAIN
-        yield f"restart {count_of(ruling, 'restarts')} of at most {_limit(ruling)}", Tone.DIM
+        restarts = count_of(ruling, "restarts")
+        if restarts:
+            yield f"restart {restarts} of at most {_limit(ruling)}", Tone.DIM
+        else:
+            yield "a first start, which counts nothing (retry_start)", Tone.DIM
     elif decision == "give_up":
         used = count_of(ruling, "restarts")
         yield f"{judge} gave up: restart {used} of at most {_limit(ruling)}", Tone.BAD
+    elif decision == "gave_up_tries":
+        yield f"{judge} lets {who} stay down: its Backoff allows no more tries", Tone.BAD
     elif decision == "escalate":
         yield f"{judge} gave up at once: on_failure says that this is to be escalated", Tone.BAD
     elif decision == "shut_down":

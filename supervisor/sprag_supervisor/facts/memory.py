@@ -69,6 +69,8 @@ class History:
     """What earlier lives have left behind; the function says whether it is over."""
     waiters: list[Parking] | None = None
     """Who waits for the end of the service."""
+    first_start: bool = False
+    """It has never been up at this place, and is started again until it is (`retry_start`)."""
 
     def __init__(self) -> None:
         self.memories: list[_Memory] = []

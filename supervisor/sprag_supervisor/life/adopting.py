@@ -15,8 +15,10 @@ from sprag_supervisor.exceptions import (
     BadValue,
     ChildRestarting,
     NotRunning,
+    StartFailed,
     WouldDeadlock,
 )
+from sprag_supervisor.facts.memory import History
 from sprag_supervisor.life.bringing_up import start
 from sprag_supervisor.life.pending import in_progress
 from sprag_supervisor.life.resting import detach, leave_if_over
@@ -70,7 +72,7 @@ def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth m
         name = checked_name(name)
     own = child._policy_ if child._given_ is None else child._given_[0]
     checked = own.with_(policy) if policy else own
-    if checked.significant or checked.needs:
+    if checked.asks_more:
         _check_place(parent, checked)
     supervision = parent._supervision_ or supervision_of(parent)
     if supervision.path is None:
@@ -111,7 +113,10 @@ def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth m
                 children[name] = child
                 child._policy_ = checked
                 child._given_ = (own, dict(policy)) if policy else None
-                start(child)
+                if checked.asks_more:
+                    come_in(child)
+                else:
+                    start(child)
             except BaseException:
                 if child._state_ in DOWN:
                     if child._history_ is not None:
@@ -146,6 +151,25 @@ def _check_needs(parent: Node, needs: tuple[str, ...]) -> None:
     for name in needs:
         if name not in siblings:
             raise BadPolicy("needs", name, f"names of siblings adopted before: {list(siblings)}")
+
+
+def come_in(child: Node) -> None:
+    """Start *child* at its new place, in the way that it asks for."""
+    history = None
+    if child._policy_.retry_start:
+        history = child._history_
+        if history is None:
+            history = child._history_ = History()
+        history.first_start = True
+    try:
+        start(child)
+    except StartFailed:
+        if child._state_ is not RESTARTING:
+            raise
+        # It is tried again once its parent runs.
+    finally:
+        if history is not None and child._state_ is not RESTARTING:
+            history.first_start = False
 
 
 def _numbered(supervision: Supervision, wanted: str, taken: dict[str, Node]) -> str:
@@ -238,6 +262,8 @@ def start_again(node: Node) -> None:
             if node._state_ not in DOWN:
                 raise AlreadyStarted(path_of(node), node._state_.value)
             take_back(supervision, node)
+            if node._history_ is not None:
+                node._history_.first_start = False  # who starts it by hand is told (56)
             start(node)
         finally:
             turn.give()

@@ -106,6 +106,9 @@ def restart(child: Node) -> bool:
     except KeyboardInterrupt as interrupt:
         interrupt_main(interrupt)
         return False
+    history = child._history_
+    if history is not None and history.first_start:
+        history.first_start = False
     return True
 
 

@@ -76,6 +76,12 @@ def _is_past(item: Item, significant: Collection[int]) -> bool:
     return failure is None or failure.action != "escalate"
 
 
+def is_on_its_own(child: Node) -> bool:
+    """Whether *child* waits for the next try of its first start: nobody waits for it."""
+    history = child._history_
+    return child._state_ is RESTARTING and history is not None and history.first_start
+
+
 def restart_group(
     node: Node, supervision: Supervision, group: Sequence[Node], failed: Node
 ) -> None:
@@ -89,6 +95,8 @@ def restart_group(
         if not together.takes(child) or child._parent_ is not node:
             continue  # stopped on purpose meanwhile, or temporary and gone (otp-rules 29)
         if not restart(child):
+            if is_on_its_own(child):
+                continue
             if child._state_ is RESTARTING:
                 together.leader = child  # those after it wait for its next try (otp-rules 41)
                 return

@@ -175,10 +175,17 @@ def _destination(end: End, parent: Node | None) -> State:
     if reason is Reason.STOPPED and not is_temporary and waits_with_others(node):
         return RESTARTING
     action = None if failure is None else failure.action
-    if ruling(policy, reason, action, parent._policy_) in RESTARTS:
+    is_first = is_first_start(end)
+    if ruling(policy, reason, action, parent._policy_, 0, (), 0, is_first) in RESTARTS:
         return RESTARTING
     end.leaves = is_temporary or parent._forgets_ended_
     return _RESTING[reason]
+
+
+def is_first_start(end: End) -> bool:
+    """Whether it is a first start that has failed, of a service that asks for `retry_start`."""
+    history = end.node._history_
+    return history is not None and history.first_start and not end.had_started
 
 
 def _tell(end: End, parent: Node) -> None:
@@ -213,6 +220,8 @@ def _remember(end: End) -> None:
     history = node._history_
     if history is None:
         history = node._history_ = History()
+    if end.had_started:
+        history.first_start = False
     tree = node._tree_
     code = tree.exit_code if tree is not None and node._parent_ is None else None
     how = record(Exit, (end.reason, node._incarnation_, failure, code))

@@ -18,15 +18,13 @@ from gevent import getcurrent, sleep
 
 from sprag_supervisor.exceptions import (
     Escalated,
-    MaxRestartsExceeded,
-    SpragError,
 )
-from sprag_supervisor.facts.crash import remember
 from sprag_supervisor.facts.failure import record
 from sprag_supervisor.facts.memory import History, Ruling
 from sprag_supervisor.foreign import is_a
 from sprag_supervisor.life.bringing_up import restart
 from sprag_supervisor.life.bugs import interrupt_main
+from sprag_supervisor.life.giving_up import fail_for_good, give_up, root_of, too_often
 from sprag_supervisor.life.net import engine_error
 from sprag_supervisor.life.regrouping import group_of, restart_group, stop_group
 from sprag_supervisor.life.resting import cancel_retry, leave_if_over
@@ -35,8 +33,9 @@ from sprag_supervisor.life.stopping import end_soon
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.pace import Pace
 from sprag_supervisor.rules.decide import Reason, RestartWindow, ruling
+from sprag_supervisor.rules.policy import PATIENT
 from sprag_supervisor.rules.states import FAILED, RESTARTING, RUNNING, STARTING
-from sprag_supervisor.tree.group import waits_with_others
+from sprag_supervisor.tree.group import led_by, waits_with_others
 from sprag_supervisor.tree.log import say, saying
 from sprag_supervisor.tree.names import name_of, path_of
 
@@ -45,9 +44,10 @@ if TYPE_CHECKING:
 
     from sprag_supervisor.facts.failure import Failure
     from sprag_supervisor.rules.decide import Decision
+    from sprag_supervisor.rules.policy import Policy
     from sprag_supervisor.tree.node import Item, Node, Supervision
 
-_GIVING_UP: Final = (MaxRestartsExceeded.__name__, Escalated.__name__)
+_LAST: Final = ("give_up", "gave_up_tries")
 _AGAIN: Final = 1.0
 _random = random.Random()  # noqa: S311 - jitter, not secrets
 
@@ -127,7 +127,7 @@ def _is_undecided(node: Node, item: Item) -> bool:
     )
 
 
-def _act_on_waiting(
+def _act_on_waiting(  # noqa: PLR0912 - a branch for each word
     node: Node,
     supervision: Supervision,
     child: Node,
@@ -135,44 +135,63 @@ def _act_on_waiting(
     failure: Failure | None,
 ) -> None:
     """Restart a child with its group, now or later, or give up."""
-    policy = node._policy_
     if reason is None:
-        _wait_no_longer(child)
-        if policy.strategy == "one_for_one":
-            restart(child)
-        else:
-            restart_group(node, supervision, group_of(node, supervision, child), child)
+        _has_waited(node, supervision, child)
         return
-    history = child._history_
-    if history is not None and history.retry_timer is not None:
-        return  # it was told twice
-    window = supervision.window
-    if window is None:
-        window = supervision.window = RestartWindow()
-    restarts = window.add(clock.now(), policy.max_seconds)
+    policy, history, backoff = node._policy_, child._history_, child._policy_.backoff
+    restarts = tried = 0
+    is_first = False
+    if history is not None:
+        if history.retry_timer is not None:
+            return  # it was told twice
+        tried = history.in_a_row
+        is_first = history.first_start and reason is Reason.START_FAILED
+    if not is_first and (backoff is None or not backoff.is_over(tried)):
+        restarts = _count(supervision, policy)
     action = None if failure is None else failure.action
-    decision = ruling(child._policy_, reason, action, policy, restarts)
-    if decision == "give_up":
-        cancel_retry(child)
+    decision = ruling(child._policy_, reason, action, policy, restarts, (), tried, is_first)
+    if decision in _LAST:
         _write_down(node, supervision, child, reason, failure, decision)
-        _give_up(node, _too_many(node, child, failure), failure)
+        if decision == "gave_up_tries":
+            fail_for_good(node, child, tried)
+        else:
+            cancel_retry(child)
+            give_up(node, too_often(node, child, restarts, failure), failure)
         return
     group: Sequence[Node] = (child,)
-    if policy.strategy != "one_for_one":
+    has_group = policy.strategy != "one_for_one" and not is_first
+    if has_group:
         group = group_of(node, supervision, child)
     if decision == "back_off":
-        if policy.strategy != "one_for_one":
+        if has_group:
             stop_group(node, supervision, group, child, waits=True)
         if child._state_ is RESTARTING and node._state_ is RUNNING:  # else it was stopped
             seconds = _back_off(node, child)
-            _write_down(node, supervision, child, reason, failure, decision, group, seconds)
-            say(logging.INFO, child, "service waits before its restart", seconds=round(seconds, 3))
+            args = (node, supervision, child, reason, failure, decision, group, seconds)
+            _write_down(*args, counts=not is_first)
         return
     _write_down(node, supervision, child, reason, failure, decision, group)
     if policy.strategy == "one_for_one":
         restart(child)
     else:
         restart_group(node, supervision, group, child)
+
+
+def _has_waited(node: Node, supervision: Supervision, child: Node) -> None:
+    """Start a child that has waited long enough, with its group if that has waited for it."""
+    _wait_no_longer(child)
+    if led_by(supervision, child) is None:
+        restart(child)
+    else:
+        restart_group(node, supervision, group_of(node, supervision, child), child)
+
+
+def _count(supervision: Supervision, policy: Policy) -> int:
+    """Count one more restart; return how many count now."""
+    window = supervision.window
+    if window is None:
+        window = supervision.window = RestartWindow()
+    return window.add(clock.now(), policy.max_seconds)
 
 
 def _act_on_ended(
@@ -195,7 +214,7 @@ def _act_on_ended(
         return
     if decision == "escalate":
         _write_down(node, supervision, child, reason, failure, decision)
-        _give_up(node, Escalated(path_of(node), name_of(child), _root_of(failure)), failure)
+        give_up(node, Escalated(path_of(node), name_of(child), root_of(failure)), failure)
     elif child._state_ is FAILED:
         _write_down(node, supervision, child, reason, failure, "keep")
 
@@ -209,6 +228,8 @@ def _write_down(  # noqa: PLR0917 - an item, taken apart
     decision: Decision,
     group: Sequence[Node] = (),
     delay: float = 0.0,
+    *,
+    counts: bool = True,
 ) -> None:
     """Enter a decision into the ledger of causes, with the *group* that is restarted."""
     tree, window, path = node._tree_, supervision.window, supervision.path
@@ -236,7 +257,7 @@ def _write_down(  # noqa: PLR0917 - an item, taken apart
                 decision,
                 names,
                 node._policy_,
-                0 if window is None else window.count,
+                window.count if window is not None and counts else 0,
                 delay,
                 len(names),
             ),
@@ -266,44 +287,9 @@ def _end_by_itself(node: Node) -> None:
     tell()
 
 
-def _too_many(node: Node, child: Node, last: Failure | None) -> MaxRestartsExceeded:
-    policy = node._policy_
-    why = "it finished too often" if last is None else _root_of(last)
-    if (backoff := child._policy_.backoff) is not None:
-        waited = backoff.least(policy.max_restarts)
-        why += (
-            f"; its backoff had waited {waited:.1f} s in all: a longer initial, or a larger "
-            f"max_restarts of {name_of(node)}, outlasts more"
-        )
-    return MaxRestartsExceeded(
-        path_of(node), name_of(child), policy.max_restarts, policy.max_seconds, why
-    )
-
-
-def _root_of(failure: Failure) -> str:
-    """Return what all began with, in a line, below the supervisors that gave up over it.
-
-    Each naming the whole of the one below would double the text with every level.
-    """
-    while failure.cause is not None and failure.type in _GIVING_UP:
-        failure = failure.cause
-    return str(failure)
-
-
-def _give_up(node: Node, error: SpragError, last: Failure | None) -> None:
-    """End the supervisor as a failure, caused by its child's last one (otp-rules 21)."""
-    tell = saying(logging.ERROR, node, "supervisor gave up", reason=str(error))
-    failure = remember(
-        error, node._incarnation_, cause=last, action=node._policy_.action_for(error)
-    )
-    end_soon(node, Reason.GAVE_UP, failure)
-    tell()
-
-
 def _back_off(node: Node, child: Node) -> float:
     """Let the child wait, with its group if it has one; return the seconds. Holds up nobody."""
-    backoff = child._policy_.backoff
-    assert backoff is not None
+    backoff = child._policy_.backoff or PATIENT
     history = child._history_
     if history is None:
         history = child._history_ = History()
@@ -319,6 +305,7 @@ def _back_off(node: Node, child: Node) -> float:
     # Should a signal handler cut `over` short in the hub, it comes again.
     history.retry_timer = timer = clock.new_timer(seconds, _AGAIN)
     timer.start(over, update=True)
+    say(logging.INFO, child, "service waits before its restart", seconds=round(seconds, 3))
     return seconds
 
 

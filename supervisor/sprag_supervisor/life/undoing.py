@@ -23,7 +23,7 @@ from sprag_supervisor.life.settling import End
 from sprag_supervisor.life.starting import Starting
 from sprag_supervisor.life.stopping import begin, force, launch
 from sprag_supervisor.loop.parking import Parking
-from sprag_supervisor.rules.decide import Reason
+from sprag_supervisor.rules.decide import RESTARTS, Reason, ruling
 from sprag_supervisor.rules.states import RUNNING
 from sprag_supervisor.tree.log import say, saying
 from sprag_supervisor.tree.names import lineage, path_of
@@ -99,7 +99,7 @@ def _release(starting: Starting, error: BaseException) -> None:
         failure,
         had_started=False,
         on_purpose=starting.on_purpose,
-        retries=starting.retries,
+        retries=starting.retries or _is_tried_again(starting, error, failure),
     )
     ending = begin(end, starting.deadline, starting.left_behind)
     starting.wake_joiners()
@@ -138,6 +138,18 @@ def _verdict(starting: Starting, error: BaseException) -> tuple[Reason, Failure 
             starting.tell = saying(logging.ERROR, node, "service failed to start", error)
         starting.failure = failure
     return Reason.START_FAILED, failure
+
+
+def _is_tried_again(starting: Starting, error: BaseException, failure: Failure | None) -> bool:
+    """Whether a first start that has failed leaves the service `restarting` (`retry_start`)."""
+    node = starting.node
+    history, parent = node._history_, node._parent_
+    if history is None or parent is None or failure is None or not history.first_start:
+        return False
+    if starting.interrupt is not None or is_a(error, SystemExit):
+        return False  # who asked has gone, or the app ends
+    own, above = node._policy_, parent._policy_
+    return ruling(own, Reason.START_FAILED, failure.action, above, is_first=True) in RESTARTS
 
 
 def _failure_for(path: str, error: BaseException) -> StartFailed:

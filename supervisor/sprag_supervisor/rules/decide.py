@@ -47,7 +47,9 @@ CRASHED: Final = Reason.CRASHED
 _CLEAN = frozenset({Reason.FINISHED, Reason.SHUTDOWN, Reason.STOPPED, Reason.IGNORED})
 _FROM_OUTSIDE = frozenset({Reason.STOPPED, Reason.IGNORED})
 
-Decision = Literal["restart", "back_off", "give_up", "escalate", "shut_down", "keep"]
+Decision = Literal[
+    "restart", "back_off", "give_up", "gave_up_tries", "escalate", "shut_down", "keep"
+]
 """What a supervisor does about the end of a child, in the ledger's words."""
 RESTARTS: Final[frozenset[Decision]] = frozenset({"restart", "back_off", "give_up"})
 """Until one of these is carried out, the child is `restarting`."""
@@ -60,6 +62,8 @@ def ruling(  # noqa: PLR0917 - see `bringing_up._bring_up`
     supervisor: Policy,
     restarts: int = 0,
     others_active: Iterable[bool] = (),
+    tried: int = 0,
+    is_first: bool = False,  # noqa: FBT001, FBT002
 ) -> Decision:
     """Rule on the end of a child: OTP's whole table, a clause for each row.
 
@@ -71,9 +75,14 @@ def ruling(  # noqa: PLR0917 - see `bringing_up._bring_up`
         restarts: How many count within the supervisor's window, with the one that this end
             would lead to.
         others_active: Whether each other significant child still runs.
+        tried: How often it was restarted in a row, as its `Backoff` counts.
+        is_first: It is the first start that has failed, and is tried again (`retry_start`).
     """
     if reason in _FROM_OUTSIDE:
         return "keep"  # it restarts nobody, and shuts nothing down (27, 32, 64)
+    if is_first and (action is None or action == "restart"):
+        # Sprag's own, `retry_start`: whatever its type, and without counting.
+        return _after_tries(child, supervisor, tried) or "back_off"
     is_clean, restart = reason in _CLEAN, child.restart
     if action is None or is_clean or action != "restart":  # else a restart, whatever its type
         if (
@@ -87,9 +96,22 @@ def ruling(  # noqa: PLR0917 - see `bringing_up._bring_up`
             return "escalate" if action == "escalate" else "keep"
         if restart != "permanent" and (is_clean or restart == "temporary"):
             return "keep"  # 4, 27, 58
-    if restarts > supervisor.max_restarts:
-        return "give_up"  # 11, 21
-    return "restart" if child.backoff is None else "back_off"
+    if child.backoff is None:
+        return "restart" if restarts <= supervisor.max_restarts else "give_up"  # 11, 21
+    if (last := _after_tries(child, supervisor, tried)) is not None:
+        return last
+    return "back_off" if restarts <= supervisor.max_restarts else "give_up"
+
+
+def _after_tries(child: Policy, supervisor: Policy, tried: int) -> Decision | None:
+    """Say what becomes of a child that has been tried so often in a row; None: another try.
+
+    Where others are restarted with it they are down too, and must not stay so: their parent
+    gives up.
+    """
+    if child.backoff is None or not child.backoff.is_over(tried):
+        return None
+    return "gave_up_tries" if supervisor.strategy == "one_for_one" else "give_up"
 
 
 def covered(

@@ -39,7 +39,8 @@ class Backoff:
 
     The n-th restart in a row waits ``initial * factor ** (n - 1)`` seconds, at most
     *maximum*, give or take the fraction *jitter*. A run of at least *reset_after*
-    seconds starts the row anew. Times are seconds, or `timedelta`.
+    seconds starts the row anew. After *tries* restarts in a row the service is not
+    restarted any more; None (default) for no limit. Times are seconds, or `timedelta`.
 
     Raises:
         BadPolicy: A value is out of range.
@@ -50,6 +51,7 @@ class Backoff:
     factor: float = 2.0
     jitter: float = 0.1
     reset_after: float = 60.0
+    tries: int | None = None
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class Backoff:
         factor: float = 2.0,
         jitter: float = 0.1,
         reset_after: Seconds = 60.0,
+        tries: int | None = None,
     ) -> None:
         if misplaced:
             accepted = f"keywords after the first, as in Backoff({shown(initial)}, maximum=30.0)"
@@ -76,6 +79,16 @@ class Backoff:
         object.__setattr__(self, "jitter", jitter)
         long_run = _number("backoff.reset_after", reset_after, minimum=0.0)
         object.__setattr__(self, "reset_after", long_run)
+        if tries is not None:
+            count = as_count(tries)
+            if count < 1:
+                raise BadPolicy("backoff.tries", tries, "a whole number, 1 or more, or None")
+            tries = count
+        object.__setattr__(self, "tries", tries)
+
+    def is_over(self, restarts_in_a_row: int) -> bool:
+        """Whether so many restarts in a row were the last."""
+        return self.tries is not None and restarts_in_a_row >= self.tries
 
     def delay(self, restarts_in_a_row: int, random: Random) -> float:
         """Return the seconds to wait before restart number *restarts_in_a_row* (from 1)."""
@@ -112,6 +125,9 @@ class Policy:
         default_factory=dict[type[BaseException], OnFailure]
     )
     needs: tuple[str, ...] | None = None
+    retry_start: bool = False
+    asks_more: bool = field(init=False, repr=False, compare=False, default=False)
+    """Whether to adopt it takes more than to start it."""
 
     def __post_init__(self) -> None:
         self._keep("restart", _choice("restart", self.restart, get_args(Restart)))
@@ -128,8 +144,9 @@ class Policy:
             self._keep("start_timeout", seconds)
         if self.backoff is not None and not is_a(self.backoff, Backoff):
             raise BadPolicy("backoff", self.backoff, "sprag.Backoff(...) or None")
-        if type(self.significant) is not bool:
-            raise BadPolicy("significant", self.significant, "True or False")
+        for flag in ("significant", "retry_start"):
+            if type(value := getattr(self, flag)) is not bool:
+                raise BadPolicy(flag, value, "True or False")
         count = as_count(self.max_restarts)
         if count < 0:
             raise BadPolicy("max_restarts", self.max_restarts, "a whole number, 0 or more")
@@ -144,6 +161,7 @@ class Policy:
         if self.significant and self.restart == "permanent":
             # otp-rules 63: it would be started again, so its end can never shut anything down.
             raise BadPolicy("significant", True, "restart='transient' or 'temporary' with it")
+        self._keep("asks_more", bool(self.significant or self.needs or self.retry_start))
 
     @property
     def own_seconds(self) -> float:
@@ -251,5 +269,7 @@ _LONGEST: Final = sys.float_info.max
 """Jitter would make it infinite."""
 _NO_FAILURES: Final = (SystemExit, KeyboardInterrupt, GreenletExit)
 _GRAVEST: Final[tuple[OnFailure, ...]] = ("escalate", "stop", "restart")
-KEYWORDS: Final = tuple(field.name for field in dataclasses.fields(Policy))
+KEYWORDS: Final = tuple(field.name for field in dataclasses.fields(Policy) if field.init)
 DEFAULT: Final = Policy()
+PATIENT: Final = Backoff()
+"""What a first start that is tried again waits for, if nothing else is said."""

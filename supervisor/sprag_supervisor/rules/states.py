@@ -42,7 +42,7 @@ MOVES: Final[Mapping[State, frozenset[State]]] = {
     STARTING: frozenset({RUNNING, STOPPING}),
     RUNNING: frozenset({STOPPING}),
     STOPPING: frozenset({STOPPED, FINISHED, FAILED, RESTARTING}),
-    RESTARTING: frozenset({STARTING, STOPPED}),
+    RESTARTING: frozenset({STARTING, STOPPED, FAILED}),
     STOPPED: frozenset({STARTING}),
     FINISHED: frozenset({STARTING}),
     FAILED: frozenset({STARTING}),
