@@ -1,0 +1,167 @@
+"""Lines of proof for docs/comparison.md about whole processes, from their start to their end."""
+
+from __future__ import annotations
+
+import socket
+from signal import SIGTERM, SIGUSR1
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from processes import PATIENCE, Process, app, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class Ended(NamedTuple):
+    """How a run of an app has ended, and what it has written."""
+
+    code: int
+    out: str
+    err: str
+
+
+def ran(directory: Path, source: str, *signals: int, options: str = "") -> Ended:
+    """Run an app; each signal is sent when it says "now" once more."""
+    app(directory, source)
+    with run(directory, *options.split()) as process:
+        for times, number in enumerate(signals, start=1):
+            process.says("now\n", times=times)
+            process.send(number)
+        return Ended(process.ends(), process.out, process.err)
+
+
+def told_to_systemd(directory: Path, source: str) -> list[str]:
+    """Run an app until it has fed systemd's watchdog; return what systemd has heard."""
+    app(directory, source)
+    heard: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(directory / "notify"))
+        manager.settimeout(PATIENCE)
+        environ = {"NOTIFY_SOCKET": str(directory / "notify"), "WATCHDOG_USEC": "200000"}
+        with run(directory, environ=environ) as process:
+            while "WATCHDOG=1" not in heard or "READY=1" not in heard:
+                heard += manager.recv(4096).decode().splitlines()
+            process.send(SIGTERM)
+            process.ends()
+    return heard
+
+
+def checked(directory: Path, source: str) -> str:
+    """Return what ``sprag check`` says of an app."""
+    app(directory, source)
+    with Process("-m", "sprag_cli", "check", "app:app", directory=directory) as process:
+        process.ends()
+        return process.out + process.err
+
+
+GIVES_UP: Final = """
+class Fragile(Service, on_failure={ValueError: "escalate"}):
+    def run(self):
+        raise ValueError("bad order 17")
+app = Supervisor([Fragile()], name="shop")
+"""
+
+CANNOT_START: Final = """
+class Fragile(Service):
+    def on_start(self):
+        raise ConnectionError("no database")
+app = Supervisor([Fragile()], name="shop")
+"""
+
+ASKS_FOR_7: Final = """
+class Asking(Service):
+    def run(self):
+        raise SystemExit(7)
+app = Supervisor([Asking()], name="shop")
+"""
+
+POLITE: Final = """
+class Polite(Service):
+    def on_start(self):
+        self.interval(say, 0.1, "now")
+    def run(self):
+        self.wait_for_orders()
+    def wait_for_orders(self):
+        gevent.sleep(60)
+    def on_stop(self):
+        say("goodbye")
+app = Supervisor([Polite()], name="shop")
+"""
+
+SLOW_TO_STOP: Final = """
+class Slow(Service, shutdown="infinity"):
+    def on_start(self):
+        self.timeout(say, 0.1, "now")
+    def on_stop(self):
+        gevent.sleep(0.2)  # signals that come together count as one
+        say("now")
+        gevent.sleep(60)
+app = Supervisor([Slow()], name="shop")
+"""
+
+SPINNING: Final = """
+class Spinning(Service):
+    def run(self):
+        gevent.sleep(0.1)
+        end = time.monotonic() + 0.8
+        while time.monotonic() < end:
+            pass
+        gevent.sleep(0.3)
+        raise SystemExit
+app = Supervisor([Spinning()], name="shop")
+"""
+
+THREADED: Final = """
+import threading
+def work():
+    try:
+        time.sleep(600)
+    finally:
+        say("its thread is over")
+class Threaded(Service):
+    def on_start(self):
+        threading.Thread(target=work).start()
+        self.timeout(self.stop, 0.1)
+class Last(Service):
+    def run(self):
+        gevent.sleep(0.5)
+        say("the end")
+        raise SystemExit
+app = Supervisor([Threaded(), Last()], name="shop")
+"""
+
+MULTIPLIED: Final = """
+deep = Supervisor([Supervisor([Supervisor([Service()])])])
+app = App(name="shop", providers={"deep": deep})
+"""
+
+MISTAKEN: Final = """
+app = Supervisor([(Service(), {"strategy": "two_for_one"})], name="shop")
+"""
+
+AS_A_PROCESS: Final[dict[str, Callable[[Path], bool]]] = {
+    "End the program with it": lambda at: ran(at, GIVES_UP).code == 1,
+    "Check a tree without starting it": lambda at: "two_for_one" in checked(at, MISTAKEN),
+    "Threads": lambda at: ran(at, THREADED).out == "its thread is over\nthe end\n",
+    "A heartbeat that is missed": lambda at: "WATCHDOG=1" in told_to_systemd(at, POLITE),
+    "Notice a loop that is held": (
+        lambda at: "the loop is held" in ran(at, SPINNING, options="--watchdog 0.2").err
+    ),
+    "SIGTERM stops in order": lambda at: ran(at, POLITE, SIGTERM).out.endswith("goodbye\n"),
+    "A second signal ends at once": (
+        lambda at: ran(at, SLOW_TO_STOP, SIGTERM, SIGTERM).code == 128 + SIGTERM
+    ),
+    "A signal for stacks": (
+        lambda at: "in wait_for_orders" in ran(at, POLITE, SIGUSR1, SIGTERM).err
+    ),
+    "Exit codes that say how it ended": (
+        lambda at: (
+            [ran(at, text).code for text in (GIVES_UP, CANNOT_START, ASKS_FOR_7)] == [1, 3, 7]
+        )
+    ),
+    "What is likely wrong with a tree": lambda at: "limits-multiply" in checked(at, MULTIPLIED),
+    "Who holds the loop": (
+        lambda at: "by shop/Spinning" in ran(at, SPINNING, options="--watchdog 0.2").err
+    ),
+}

@@ -1,0 +1,108 @@
+"""docs/comparison.md: each row that says yes, or in part, has a line of proof, and it holds.
+
+The proofs stand in three tables, by the first cell of the row that they prove:
+
+- `in_virtual_time`: a line of Python about a tree whose time takes no time;
+- `on_the_command_line`: a line of the command line, and what an app that runs answers;
+- `as_a_process`: a line about a whole process, from its start to its exit code.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from click.testing import CliRunner
+
+from comparison.as_a_process import AS_A_PROCESS
+from comparison.in_virtual_time import IN_VIRTUAL_TIME
+from comparison.on_the_command_line import ON_THE_COMMAND_LINE, SHOP
+from comparison.world import World
+from processes import app, run
+from sprag.testing import LeakCheck, virtual_time
+from sprag_cli.commands.group import commands
+from test_docs_facts import section, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PAGE: Final = "comparison.md"
+GROUPS: Final = re.findall(
+    r"^## (.+)$",
+    (Path(__file__).resolve().parents[2] / "docs" / PAGE).read_text(encoding="utf-8"),
+    re.MULTILINE,
+)[1:]  # the first one says what the words mean
+WORDS: Final = [word for word, _ in table(section(PAGE, "The words"))]
+PROVEN: Final = {"yes", "in part"}
+
+
+def rows() -> Iterator[list[str]]:
+    for group in GROUPS:
+        yield from table(section(PAGE, group))
+
+
+def plain(cell: str) -> str:
+    return cell.replace("`", "")
+
+
+def test_the_rows_are_numbered_and_say_one_of_the_words() -> None:
+    assert [int(number) for number, *_ in rows()] == list(range(1, len(list(rows())) + 1))
+    assert {word for _, _, word, *_ in rows()} <= set(WORDS)
+
+
+def test_the_page_counts_its_words() -> None:
+    counted = Counter(word for _, _, word, *_ in rows())
+
+    told = ", ".join(f"{counted[word]} {word}" for word in WORDS)
+    assert f"Of {counted.total()} rows: {told}." in " ".join(section(PAGE, "The words").split())
+
+
+def test_what_is_there_is_proven_and_what_is_proven_is_there() -> None:
+    proofs = [*IN_VIRTUAL_TIME, *ON_THE_COMMAND_LINE, *AS_A_PROCESS]
+
+    assert sorted(proofs) == sorted(
+        plain(feature) for _, feature, word, *_ in rows() if word in PROVEN
+    )
+
+
+@pytest.mark.parametrize("feature", IN_VIRTUAL_TIME)
+def test_there_is(feature: str) -> None:
+    proof = IN_VIRTUAL_TIME[feature]
+    with virtual_time() as clock, LeakCheck(), World(clock) as world:
+        assert proof(world) is True, inspect.getsource(proof)
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Ask a running shop by a line of the command line."""
+    directory = tmp_path_factory.mktemp("shop")
+    app(directory, SHOP, name="shop")
+    with run(directory, target="shop:app") as process, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPRAG_RUNTIME_DIR", str(process.runtime))
+        patch.setenv("COLUMNS", "120")
+        patch.chdir(directory)
+        process.says("bad order 17")
+
+        def ask(line: str) -> str:
+            return CliRunner().invoke(commands, line.split()[1:], prog_name="sprag").output
+
+        yield ask
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("feature", ON_THE_COMMAND_LINE)
+def test_the_command_line_shows(feature: str, ask: Callable[[str], str]) -> None:
+    line, answer = ON_THE_COMMAND_LINE[feature]
+    said = ask(line)
+    assert re.search(answer, said, re.DOTALL), said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("feature", AS_A_PROCESS)
+def test_a_process_shows(feature: str, tmp_path: Path) -> None:
+    proof = AS_A_PROCESS[feature]
+    assert proof(tmp_path) is True, inspect.getsource(proof)
