@@ -71,6 +71,7 @@ from sprag_supervisor.loop.pools import idle_greenlets
 from sprag_supervisor.loop.room import has_room, need_room
 from sprag_supervisor.loop.waiting import waits_for_caller
 from sprag_supervisor.process.roots import forget_hub, start_root
+from sprag_supervisor.redaction import arguments_told, is_secret, redacted, told
 from sprag_supervisor.rules.decide import Reason
 from sprag_supervisor.rules.policy import KEYWORDS, Backoff, Policy, Restart, Strategy
 from sprag_supervisor.rules.seconds import Seconds, as_count, as_number, in_seconds
@@ -172,6 +173,7 @@ __all__ = [
     "Worker",
     "adopt",
     "all_of",
+    "arguments_told",
     "as_count",
     "as_number",
     "as_text",
@@ -214,6 +216,7 @@ __all__ = [
     "is_killers",
     "is_ours",
     "is_policy",
+    "is_secret",
     "is_within",
     "left_behind",
     "let_go",
@@ -240,6 +243,7 @@ __all__ = [
     "plain",
     "plain_lines",
     "qualified_name",
+    "redacted",
     "refuse",
     "refuse_present",
     "report_crash",
@@ -261,6 +265,7 @@ __all__ = [
     "start_again",
     "start_root",
     "text_of",
+    "told",
     "traceback_of",
     "tree_of",
     "unfreeze",

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from sprag_supervisor.foreign import class_name
+from sprag_supervisor.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,17 +17,22 @@ class SpragError(Exception):
 
 
 _SHOWN: Final = 200
+_LOOKED_AT: Final = 1000
 _LISTED: Final = 20
 """Choices that are listed; a supervisor may have any number of children."""
 _COMPARED: Final = 1000
 
 
 def shown(given: object) -> str:
-    """Return the repr of something foreign: cut, and whatever its ``__repr__`` raises."""
+    """Return the repr of something foreign: cut, without what looks like a secret.
+
+    And whatever its ``__repr__`` raises.
+    """
     try:
-        text = str.__str__(repr(given[:_SHOWN] if type(given) is str else given))
+        text = str.__str__(repr(given[:_LOOKED_AT] if type(given) is str else given))
     except BaseException as error:  # noqa: BLE001 - ours is what must be told
         return f"<{class_name(type(given))}, whose __repr__ raised {class_name(type(error))}>"
+    text = redacted(text[:_LOOKED_AT])  # before it is cut, which might part a secret's marks
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 

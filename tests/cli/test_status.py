@@ -262,3 +262,13 @@ def test_what_is_asked_for_is_shown_whole_whatever_the_window(now: float) -> Non
 def test_off_a_terminal_it_is_as_long_as_it_is(now: float) -> None:
     text = drawn(failing(1), now, width=80, charset=UNICODE)
     assert (text.count("event"), text.count("File")) == (10, 40)
+
+
+def test_what_a_service_was_made_with_is_told_by_name(now: float) -> None:
+    def shown(made: dict[str, str]) -> list[str]:
+        node = {**COURIER, "arguments": made}
+        return list(map(plain, render(node, width=80, now=now, charset=UNICODE)))
+
+    made = {"city": "'Rome'", "token": "***", "port": "8080"}
+    assert " Made with: city='Rome' · token=*** · port=8080" in shown(made)
+    assert "Made with" not in "".join(shown({}))

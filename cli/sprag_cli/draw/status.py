@@ -134,6 +134,8 @@ def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]
     if module.startswith("sprag.services."):
         module = "sprag"  # where its users import it from
     yield "Class", f"{module}.{name}, a {text_of(node, 'kind')}" if module else name
+    if given := mapping_of(node, "arguments"):
+        yield "Made with", between.join(f"{name}={value}" for name, value in given.items())
     starts = count_of(counters, "starts")
     restarts = counted(count_of(node, "restarts"), "restart")
     yield "Lives", f"{starts}, with {restarts} by its supervisor"

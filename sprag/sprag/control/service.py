@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 from sprag.control.http import Answer
 from sprag.control.pictures import failure_to_json, node_to_json
 from sprag.owned.timers import TimerHandle
-from sprag_supervisor import clock, count_children, held_by, module_name, picture
+from sprag_supervisor import (
+    arguments_told,
+    clock,
+    count_children,
+    held_by,
+    module_name,
+    picture,
+)
 
 if TYPE_CHECKING:
     from sprag.control.desk import Desk
@@ -28,6 +35,7 @@ def answer(desk: Desk, path: str) -> Answer:
             **desk.about(),
             **told,
             "module": module_name(type(node)),
+            "arguments": arguments_told(type(node), node._args_, node._kwargs_ or {}, texts=True),
             "counters": _counters(node),
             "children_counts": {
                 "specs": counts.specs,

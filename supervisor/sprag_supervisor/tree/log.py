@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sprag_supervisor.escaping import plain, plain_lines
 from sprag_supervisor.facts.crash import is_plain, shortened, users_part
 from sprag_supervisor.facts.stand_in import shown_as
+from sprag_supervisor.redaction import arguments_told
 from sprag_supervisor.tree.names import path_of
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ backlogs: Final[list[Callable[[], None]]] = []
 """What writes records that are still to be written, before one of later is."""
 logger = logging.getLogger("sprag")
 
-_NOT_IN_TEXT: Final = frozenset({"event", "service", "incarnation", "stack"})
+_NOT_IN_TEXT: Final = frozenset({"event", "service", "incarnation", "stack", "arguments"})
 
 
 _Null: Final = logging.NullHandler
@@ -125,6 +126,10 @@ def saying(
         place, left_out = shortened(users_part(error))
         if left_out:
             said["frames_left_out"] = left_out
+        if node._args_ or node._kwargs_:
+            given = arguments_told(type(node), node._args_, node._kwargs_ or {}, texts=False)
+            if given:
+                said["arguments"] = given
 
     def tell() -> None:
         try:
