@@ -183,8 +183,10 @@ IN_VIRTUAL_TIME: Final[dict[str, Callable[[World], object]]] = {
     ),
     "A failed start is not a crash": (
         lambda w: (
-            raised(w.runs, "a", w.part("b", fail_starts=1)) == "StartFailed"
-            and w.told == "+a +b -a"
+            raised(w.runs, "a", w.part("b", fail_starts=1), max_restarts=0) == "StartFailed"
+            and w.runs("a", w.part("b", fail_starts=3, retry_start=True), max_restarts=0).states
+            == {"a": "running", "b": "restarting"}
+            and w.after(1).state("b") == "running"
         )
     ),
     # -- how often
@@ -201,7 +203,15 @@ IN_VIRTUAL_TIME: Final[dict[str, Callable[[World], object]]] = {
         )
     ),
     "Whose crashes add up": (
-        lambda w: w.runs(*"ab").crash("a", times=2).crash("b", times=2).state() == "failed"
+        lambda w: (
+            w.runs(*"ab").crash("a", times=2).crash("b", times=2).state() == "failed"
+            and w.runs(w.part("a", backoff=Backoff(tries=1)), "b")
+            .crash("a")
+            .after(1)
+            .crash("a")
+            .states
+            == {"a": "failed", "b": "running"}
+        )
     ),
     "What happens beyond it": (
         lambda w: (
