@@ -321,6 +321,7 @@ METHODS_OF: Final = {
     "Supervisor": sprag.Supervisor,
     "DynamicSupervisor": sprag.DynamicSupervisor,
     "App": sprag.App,
+    "Task": sprag.Task,
     "RunningTree": sprag.testing.RunningTree,
     "VirtualClock": sprag.testing.VirtualClock,
     "LeakCheck": sprag.testing.LeakCheck,

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sprag import exceptions as exceptions
     from sprag.control.pictures import to_json
     from sprag.exceptions import Ignore, SpragError, StartFailed
+    from sprag.owned.tasks import Task
     from sprag.process.ownership import own_greenlets
     from sprag.services.app import App
     from sprag.services.dynamic import DynamicSupervisor
@@ -63,6 +64,7 @@ __all__ = [
     "StopReport",
     "Straggler",
     "Supervisor",
+    "Task",
     "__version__",
     "current_service",
     "own_greenlets",
@@ -76,6 +78,7 @@ _HOMES = {
     "sprag.services.app": ("App",),
     "sprag.services.dynamic": ("DynamicSupervisor",),
     "sprag.control.pictures": ("to_json",),
+    "sprag.owned.tasks": ("Task",),
     "sprag.process.ownership": ("own_greenlets",),
     "sprag.services.service": ("Service", "current_service"),
     "sprag.services.supervisor": ("Supervisor",),

@@ -14,7 +14,7 @@ from sprag_supervisor.exceptions import *  # noqa: F403
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__: list[str] = ["MaxChildren", "UnknownService", "WrongKind"]
+__all__: list[str] = ["MaxChildren", "TaskCancelled", "TaskTimeout", "UnknownService", "WrongKind"]
 __all__ += _engine.__all__
 
 
@@ -27,6 +27,30 @@ class MaxChildren(SpragFieldsError):
 
     def __init__(self, path: str, max_children: int) -> None:
         super().__init__(path=path, max_children=max_children)
+
+
+class TaskCancelled(SpragFieldsError):
+    """A task has no result: it was cancelled, or has ended with its service."""
+
+    path: str
+    task: str
+    why: str
+    _template = "{path}: {task} has no result: {why}"
+
+    def __init__(self, path: str, task: str, why: str) -> None:
+        super().__init__(path=path, task=task, why=why)
+
+
+class TaskTimeout(SpragFieldsError, TimeoutError):
+    """A task was not done in time: in the seconds that who asked gave it, or `map` an item."""
+
+    path: str
+    task: str
+    seconds: float
+    _template = "{path}: {task} was not done within {seconds:g} s"
+
+    def __init__(self, path: str, task: str, seconds: float) -> None:
+        super().__init__(path=path, task=task, seconds=seconds)
 
 
 class UnknownService(SpragFieldsError, LookupError):

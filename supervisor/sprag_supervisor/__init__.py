@@ -60,7 +60,7 @@ from sprag_supervisor.life.pending import end_in_next_turn
 from sprag_supervisor.life.starting import Starting
 from sprag_supervisor.life.stopping import request_exit, request_stop
 from sprag_supervisor.loop import clock
-from sprag_supervisor.loop.calls import Call
+from sprag_supervisor.loop.calls import Call, Work
 from sprag_supervisor.loop.greenlets import frame_of, is_dead
 from sprag_supervisor.loop.heap import all_of, everything, freeze, unfreeze
 from sprag_supervisor.loop.left_behind import left_behind
@@ -77,7 +77,13 @@ from sprag_supervisor.rules.policy import KEYWORDS, Backoff, Policy, Restart, St
 from sprag_supervisor.rules.seconds import Seconds, as_count, as_number, in_seconds
 from sprag_supervisor.rules.states import ACTIVE, DOWN, RUNNING, State
 from sprag_supervisor.tree.acquiring import may_acquire, not_active
-from sprag_supervisor.tree.callables import NEVER_RUNS, check_callable, check_result, run_for_effect
+from sprag_supervisor.tree.callables import (
+    NEVER_RUNS,
+    check_asked_result,
+    check_callable,
+    check_result,
+    run_for_effect,
+)
 from sprag_supervisor.tree.group import next_try_of
 from sprag_supervisor.tree.holdings import Holdings, held_by, hold, holdings_of, let_go
 from sprag_supervisor.tree.home import (
@@ -170,6 +176,7 @@ __all__ = [
     "Straggler",
     "Strategy",
     "Tree",
+    "Work",
     "Worker",
     "adopt",
     "all_of",
@@ -181,6 +188,7 @@ __all__ = [
     "backlogs",
     "called",
     "catch_up",
+    "check_asked_result",
     "check_callable",
     "check_result",
     "checked_name",

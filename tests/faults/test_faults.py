@@ -47,7 +47,7 @@ NOT_OF_A_STORY = {
     "loop.calls.nothing",
     # The last resort, and what only an error planted elsewhere reaches.
     "life.bugs.",
-    "loop.pool.Pool._run_soon",
+    "loop.pool.Pool.run_soon",
     "life.net.",
     "life.stopping._go_on",
     "life.stopping.bring_down",

@@ -69,7 +69,13 @@ def test_a_node_has_the_keys_of_the_contract(clock: VirtualClock) -> None:
     assert (holds["name"], holds["path"], holds["class"]) == ("Holds", "shop/Holds", "Holds")
     assert (holds["kind"], holds["state"], holds["incarnation"]) == ("worker", "running", 1)
     assert holds["uptime"] == 2.0
-    assert holds["owned"] == {"greenlets": 0, "timers": 2, "listeners": 1, "cleanups": 1}
+    assert holds["owned"] == {
+        "greenlets": 0,
+        "timers": 2,
+        "listeners": 1,
+        "cleanups": 1,
+        "tasks": 0,
+    }
     assert (holds["last_failure"], holds["next_try"], holds["ended_at"]) == (None, None, None)
     assert idle["children"] == []
 

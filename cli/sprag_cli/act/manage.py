@@ -171,6 +171,7 @@ def _complain(report: Node, options: ActOptions, screen: Screen) -> None:
             ("errors", "error", "errors"),
             ("killed", "killed", "killed"),
             ("stragglers", "straggler", "stragglers"),
+            ("dropped", "left undone", "left undone"),
         )
         if count_of(report, key)
     ]

@@ -55,7 +55,7 @@ class Row:
         hidden: How many services below it are not shown, or ``""``.
         hidden_tone: Whether any of those has failed.
         words: What stands in the columns that hold a word or two.
-        owned: What it is at, in its own words, and its greenlets, timers and listeners.
+        owned: What it is at, in its own words, and its greenlets, tasks, timers, listeners.
         left: Why it is not ready, and what earlier lives have left behind and still runs.
         failure: Its last failure.
         failure_age: How long ago that was.
@@ -155,7 +155,7 @@ def _owned(node: Node, charset: Charset) -> str:
     owned = mapping_of(node, "owned")
     parts = [
         counted(count_of(owned, noun + "s"), noun)
-        for noun in ("greenlet", "timer", "listener")
+        for noun in ("greenlet", "task", "timer", "listener")
         if count_of(owned, noun + "s")
     ]
     said = cut(charset.safe(text_of(node, "status")), _STATUS_MOST, charset.ellipsis)

@@ -44,6 +44,7 @@ _HEAD: Final = 2
 """Lines above a list: an empty one and its title."""
 _OWNED: Final = (
     ("greenlets", "greenlet"),
+    ("tasks", "task"),
     ("timers", "timer"),
     ("listeners", "listener"),
     ("cleanups", "clean-up"),

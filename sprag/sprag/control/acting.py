@@ -183,6 +183,7 @@ def _report(report: StopReport) -> dict[str, Any]:
         "errors": report.errors,
         "killed": report.killed,
         "stragglers": report.stragglers,
+        "dropped": report.dropped,
         "seconds": round(report.seconds, 3),
         "entries": [
             {

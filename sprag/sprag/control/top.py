@@ -102,7 +102,7 @@ def _rows(root: Node, measured: _Measured, counted: Iterator[int]) -> Iterator[d
             "state": node._state_.value,
             "uptime": rounded(uptime_of(node)),
             "cpu": round(measured.seen[id(node)] / measured.samples, 4),
-            "greenlets": owned.greenlets,
+            "greenlets": owned.greenlets + owned.tasks,
             "timers": owned.timers,
             "listeners": owned.listeners,
             "events": round(max(calls.events - before.events, 0) / measured.seconds, 2),

@@ -57,6 +57,8 @@ class StopReport:
         is_pending: The stop was asked for from inside and is yet to be carried out;
             the counts say nothing.
         left_out: How many more entries there would be.
+        dropped: How much work was left undone: tasks, and items of pools, for which there was no
+            time.
     """
 
     clean: int = 0
@@ -67,11 +69,13 @@ class StopReport:
     entries: tuple[StopEntry, ...] = ()
     is_pending: bool = False
     left_out: int = 0
+    dropped: int = 0
 
     def __repr__(self) -> str:
         return (
             f"<StopReport clean={self.clean} errors={self.errors} killed={self.killed} "
             f"stragglers={self.stragglers} seconds={self.seconds:.3f}"
+            f"{f' dropped={self.dropped}' if self.dropped else ''}"
             f"{' pending' if self.is_pending else ''}>"
         )
 

@@ -63,6 +63,7 @@ class Ending(End):
         "counts",
         "deadline",
         "done",
+        "dropped",
         "entries",
         "faults",
         "is_counted",
@@ -99,7 +100,7 @@ class Ending(End):
         self._left = 0
         """Greenlets that were left behind."""
         self.entries: list[StopEntry] = []
-        self.left_out = 0
+        self.left_out = self.dropped = 0
         # What has been done already, for who takes it up again after a bug of sprag's (`net`).
         self.walk: Walk | None = None
         """What this is part of; None: nobody has begun to carry it out."""
@@ -162,6 +163,7 @@ class Ending(End):
         ]
         room = max(MOST_ENTRIES - len(self.entries), 0)
         self.entries.extend(other.entries[:room])
+        self.dropped += other.dropped
         self.left_out += other.left_out + max(len(other.entries) - room, 0)
 
     def report(self) -> StopReport:
@@ -175,6 +177,7 @@ class Ending(End):
             seconds=clock.now() - self.since,
             entries=tuple(self.entries),
             left_out=self.left_out,
+            dropped=self.dropped,
         )
 
     def limit(self, began: float) -> float:

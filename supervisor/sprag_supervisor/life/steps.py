@@ -7,6 +7,7 @@ loss. All of them share the service's ``shutdown`` seconds, `Ending.own_left`.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gevent import Greenlet, GreenletExit, sleep
@@ -25,9 +26,10 @@ from sprag_supervisor.tree.seat import context_of, kept_context
 from sprag_supervisor.tree.stragglers import keep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sprag_supervisor.life.ending import Ending
+    from sprag_supervisor.loop.calls import Work
     from sprag_supervisor.tree.holdings import Holdings, Subscription
     from sprag_supervisor.tree.node import Node
 
@@ -105,6 +107,33 @@ def _step_raised(ending: Ending, step: str, call: Call) -> None:
         ending.stop_error(step, error)
 
 
+def finish_work(ending: Ending, holdings: Holdings) -> None:
+    """Wait until what others wait for is done, as long as the service has time."""
+    began = clock.now()
+    holdings.awaited_by = ending.parking
+    while any(_work_left(holdings)) and clock.now() < (limit := ending.limit(began)):
+        ending.parking.park(_timed(limit))
+    ending.own_left -= clock.now() - began
+
+
+def _work_left(holdings: Holdings) -> Iterator[Work]:
+    for call in tuple(holdings.calls or ()):
+        if call.is_work and not call.done:
+            yield cast("Work", call)
+
+
+def _count_undone(ending: Ending, holdings: Holdings) -> None:
+    """Take note of the work that is killed now."""
+    left: Counter[str] = Counter()
+    for work in _work_left(holdings):
+        left[work.step] += work.undone()
+    for step, number in left.items():
+        if number:
+            ending.dropped += number
+            said = f"{number} {step}{'' if number == 1 else 's'} left undone"
+            ending.note(Outcome.KILLED, "drain", said)
+
+
 def release(ending: Ending, holdings: Holdings) -> None:
     """Cancel, kill, join and clean up what the service holds."""
     busy = [each for each in holdings.subscriptions or () if each.running]
@@ -122,6 +151,8 @@ def release(ending: Ending, holdings: Holdings) -> None:
 
 def _end_activities(ending: Ending, holdings: Holdings, busy: Sequence[Subscription]) -> None:
     began = clock.now()
+    if holdings.calls:
+        _count_undone(ending, holdings)
     for each in busy:
         each.awaited_by = ending.parking
     holdings.awaited_by = ending.parking

@@ -17,14 +17,14 @@ from sprag_supervisor.life.bugs import give_in, report_bug
 from sprag_supervisor.life.ending import Ending, Walk
 from sprag_supervisor.life.resting import call_off_restart, detach, leave_memories
 from sprag_supervisor.life.settling import End, settle
-from sprag_supervisor.life.steps import perform, release, take_up_call
+from sprag_supervisor.life.steps import finish_work, perform, release, take_up_call
 from sprag_supervisor.life.stopping import begin, force, launch
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.pace import Batches, Pace
 from sprag_supervisor.loop.waiting import joiners_served
 from sprag_supervisor.rules.decide import Reason
 from sprag_supervisor.rules.states import RESTARTING, RUNNING, STOPPING
-from sprag_supervisor.tree.holdings import holdings_of
+from sprag_supervisor.tree.holdings import Holdings, holdings_of
 from sprag_supervisor.tree.node import Node
 
 if TYPE_CHECKING:
@@ -104,6 +104,9 @@ def _steps(ending: Ending) -> Generator[Ending]:
         ending.is_drained = True
         if ending.reason.is_clean and cls.on_drain is not Node.on_drain:
             perform(ending, "on_drain", partial(_call_hook, node, "on_drain"))
+        held = node._holdings_
+        if ending.reason.is_clean and type(held) is Holdings and held.calls:
+            finish_work(ending, held)
     if node._children_:
         if cls._stops_together_:
             _end_together(ending, node._children_)

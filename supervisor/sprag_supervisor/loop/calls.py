@@ -61,6 +61,8 @@ class Call:
     runs_user_code: ClassVar[bool] = True
     keeps_errors: ClassVar[bool] = True
     """What the body raises is for who made the call; else it is a bug of sprag, and escapes."""
+    is_work: ClassVar[bool] = False
+    """A stop waits for it first, see `Work`."""
 
     # Defaults of the class, for the sake of quick calls.
     done = False
@@ -170,6 +172,22 @@ class Apart(Call):
     """The engine's own work, which somebody waits for: what it raises is raised there."""
 
     runs_user_code: ClassVar[bool] = False
+
+
+class Work(Call):
+    """What somebody waits for the outcome of: a service that drains does it before it goes on.
+
+    What is left of it when the service has no more time is killed like the rest, and counted.
+    """
+
+    is_work: ClassVar[bool] = True
+    step = "task"
+    tasks: ClassVar[int] = 1
+    """How many tasks of the service it counts as; what is shown in another way is none."""
+
+    def undone(self) -> int:
+        """Return how much is left of it, while it is not done."""
+        return 1
 
 
 def nothing() -> None:

@@ -210,10 +210,11 @@ class Pool:
         errand.concerns = concerns
         errand.step = step
         if concerns is None:
-            errand.tries_again = self._run_soon
+            errand.tries_again = self.run_soon
         self._begin(self._take(errand), errand)
 
-    def _run_soon(self, call: Call) -> None:
+    def run_soon(self, call: Call) -> None:
+        """Run *call* in a pooled greenlet in the next turn of the loop. Callable from the hub."""
         self._begin(self._take(call), call)
 
     def _begin(self, worker: Worker, call: Call) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from sprag_supervisor.foreign import class_name
 from sprag_supervisor.loop import clock
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sprag_supervisor.facts.failure import Failure
     from sprag_supervisor.facts.straggler import Straggler
+    from sprag_supervisor.loop.calls import Work
     from sprag_supervisor.rules.policy import Policy
     from sprag_supervisor.rules.states import State
     from sprag_supervisor.tree.node import Node
@@ -29,6 +30,7 @@ class Owned(NamedTuple):
     timers: int = 0
     listeners: int = 0
     cleanups: int = 0
+    tasks: int = 0
 
 
 _NOTHING = Owned()
@@ -223,11 +225,18 @@ def owned_by(node: Node) -> Owned:
         return _NOTHING
     if type(holdings) is not Holdings:
         return _ONE_LISTENER
+    calls = tasks = 0
+    for call in holdings.calls or ():
+        if call.is_work:
+            tasks += cast("Work", call).tasks
+        else:
+            calls += 1
     return Owned(
-        len(holdings.greenlets or ()) + len(holdings.calls or ()),
+        len(holdings.greenlets or ()) + calls,
         len(holdings.timers or ()),
         len(holdings.subscriptions or ()),
         len(holdings.cleanups or ()),
+        tasks,
     )
 
 
