@@ -73,7 +73,7 @@ from sprag_supervisor.loop.waiting import waits_for_caller
 from sprag_supervisor.process.roots import forget_hub, start_root
 from sprag_supervisor.redaction import arguments_told, is_secret, redacted, told
 from sprag_supervisor.rules.decide import Reason
-from sprag_supervisor.rules.policy import KEYWORDS, Backoff, Policy, Restart, Strategy
+from sprag_supervisor.rules.policy import KEYWORDS, Backoff, ExitApp, Policy, Restart, Strategy
 from sprag_supervisor.rules.seconds import Seconds, as_count, as_number, in_seconds
 from sprag_supervisor.rules.states import ACTIVE, DOWN, RUNNING, State
 from sprag_supervisor.tree.acquiring import may_acquire, not_active
@@ -148,6 +148,7 @@ __all__ = [
     "ChildSpec",
     "Ending",
     "Exit",
+    "ExitApp",
     "Failure",
     "History",
     "Holdings",

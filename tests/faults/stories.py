@@ -13,7 +13,7 @@ import gevent
 from gevent import GreenletExit
 
 from scripted import Crash, Idle, Journal, Scripted, ScriptedBody, crash, spawn
-from sprag import Backoff, DynamicSupervisor, Service, Supervisor
+from sprag import Backoff, DynamicSupervisor, ExitApp, Service, Supervisor
 from sprag_supervisor import Policy, Reason, exceptions, not_ready, picture, pictures
 from sprag_supervisor.escaping import plain, plain_lines
 from sprag_supervisor.facts import memory as _memory
@@ -195,6 +195,29 @@ def escalating(world: World) -> None:
     world.do(crash, inner._children_["b"], Crash("enough"))  # type: ignore[index]
     world.settle()
     world.do(crash, inner._children_["a"], Fatal("too much"))  # type: ignore[index]
+    world.settle()
+
+
+def exceptions_that_say_more(world: World) -> None:
+    """What `on_failure` maps to an end without a crash, to a delay, to the end of the app."""
+    rules: Any = {"on_failure": {Crash: "finish", OSError: Backoff(1.0), KeyError: ExitApp(7)}}
+    here = [(Idle("a"), rules), (Idle("b"), {"restart": "transient", **rules}), Idle("d")]
+    top = world.top(here, max_restarts=9)
+    world.do(crash, top.service("b"), Crash("gone"))
+    for error in (Crash("gone"), OSError("busy"), ValueError("else"), OSError("busy")):
+        world.do(crash, top.service("a"), error)
+        world.advance(2.0)
+    group = ExceptionGroup("two", [OSError("busy"), Crash("gone")])
+    world.do(crash, top.service("a"), group)
+    world.do(crash, top.service("d"), ValueError("else"))
+    world.settle()
+
+
+def an_exception_that_ends_the_app(world: World) -> None:
+    rules: Any = {"on_failure": {KeyError: ExitApp(7)}}
+    inner = Supervisor([(Idle("a"), rules)], name="inner")
+    world.top([inner, Idle("b")])
+    world.do(crash, inner._children_["a"], KeyError("no licence"))  # type: ignore[index]
     world.settle()
 
 
@@ -782,6 +805,8 @@ STORIES: Final[dict[str, Callable[[World], None]]] = {
         a_start_after_a_stop_that_is_pending,
         significant_children_of_a_group,
         what_a_group_means,
+        exceptions_that_say_more,
+        an_exception_that_ends_the_app,
         nobody_watches,
         memories_that_fade,
         looking_back,

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sprag.testing import VirtualClock
+    from sprag_supervisor.rules.policy import OnFailure
 
 
 def test_on_failure_looks_into_exception_groups() -> None:
     policy = Policy(on_failure={OSError: "restart", KeyError: "stop", MemoryError: "escalate"})
 
-    def action(*errors: Exception) -> str | None:
+    def action(*errors: Exception) -> OnFailure | None:
         return policy.action_for(ExceptionGroup("several", errors))
 
     assert action(ValueError()) is None

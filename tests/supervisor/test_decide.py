@@ -9,8 +9,10 @@ import pytest
 
 from sprag_supervisor.rules.decide import Decision, Reason, RestartWindow, covered, ruling
 from sprag_supervisor.rules.policy import (
+    Action,
     AutoShutdown,
     Backoff,
+    ExitApp,
     OnFailure,
     Policy,
     Restart,
@@ -33,11 +35,19 @@ gave_up       restart    restart    keep
 """
 # The same of failures for which `on_failure` has a word, one column for each.
 RULINGS_ON_FAILURE = """
-              restart    stop       escalate
-permanent     restart    keep       escalate
-transient     restart    keep       escalate
-temporary     restart    keep       escalate
+              restart    later      finish     stop       escalate   exit
+permanent     restart    back_off   restart    keep       escalate   exit
+transient     restart    back_off   keep       keep       escalate   exit
+temporary     restart    back_off   keep       keep       escalate   exit
 """
+ACTIONS: dict[str, OnFailure] = {
+    "restart": "restart",
+    "later": Backoff(),
+    "finish": "finish",
+    "stop": "stop",
+    "escalate": "escalate",
+    "exit": ExitApp(78),
+}
 FAILURES = (Reason.CRASHED, Reason.START_FAILED, Reason.GAVE_UP)
 
 
@@ -67,14 +77,51 @@ def test_the_table_has_a_cell_for_every_restart_type_and_reason() -> None:
 @pytest.mark.parametrize("reason", FAILURES)
 @pytest.mark.parametrize(("restart", "action", "decision"), cells(RULINGS_ON_FAILURE))
 def test_what_on_failure_says_wins_over_the_restart_type(
-    restart: Restart, action: OnFailure, decision: Decision, reason: Reason
+    restart: Restart, action: str, decision: Decision, reason: Reason
 ) -> None:
-    assert ruling(Policy(restart=restart), reason, action, Policy()) == decision
+    assert ruling(Policy(restart=restart), reason, ACTIONS[action], Policy()) == decision
 
 
-@pytest.mark.parametrize("action", get_args(OnFailure))
+def test_the_table_has_a_column_for_every_word_of_on_failure() -> None:
+    assert {*get_args(Action)} == {each for each in ACTIONS.values() if isinstance(each, str)}
+
+
+@pytest.mark.parametrize("action", ACTIONS.values())
 def test_what_on_failure_says_is_not_asked_of_a_stop(action: OnFailure) -> None:
     assert ruling(Policy(), Reason.STOPPED, action, Policy()) == "keep"
+
+
+def everything() -> Iterator[tuple[Policy, Policy, int, list[bool]]]:
+    """Yield what there can be: a child, its supervisor, restarts that count, others that run."""
+    for restart, significant, backoff in product(get_args(Restart), [False, True], [None, LONG]):
+        if significant and restart == "permanent":
+            continue
+        child = Policy(restart=restart, significant=significant, backoff=backoff)
+        for auto, most, count in product(get_args(AutoShutdown), [0, 1, 3], [0, 1, 2, 4]):
+            supervisor = Policy(auto_shutdown=auto, max_restarts=most)
+            for others in ([], [True], [False], [True, False]):
+                yield child, supervisor, count, others
+
+
+LONG = Backoff(9.0)
+
+
+@pytest.mark.parametrize("reason", FAILURES)
+def test_that_an_exception_finishes_is_what_finish_is_in_every_respect(reason: Reason) -> None:
+    for child, supervisor, count, others in everything():
+        given = supervisor, count, others
+        assert ruling(child, reason, "finish", *given) == ruling(
+            child, Reason.FINISHED, None, *given
+        )
+
+
+@pytest.mark.parametrize("reason", FAILURES)
+def test_a_backoff_is_a_restart_that_comes_later_in_every_respect(reason: Reason) -> None:
+    for child, supervisor, count, others in everything():
+        given = supervisor, count, others
+        at_once = ruling(child, reason, "restart", *given)
+        later = ruling(child, reason, LONG, *given)
+        assert later == ("back_off" if at_once in {"restart", "back_off"} else at_once)
 
 
 def test_who_asks_for_a_backoff_is_restarted_later() -> None:
@@ -117,9 +164,9 @@ def test_a_first_start_is_tried_again_whatever_the_restart_type_and_the_limit(
     assert decided == "back_off"
     said = [
         ruling(child, Reason.START_FAILED, action, Policy(), is_first=True)
-        for action in get_args(OnFailure)
+        for action in get_args(Action)
     ]
-    assert said == ["back_off", "keep", "escalate"]
+    assert said == ["back_off", "back_off", "keep", "escalate"]
 
 
 @pytest.mark.parametrize("reason", Reason)

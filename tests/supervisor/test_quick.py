@@ -98,12 +98,15 @@ def some(seed: int) -> Callable[..., int]:
     return put_down
 
 
+ACTIONS: list[Any] = ["restart", "stop", "escalate", "finish", Backoff(2.0, jitter=0.0)]
+
+
 def _policy(draw: random.Random) -> dict[str, Any]:
     policy: dict[str, Any] = {"restart": draw.choice(["permanent", "transient", "temporary"])}
     if draw.random() < 0.2:
         policy["backoff"] = Backoff(initial=1.0, jitter=0.0)
     if draw.random() < 0.2:
-        policy["on_failure"] = {Crash: draw.choice(["restart", "stop", "escalate"])}
+        policy["on_failure"] = {Crash: draw.choice(ACTIONS)}
     return policy
 
 

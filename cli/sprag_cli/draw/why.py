@@ -144,6 +144,8 @@ def _sentences(ruling: Node, path: str) -> Iterator[tuple[str, Tone]]:
         yield f"{judge} lets {who} stay down: its Backoff allows no more tries", Tone.BAD
     elif decision == "escalate":
         yield f"{judge} gave up at once: on_failure says that this is to be escalated", Tone.BAD
+    elif decision == "exit":
+        yield f"the app was asked to exit: on_failure of {who} says so (ExitApp)", Tone.BAD
     elif decision == "shut_down":
         yield f"{judge} shut down: its significant children have ended (auto_shutdown)", Tone.PLAIN
     elif decision == "keep":

@@ -11,7 +11,7 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sprag_supervisor import KEYWORDS, class_name
+from sprag_supervisor import KEYWORDS, Backoff, ExitApp, class_name, is_a
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -100,10 +100,20 @@ def _flat(node: Snapshot) -> dict[str, Any]:
 
 def _policy(policy: Policy) -> dict[str, Any]:
     given: dict[str, Any] = {keyword: getattr(policy, keyword) for keyword in KEYWORDS}
-    given["on_failure"] = {class_name(kind): said for kind, said in policy.on_failure.items()}
+    given["on_failure"] = {
+        class_name(kind): said if type(said) is str else _said_of(said)
+        for kind, said in policy.on_failure.items()
+    }
     given["backoff"] = None if policy.backoff is None else dataclasses.asdict(policy.backoff)
     # JSON has no infinity.
     return {keyword: None if value == math.inf else value for keyword, value in given.items()}
+
+
+def _said_of(action: object) -> str:
+    """Return in short what is done about an exception, if it has no word."""
+    if is_a(action, Backoff):
+        return f"Backoff({action.initial:g}, maximum={action.maximum:g})"
+    return f"ExitApp({action.code})" if is_a(action, ExitApp) else ""
 
 
 def _failure(failure: Failure | None) -> dict[str, Any] | None:

@@ -82,9 +82,11 @@ class Service(Acquiring, Declaring, Working):
 
     - ``on_failure``: what an exception means, by its class: ``{ConfigError: "escalate",
       Conflict: "stop", OSError: "restart"}``. ``"restart"`` restarts me even if I am
-      transient or temporary, ``"stop"`` never, ``"escalate"`` makes my parent give up at
-      once. The nearest class in the exception's ancestry decides; without one, ``restart``
-      does. It applies to crashes and to restarts that fail.
+      transient or temporary, a `Backoff` does so after its delay, ``"finish"`` is as if I had
+      called `finish`, ``"stop"`` restarts me never, ``"escalate"`` makes my parent give up at
+      once, and `ExitApp` ends the app with its exit code, as a SystemExit raised there. The
+      nearest class in the exception's ancestry decides; without one, ``restart`` does. It
+      applies to crashes and to restarts that fail, `ExitApp` to each start.
     - ``needs``: names of siblings adopted before me that I depend on: under a
       ``"rest_for_one"`` parent I am restarted with those only; None (default): with any.
 

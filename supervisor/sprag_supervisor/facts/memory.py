@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sprag_supervisor.loop.clock import Timer
     from sprag_supervisor.loop.parking import Parking
     from sprag_supervisor.rules.decide import Decision, Reason
-    from sprag_supervisor.rules.policy import Backoff, Policy
+    from sprag_supervisor.rules.policy import Policy
 
 _KEPT_FAILURES: Final = 10
 _BYTES_OF_FAILURES: Final = 8_000_000
@@ -81,10 +81,10 @@ class History:
         """The last failures, the oldest first."""
         return tuple([failure for failure, _owner in self.memories])
 
-    def end(self, how: Exit, backoff: Backoff | None, uptime: float) -> None:
+    def end(self, how: Exit, policy: Policy, uptime: float) -> None:
         """Take note of the end of a life of *uptime* seconds."""
         self.exit = how
-        if backoff is not None and uptime >= backoff.reset_after:
+        if self.in_a_row and uptime >= policy.healthy_after:
             self.in_a_row = 0
 
     def forget(self, memory: _Memory) -> None:
@@ -179,8 +179,8 @@ class Ruling(NamedTuple):
         reason: Why it had.
         failure: The crash, if it was one.
         decision: ``restart`` at once, ``back_off`` and restart later, ``give_up`` because
-            of the limit, ``escalate`` because the child's `on_failure` says so,
-            ``shut_down`` because of a significant child, ``keep`` it down.
+            of the limit, ``escalate`` or ``exit`` of the app because the child's `on_failure` says
+            so, ``shut_down`` because of a significant child, ``keep`` it down.
         names: Of all that are restarted with it, itself included, in start order; of an old
             ruling the first ones.
         policy: The supervisor's.

@@ -27,6 +27,7 @@ from sprag_supervisor.life.undoing import undo, undo_by_force
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.loop.room import need_room
+from sprag_supervisor.rules.policy import is_grave
 from sprag_supervisor.rules.states import DOWN, MOVES, RESTARTING, RUNNING, STARTING
 from sprag_supervisor.tree.callables import check_result
 from sprag_supervisor.tree.living import announce
@@ -98,11 +99,11 @@ def restart(child: Node) -> bool:
     except StartFailed:
         # Either it waits for its next try at the end of the inbox, and those after it
         # wait for it (otp-rules 41), or it was stopped on purpose meanwhile.
-        # A failure that is to be escalated is the last thing that happens here, too.
+        # A failure that ends the parent, or the app, is the last thing that happens here, too.
         history = child._history_
         last = () if history is None else history.failures[-1:]
-        escalated = any(failure.action == "escalate" for failure in last)
-        return child._state_ is not RESTARTING and not escalated
+        ends_more = any(is_grave(failure.action) for failure in last)
+        return child._state_ is not RESTARTING and not ends_more
     except KeyboardInterrupt as interrupt:
         interrupt_main(interrupt)
         return False

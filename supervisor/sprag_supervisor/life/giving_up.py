@@ -40,14 +40,14 @@ def too_often(
 ) -> MaxRestartsExceeded | TriesExceeded:
     """Make the error for a child that has failed more often than its parent, or it, allows."""
     policy = node._policy_
+    backoff = child._policy_.backoff_after(None if last is None else last.action)
     if restarts <= policy.max_restarts:
-        backoff = child._policy_.backoff
         assert backoff is not None
         assert backoff.tries is not None
         why = "" if last is None else root_of(last)
         return TriesExceeded(path_of(node), name_of(child), backoff.tries, why)
     why = "it finished too often" if last is None else root_of(last)
-    if (backoff := child._policy_.backoff) is not None:
+    if backoff is not None:
         waited = backoff.least(policy.max_restarts)
         why += (
             f"; its backoff had waited {waited:.1f} s in all: a longer initial, or a larger "

@@ -20,14 +20,16 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from gevent import Greenlet, GreenletExit
 
 from sprag_supervisor.facts.crash import remember
+from sprag_supervisor.facts.failure import as_text
 from sprag_supervisor.facts.meaning import meaning_of
 from sprag_supervisor.foreign import is_a, traceback_of
 from sprag_supervisor.life import quick
 from sprag_supervisor.life.bugs import interrupt_main
 from sprag_supervisor.life.net import engine_error
-from sprag_supervisor.life.stopping import end_soon, request_exit
+from sprag_supervisor.life.stopping import end_soon, exit_as_asked, request_exit
 from sprag_supervisor.loop.room import has_room
 from sprag_supervisor.rules.decide import CRASHED, Reason
+from sprag_supervisor.rules.policy import ExitApp
 from sprag_supervisor.rules.states import RUNNING
 from sprag_supervisor.tree.callables import check_asked_result, check_result, run_for_effect
 from sprag_supervisor.tree.holdings import holdings_of
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     import contextvars
     from collections.abc import Callable
 
+    from sprag_supervisor.facts.failure import Failure
+    from sprag_supervisor.rules.policy import OnFailure
     from sprag_supervisor.tree.holdings import Holdings
     from sprag_supervisor.tree.node import Node
 
@@ -101,11 +105,13 @@ def _crash(node: Node, incarnation: int, step: str, error: BaseException) -> Non
     if operation is not None:
         operation.crashed(step, error)
     elif node._state_ is RUNNING:
-        tell = None
-        if listening(logging.ERROR):
+        tell, action, rules = None, None, node._policy_.on_failure
+        if rules:
+            action = node._policy_.action_for(error)
+        if action == "finish":
+            tell = saying(logging.INFO, node, "service finished", because=as_text(error), step=step)
+        elif listening(logging.ERROR):
             tell = saying(logging.ERROR, node, "service crashed", error, step=step)
-        policy = node._policy_
-        action = policy.action_for(error) if policy.on_failure else None
         failure = remember(error, incarnation, action)
         if (
             node._op_ is not None
@@ -115,12 +121,28 @@ def _crash(node: Node, incarnation: int, step: str, error: BaseException) -> Non
             # Code of the exception's own ran, and blocked.
             _crash(node, incarnation, step, error)
             return
-        if not quick.crash(node, failure, action):
+        if not (rules and _ended_by_rule(node, failure, action)) and not quick.crash(
+            node, failure, action
+        ):
             end_soon(node, CRASHED, failure)
         if tell is not None:
             tell()
     else:
         say(logging.WARNING, node, "late crash of a service that is down", error)
+
+
+def _ended_by_rule(node: Node, failure: Failure, action: OnFailure | None) -> bool:
+    """End *node* in another way than by a plain crash, if its `on_failure` has one; return whether.
+
+    Also where earlier crashes have been backed off from: the quick way counts no healthy lives.
+    """
+    if is_a(action, ExitApp):
+        exit_as_asked(node, CRASHED, failure, action)
+    elif action != "finish" and (node._history_ is None or not node._history_.in_a_row):
+        return False
+    if node._state_ is RUNNING:  # a root is stopping now
+        end_soon(node, Reason.FINISHED if action == "finish" else CRASHED, failure)
+    return True
 
 
 def end_cleanly(node: Node, incarnation: int) -> None:

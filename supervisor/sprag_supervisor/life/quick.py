@@ -173,7 +173,7 @@ def put_down(
         child._state_ = STOPPING
         if history is not None:
             how = record(Exit, (Reason.STOPPED, child._incarnation_, None, None))
-            history.end(how, child._policy_.backoff, now - child._since_)
+            history.end(how, child._policy_, now - child._since_)
         child._supervision_ = child._holdings_ = child._children_ = None
         child._since_, child._state_ = now, STOPPED
         everyone.pop()

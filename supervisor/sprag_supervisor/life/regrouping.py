@@ -15,6 +15,7 @@ from sprag_supervisor.life.stopping import end_soon
 from sprag_supervisor.loop.pace import Pace
 from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.rules.decide import Reason, covered
+from sprag_supervisor.rules.policy import is_grave
 from sprag_supervisor.rules.states import RESTARTING, RUNNING
 from sprag_supervisor.tree.group import dissolved, gather, led_by
 
@@ -73,7 +74,7 @@ def _is_past(item: Item, significant: Collection[int]) -> bool:
     child, _incarnation, reason, failure, is_retry = item
     if reason is None or is_retry or id(child) not in significant:
         return False
-    return failure is None or failure.action != "escalate"
+    return failure is None or not is_grave(failure.action)
 
 
 def is_on_its_own(child: Node) -> bool:

@@ -225,7 +225,7 @@ def _remember(end: End) -> None:
     tree = node._tree_
     code = tree.exit_code if tree is not None and node._parent_ is None else None
     how = record(Exit, (end.reason, node._incarnation_, failure, code))
-    history.end(how, node._policy_.backoff, end.uptime)
+    history.end(how, node._policy_, end.uptime)
     if failure is not None and tree is not None:
         tree.memories.add(history, failure)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sprag_supervisor.exceptions import EngineError
 from sprag_supervisor.facts.crash import remember
 from sprag_supervisor.facts.failure import as_text
+from sprag_supervisor.facts.memory import Ruling
 from sprag_supervisor.foreign import exit_code_of
 from sprag_supervisor.life import quick
 from sprag_supervisor.life.ending import Ending
@@ -24,11 +25,13 @@ from sprag_supervisor.rules.states import RESTARTING, RUNNING, STARTING, STOPPIN
 from sprag_supervisor.tree.group import take_out
 from sprag_supervisor.tree.log import say
 from sprag_supervisor.tree.moves import must_be_legal
+from sprag_supervisor.tree.names import name_of, path_of
 
 if TYPE_CHECKING:
     from greenlet import greenlet
 
     from sprag_supervisor.facts.failure import Failure
+    from sprag_supervisor.rules.policy import ExitApp
     from sprag_supervisor.tree.node import Node
     from sprag_supervisor.tree.operation import Operation
 
@@ -159,3 +162,18 @@ def request_exit(node: Node, error: SystemExit) -> None:
         if message is not None:
             fields["message"] = as_text(message)
         say(logging.WARNING, node, "service asked the app to exit", **fields)
+
+
+def exit_as_asked(node: Node, reason: Reason, failure: Failure, how: ExitApp) -> None:
+    """Stop the whole tree because of a failure of which `on_failure` says `ExitApp`.
+
+    Nobody has to decide about that: it is in the ledger at once, as the parent's.
+    """
+    parent, tree, name = node._parent_, node._tree_, name_of(node)
+    if parent is not None and tree is not None:
+        at, above, life = clock.wall(), path_of(parent), node._incarnation_
+        policy, names = parent._policy_, (name,)
+        tree.ledger.enter(
+            Ruling(at, above, name, life, reason, failure, "exit", names, policy, 0, 0.0, 1)
+        )
+    request_exit(node, SystemExit(how.code))

@@ -34,7 +34,7 @@ from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.pace import Pace
 from sprag_supervisor.rules.decide import Reason, RestartWindow, ruling
 from sprag_supervisor.rules.policy import PATIENT
-from sprag_supervisor.rules.states import FAILED, RESTARTING, RUNNING, STARTING
+from sprag_supervisor.rules.states import FAILED, FINISHED, RESTARTING, RUNNING, STARTING
 from sprag_supervisor.tree.group import led_by, waits_with_others
 from sprag_supervisor.tree.log import say, saying
 from sprag_supervisor.tree.names import name_of, path_of
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from sprag_supervisor.facts.failure import Failure
     from sprag_supervisor.rules.decide import Decision
-    from sprag_supervisor.rules.policy import Policy
+    from sprag_supervisor.rules.policy import Backoff, Policy
     from sprag_supervisor.tree.node import Item, Node, Supervision
 
 _LAST: Final = ("give_up", "gave_up_tries")
@@ -127,7 +127,7 @@ def _is_undecided(node: Node, item: Item) -> bool:
     )
 
 
-def _act_on_waiting(  # noqa: PLR0912 - a branch for each word
+def _act_on_waiting(  # noqa: C901, PLR0912 - a branch for each word
     node: Node,
     supervision: Supervision,
     child: Node,
@@ -139,6 +139,9 @@ def _act_on_waiting(  # noqa: PLR0912 - a branch for each word
         _has_waited(node, supervision, child)
         return
     policy, history, backoff = node._policy_, child._history_, child._policy_.backoff
+    action = None if failure is None else failure.action
+    if action is not None:
+        backoff = child._policy_.backoff_after(action)
     restarts = tried = 0
     is_first = False
     if history is not None:
@@ -148,7 +151,6 @@ def _act_on_waiting(  # noqa: PLR0912 - a branch for each word
         is_first = history.first_start and reason is Reason.START_FAILED
     if not is_first and (backoff is None or not backoff.is_over(tried)):
         restarts = _count(supervision, policy)
-    action = None if failure is None else failure.action
     decision = ruling(child._policy_, reason, action, policy, restarts, (), tried, is_first)
     if decision in _LAST:
         _write_down(node, supervision, child, reason, failure, decision)
@@ -166,7 +168,7 @@ def _act_on_waiting(  # noqa: PLR0912 - a branch for each word
         if has_group:
             stop_group(node, supervision, group, child, waits=True)
         if child._state_ is RESTARTING and node._state_ is RUNNING:  # else it was stopped
-            seconds = _back_off(node, child)
+            seconds = _back_off(node, child, backoff or PATIENT)
             args = (node, supervision, child, reason, failure, decision, group, seconds)
             _write_down(*args, counts=not is_first)
         return
@@ -215,7 +217,7 @@ def _act_on_ended(
     if decision == "escalate":
         _write_down(node, supervision, child, reason, failure, decision)
         give_up(node, Escalated(path_of(node), name_of(child), root_of(failure)), failure)
-    elif child._state_ is FAILED:
+    elif child._state_ in (FAILED, FINISHED) and decision != "exit":  # which has been written down
         _write_down(node, supervision, child, reason, failure, "keep")
 
 
@@ -287,9 +289,8 @@ def _end_by_itself(node: Node) -> None:
     tell()
 
 
-def _back_off(node: Node, child: Node) -> float:
+def _back_off(node: Node, child: Node, backoff: Backoff) -> float:
     """Let the child wait, with its group if it has one; return the seconds. Holds up nobody."""
-    backoff = child._policy_.backoff or PATIENT
     history = child._history_
     if history is None:
         history = child._history_ = History()

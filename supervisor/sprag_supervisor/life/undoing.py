@@ -21,9 +21,10 @@ from sprag_supervisor.life.bugs import give_in, interrupt_main, report_bug
 from sprag_supervisor.life.ending import Ending
 from sprag_supervisor.life.settling import End
 from sprag_supervisor.life.starting import Starting
-from sprag_supervisor.life.stopping import begin, force, launch
+from sprag_supervisor.life.stopping import begin, exit_as_asked, force, launch
 from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.rules.decide import RESTARTS, Reason, ruling
+from sprag_supervisor.rules.policy import ExitApp
 from sprag_supervisor.rules.states import RUNNING
 from sprag_supervisor.tree.log import say, saying
 from sprag_supervisor.tree.names import lineage, path_of
@@ -93,6 +94,8 @@ def _release(starting: Starting, error: BaseException) -> None:
     if is_a(error, SystemExit):
         guard.report_crash(node, node._incarnation_, "on_start", error)
     reason, failure = _verdict(starting, error)
+    if failure is not None and is_a(failure.action, ExitApp):
+        exit_as_asked(node, reason, failure, failure.action)
     end = End(
         node,
         reason,
@@ -127,6 +130,9 @@ def _verdict(starting: Starting, error: BaseException) -> tuple[Reason, Failure 
     is_from_below = is_a(error, StartFailed)
     below = cause_of(error) if is_from_below else None
     action = node._policy_.action_for(error if below is None else below)
+    # A restart that comes to nothing, cleanly; of a first start, who has asked for it is told.
+    is_first = node._history_ is None or node._history_.first_start
+    finishes = action == "finish" and starting.retries and not is_first
     told = attribute_of(error, "failure") if is_from_below else None
     if type(told) is Failure:
         # On the way up it is the same failure: not logged again, nor its ever longer
@@ -134,10 +140,14 @@ def _verdict(starting: Starting, error: BaseException) -> tuple[Reason, Failure 
         failure = passed_on(error, told, node._incarnation_, action)
     else:
         failure = remember(error, node._incarnation_, action=action)
-        if not is_a(error, SystemExit):
+        if finishes:
+            starting.tell = saying(
+                logging.INFO, node, "service finished", because=as_text(error), step="on_start"
+            )
+        elif not is_a(error, SystemExit):
             starting.tell = saying(logging.ERROR, node, "service failed to start", error)
         starting.failure = failure
-    return Reason.START_FAILED, failure
+    return Reason.FINISHED if finishes else Reason.START_FAILED, failure
 
 
 def _is_tried_again(starting: Starting, error: BaseException, failure: Failure | None) -> bool:

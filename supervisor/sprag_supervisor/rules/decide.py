@@ -10,6 +10,9 @@ import enum
 from collections import deque
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
+from sprag_supervisor.foreign import is_a
+from sprag_supervisor.rules.policy import Backoff, ExitApp
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -48,14 +51,14 @@ _CLEAN = frozenset({Reason.FINISHED, Reason.SHUTDOWN, Reason.STOPPED, Reason.IGN
 _FROM_OUTSIDE = frozenset({Reason.STOPPED, Reason.IGNORED})
 
 Decision = Literal[
-    "restart", "back_off", "give_up", "gave_up_tries", "escalate", "shut_down", "keep"
+    "restart", "back_off", "give_up", "gave_up_tries", "escalate", "exit", "shut_down", "keep"
 ]
 """What a supervisor does about the end of a child, in the ledger's words."""
 RESTARTS: Final[frozenset[Decision]] = frozenset({"restart", "back_off", "give_up"})
 """Until one of these is carried out, the child is `restarting`."""
 
 
-def ruling(  # noqa: PLR0917 - see `bringing_up._bring_up`
+def ruling(  # noqa: C901, PLR0917 - a clause for each row; see `bringing_up._bring_up`
     child: Policy,
     reason: Reason,
     action: OnFailure | None,
@@ -80,10 +83,17 @@ def ruling(  # noqa: PLR0917 - see `bringing_up._bring_up`
     """
     if reason in _FROM_OUTSIDE:
         return "keep"  # it restarts nobody, and shuts nothing down (27, 32, 64)
+    is_clean, restart, backoff = reason in _CLEAN, child.restart, child.backoff
+    if action is not None:
+        if is_a(action, ExitApp):
+            return "exit"
+        if is_a(action, Backoff):
+            backoff, action = action, "restart"
+        elif action == "finish":
+            is_clean, action = True, None  # as if it had said so itself
     if is_first and (action is None or action == "restart"):
         # Sprag's own, `retry_start`: whatever its type, and without counting.
-        return _after_tries(child, supervisor, tried) or "back_off"
-    is_clean, restart = reason in _CLEAN, child.restart
+        return _after_tries(backoff, supervisor, tried) or "back_off"
     if action is None or is_clean or action != "restart":  # else a restart, whatever its type
         if (
             child.significant
@@ -96,20 +106,20 @@ def ruling(  # noqa: PLR0917 - see `bringing_up._bring_up`
             return "escalate" if action == "escalate" else "keep"
         if restart != "permanent" and (is_clean or restart == "temporary"):
             return "keep"  # 4, 27, 58
-    if child.backoff is None:
+    if backoff is None:
         return "restart" if restarts <= supervisor.max_restarts else "give_up"  # 11, 21
-    if (last := _after_tries(child, supervisor, tried)) is not None:
+    if (last := _after_tries(backoff, supervisor, tried)) is not None:
         return last
     return "back_off" if restarts <= supervisor.max_restarts else "give_up"
 
 
-def _after_tries(child: Policy, supervisor: Policy, tried: int) -> Decision | None:
+def _after_tries(backoff: Backoff | None, supervisor: Policy, tried: int) -> Decision | None:
     """Say what becomes of a child that has been tried so often in a row; None: another try.
 
     Where others are restarted with it they are down too, and must not stay so: their parent
     gives up.
     """
-    if child.backoff is None or not child.backoff.is_over(tried):
+    if backoff is None or not backoff.is_over(tried):
         return None
     return "gave_up_tries" if supervisor.strategy == "one_for_one" else "give_up"
 

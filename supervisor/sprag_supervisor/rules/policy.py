@@ -12,7 +12,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, Never, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, cast, final, get_args
 
 from greenlet import GreenletExit
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Restart = Literal["permanent", "transient", "temporary"]
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 AutoShutdown = Literal["never", "any_significant", "all_significant"]
-OnFailure = Literal["restart", "stop", "escalate"]
+Action = Literal["restart", "finish", "stop", "escalate"]
 Shutdown = float | Literal["brutal_kill", "infinity"]
 
 
@@ -108,6 +108,30 @@ class Backoff:
         return total
 
 
+@final
+@dataclass(frozen=True, slots=True, init=False)
+class ExitApp:
+    """What `on_failure` says of an exception that ends the app: as a SystemExit raised there.
+
+    The root of the tree stops, and the process exits with *code*, 0 to 255; an embedded tree
+    only stops.
+
+    Raises:
+        BadPolicy: *code* is no such number.
+    """
+
+    code: int
+
+    def __init__(self, code: int) -> None:
+        number = as_count(code)
+        if not 0 <= number <= _HIGHEST_CODE:
+            raise BadPolicy("ExitApp.code", code, "a whole number, 0 to 255")
+        object.__setattr__(self, "code", number)
+
+
+OnFailure = Action | Backoff | ExitApp
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """All keywords a service class, its constructor's owner or `adopt` may give."""
@@ -172,6 +196,16 @@ class Policy:
             return 0.0
         return self.shutdown
 
+    @property
+    def healthy_after(self) -> float:
+        """Seconds of a life after which its restarts are no longer in a row, for any backoff."""
+        backoffs = [self.backoff, *self.on_failure.values()] if self.on_failure else [self.backoff]
+        return max([each.reset_after for each in backoffs if is_a(each, Backoff)], default=math.inf)
+
+    def backoff_after(self, action: OnFailure | None) -> Backoff | None:
+        """Return what delays a restart after a failure of which `on_failure` says *action*."""
+        return action if is_a(action, Backoff) else self.backoff
+
     def _keep(self, keyword: str, value: object) -> None:
         """Remember what was given in its plainest form: a timedelta as a number, say."""
         object.__setattr__(self, keyword, value)
@@ -180,7 +214,8 @@ class Policy:
         """Return what `on_failure` says about *error*; the nearest of its classes decides.
 
         Of an exception group its members are asked, unless its own class is named, and the
-        gravest answer counts: escalate, stop, restart.
+        gravest answer counts: `ExitApp`, escalate, stop, a `Backoff`, restart. That it finishes
+        counts only if all of them say so.
         """
         if not self.on_failure:
             return None
@@ -190,8 +225,11 @@ class Policy:
         own: list[type] = [each for each in classes if issubclass(each, BaseExceptionGroup)]
         if (action := self._action_for(own)) is not None:
             return action
-        found = {self._action_for(ancestors(type(leaf))) for leaf in leaves_of(error)}
-        return next((each for each in _GRAVEST if each in found), None)
+        found: list[OnFailure | None] = [
+            self._action_for(ancestors(type(leaf))) for leaf in leaves_of(error)
+        ]
+        gravest = min(found, key=_rank, default=None)
+        return None if gravest == "finish" and None in found else gravest
 
     def _action_for(self, classes: Sequence[type]) -> OnFailure | None:
         for kind in classes:
@@ -229,8 +267,23 @@ def _rules(given: Any) -> dict[type[BaseException], OnFailure]:
                 "program, GreenletExit a greenlet, and that is no failure"
             )
             raise BadPolicy("on_failure", kind, accepted)
-        rules[kind] = _choice("on_failure", action, get_args(OnFailure))
+        if not (is_a(action, Backoff) or is_a(action, ExitApp)):
+            others = "sprag.Backoff(...), sprag.ExitApp(code), "
+            rules[kind] = _choice("on_failure", action, get_args(Action), others)
     return rules
+
+
+def is_grave(action: OnFailure | None) -> bool:
+    """Whether *action* ends more than the service: its parent, or the app."""
+    return action is not None and (action == "escalate" or is_a(action, ExitApp))
+
+
+def _rank(action: OnFailure | None) -> int:
+    """Return the place of *action* among others, the gravest first."""
+    if is_a(action, ExitApp):
+        return 0
+    word: object = "backoff" if is_a(action, Backoff) else action
+    return _GRAVEST.index(word)
 
 
 def _names(keyword: str, given: Any) -> tuple[str, ...]:
@@ -268,7 +321,8 @@ def _number(keyword: str, given: Any, *, minimum: float, maximum: float = math.i
 _LONGEST: Final = sys.float_info.max
 """Jitter would make it infinite."""
 _NO_FAILURES: Final = (SystemExit, KeyboardInterrupt, GreenletExit)
-_GRAVEST: Final[tuple[OnFailure, ...]] = ("escalate", "stop", "restart")
+_GRAVEST: Final = ("exit", "escalate", "stop", "backoff", "restart", "finish", None)
+_HIGHEST_CODE: Final = 255
 KEYWORDS: Final = tuple(field.name for field in dataclasses.fields(Policy) if field.init)
 DEFAULT: Final = Policy()
 PATIENT: Final = Backoff()
