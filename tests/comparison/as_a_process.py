@@ -131,6 +131,16 @@ class Last(Service):
 app = Supervisor([Threaded(), Last()], name="shop")
 """
 
+LOCKED: Final = """
+class Locked(Service):
+    def __init__(self, password, places):
+        self.places = places
+    def run(self):
+        raise ValueError(f"no place is called {len(self.places)}")
+locked = Locked("hunter2", places={"db": {"dsn": "db://me:hunter2@db"}})
+app = Supervisor([locked], name="shop", max_restarts=0)
+"""
+
 MULTIPLIED: Final = """
 deep = Supervisor([Supervisor([Supervisor([Service()])])])
 app = App(name="shop", providers={"deep": deep})
@@ -161,6 +171,9 @@ AS_A_PROCESS: Final[dict[str, Callable[[Path], bool]]] = {
         )
     ),
     "What is likely wrong with a tree": lambda at: "limits-multiply" in checked(at, MULTIPLIED),
+    "Logs of crashes without secrets": (
+        lambda at: '"password": ' in (said := ran(at, LOCKED).err) and "hunter2" not in said
+    ),
     "Who holds the loop": (
         lambda at: "by shop/Spinning" in ran(at, SPINNING, options="--watchdog 0.2").err
     ),

@@ -367,7 +367,11 @@ IN_VIRTUAL_TIME: Final[dict[str, Callable[[World], object]]] = {
         )
     ),
     "A result that somebody waits for": (
-        lambda w: w.runs(Tally(5)).service("Tally").spawn(lambda: 6 * 7).get() == 42
+        lambda w: (
+            raised(w.runs(t := Tally()) and t.task(int, "two").get) == "ValueError"
+            and list(t.map(abs, [-3, -2, -1], limit=2)) == [3, 2, 1]
+            and w.picture("Tally").restarts == 0
+        )
     ),
     "Find by name from anywhere": (
         lambda w: (

@@ -70,7 +70,7 @@ class Service(Acquiring, Declaring, Working):
       skip `on_drain` and `on_stop`, ``"infinity"`` for no limit.
     - ``start_timeout``: seconds that `on_start` may take, None (default) for no limit.
     - ``backoff``: a `Backoff` for the delay before my restarts, None (default) for none.
-    - ``retry_start``: a first start of mine that fails leaves me ``restarting``, and is tried again,
+    - ``retry_start``: a first start of mine that fails leaves me ``restarting`` and is tried again,
       instead of failing my parent's start (False).
     - ``significant``: my end may end my parent, see ``auto_shutdown``.
     - ``strategy``: whom I restart when one of my children fails: ``"one_for_one"``
