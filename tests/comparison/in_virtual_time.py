@@ -13,6 +13,7 @@ from sprag import (
     Backoff,
     ChildCounts,
     DynamicSupervisor,
+    ExitApp,
     Service,
     State,
     Supervisor,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 SECOND: Final = Backoff(initial=1.0, jitter=0.0)
 ONCE: Final[dict[str, Any]] = {"restart": "transient", "significant": True}
+ACTIONS: Final = {OSError: SECOND, KeyError: "finish", ImportError: ExitApp(78)}
 STORY: Final = ["started", "crashed", "restarted"]
 
 
@@ -368,7 +370,8 @@ IN_VIRTUAL_TIME: Final[dict[str, Callable[[World], object]]] = {
     ),
     "A result that somebody waits for": (
         lambda w: (
-            raised(w.runs(t := Tally()) and t.task(int, "two").get) == "ValueError"
+            w.runs(t := Tally())
+            and raised(t.task(int, "two").get) == "ValueError"
             and list(t.map(abs, [-3, -2, -1], limit=2)) == [3, 2, 1]
             and w.picture("Tally").restarts == 0
         )
@@ -494,11 +497,11 @@ IN_VIRTUAL_TIME: Final[dict[str, Callable[[World], object]]] = {
     ),
     "An action for each exception": (
         lambda w: (
-            w.runs(w.part("a", on_failure={OSError: "restart", KeyError: "stop"}), "b")
-            .crash("a", OSError())
-            .crash("a", KeyError())
-            .states
-            == {"a": "failed", "b": "running"}
+            w.runs(w.part("a", restart="transient", on_failure=ACTIONS)).crash("a", OSError())
+            and w.picture("a").next_try == 1
+            and w.after(1).crash("a", KeyError()).state("a") == "finished"
+            and w.runs(w.part("a", on_failure=ACTIONS)).crash("a", ImportError()).state()
+            == "stopped"
         )
     ),
     "Readiness that adds up": (
