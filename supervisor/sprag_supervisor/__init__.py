@@ -35,6 +35,7 @@ from sprag_supervisor.foreign import (
     traceback_of,
 )
 from sprag_supervisor.life.adopting import adopt, start_again, tree_of
+from sprag_supervisor.life.beating import beat
 from sprag_supervisor.life.declaring import set_ready, set_status
 from sprag_supervisor.life.ending import Ending
 from sprag_supervisor.life.guard import (
@@ -187,6 +188,7 @@ __all__ = [
     "as_text",
     "attribute_of",
     "backlogs",
+    "beat",
     "called",
     "catch_up",
     "check_asked_result",

@@ -36,6 +36,7 @@ __all__ = [
     "StartTimeout",
     "TriesExceeded",
     "UnknownChild",
+    "Unresponsive",
     "WouldDeadlock",
     "WrongThread",
 ]
@@ -129,6 +130,19 @@ class StartTimeout(SpragFieldsError):
         if self.waits_for is None:
             return f"on_start did not return {within}"
         return f"not ready {within}" + (f": {self.waits_for}" if self.waits_for else "")
+
+
+class Unresponsive(SpragFieldsError):
+    """The service has not called `beat` for the `heartbeat` seconds within which it has to.
+
+    Its notes are where its greenlets were then.
+    """
+
+    seconds: float
+    _template = "no beat() within {seconds:g} s (heartbeat)"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds=seconds)
 
 
 class StartAborted(SpragFieldsError):

@@ -18,6 +18,11 @@ from sprag_cli.term.style import ASCII
 Child = tuple[Service, dict[str, Any]]
 
 
+class Beating(Service, heartbeat=10.0):
+    def on_start(self) -> None:
+        self.interval(lambda: self.beat(), 3.0)
+
+
 class Quick(Service):
     pass
 
@@ -102,6 +107,12 @@ def test_a_plain_tree_has_nothing_wrong_with_it() -> None:
             {},
             "backoff-in-vain",
             "shop/Quick",
+        ),
+        (
+            [(Quick(), {"heartbeat": 10.0, "name": "hangs"}), Beating()],
+            {},
+            "never-beats",
+            "shop/hangs",
         ),
         (
             [(Quick(), {"start_timeout": 4.0}), (Quick(), {"start_timeout": 3.0})],

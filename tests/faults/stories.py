@@ -213,6 +213,32 @@ def exceptions_that_say_more(world: World) -> None:
     world.settle()
 
 
+def hearts(world: World) -> None:
+    """Some beat, some do not, some are not ready for it, one is late with the whole loop."""
+    top = world.top(
+        [(Idle("a"), {"heartbeat": 4.0}), (Idle("b"), {"heartbeat": 1.0}), Idle("c")],
+        max_restarts=9,
+    )
+    a, b = top.service("a"), top.service("b")
+    for _ in range(12):
+        world.do(b.spawn, gevent.sleep, random.random() * 90)
+    world.do(b.timeout, gevent.sleep, 0.0, 9.0)
+    world.do(a.beat)
+    world.do(top.service("c").beat)
+    late = top.adopt(_scripted("late", in_on_start=lambda me: me.set_ready(False)), heartbeat=1.0)
+    for _ in range(4):
+        world.advance(1.0)
+        world.do(a.beat)
+    world.do(late.set_ready)
+    world.do(late.set_ready)
+    tree = top._tree_
+    heart: Any = tree and tree.heartbeats.get(id(a))
+    if heart is not None:
+        heart._looked -= 5.0
+    world.advance(3.0)
+    world.do(top.adopt, Idle("unwell", heartbeat=-1.0))
+
+
 def an_exception_that_ends_the_app(world: World) -> None:
     rules: Any = {"on_failure": {KeyError: ExitApp(7)}}
     inner = Supervisor([(Idle("a"), rules)], name="inner")
@@ -806,6 +832,7 @@ STORIES: Final[dict[str, Callable[[World], None]]] = {
         significant_children_of_a_group,
         what_a_group_means,
         exceptions_that_say_more,
+        hearts,
         an_exception_that_ends_the_app,
         nobody_watches,
         memories_that_fade,

@@ -113,6 +113,7 @@ def calls(top: Supervisor, worker: Worker, pool: DynamicSupervisor) -> list[Call
         lambda: worker.wait(0),
         lambda: worker.snapshot(),
         lambda: worker.not_ready(),
+        lambda: worker.beat(),
         lambda: top.start_child(Service()),
         lambda: top.terminate_child("Worker"),
         lambda: top.restart_child("Worker"),

@@ -32,6 +32,7 @@ from sprag.exceptions import (
     TriesExceeded,
     UnknownChild,
     UnknownService,
+    Unresponsive,
     WouldDeadlock,
     WrongKind,
     WrongThread,
@@ -68,6 +69,7 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
         {"seconds": 2.5},
         "on_start did not return within 2.5 s (start_timeout)",
     ),
+    (Unresponsive(2.5), {"seconds": 2.5}, "no beat() within 2.5 s (heartbeat)"),
     (
         StartAborted("its parent is stopping"),
         {"why": "its parent is stopping"},

@@ -30,6 +30,7 @@ from sprag_supervisor import (
     hidden_methods,
     is_ours,
     is_policy,
+    mentioned,
     mistakes_in,
     wanted_name,
 )
@@ -173,6 +174,7 @@ def _planned(service: Node, path: str, parent: Plan | None, policy: dict[str, An
         service._policy_.with_(policy),
         stops_together=cls._stops_together_,
         has_stop_hooks=cls.on_stop is not Node.on_stop or cls.on_drain is not Node.on_drain,
+        beats="beat" in mentioned(cls),
         may_adopt=cls._forgets_ended_ or _adopts(cls),
         parent=parent,
     )

@@ -30,6 +30,7 @@ class Plan:
         policy: With what its parent gives it.
         stops_together: Its children are stopped at the same time.
         has_stop_hooks: It defines `on_drain` or `on_stop`.
+        beats: Its code mentions `beat`.
         may_adopt: Its code adopts children when it runs; they are not among `children`.
         parent: The service above.
         children: Those it is made with, in start order.
@@ -39,6 +40,7 @@ class Plan:
     policy: Policy
     stops_together: bool = False
     has_stop_hooks: bool = False
+    beats: bool = False
     may_adopt: bool = False
     parent: Plan | None = None
     children: list[Plan] = field(default_factory=list["Plan"])
@@ -259,6 +261,17 @@ def _backoff_in_vain(root: Plan, _budget: float) -> Iterator[_Said]:
             )
 
 
+def _never_beats(root: Plan, _budget: float) -> Iterator[_Said]:
+    for plan in root.walk():
+        if plan.policy.heartbeat is not None and not plan.beats:
+            yield _Said(
+                plan.path,
+                f"heartbeat={plan.policy.heartbeat:g}, and nothing in its class mentions beat: it "
+                "crashes each time that so many seconds have passed",
+                "call self.beat() where its work is done, or leave heartbeat out",
+            )
+
+
 def _start_timeout_too_short(root: Plan, _budget: float) -> Iterator[_Said]:
     for plan in root.walk():
         limit = plan.policy.start_timeout
@@ -283,6 +296,7 @@ RULES: Final[dict[str, Callable[[Plan, float], Iterator[_Said]]]] = {
     "permanent-auto-shutdown": _permanent_auto_shutdown,
     "stays-down": _stays_down,
     "nothing-significant": _nothing_significant,
+    "never-beats": _never_beats,
     "backoff-in-vain": _backoff_in_vain,
     "start-timeout-too-short": _start_timeout_too_short,
     "needs-in-vain": _needs_in_vain,

@@ -203,6 +203,8 @@ def _policy(policy: Node) -> Iterator[str]:
     )
     if (limit := number_of(policy, "start_timeout")) is not None:
         yield f"start within {seconds(limit)}"
+    if (beats := number_of(policy, "heartbeat")) is not None:
+        yield f"heartbeat {seconds(beats)}"
     backoff = mapping_of(policy, "backoff")
     if backoff:
         first, most = number_of(backoff, "initial"), number_of(backoff, "maximum")

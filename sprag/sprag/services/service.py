@@ -72,6 +72,8 @@ class Service(Acquiring, Declaring, Working):
     - ``backoff``: a `Backoff` for the delay before my restarts, None (default) for none.
     - ``retry_start``: a first start of mine that fails leaves me ``restarting`` and is tried again,
       instead of failing my parent's start (False).
+    - ``heartbeat``: seconds within which I have to call `beat` as long as I am ready, None
+      (default) for never; else I crash.
     - ``significant``: my end may end my parent, see ``auto_shutdown``.
     - ``strategy``: whom I restart when one of my children fails: ``"one_for_one"``
       (default) the child, ``"one_for_all"`` all, ``"rest_for_one"`` it and those after it.

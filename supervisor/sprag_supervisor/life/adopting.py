@@ -19,6 +19,7 @@ from sprag_supervisor.exceptions import (
     WouldDeadlock,
 )
 from sprag_supervisor.facts.memory import History
+from sprag_supervisor.life.beating import expect_beats
 from sprag_supervisor.life.bringing_up import start
 from sprag_supervisor.life.pending import in_progress
 from sprag_supervisor.life.resting import detach, leave_if_over
@@ -155,6 +156,8 @@ def _check_needs(parent: Node, needs: tuple[str, ...]) -> None:
 
 def come_in(child: Node) -> None:
     """Start *child* at its new place, in the way that it asks for."""
+    if child._policy_.heartbeat is not None:
+        expect_beats(child)
     history = None
     if child._policy_.retry_start:
         history = child._history_
@@ -221,6 +224,8 @@ def found(root: Node) -> None:
     if root._state_ not in DOWN:
         raise AlreadyStarted(path_of(root), root._state_.value)
     tree = tree_of(root)
+    if root._policy_.heartbeat is not None:
+        expect_beats(root)
     try:
         enter(tree, attend, drive)
         start(root)

@@ -20,6 +20,7 @@ from gevent import getcurrent
 from sprag_supervisor.exceptions import EngineError, StartFailed
 from sprag_supervisor.foreign import is_a
 from sprag_supervisor.life import guard
+from sprag_supervisor.life.beating import begin_to_listen
 from sprag_supervisor.life.bugs import interrupt_main
 from sprag_supervisor.life.settling import attend_soon
 from sprag_supervisor.life.starting import Starting
@@ -32,7 +33,7 @@ from sprag_supervisor.rules.states import DOWN, MOVES, RESTARTING, RUNNING, STAR
 from sprag_supervisor.tree.callables import check_result
 from sprag_supervisor.tree.living import announce
 from sprag_supervisor.tree.names import path_of
-from sprag_supervisor.tree.node import Node
+from sprag_supervisor.tree.node import BEATS, Node
 from sprag_supervisor.tree.seat import Seat, context_of, keep_context, seat
 from sprag_supervisor.tree.stragglers import warn_of_stragglers
 
@@ -241,12 +242,14 @@ def come_up(
     cls = type(node)
     now = clock.now()
     node._since_, node._op_, node._state_ = now, None, RUNNING
-    if cls._does_more_:
+    if more := cls._does_more_:
         if context is None and cls._has_later_hooks_:
             keep_context(node, context_of(node, contextvars.copy_context()))
         if cls._has_run_:
             own = contextvars.copy_context() if context is None else context.copy()
             guard.spawn_body(node, own)
+        if more == BEATS:
+            begin_to_listen(node)
     if cls._has_ready_ or (tree.awaits_ready and node._parent_ is None):
         _get_ready(node, tree)
     if tree.observers:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sprag_supervisor.exceptions import StartTimeout
 from sprag_supervisor.facts.failure import LEAST_TEXT, cut
+from sprag_supervisor.life.beating import begin_to_listen
 from sprag_supervisor.life.guard import report_crash
 from sprag_supervisor.life.starting import Starting
 from sprag_supervisor.loop import clock
@@ -47,6 +48,8 @@ def set_ready(node: Node, *, ready: bool, reason: str) -> None:
                 holdings.timers = set()
             holdings.timers.add(FirstReady(node, holdings, seconds, operation.began + seconds))
     if ready != was_ready and node._state_ is RUNNING:
+        if ready and node._policy_.heartbeat is not None:
+            begin_to_listen(node)
         announce(node, "ready" if ready else "unready", "readiness", holdings.unready)
 
 

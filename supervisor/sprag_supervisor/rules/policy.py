@@ -150,6 +150,7 @@ class Policy:
     )
     needs: tuple[str, ...] | None = None
     retry_start: bool = False
+    heartbeat: float | None = None
     asks_more: bool = field(init=False, repr=False, compare=False, default=False)
     """Whether to adopt it takes more than to start it."""
 
@@ -175,17 +176,19 @@ class Policy:
         if count < 0:
             raise BadPolicy("max_restarts", self.max_restarts, "a whole number, 0 or more")
         self._keep("max_restarts", count)
-        window = _number("max_seconds", self.max_seconds, minimum=0.0)
-        if window == 0:
-            raise BadPolicy("max_seconds", self.max_seconds, "seconds above 0")
-        self._keep("max_seconds", window)
+        self._keep("max_seconds", _above_0("max_seconds", self.max_seconds, "seconds above 0"))
         self._keep("on_failure", _rules(self.on_failure))
         if self.needs is not None:
             self._keep("needs", _names("needs", self.needs))
         if self.significant and self.restart == "permanent":
             # otp-rules 63: it would be started again, so its end can never shut anything down.
             raise BadPolicy("significant", True, "restart='transient' or 'temporary' with it")
-        self._keep("asks_more", bool(self.significant or self.needs or self.retry_start))
+        if self.heartbeat is not None:
+            self._keep(
+                "heartbeat", _above_0("heartbeat", self.heartbeat, "seconds above 0, or None")
+            )
+        asks_more = self.significant or self.needs or self.retry_start or self.heartbeat
+        self._keep("asks_more", bool(asks_more))
 
     @property
     def own_seconds(self) -> float:
@@ -315,6 +318,18 @@ def _number(keyword: str, given: Any, *, minimum: float, maximum: float = math.i
     if not minimum <= number <= maximum:
         upper = f" to {maximum:g}" if maximum != math.inf else " or more"
         raise BadPolicy(keyword, given, f"a number, {minimum:g}{upper}")
+    return number
+
+
+def _above_0(keyword: str, given: Any, accepted: str) -> float:
+    """Return *given*, which is not None, in seconds.
+
+    Raises:
+        BadPolicy: It is no number, or not above 0.
+    """
+    number = in_seconds(given)
+    if not number > 0:
+        raise BadPolicy(keyword, given, accepted)
     return number
 
 

@@ -48,11 +48,13 @@ if TYPE_CHECKING:
     from sprag_supervisor.facts.memory import History
     from sprag_supervisor.loop.pool import Pool
     from sprag_supervisor.rules.decide import Reason, RestartWindow
+    from sprag_supervisor.tree.heartbeat import Heartbeat
     from sprag_supervisor.tree.holdings import Holdings, Subscription
     from sprag_supervisor.tree.operation import Operation, PendingOperation
 
 
 _new: Final = object.__new__
+BEATS: Final = 2
 
 
 class Node:
@@ -91,8 +93,8 @@ class Node:
     """Something of the engine's own comes before its `on_start`."""
     _has_later_hooks_: ClassVar[bool] = False
     """It has hooks that run after `on_start`, and see what that has set."""
-    _does_more_: ClassVar[bool] = False
-    """It has a `run`, or such hooks."""
+    _does_more_: ClassVar[int] = 0
+    """Not 0: it has a `run`, or such hooks; `BEATS`: some of its services may have to beat."""
     _looked_at_: ClassVar[type | None] = None
     """Itself, once it has made a service."""
     _is_supervisor_: ClassVar[bool] = False
@@ -149,6 +151,8 @@ class Node:
         says_goodbye = cls.on_stop is not Node.on_stop or cls.on_drain is not Node.on_drain
         cls._has_later_hooks_ = cls._has_ready_ or says_goodbye
         cls._does_more_ = cls._has_run_ or cls._has_later_hooks_
+        if cls._class_policy_.heartbeat is not None:
+            cls._does_more_ = BEATS
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make the node before any ``__init__`` runs, which need not call this class's."""
@@ -266,6 +270,8 @@ class Tree:
         """The budget of the stop that such a SystemExit begins."""
         self.pending_ends: dict[int, PendingOperation] = {}
         """By the identity of the service, which may be equal to others."""
+        self.heartbeats: dict[int, Heartbeat] = {}
+        """Likewise, of services that have to beat."""
         self.report = StopReport()
         """What the last end of the root was like."""
         self.memories = Memories()

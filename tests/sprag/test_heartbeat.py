@@ -1,0 +1,294 @@
+"""`heartbeat` and `beat`: a service that runs and does nothing any more has crashed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from sprag import DynamicSupervisor, Service, Supervisor
+from sprag.exceptions import BadPolicy, Unresponsive
+from sprag.testing import VirtualClock, check_invariants, record_events, virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def clock() -> Iterator[VirtualClock]:
+    with virtual_time() as clock:
+        yield clock
+
+
+class Worker(Service, heartbeat=10.0):
+    """Beats every 3 seconds, until it hangs."""
+
+    def __init__(self) -> None:
+        self.hangs = Event()
+
+    def run(self) -> None:
+        while not self.hangs.is_set():
+            self.beat()
+            gevent.sleep(3.0)
+        wait_for_ever()
+
+
+def wait_for_ever() -> None:
+    Event().wait()
+
+
+def test_who_beats_lives(clock: VirtualClock) -> None:
+    with Supervisor([Worker()]) as top:
+        clock.advance(1000.0)
+        assert top.service("Worker").snapshot().incarnation == 1
+
+
+def test_who_does_not_has_crashed_and_is_told_where_its_greenlets_were(
+    clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Supervisor([Worker()]) as top:
+        worker = top.service("Worker", Worker)
+        for _ in range(2):
+            worker.spawn(wait_for_ever)
+        worker.hangs.set()
+        clock.advance(9.0)
+        assert worker.snapshot().incarnation == 1
+        clock.advance(1.0)
+        picture = worker.snapshot()
+    assert picture.incarnation == 2
+    failure = picture.last_failure
+    assert failure is not None
+    assert str(failure) == "Unresponsive: no beat() within 10 s (heartbeat)"
+    assert [note.splitlines()[0] for note in failure.notes] == [
+        "run was at:",
+        "greenlet (2 of them) was at:",
+    ]
+    assert "in wait_for_ever" in failure.notes[0]
+    assert "Event().wait()" in failure.notes[0]
+    assert "guard.py" not in failure.notes[0]
+    (said,) = [each for each in caplog.records if "service crashed" in each.getMessage()]
+    assert said.exc_info is not None
+    assert "wait_for_ever" in failure.format()
+
+
+def test_each_life_has_to_beat_anew_and_that_counts_toward_the_limit(clock: VirtualClock) -> None:
+    class Never(Service, heartbeat=1.0):
+        pass
+
+    with Supervisor(max_restarts=2, max_seconds=100.0) as top:
+        top.adopt(Never())
+        clock.advance(2.9)
+        assert top.service("Never").snapshot().incarnation == 3
+        clock.advance(0.1)
+        ending = top.wait(0)
+        assert ending is not None
+        assert ending.reason.value == "gave_up"
+
+
+@pytest.mark.parametrize("beaten", [0.1, 2.4, 2.6, 7.0])
+def test_it_is_found_between_a_period_and_a_quarter_more_after_the_last_beat(
+    clock: VirtualClock, beaten: float
+) -> None:
+    with Supervisor() as top:
+        child = top.adopt(Service(), heartbeat=10.0)
+        clock.advance(beaten)
+        child.beat()
+        clock.advance(9.8)
+        assert child.snapshot().incarnation == 1
+        clock.advance(2.7)
+        assert child.snapshot().incarnation == 2
+
+
+def test_it_is_asked_of_who_is_ready_only(clock: VirtualClock) -> None:
+    class Warm(Service, heartbeat=2.0):
+        def on_start(self) -> None:
+            gevent.sleep(5.0)
+            self.set_ready(False, "warming up")
+
+    with Supervisor() as top:
+        child = top.adopt(Warm())
+        clock.advance(50.0)
+        assert child.snapshot().incarnation == 1
+        child.set_ready()
+        clock.advance(1.9)
+        child.set_ready(False, "cold again")  # a flag only
+        assert child.snapshot().incarnation == 1
+        clock.advance(0.2)
+        gevent.sleep(5.0)
+        assert child.snapshot().incarnation == 2
+
+
+def test_it_is_asked_no_more_once_a_stop_has_begun(clock: VirtualClock) -> None:
+    class Slow(Service, heartbeat=1.0, shutdown=100.0):
+        def on_drain(self) -> None:
+            gevent.sleep(20.0)
+
+        def on_stop(self) -> None:
+            gevent.sleep(20.0)
+            self.beat()
+
+    with Supervisor([Slow()]) as top:
+        report = top.stop()
+    assert report.is_clean
+    assert clock.now == 40.0
+
+
+def test_whoever_starts_it_and_however_it_is_given_it_has_to_beat(clock: VirtualClock) -> None:
+    class Plain(Service):
+        pass
+
+    class Root(Service, heartbeat=1.0):
+        pass
+
+    root = Root()
+    many = DynamicSupervisor(heartbeat=1.0, name="many")
+    with Supervisor([(Plain(), {"heartbeat": timedelta(seconds=1)}), many], max_restarts=9) as top:
+        many.start_child(Plain(), heartbeat=0.5)
+        beside = top.adopt(Plain(), name="beside")
+        clock.advance(0.6)
+        assert [each.service.snapshot().incarnation for each in many.which_children()] == [2]  # type: ignore[attr-defined]
+        clock.advance(0.5)
+        lives = {each.name: each.service.snapshot().incarnation for each in top.which_children()}  # type: ignore[attr-defined]
+        assert lives == {"Plain": 2, "many": 2, "beside": 1}
+        assert beside._holdings_ is None
+    with root:
+        clock.advance(1.0)
+        ending = root.wait(0)
+        assert ending is not None
+        assert ending.reason.value == "crashed"
+
+
+def test_a_supervisor_at_the_root_has_to_beat_as_well(clock: VirtualClock) -> None:
+    with Supervisor(heartbeat=1.0) as top:
+        clock.advance(0.9)
+        top.beat()
+        clock.advance(0.9)
+        assert top.snapshot().state.value == "running"
+        clock.advance(0.5)
+        assert top.snapshot().state.value == "failed"
+
+
+def test_a_beat_without_a_heartbeat_does_nothing_in_any_state(clock: VirtualClock) -> None:
+    assert clock.now == 0
+    service = Service()
+    service.beat()
+    with service:
+        service.beat()
+        assert service._holdings_ is None
+    service.beat()
+
+
+@pytest.mark.parametrize("given", [0, -1.0, "10", float("nan"), True, timedelta(0)])
+def test_what_is_no_time_is_no_heartbeat(given: Any) -> None:
+    with pytest.raises(BadPolicy, match="seconds above 0, or None"):
+        type("Wrong", (Service,), {}, heartbeat=given)
+
+
+def test_what_a_user_calls_beat_is_the_users(clock: VirtualClock) -> None:
+    class Drummer(Service, heartbeat=1.0):
+        beat = cast("Any", 3)
+
+        def run(self) -> None:
+            self.heartbeat = 4
+            for _ in range(10):
+                Service.beat(self)
+                gevent.sleep(0.5)
+            wait_for_ever()
+
+    with Supervisor([Drummer()]) as top:
+        clock.advance(5.0)
+        assert top.service("Drummer").snapshot().incarnation == 1
+        clock.advance(1.5)
+        assert top.service("Drummer").snapshot().incarnation == 2
+        check_invariants(top)
+
+
+def test_nothing_is_left_of_it(clock: VirtualClock) -> None:
+    with Supervisor() as top, record_events(top):
+        child = top.adopt(Worker())
+        tree = top._tree_
+        assert tree is not None
+        assert len(tree.heartbeats) == 1
+        child.hangs.set()
+        clock.advance(11.0)
+        assert len(tree.heartbeats) == 1
+        child.stop()
+        assert not tree.heartbeats
+        child.start()
+        top.stop()
+        assert not tree.heartbeats
+
+
+def test_on_failure_knows_what_unresponsive_means(clock: VirtualClock) -> None:
+    with Supervisor() as top:
+        child = top.adopt(Service(), heartbeat=1.0, on_failure={Unresponsive: "stop"})
+        clock.advance(1.0)
+        assert child.snapshot().state.value == "failed"
+
+
+# -- in real time: who is late is not unresponsive --------------------------------
+
+SCRIPT = """
+import sys, time, gevent
+from sprag import Service, Supervisor
+
+class Innocent(Service, heartbeat=0.4):
+    def run(self):
+        while True:
+            self.beat()
+            gevent.sleep(0.1)
+
+class Hangs(Service, heartbeat=0.4, restart="temporary"):
+    def run(self):
+        gevent.sleep(60)
+
+class Holder(Service, heartbeat=0.4):
+    def hold(self):
+        time.sleep(1.5)
+
+many = [(Innocent(), {"name": f"i{number}"}) for number in range(10)]
+with Supervisor([*many, Holder(), Hangs()]) as top:
+    holder = top.service("Holder")
+    tick = holder.interval(holder.beat, 0.1)
+    gevent.sleep(0.2)
+    print("up", flush=True)
+    for _ in range(2):
+        %s
+        gevent.sleep(0.35)
+    gevent.sleep(1.0)
+    lives = {each.name: each.service.snapshot().incarnation for each in top.which_children()}
+    print({name: life for name, life in lives.items() if life != 1}, "Hangs" in lives, flush=True)
+"""
+
+
+def run(while_up: str, *, stopped: int = 0) -> str:
+    """Run the script, stopping its process so many times; return what it says last."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT % while_up], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        for _ in range(stopped):
+            os.kill(process.pid, signal.SIGSTOP)
+            time.sleep(1.5)
+            os.kill(process.pid, signal.SIGCONT)
+            time.sleep(0.2)
+        return process.stdout.readline().strip()
+
+
+@pytest.mark.slow
+def test_of_who_waits_while_the_loop_is_held_nobody_crashes_but_who_hangs() -> None:
+    assert run("holder.hold()") == "{} False"
+
+
+@pytest.mark.slow
+def test_of_a_process_that_is_stopped_and_goes_on_nobody_crashes_but_who_hangs() -> None:
+    assert run("gevent.sleep(1.0)", stopped=2) == "{} False"
