@@ -322,6 +322,8 @@ METHODS_OF: Final = {
     "DynamicSupervisor": sprag.DynamicSupervisor,
     "App": sprag.App,
     "Task": sprag.Task,
+    "Worker": sprag.Worker,
+    "WorkerPool": sprag.WorkerPool,
     "RunningTree": sprag.testing.RunningTree,
     "VirtualClock": sprag.testing.VirtualClock,
     "LeakCheck": sprag.testing.LeakCheck,

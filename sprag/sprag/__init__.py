@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from sprag.process.ownership import own_greenlets
     from sprag.services.app import App
     from sprag.services.dynamic import DynamicSupervisor
+    from sprag.services.pool import WorkerPool
     from sprag.services.service import Service, current_service
     from sprag.services.supervisor import Supervisor
+    from sprag.services.worker import Worker
     from sprag.web import Controller, HTTPError, Limits, Page, redirect, shell
     from sprag_supervisor import (
         Backoff,
@@ -67,6 +69,8 @@ __all__ = [
     "Straggler",
     "Supervisor",
     "Task",
+    "Worker",
+    "WorkerPool",
     "__version__",
     "current_service",
     "own_greenlets",
@@ -82,8 +86,10 @@ _HOMES = {
     "sprag.control.pictures": ("to_json",),
     "sprag.owned.tasks": ("Task",),
     "sprag.process.ownership": ("own_greenlets",),
+    "sprag.services.pool": ("WorkerPool",),
     "sprag.services.service": ("Service", "current_service"),
     "sprag.services.supervisor": ("Supervisor",),
+    "sprag.services.worker": ("Worker",),
     "sprag.exceptions": ("Ignore", "SpragError", "StartFailed"),
     "sprag.web": ("Controller", "HTTPError", "Limits", "Page", "redirect", "shell"),
 }

@@ -14,7 +14,15 @@ from sprag_supervisor.exceptions import *  # noqa: F403
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__: list[str] = ["MaxChildren", "TaskCancelled", "TaskTimeout", "UnknownService", "WrongKind"]
+__all__: list[str] = [
+    "MaxChildren",
+    "PoisonItem",
+    "QueueFull",
+    "TaskCancelled",
+    "TaskTimeout",
+    "UnknownService",
+    "WrongKind",
+]
 __all__ += _engine.__all__
 
 
@@ -27,6 +35,36 @@ class MaxChildren(SpragFieldsError):
 
     def __init__(self, path: str, max_children: int) -> None:
         super().__init__(path=path, max_children=max_children)
+
+
+class PoisonItem(SpragFieldsError):
+    """An item of a pool has crashed a worker each time it was tried.
+
+    `__cause__` is what the last one has raised.
+    """
+
+    path: str
+    crashes: int
+    last: str
+    _template = "{path}: an item has crashed {crashes} workers, the last with {last}"
+
+    def __init__(self, path: str, crashes: int, last: str) -> None:
+        super().__init__(path=path, crashes=crashes, last=last)
+
+    def _message(self) -> str:
+        message = super()._message()
+        return message.replace(" 1 workers,", " a worker,")
+
+
+class QueueFull(SpragFieldsError):
+    """As many items wait in a pool as may, and its ``when_full`` is "refuse"."""
+
+    path: str
+    queue: int
+    _template = "{path}: {queue} items wait, its queue is full: submit it later"
+
+    def __init__(self, path: str, queue: int) -> None:
+        super().__init__(path=path, queue=queue)
 
 
 class TaskCancelled(SpragFieldsError):

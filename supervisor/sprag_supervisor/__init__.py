@@ -37,7 +37,7 @@ from sprag_supervisor.foreign import (
 from sprag_supervisor.life.adopting import adopt, start_again, tree_of
 from sprag_supervisor.life.beating import beat
 from sprag_supervisor.life.declaring import set_ready, set_status
-from sprag_supervisor.life.ending import Ending
+from sprag_supervisor.life.ending import Ending, spare
 from sprag_supervisor.life.guard import (
     Managed,
     end_cleanly,
@@ -271,6 +271,7 @@ __all__ = [
     "shown",
     "shown_as",
     "snapshot",
+    "spare",
     "spawn_managed",
     "stand_in",
     "start_again",

@@ -87,6 +87,20 @@ def test_who_runs_and_is_not_ready_says_why_and_what_it_is_at(make: Make) -> Non
     )
 
 
+def test_of_a_pool_its_items_are_told_and_of_any_service_its_tasks(make: Make) -> None:
+    items = {"queued": 3, "running": 2, "done": 90, "poison": 1, "dropped": 0}
+    pool = make("pool", "WorkerPool", path="shop/pool", items=items, owned={"greenlets": 0})
+    mail = make("mail", "Mail", path="shop/mail", items=None, owned={"tasks": 2, "timers": 1})
+    assert (
+        picture(make("shop", "App", "running", pool, mail), 100)
+        == """
+● shop     App         running  up 2h03m
+├─ ● pool  WorkerPool  running  up 2h03m  ↺ 0  3 queued · 2 running · 90 done · 1 poison
+└─ ● mail  Mail        running  up 2h03m  ↺ 0  2 tasks · 1 timer
+"""
+    )
+
+
 def test_the_stragglers_of_many_lives_are_those_of_the_first_two_and_more(make: Make) -> None:
     left = [straggler("shop", number) for number in range(1, 6)]
     text = picture(make("shop", "App", path="shop", stragglers=left), 80)

@@ -178,3 +178,8 @@ def test_an_exception_that_holds_a_document_is_cut_and_json_has_all(
     answering({"/v1/why/x": told})
     show(given(("x",), json=True))
     assert len(capsys.readouterr().out) > 8_000_000
+
+
+def test_a_crash_on_an_item_counts_toward_no_limit(now: float) -> None:
+    told = drawn(answer(ruling("restart", restarts=0)), now)
+    assert "which counts against the item that it handled, and toward no limit" in told

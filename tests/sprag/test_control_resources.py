@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 
 from controlled import SCHEMA_FILE, Connection, aside, ask, check, served
 from processes import app, run
-from sprag import App, DynamicSupervisor, Service, Supervisor
+from sprag import App, DynamicSupervisor, Service, Supervisor, Worker, WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,6 +75,11 @@ class Fleet(Supervisor):
     pass
 
 
+class Packer(Worker):
+    def handle(self, item: Any) -> Any:
+        return item
+
+
 def new_shop() -> App:
     Courier.lives = Slow.lives = 0
     return App(
@@ -85,6 +90,7 @@ def new_shop() -> App:
             "busy": Busy(),
             "slow": Slow(),
             "pool": Pool(),
+            "packing": WorkerPool(Packer, size=2),
             "fleet": Fleet(
                 [(Courier(), {"name": "courier"}), (Feed(), {"name": "a b%c"})],
                 strategy="one_for_all",
@@ -231,6 +237,21 @@ def test_a_restart_is_a_stop_and_a_start_of_the_same(
     assert (answer["before"], answer["state"]) == ("running", "running")
     assert answer["service"]["incarnation"] == before["incarnation"] + 1
     assert answer["service"]["restarts"] == before["restarts"]  # not counted (otp-rules 17)
+
+
+def test_a_pool_gets_so_many_workers(post: Callable[..., Any], get: Callable[..., Any]) -> None:
+    answer = post("/v1/scale/packing?size=3")
+    assert answer["workers"] == {"before": 2, "now": 3}
+    assert post("/v1/scale/packing?size=1")["workers"] == {"before": 3, "now": 1}
+    node = get("/v1/service/packing")
+    assert node["items"] == dict.fromkeys(("queued", "running", "done", "poison", "dropped"), 0)
+    assert get("/v1/service/feed")["items"] is None
+    for size in ("", "0", "-1", "1.5", "9999999999"):
+        assert "whole number" in post(f"/v1/scale/packing?size={size}", status=400)["error"]
+    assert post("/v1/scale/feed?size=2", status=409)["name"] == "NoPool"
+    post("/v1/stop/packing")
+    assert post("/v1/scale/packing?size=2", status=409)["name"] == "NotRunning"
+    post("/v1/start/packing")
 
 
 def test_a_temporary_child_is_restarted_too(

@@ -51,6 +51,7 @@ KEYS = {
     "ready",
     "unready",
     "status",
+    "items",
 }
 
 

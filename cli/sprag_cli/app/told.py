@@ -171,6 +171,15 @@ def located(root: Node) -> Iterator[tuple[str, Node]]:
         )
 
 
+def items_text(node: Node) -> list[str]:
+    """Say what a pool of workers has to do and has done, as far as there is any; [] of others."""
+    items = mapping_of(node, "items")
+    return [f"{number} {key}" for key in _ITEMS if (number := count_of(items, key))]
+
+
+_ITEMS: Final = ("queued", "running", "done", "poison", "dropped")
+
+
 def is_failed(node: Node) -> bool:
     """Tell whether the node itself has failed."""
     return node.get("state") == "failed"

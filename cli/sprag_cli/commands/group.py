@@ -58,6 +58,7 @@ _NAMES: Final = (
     "start",
     "stop",
     "restart",
+    "scale",
     "stacks",
     "top",
     "wait",

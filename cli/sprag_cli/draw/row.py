@@ -11,6 +11,7 @@ from sprag_cli.app.told import (
     children_of,
     count_of,
     failure_text,
+    items_text,
     list_of,
     mapping_of,
     number_of,
@@ -153,7 +154,8 @@ def _restarts(node: Node, state: str, charset: Charset, *, root: bool) -> str:
 
 def _owned(node: Node, charset: Charset) -> str:
     owned = mapping_of(node, "owned")
-    parts = [
+    parts = items_text(node)
+    parts += [
         counted(count_of(owned, noun + "s"), noun)
         for noun in ("greenlet", "task", "timer", "listener")
         if count_of(owned, noun + "s")

@@ -12,6 +12,7 @@ from sprag_cli.app.told import (
     Node,
     count_of,
     failure_text,
+    items_text,
     limit_text,
     list_of,
     mapping_of,
@@ -143,6 +144,8 @@ def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]
     owned = mapping_of(node, "owned")
     held = [counted(count_of(owned, key), noun) for key, noun in _OWNED if count_of(owned, key)]
     yield "Owns", between.join(held) or "nothing"
+    if items := items_text(node):
+        yield "Items", between.join(items)
     if ticks := count_of(counters, "ticks"):
         missed = count_of(counters, "missed_ticks")
         yield "Timers", f"{counted(ticks, 'call')}, {missed} missed"

@@ -135,6 +135,8 @@ def _sentences(ruling: Node, path: str) -> Iterator[tuple[str, Tone]]:
         restarts = count_of(ruling, "restarts")
         if restarts:
             yield f"restart {restarts} of at most {_limit(ruling)}", Tone.DIM
+        elif text_of(ruling, "reason") == "crashed":
+            yield "which counts against the item that it handled, and toward no limit", Tone.DIM
         else:
             yield "a first start, which counts nothing (retry_start)", Tone.DIM
     elif decision == "give_up":

@@ -1,4 +1,4 @@
-"""``POST /v1/start``, ``/v1/stop`` and ``/v1/restart`` with ``/PATH``: management.
+"""``POST /v1/start``, ``/v1/stop``, ``/v1/restart`` and ``/v1/scale`` with ``/PATH``: management.
 
 No path ends the whole app, however it is called: ``/v1/stop?whole=1`` does. Each runs in a
 greenlet of its own, so it is carried out whether or not the client waits for it. The results are
@@ -16,6 +16,7 @@ from gevent import Greenlet
 
 from sprag.control.http import Answer, Refused
 from sprag.control.pictures import node_to_json
+from sprag.services.pool import WorkerPool, size_of
 from sprag.services.service import Service
 from sprag_supervisor import (
     ACTIVE,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from sprag.control.http import Request
 
 _MOST: Final = 32
+_MOST_WORKERS: Final = 10_000
+_DIGITS: Final = 9
 _ENTRIES: Final = 20
 _LISTED: Final = 6
 _NO: Final = ("0", "no", "false")
@@ -79,6 +82,29 @@ def restart(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
         )
         raise Refused(HTTPStatus.CONFLICT, message, name="NotRunning")
     return _carry_out(request, node, lambda deadline: _restart(node, deadline))
+
+
+def scale(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
+    """Let a pool have ``?size=`` workers, until it restarts."""
+    node = desk.find(path)
+    pool = node if is_a(node, WorkerPool) else None
+    if pool is None:
+        message = f"{path_of(node)} is no pool of workers: only a WorkerPool has a size"
+        raise Refused(HTTPStatus.CONFLICT, message, name="NoPool")
+    given = request.query.get("size", "")
+    size = int(given) if given.isascii() and given.isdigit() and len(given) < _DIGITS else 0
+    if not 0 < size <= _MOST_WORKERS:
+        message = f"size={given[:20]!r} is not accepted: use a whole number, 1 to {_MOST_WORKERS}"
+        raise Refused(HTTPStatus.BAD_REQUEST, message)
+    before = size_of(pool)
+
+    def carry_out(_deadline: float | None) -> StopReport | None:
+        WorkerPool.scale(pool, size)
+        return None
+
+    answer = _carry_out(request, pool, carry_out)
+    told = cast("dict[str, Any]", answer.body)
+    return Answer({**told, "workers": {"before": before, "now": size_of(pool)}}, answer.status)
 
 
 def _would_end(root: Node, path: str) -> Refused:

@@ -95,6 +95,7 @@ def _flat(node: Snapshot) -> dict[str, Any]:
         "ready": node.is_ready,
         "unready": node.unready,
         "status": node.status,
+        "items": None if node.items is None else node.items._asdict(),
     }
 
 

@@ -41,6 +41,7 @@ _RESOURCES: Final[dict[str, tuple[tuple[str, ...], str, _Resource]]] = {
     "/v1/start": (_ACTING, _MUST, acting.start),
     "/v1/stop": (_ACTING, _MAY, acting.stop),
     "/v1/restart": (_ACTING, _MUST, acting.restart),
+    "/v1/scale": (_ACTING, _MUST, acting.scale),
     "/v1/stacks": (_READING, _NO, _asked(stacks.answer)),
     "/v1/top": (_READING, _NO, _asked(top.answer)),
     "/v1/ready": (_READING, _NO, lambda desk, request, _, gone: ready.answer(desk, request, gone)),

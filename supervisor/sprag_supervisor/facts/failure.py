@@ -102,6 +102,12 @@ class Failure(NamedTuple):
         return "".join(lines)
 
 
+class Spared(Failure):
+    """One that counts against something else than its service, and so toward no limit."""
+
+    __slots__ = ()
+
+
 def sized(failure: Failure) -> Failure:
     """Return *failure* with about how many bytes it keeps in memory, its causes included."""
     size = BYTES + len(failure.message) + BYTES_OF_FRAME * len(failure.frames)

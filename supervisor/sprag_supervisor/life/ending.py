@@ -16,13 +16,14 @@ import traceback
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sprag_supervisor.facts.crash import remember
-from sprag_supervisor.facts.failure import cut
+from sprag_supervisor.facts.failure import Spared, cut
 from sprag_supervisor.facts.report import MOST_ENTRIES, Outcome, StopEntry, StopReport
 from sprag_supervisor.life.settling import End
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.greenlets import frame_of, is_dead
 from sprag_supervisor.loop.left_behind import leave_behind
 from sprag_supervisor.loop.parking import Parking
+from sprag_supervisor.rules.decide import CRASHED
 from sprag_supervisor.tree.log import say
 from sprag_supervisor.tree.names import path_of
 from sprag_supervisor.tree.stragglers import keep
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
+    from sprag_supervisor.facts.failure import Failure
     from sprag_supervisor.loop.calls import Call
     from sprag_supervisor.tree.node import Node
 
@@ -203,6 +205,20 @@ class Ending(End):
     def _straggler(self, step: str, stack: str) -> None:
         say(logging.ERROR, self.node, "straggler left behind", step=step, stack=stack)
         self.note(Outcome.STRAGGLER, step, stack)
+
+
+def spare(node: Node) -> Failure | None:
+    """Let the crash that *node* ends of, if it does, count toward no limit: return it.
+
+    It counts against something else, an item that the service has in hand.
+    """
+    ending = node._op_
+    if not isinstance(ending, Ending) or ending.on_purpose or ending.reason is not CRASHED:
+        return None
+    failure = ending.failure
+    if failure is not None:
+        ending.failure = Spared(*failure)
+    return failure
 
 
 def tighten(node: Node, deadline: float) -> None:

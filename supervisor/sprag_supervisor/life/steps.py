@@ -110,6 +110,9 @@ def _step_raised(ending: Ending, step: str, call: Call) -> None:
 def finish_work(ending: Ending, holdings: Holdings) -> None:
     """Wait until what others wait for is done, as long as the service has time."""
     began = clock.now()
+    for call in tuple(holdings.calls or ()):
+        if call.is_work:
+            cast("Work", call).drain()
     holdings.awaited_by = ending.parking
     while any(_work_left(holdings)) and clock.now() < (limit := ending.limit(began)):
         ending.parking.park(_timed(limit))
@@ -177,7 +180,8 @@ def _end_activities(ending: Ending, holdings: Holdings, busy: Sequence[Subscript
             ending.leave_behind("greenlet", each_greenlet)
             holdings.drop_greenlet(each_greenlet)
         for call in tuple(holdings.calls or ()):
-            ending.leave_behind(call.step, call.abandon())
+            if not call.done:
+                ending.leave_behind(call.step, call.abandon())
             holdings.drop_call(call)
         ending._tell_of_unnamed()
         for each in busy:

@@ -19,7 +19,7 @@ from gevent import getcurrent, sleep
 from sprag_supervisor.exceptions import (
     Escalated,
 )
-from sprag_supervisor.facts.failure import record
+from sprag_supervisor.facts.failure import Spared, record
 from sprag_supervisor.facts.memory import History, Ruling
 from sprag_supervisor.foreign import is_a
 from sprag_supervisor.life.bringing_up import restart
@@ -149,7 +149,8 @@ def _act_on_waiting(  # noqa: C901, PLR0912 - a branch for each word
             return  # it was told twice
         tried = history.in_a_row
         is_first = history.first_start and reason is Reason.START_FAILED
-    if not is_first and (backoff is None or not backoff.is_over(tried)):
+    counts = not is_first and type(failure) is not Spared
+    if counts and (backoff is None or not backoff.is_over(tried)):
         restarts = _count(supervision, policy)
     decision = ruling(child._policy_, reason, action, policy, restarts, (), tried, is_first)
     if decision in _LAST:
@@ -170,9 +171,9 @@ def _act_on_waiting(  # noqa: C901, PLR0912 - a branch for each word
         if child._state_ is RESTARTING and node._state_ is RUNNING:  # else it was stopped
             seconds = _back_off(node, child, backoff or PATIENT)
             args = (node, supervision, child, reason, failure, decision, group, seconds)
-            _write_down(*args, counts=not is_first)
+            _write_down(*args, counts=counts)
         return
-    _write_down(node, supervision, child, reason, failure, decision, group)
+    _write_down(node, supervision, child, reason, failure, decision, group, counts=counts)
     if policy.strategy == "one_for_one":
         restart(child)
     else:

@@ -185,6 +185,9 @@ class Work(Call):
     tasks: ClassVar[int] = 1
     """How many tasks of the service it counts as; what is shown in another way is none."""
 
+    def drain(self) -> None:
+        """Take note that the service takes no new work; called once, and does not block."""
+
     def undone(self) -> int:
         """Return how much is left of it, while it is not done."""
         return 1

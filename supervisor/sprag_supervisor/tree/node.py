@@ -228,6 +228,10 @@ class Node:
     def _prepare_(self) -> None:
         """Do what comes before `on_start` and must not depend on a user's super() call."""
 
+    def _load_(self) -> tuple[int, int, int, int, int] | None:
+        """Return how many items a pool has queued, running, done, poison, dropped."""
+        return None
+
     def _check_room_(self) -> None:
         """Refuse one more child; called under the turn of a node that `_forgets_ended_`."""
 

@@ -33,6 +33,16 @@ class Owned(NamedTuple):
     tasks: int = 0
 
 
+class Items(NamedTuple):
+    """The items of a pool of workers: how many there are, and what became of the others."""
+
+    queued: int
+    running: int
+    done: int
+    poison: int
+    dropped: int
+
+
 _NOTHING = Owned()
 _ONE_LISTENER = Owned(listeners=1)
 
@@ -61,6 +71,7 @@ class Snapshot(NamedTuple):
         unready: Why others are not to count on it yet although it runs, "" for no reason given;
             None: they may, or it does not run.
         status: What it is at, in its own words; None if it has said nothing.
+        items: What a pool of workers has to do, and has done in this life; None for others.
     """
 
     name: str
@@ -81,6 +92,7 @@ class Snapshot(NamedTuple):
     children: tuple[Snapshot, ...]
     unready: str | None = None
     status: str | None = None
+    items: Items | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -207,6 +219,7 @@ def _picture(
         children,
         unready(node),
         holdings.status if type(holdings) is Holdings else None,
+        None if (load := node._load_()) is None else Items(*load),
     )
 
 
