@@ -18,6 +18,7 @@ from sprag_supervisor.escaping import plain, plain_lines
 from sprag_supervisor.facts.crash import users_part
 from sprag_supervisor.facts.failure import Failure, as_text
 from sprag_supervisor.facts.folding import folded, said_of
+from sprag_supervisor.facts.hold import Hold, HoldNote
 from sprag_supervisor.facts.lifecycle import Lifecycle
 from sprag_supervisor.facts.meaning import meaning_of
 from sprag_supervisor.facts.memory import Exit, History, Ruling
@@ -45,6 +46,7 @@ from sprag_supervisor.life.guard import (
     report_crash,
     spawn_managed,
 )
+from sprag_supervisor.life.holding import hold_exits, release_exits
 from sprag_supervisor.life.managing import (
     ChildCounts,
     ChildInfo,
@@ -86,6 +88,7 @@ from sprag_supervisor.tree.callables import (
     run_for_effect,
 )
 from sprag_supervisor.tree.group import next_try_of
+from sprag_supervisor.tree.held import hold_of, is_held
 from sprag_supervisor.tree.holdings import Holdings, held_by, hold, holdings_of, let_go
 from sprag_supervisor.tree.home import (
     get_ident,
@@ -152,6 +155,8 @@ __all__ = [
     "ExitApp",
     "Failure",
     "History",
+    "Hold",
+    "HoldNote",
     "Holdings",
     "Lack",
     "Lifecycle",
@@ -218,12 +223,15 @@ __all__ = [
     "held_by",
     "hidden_methods",
     "hold",
+    "hold_exits",
+    "hold_of",
     "holdings_of",
     "idle_greenlets",
     "in_seconds",
     "is_a",
     "is_active",
     "is_dead",
+    "is_held",
     "is_killers",
     "is_ours",
     "is_policy",
@@ -257,6 +265,7 @@ __all__ = [
     "redacted",
     "refuse",
     "refuse_present",
+    "release_exits",
     "report_crash",
     "request_exit",
     "request_stop",

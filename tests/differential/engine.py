@@ -167,7 +167,7 @@ class Line:
 
 
 def is_retry(item: Item) -> bool:
-    return item[-1]
+    return item[-1] is True
 
 
 class Worker(Service):

@@ -14,7 +14,18 @@ from gevent import GreenletExit
 
 from scripted import Crash, Idle, Journal, Scripted, ScriptedBody, crash, spawn
 from sprag import Backoff, DynamicSupervisor, ExitApp, Service, Supervisor
-from sprag_supervisor import Policy, Reason, exceptions, not_ready, picture, pictures
+from sprag_supervisor import (
+    Policy,
+    Reason,
+    exceptions,
+    hold_exits,
+    not_ready,
+    picture,
+    pictures,
+    release_exits,
+    restart_child,
+    tree_of,
+)
 from sprag_supervisor.escaping import plain, plain_lines
 from sprag_supervisor.facts import memory as _memory
 from sprag_supervisor.facts.crash import remember
@@ -796,6 +807,37 @@ def looking_back(world: World) -> None:
         world.do(lambda: ended is not None and ended.is_clean)
 
 
+def held(world: World) -> None:
+    job = Idle("job", restart="temporary", on_failure={Crash: "escalate"})
+    fleet = Supervisor(
+        [_scripted(name, backoff=ONE_SECOND) for name in "abc"],
+        name="fleet",
+        strategy="one_for_all",
+    )
+    top = world.top([fleet, Supervisor([job], name="jobs"), Idle("quick")], max_restarts=10)
+    a, b, quick = (top.service(path) for path in ("fleet/a", "fleet/b", "quick"))
+    world.do(hold_exits, b)
+    world.do(hold_exits, top.service("jobs"), 5.0)
+    world.do(hold_exits, quick, 60.0, 1000)
+    for each in (b, quick, job):
+        world.do(crash, each)
+    world.settle()
+    world.do(crash, a)
+    world.settle()
+    world.do(hold_exits, top.service("fleet/c"), 2.0)
+    world.do(lambda: list(not_ready(top)))
+    world.do(lambda: [hold.concerns("top/quick") for hold in top._tree_.ledger.holds])  # type: ignore[union-attr]
+    world.do(lambda: top.snapshot().is_ready)
+    world.do(restart_child, a, now=True)
+    world.do(restart_child, quick, now=True)
+    world.advance(3.0)
+    for path in ("top/fleet/b", "top/quick", "top/nobody"):
+        world.do(release_exits, tree_of(top), path)
+        world.settle()
+    world.do(hold_exits, b, 50.0)
+    world.advance(3.0)
+
+
 STORIES: Final[dict[str, Callable[[World], None]]] = {
     story.__name__.replace("_", " "): story
     for story in (
@@ -838,5 +880,6 @@ STORIES: Final[dict[str, Callable[[World], None]]] = {
         memories_that_fade,
         looking_back,
         says_of_itself,
+        held,
     )
 }

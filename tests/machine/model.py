@@ -17,12 +17,14 @@ class Node:
         self.incarnation = self.restarts = self.in_a_row = 0
         self.since, self.next_try = 0.0, inf
         self.waits_for: Node | None = None  # whose next try starts it as well
+        self.leads = False  # others may wait for it, although it is held
         self.taken_out: set[Node] = set()  # of its next try, by a stop
         self.children, self.window = dict[str, Node](), list[float]()
         self.static = [Node(each, self) for each in spec.children]
 
     def rest(self, state: str) -> None:  # stay, or leave: 4, 27, 58, 62
         self.state, self.next_try, self.waits_for, above = state, inf, None, self.parent
+        self.leads = False
         self.taken_out.clear()
         if above and (self.spec.restart == "temporary" or above.spec.kind == "pool"):
             above.children.pop(self.spec.name, None)
@@ -35,13 +37,15 @@ class Model:
         self.faults: dict[str, list[str]] = {}  # of the next starts: "raise", "ignore"
         self.waiting: list[Node] = []  # for a backoff, now or formerly; the latest last
         self.troubles: dict[str, str] = {}  # of the next stop: "slow", "deaf" to its kill
+        self.holds: set[str] = set()
+        self.undecided: list[tuple[Node, int, float, str]] = []  # who, which life, when, and what
 
     def note(self, node: Node, word: str) -> None:
         self.journal.append((self.now, word, node.path))
 
     def start(self, node: Node, word: str = "started") -> None:  # never counts by itself: 17
         node.state, node.next_try, reason = "starting", inf, "start_failed"
-        node.waits_for = None
+        node.waits_for, node.leads = None, False
         for each in node.parent.children.values() if node.parent else ():
             each.taken_out.discard(node)
         node.incarnation += 1
@@ -81,12 +85,14 @@ class Model:
         self.now += COSTS.get((self.troubles.pop(node.path, ""), node.spec.is_brutal), 0.0)
         self.note(node, reason)
         node.children, node.window = {}, []
+        if node.parent is None:
+            self.holds.clear()
         node.in_a_row *= not came_up or self.now - node.since < RESET_AFTER
 
     def stop(self, node: Node) -> None:
         siblings = node.parent.children.values() if node.parent else ()
         for each in siblings:
-            if each.next_try < inf:
+            if each.next_try < inf or each.leads:
                 each.taken_out.add(node)
         if node.state == "running":
             self.end(node, "stopped")
@@ -102,18 +108,30 @@ class Model:
         self.end(node, reason)
         restart, parent, is_clean = node.spec.restart, node.parent, reason in CLEAN
         if parent and (restart == "permanent" or (restart == "transient" and not is_clean)):
-            self.count(parent, node)
+            if self.is_held(node):
+                node.state = "restarting"
+                self.undecided.append((node, node.incarnation, self.now, "restart"))
+            else:
+                self.count(parent, node, self.now)
+            return
+        if node.spec.significant and self.is_held(node):
+            node.state = "finished" if is_clean else "failed"
+            self.undecided.append((node, node.incarnation, self.now, "ended"))
             return
         node.rest("finished" if is_clean else "failed")
+        self.ended(parent, node)
+
+    def ended(self, parent: Node | None, node: Node) -> None:
         if parent and node.spec.significant:
             left = [each.spec.significant for each in parent.children.values() if each.state in UP]
             if parent.spec.auto_shutdown == "any_significant" or not any(left):  # 65
                 self.leave(parent, "shutdown")  # 67
 
-    def count(self, parent: Node, child: Node) -> None:  # 11 to 19, 40
-        child.state, since = "restarting", self.now - parent.spec.max_seconds
-        parent.window = [then for then in [*parent.window, self.now] if then >= since]
-        if len(parent.window) > parent.spec.max_restarts:
+    def count(self, parent: Node, child: Node, then: float) -> None:  # 11 to 19, 40
+        child.state, within = "restarting", parent.spec.max_seconds
+        window = sorted([*parent.window, then])
+        parent.window = [each for each in window if each >= window[-1] - within]
+        if sum(then - within <= each <= then for each in window) > parent.spec.max_restarts:
             for each in [each for each in parent.children.values() if each.waits_for is child]:
                 each.rest("stopped")
             child.state = "stopped"
@@ -121,11 +139,20 @@ class Model:
         else:
             self.restart(parent, child, waits=child.spec.backoff > 0)
 
-    def restart(self, parent: Node, failed: Node, *, waits: bool = False) -> None:
+    def restart(
+        self, parent: Node, failed: Node, *, waits: bool = False, alone: bool = False
+    ) -> None:
         all_ = list(parent.children.values())  # 35
         rest = all_[all_.index(failed) :]  # 36
-        group = {"one_for_all": all_, "rest_for_one": rest}.get(parent.spec.strategy, [failed])
+        groups = {"one_for_all": all_, "rest_for_one": rest}
+        group = [failed] if alone else groups.get(parent.spec.strategy, [failed])
         group = [each for each in group if each not in failed.taken_out or each.state in UP]
+        for each in [each for each in group if each is not failed and self.is_held(each)]:
+            group.remove(each)
+            lives = [(one, life) for one, life, *_ in self.undecided]
+            if each.state == "restarting" and (each, each.incarnation) not in lives:
+                self.undecided.append((each, each.incarnation, self.now, "waited"))
+            each.waits_for = None
         for child in [child for child in reversed(group) if child is not failed]:
             if child.state == "running":
                 self.end(child, "stopped")
@@ -146,7 +173,7 @@ class Model:
                 child.taken_out |= failed.taken_out
                 for each in [each for each in group if each.state == "restarting"]:
                     each.waits_for = None if each is child else child
-                self.count(parent, child)  # 15, 38 to 40
+                self.count(parent, child, self.now)  # 15, 38 to 40
                 break
         else:
             failed.taken_out.clear()
@@ -156,8 +183,47 @@ class Model:
             child := min([*self.waiting, self.root], key=lambda each: each.next_try)
         ).next_try <= until:
             self.now, child.next_try = child.next_try, inf
-            self.restart(child.parent or child, child)
+            if self.is_held(child):
+                child.leads = True
+                self.undecided.append((child, child.incarnation, self.now, "waited"))
+            else:
+                self.restart(child.parent or child, child)
         self.now = until
+
+    def is_held(self, node: Node) -> bool:
+        return any(node.path == each or node.path.startswith(f"{each}/") for each in self.holds)
+
+    def to_decide(self) -> list[tuple[Node, int, float, str]]:
+        """Return what is still undecided: not what was deleted, stopped or started meanwhile."""
+        self.undecided = [
+            (node, life, then, what)
+            for node, life, then, what in self.undecided
+            if (parent := node.parent)
+            and parent.state == "running"
+            and parent.children.get(node.spec.name) is node
+            and node.incarnation == life
+            and node.state in (("finished", "failed") if what == "ended" else ("restarting",))
+        ]
+        return self.undecided
+
+    def release(self, path: str) -> None:
+        self.holds.discard(path)
+        for entry in list(self.to_decide()):
+            node, _, then, what = entry
+            if self.is_held(node) or entry not in self.to_decide():
+                continue
+            self.undecided.remove(entry)
+            leads, node.leads, parent = node.leads, False, node.parent
+            assert parent
+            if what == "ended":
+                if node.spec.restart == "temporary":
+                    del parent.children[node.spec.name]
+                self.ended(parent, node)
+            elif node.waits_for is None:
+                if what == "waited":
+                    self.restart(parent, node, alone=not leads)
+                else:
+                    self.count(parent, node, then)
 
     def start_child(self, parent: Node, spec: Spec) -> None:  # here and below: appendix A
         if len(parent.children) >= parent.spec.max_children:

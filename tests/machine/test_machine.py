@@ -42,6 +42,7 @@ from sprag.testing import check_invariants, virtual_time
 from sprag_supervisor.life import steps as _steps
 from sprag_supervisor.life.adopting import tree_of
 from sprag_supervisor.life.guard import report_crash
+from sprag_supervisor.life.holding import release_exits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -258,6 +259,27 @@ class Machine(RuleBasedStateMachine):
         name = names[which % len(names)]
         happens = getattr(supervisor, f"{call}_child")
         self.step(lambda: self.model.manage(parent, call, name), lambda: happens(name))
+
+    @rule(number=numbers)
+    def hold(self, number: int) -> None:
+        node = self.any_of(number)
+        assert node is not None
+        if self.model.root.state != "running" or len(self.model.holds) > 1:
+            self.release(number)
+            return
+        self.step(lambda: self.model.holds.add(node.path), self.real_of(node).hold_exits)
+
+    @rule(number=numbers)
+    def release(self, number: int) -> None:
+        """Release what is held, where one supervisor has to decide: several would do so at once."""
+        model = self.model
+        tree = self.real._tree_
+        if not model.holds or len({node.parent for node, *_ in model.to_decide()}) > 1:
+            self.ask()
+            return
+        assert tree is not None
+        path = sorted(model.holds)[number % len(model.holds)]
+        self.step(lambda: model.release(path), lambda: release_exits(tree, path))
 
     @rule(number=numbers, edge=st.sampled_from([-EDGE, 0.0, EDGE]))
     def advance(self, number: int, edge: float) -> None:

@@ -52,6 +52,7 @@ KEYS = {
     "unready",
     "status",
     "items",
+    "held",
 }
 
 

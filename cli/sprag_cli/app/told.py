@@ -16,7 +16,7 @@ from typing import Final, TypeAlias, cast
 from sprag._exit_codes import ExitCode
 from sprag_cli.term.errors import CommandError
 from sprag_cli.term.plain import printable
-from sprag_cli.term.words import counted, seconds
+from sprag_cli.term.words import counted, duration, seconds, seconds_to
 
 Node: TypeAlias = Mapping[str, object]
 
@@ -120,6 +120,19 @@ def failure_text(failure: Node) -> str:
     kind, message = text_of(failure, "type").rpartition(".")[2], text_of(failure, "message")
     message = message[:_MESSAGE_MOST]  # an exception may hold a whole document
     return printable(": ".join(filter(None, [kind, message])))
+
+
+def held_text(node: Node, *, now: float) -> str:
+    """Say what holds a service, and for how long still; "" if nothing does."""
+    held = mapping_of(node, "held")
+    path = text_of(held, "path")
+    if not path:
+        return ""
+    if path != text_of(node, "path"):
+        return f"held with {printable(path)}"
+    left, by = seconds_to(text_of(held, "until"), now), number_of(held, "by")
+    for_ = "" if left is None else f" for {duration(math.ceil(left))}"
+    return f"held{for_}" if by is None else f"held{for_} by uid {by:g}"
 
 
 def limit_text(node: Node) -> str:

@@ -59,6 +59,8 @@ _NAMES: Final = (
     "stop",
     "restart",
     "scale",
+    "hold",
+    "release",
     "stacks",
     "top",
     "wait",

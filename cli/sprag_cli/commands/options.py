@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
@@ -48,6 +49,29 @@ class Seconds(click.FloatRange):
             self.fail(f"{value!r} is not a number of seconds that can be waited for.", param, ctx)
         return math.inf if seconds >= _ENDLESS else seconds
 
+
+class Duration(click.ParamType[float]):
+    """A length of time as people write it: ``90``, ``90s``, ``30m``, ``1h30m``, ``2d``."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the seconds."""
+        text = str(value).strip().lower()
+        found = re.fullmatch(_DURATION, text, re.ASCII)
+        seconds = -1.0
+        if found is not None and text:
+            parts = zip(found.groups(), (86400, 3600, 60, 1), strict=True)
+            seconds = sum(float(part or 0) * unit for part, unit in parts)
+        if not 0 < seconds < _ENDLESS:
+            accepted = "is not a length of time: use seconds, or 90s, 30m, 1h30m, 2d."
+            self.fail(f"{value!r} {accepted}", param, ctx)
+        return seconds
+
+
+_DURATION: Final = r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9}(?:\.\d{1,9})?)s?)?"
 
 Command: TypeAlias = "Callable[[Callable[..., Any]], click.Command]"
 Decorator: TypeAlias = "Callable[[Callable[..., Any]], Callable[..., Any]]"

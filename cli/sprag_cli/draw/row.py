@@ -11,6 +11,7 @@ from sprag_cli.app.told import (
     children_of,
     count_of,
     failure_text,
+    held_text,
     items_text,
     list_of,
     mapping_of,
@@ -57,7 +58,8 @@ class Row:
         hidden_tone: Whether any of those has failed.
         words: What stands in the columns that hold a word or two.
         owned: What it is at, in its own words, and its greenlets, tasks, timers, listeners.
-        left: Why it is not ready, and what earlier lives have left behind and still runs.
+        left: What holds it, why it is not ready, and what earlier lives have left behind and still
+            runs.
         failure: Its last failure.
         failure_age: How long ago that was.
         failure_tone: Whether that is why it does not run now.
@@ -90,23 +92,27 @@ def row_of(node: Node, guide: str, *, now: float, charset: Charset, ends_here: b
     state = text_of(node, "state")
     hidden, hidden_tone = _hidden(node) if ends_here else ("", Tone.DIM)
     failure = mapping_of(node, "last_failure")
+    held = charset.safe(held_text(node, now=now))
+    own_hold = held if text_of(mapping_of(node, "held"), "path") == text_of(node, "path") else ""
     said = charset.safe(failure_text(failure))
     age = ago(text_of(failure, "at"), now)
     return Row(
         guide=guide,
         symbol=charset.symbol(state),
-        tone=TONES.get(state, Tone.PLAIN),
+        tone=Tone.BUSY if held and state == "running" else TONES.get(state, Tone.PLAIN),
         name=charset.safe(text_of(node, "name")) or "-",
         hidden=hidden,
         hidden_tone=hidden_tone,
         words={
             Column.CLASS: cut(charset.safe(_class(node)), _CLASS_MOST, charset.ellipsis),
-            Column.STATE: charset.safe(state) or "-",
+            Column.STATE: (charset.safe(state) or "-") + (" (held)" if held else ""),
             Column.WHEN: _when(node, state, now),
             Column.RESTARTS: _restarts(node, state, charset, root=not guide),
         },
         owned=_owned(node, charset),
-        left=charset.between.join(filter(None, (_unready(node, charset), _left(node, charset)))),
+        left=charset.between.join(
+            filter(None, (own_hold, _unready(node, charset), _left(node, charset)))
+        ),
         failure=said,
         failure_age=f" ({age})" if said and age else "",
         failure_tone=Tone.BAD if state in {"failed", "restarting"} else Tone.DIM,

@@ -12,6 +12,7 @@ from sprag_cli.app.told import (
     Node,
     count_of,
     failure_text,
+    held_text,
     items_text,
     limit_text,
     list_of,
@@ -127,6 +128,11 @@ def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]
     between = charset.between
     counters, policy = mapping_of(node, "counters"), mapping_of(node, "policy")
     yield "State", _state(node, now)
+    if holds := held_text(node, now=now):
+        path = text_of(mapping_of(node, "held"), "path")
+        how = holds.removeprefix("held").strip()
+        ends = f"its ends wait for 'sprag release {path}'"
+        yield "Held", f"{how}: {ends}" if how else ends
     reason = node.get("unready")
     if isinstance(reason, str):
         yield "Ready", f"no: {reason}" if reason else "no"

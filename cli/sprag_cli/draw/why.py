@@ -12,7 +12,7 @@ from sprag_cli.draw.services import show_each, title
 from sprag_cli.term.cells import cut
 from sprag_cli.term.plain import printable
 from sprag_cli.term.style import Charset, Line, Tone
-from sprag_cli.term.words import clock, counted, seconds, wrapped
+from sprag_cli.term.words import clock, counted, duration, seconds, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,17 +63,19 @@ def render(answer: Node, *, width: int, now: float, charset: Charset, most: int)
     path, state = text_of(answer, "path"), text_of(answer, "state")
     known = state or "no longer in the tree"
     out: list[Line] = [[*title(answer, charset), (f" is {known}", Tone.PLAIN)]]
-    rulings = list_of(answer, "rulings")
-    if not rulings:
+    rulings, holds = list_of(answer, "rulings"), list_of(answer, "holds")
+    if not rulings and not holds:
         told = wrapped(_nothing(state), width - 2)
         out += [[(f"  {line}", Tone.PLAIN)] for line in told]
     shown = rulings[max(len(rulings) - most, 0) :]
     if (left_out := count_of(answer, "count") - len(shown)) > 0:
         said = f"{counted(left_out, 'earlier decision')} not shown: --lines, --json"
         out.append([(f"  {said}", Tone.DIM)])
-    for ruling in shown:
+    stories = [(text_of(ruling, "at"), list(_story(ruling, path))) for ruling in shown]
+    stories += [(text_of(note, "at"), [_of_hold(note, path)]) for note in holds[-most:]]
+    for _, story in sorted(stories, key=lambda story: story[0]):
         above = ""
-        for at, text, tone in _story(ruling, path):
+        for at, text, tone in story:
             when = clock(at, now)
             margin = f"  {when}  "
             for line in _cut(wrapped(printable(text), width - len(margin)), width, charset):
@@ -116,6 +118,17 @@ def _story(ruling: Node, path: str) -> Iterator[tuple[str, str, Tone]]:
     yield (text_of(failure, "at") or decided, *ended)
     for each in judged:
         yield (decided, *each)
+
+
+def _of_hold(note: Node, path: str) -> tuple[str, str, Tone]:
+    held, what, by = text_of(note, "path"), text_of(note, "what"), number_of(note, "by")
+    who = "it" if held == path else held
+    for_ = number_of(note, "seconds")
+    said = {
+        "held": f"{who} was held" + ("" if for_ is None else f" for {duration(for_)}"),
+        "expired": f"{who} was held no longer: its time was over",
+    }.get(what, f"{who} was {what}")
+    return text_of(note, "at"), said if by is None else f"{said} by uid {by:g}", Tone.BUSY
 
 
 def _sentences(ruling: Node, path: str) -> Iterator[tuple[str, Tone]]:

@@ -40,6 +40,12 @@ def ago(moment: str, now: float) -> str:
     return "" if then is None else f"{duration(now - then.timestamp())} ago"
 
 
+def seconds_to(moment: str, now: float) -> float | None:
+    """Return the seconds until a moment; None for what is none."""
+    then = _moment(moment)
+    return None if then is None else then.timestamp() - now
+
+
 def _moment(text: str) -> datetime | None:
     """Return a moment in the time of here; None for what is none, or no year that has a number."""
     try:

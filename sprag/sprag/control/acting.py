@@ -50,7 +50,7 @@ _NO: Final = ("0", "no", "false")
 
 
 def start(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
-    """Start a service that is down, as OTP's restart_child does."""
+    """Start a service that is down, as restart_child does, or that waits for its restart, now."""
     node = desk.find(path)
     if node._parent_ is None and node._state_ in ACTIVE:
         raise _refused(ChildRunning(path_of(node)))
@@ -122,7 +122,7 @@ def _start(node: Node) -> StopReport | None:
     if node._parent_ is None:
         remedy = "the process ends with its root: start it with 'sprag run'"
         raise NotRunning(path_of(node), node._state_.value, "start the root from here", remedy)
-    restart_child(node)
+    restart_child(node, now=True)
     return None
 
 

@@ -80,6 +80,8 @@ class Request:
     path: str
     """As it was sent, percent-encoded."""
     query: Mapping[str, str] = field(default_factory=dict[str, str])
+    by: int | None = None
+    """The user id of who asks, as the system tells it."""
 
     def seconds(self, key: str, default: float | None = None) -> float | None:
         """Return a number of seconds given in the query.

@@ -16,7 +16,7 @@ from sprag_supervisor import KEYWORDS, Backoff, ExitApp, class_name, is_a
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sprag_supervisor import Failure, Policy, Snapshot
+    from sprag_supervisor import Failure, Hold, Policy, Snapshot
 
 SCHEMA: Final = 1
 """Version of the node's keys: raised when one changes its meaning or goes."""
@@ -72,6 +72,16 @@ def failure_to_json(failure: Failure) -> dict[str, Any]:
     }
 
 
+def hold_to_json(hold: Hold) -> dict[str, Any]:
+    """Return what holds a service."""
+    return {
+        "path": hold.path,
+        "since": iso(hold.since),
+        "until": iso(hold.until),
+        "by": hold.by,
+    }
+
+
 def _whole(node: Snapshot) -> dict[str, Any]:
     return {**_flat(node), "policy": _policy(node.policy)}
 
@@ -96,6 +106,7 @@ def _flat(node: Snapshot) -> dict[str, Any]:
         "unready": node.unready,
         "status": node.status,
         "items": None if node.items is None else node.items._asdict(),
+        "held": None if node.held is None else hold_to_json(node.held),
     }
 
 

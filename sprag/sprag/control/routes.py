@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from sprag.control import acting, events, paths, ready, service, stacks, top, tree, why
+from sprag.control import acting, events, holding, paths, ready, service, stacks, top, tree, why
 from sprag.control.http import Answer, Refused, Request, unquoted
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ _RESOURCES: Final[dict[str, tuple[tuple[str, ...], str, _Resource]]] = {
     "/v1/stop": (_ACTING, _MAY, acting.stop),
     "/v1/restart": (_ACTING, _MUST, acting.restart),
     "/v1/scale": (_ACTING, _MUST, acting.scale),
+    "/v1/hold": (_ACTING, _MUST, holding.hold),
+    "/v1/release": (_ACTING, _MUST, holding.release),
     "/v1/stacks": (_READING, _NO, _asked(stacks.answer)),
     "/v1/top": (_READING, _NO, _asked(top.answer)),
     "/v1/ready": (_READING, _NO, lambda desk, request, _, gone: ready.answer(desk, request, gone)),

@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -145,17 +146,17 @@ class ControlSocket:
     def _take(self, sock: gevent_socket.socket, _address: object) -> None:
         greenlet: Any = getcurrent()
         try:
-            if _peer(sock) in (os.getuid(), 0):
-                self._serve(sock, greenlet)
+            if (peer := _peer(sock)) in (os.getuid(), 0):
+                self._serve(sock, greenlet, peer)
         except (OSError, http.Gone):
             return  # the client has gone, or takes nothing any more
         except Exception:  # noqa: BLE001 - logged; whatever a client sends, the app goes on
             logger.exception("the control socket failed")
 
-    def _serve(self, sock: gevent_socket.socket, greenlet: Greenlet[..., Any]) -> None:
+    def _serve(self, sock: gevent_socket.socket, greenlet: Greenlet[..., Any], by: int) -> None:
         head_only = False
         try:
-            request = http.read_request(sock)
+            request = replace(http.read_request(sock), by=by)
             head_only = request.method == "HEAD"
             self._admit(greenlet)
             reply = self._answer(request, sock)

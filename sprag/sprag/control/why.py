@@ -40,7 +40,8 @@ def answer(desk: Desk, path: str) -> Answer:
         full = path_of(node)
         paths = {full}
     rulings, count = _rulings(desk, paths)
-    if unknown is not None and not count:
+    holds = [each for each in desk.tree.ledger.holds if any(map(each.concerns, paths))]
+    if unknown is not None and not count and not holds:
         raise unknown
     return Answer(
         {
@@ -49,6 +50,7 @@ def answer(desk: Desk, path: str) -> Answer:
             "state": state,
             "count": count,
             "rulings": [_told(ruling, full) for ruling in rulings],
+            "holds": [{**note._asdict(), "at": iso(note.at)} for note in holds],
         }
     )
 

@@ -12,6 +12,7 @@ from sprag.services.acquiring import Acquiring, check
 from sprag.services.declaring import Declaring
 from sprag.services.finding import found_by
 from sprag.services.kinds import of_kind
+from sprag.services.operating import Operating
 from sprag.services.working import Working
 from sprag_supervisor import (
     Exit,
@@ -58,7 +59,7 @@ class _Log:
         return bound_logger(path_of(service), service._incarnation_)
 
 
-class Service(Acquiring, Declaring, Working):
+class Service(Acquiring, Declaring, Operating, Working):
     """A long-lived object with a managed life: subclass it and define hooks.
 
     Policy is given as class keywords (``class Feed(Service, restart="transient")``);

@@ -18,6 +18,7 @@ from sprag_supervisor import (
     clock,
     held_by,
     is_active,
+    is_held,
     next_try_of,
     path_of,
 )
@@ -129,16 +130,16 @@ def _every_end_is_attended_to(node: Node) -> Iterator[str]:
     """A turn is held while something of a child's is in progress, and an inbox is emptied."""
     supervision = node._supervision_
     children = (node._children_ or {}).values()
-    is_held = supervision is not None and supervision.turn.holder is not None
-    if is_held and is_active(node) and all(child._op_ is None for child in children):
+    is_taken = supervision is not None and supervision.turn.holder is not None
+    if is_taken and is_active(node) and all(child._op_ is None for child in children):
         yield "its turn is held, but nothing of its children is in progress"
-    if node._state_ is not State.RUNNING or is_held:
+    if node._state_ is not State.RUNNING or is_taken:
         return
     if supervision is not None and (supervision.inbox or supervision.attended):
         yield "nobody works through its inbox"
     for child in children:
         waits = next_try_of(child) is not None  # its own, or that of its group
-        if child._state_ is State.RESTARTING and not waits:
+        if child._state_ is State.RESTARTING and not waits and not is_held(child):
             yield f"{child._name_} waits for a restart that nobody will make"
 
 

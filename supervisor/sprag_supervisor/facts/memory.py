@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sprag_supervisor.facts.failure import Failure
+    from sprag_supervisor.facts.hold import HoldNote
     from sprag_supervisor.facts.straggler import Straggler
     from sprag_supervisor.loop.clock import Timer
     from sprag_supervisor.loop.parking import Parking
@@ -31,6 +32,7 @@ _KEPT_RULINGS: Final = 1000
 _BYTES_OF_RULINGS: Final = 3_000_000
 """Of all rulings together; older ones are kept in brief."""
 _BYTES_OF_RULING: Final = 500
+_KEPT_HOLDS: Final = 100
 _NAMED: Final = 50
 """Of those covered by a ruling in brief."""
 
@@ -235,6 +237,8 @@ class Ledger:
     """The last rulings of a tree, the latest last."""
 
     def __init__(self) -> None:
+        self.holds: deque[HoldNote] = deque(maxlen=_KEPT_HOLDS)
+        """What was held and released, the latest last."""
         self._old: deque[Ruling] = deque()
         """In brief, all older than those in …"""
         self._recent: deque[Ruling] = deque()

@@ -22,16 +22,18 @@ from sprag_supervisor.facts.memory import History
 from sprag_supervisor.life.beating import expect_beats
 from sprag_supervisor.life.bringing_up import start
 from sprag_supervisor.life.pending import in_progress
-from sprag_supervisor.life.resting import detach, leave_if_over
+from sprag_supervisor.life.regrouping import group_of, restart_group
+from sprag_supervisor.life.resting import detach, hold_back, leave_if_over
 from sprag_supervisor.life.starting import Starting
 from sprag_supervisor.life.supervising import attend
 from sprag_supervisor.life.walking import drive
+from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.left_behind import is_left_behind, left_behind
 from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.loop.room import need_room
-from sprag_supervisor.rules.states import ACTIVE, DOWN, RESTARTING
+from sprag_supervisor.rules.states import ACTIVE, DOWN, RESTARTING, RUNNING
 from sprag_supervisor.tree.acquiring import not_active, starts_later
-from sprag_supervisor.tree.group import take_back
+from sprag_supervisor.tree.group import led_by, take_back
 from sprag_supervisor.tree.home import get_ident, must_be_able_to_wait
 from sprag_supervisor.tree.inbox import supervision_of
 from sprag_supervisor.tree.living import enter, leave
@@ -235,10 +237,15 @@ def found(root: Node) -> None:
         raise
 
 
-def start_again(node: Node) -> None:
+def start_again(node: Node, *, now: bool = False) -> None:
     """Start a child that is kept but down (OTP's restart_child, otp-rules 56).
 
-    Never counts toward the limit (otp-rules 17); a failure keeps it, `failed`.
+    Never counts toward the limit (otp-rules 17); a failure keeps it, `failed`. Its backoff begins
+    anew.
+
+    Args:
+        node: The child.
+        now: Also one that waits for its restart, and with it those who wait for that.
     """
     parent = node._parent_
     assert parent is not None
@@ -262,19 +269,35 @@ def start_again(node: Node) -> None:
                 if operation is None:
                     break
                 operation.join(Parking())
-            if node._state_ is RESTARTING:
+            if node._state_ is RESTARTING and not now:
                 raise ChildRestarting(path_of(node))
             if node._state_ not in DOWN:
                 raise AlreadyStarted(path_of(node), node._state_.value)
-            take_back(supervision, node)
             if node._history_ is not None:
+                node._history_.in_a_row = 0
                 node._history_.first_start = False  # who starts it by hand is told (56)
+            if led_by(supervision, node) is not None:
+                _start_with_group(parent, supervision, node)
+                return
+            hold_back(node)
+            take_back(supervision, node)
             start(node)
         finally:
             turn.give()
     except BaseException:
         turn.give()  # again: a signal handler may have raised at the first one
         raise
+
+
+def _start_with_group(parent: Node, supervision: Supervision, node: Node) -> None:
+    """Start *node*, for which others wait, and them."""
+    hold_back(node)
+    group = group_of(parent, supervision, node, clock.now())
+    restart_group(parent, supervision, group, node)
+    if node._state_ is not RUNNING:
+        history = node._history_
+        last = () if history is None else history.failures[-1:]
+        raise StartFailed(path_of(node), str(last[0]) if last else f"it is {node._state_.value}")
 
 
 def _must_accept(parent: Node, supervision: Supervision, action: str) -> None:

@@ -115,14 +115,14 @@ def refuse_present(parent: Node, child: Node) -> NoReturn:
     raise AlreadyPresent(path_of(child), child._state_.value)
 
 
-def restart_child(child: Node) -> None:
-    """Start a child that is kept but down (otp-rules 56)."""
+def restart_child(child: Node, *, now: bool = False) -> None:
+    """Start a child that is kept but down (otp-rules 56); *now*: also one that would come back."""
     must_be_able_to_wait(child, "start it")
-    if child._state_ is RESTARTING and in_progress(child) is None:
+    if child._state_ is RESTARTING and not now and in_progress(child) is None:
         raise ChildRestarting(path_of(child))
     parent, name = child._parent_, name_of(child)
     try:
-        start_again(child)
+        start_again(child, now=now)
     except AlreadyStarted as error:
         if error.state == STOPPING.value:
             raise

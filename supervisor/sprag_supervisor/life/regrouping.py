@@ -6,7 +6,7 @@ is `restarting`; who waits for whom is kept in `tree/group`.
 
 from __future__ import annotations
 
-from collections import deque
+import logging
 from typing import TYPE_CHECKING
 
 from sprag_supervisor.life.bringing_up import restart
@@ -18,6 +18,8 @@ from sprag_supervisor.rules.decide import Reason, covered
 from sprag_supervisor.rules.policy import is_grave
 from sprag_supervisor.rules.states import RESTARTING, RUNNING
 from sprag_supervisor.tree.group import dissolved, gather, led_by
+from sprag_supervisor.tree.held import HeldInbox
+from sprag_supervisor.tree.log import say
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -25,12 +27,38 @@ if TYPE_CHECKING:
     from sprag_supervisor.tree.node import GroupRestart, Item, Node, Supervision
 
 
-def group_of(node: Node, supervision: Supervision, failed: Node) -> Sequence[Node]:
-    """Return who is restarted with *failed*, itself included, in start order."""
+def group_of(
+    node: Node,
+    supervision: Supervision,
+    failed: Node,
+    came: bool | float = False,  # noqa: FBT001, FBT002 - of an item
+) -> Sequence[Node]:
+    """Return who is restarted with *failed*, itself included, in start order.
+
+    Args:
+        node: Their parent.
+        supervision: Its supervision.
+        failed: Whose restart it is.
+        came: A time, if something is held: who is held is neither stopped nor started.
+    """
     children = (node._children_ or {}).values()
     group = covered(node._policy_.strategy, children, failed, _depends)
     together = led_by(supervision, failed)
-    return group if together is None else together.next_try(group, children)
+    if together is not None:
+        group = together.next_try(group, children)
+    if came is False or came is True:
+        return group
+    return _without_held(supervision, group, failed)
+
+
+def _without_held(supervision: Supervision, group: Sequence[Node], failed: Node) -> Sequence[Node]:
+    inbox = supervision.inbox
+    if not isinstance(inbox, HeldInbox):
+        return group
+    group, held = inbox.leave_out(group, failed)
+    for one in held:
+        say(logging.WARNING, one, "service is held: the others are restarted without it")
+    return group
 
 
 def _depends(node: Node, others: Collection[Node]) -> bool:
@@ -66,13 +94,14 @@ def stop_group(
     significant = {id(one) for one in group if one._policy_.significant and one is not failed}
     if significant:
         inbox = [each for each in supervision.inbox if not _is_past(each, significant)]
-        supervision.inbox = deque(inbox)
+        supervision.inbox.clear()
+        supervision.inbox.extend(inbox)
     return together
 
 
 def _is_past(item: Item, significant: Collection[int]) -> bool:
     child, _incarnation, reason, failure, is_retry = item
-    if reason is None or is_retry or id(child) not in significant:
+    if reason is None or is_retry is True or id(child) not in significant:
         return False
     return failure is None or not is_grave(failure.action)
 

@@ -86,7 +86,7 @@ def attend(node: Node) -> None:
 def _attend_to(node: Node, supervision: Supervision, item: Item) -> None:
     """Decide on *item* and carry that out, under the turn, if it is not of the past."""
     turn, current = supervision.turn, getcurrent()
-    child, incarnation, reason, failure, _is_retry = item
+    child, incarnation, reason, failure, came = item
     try:
         try:
             if turn.holder is None:
@@ -102,7 +102,7 @@ def _attend_to(node: Node, supervision: Supervision, item: Item) -> None:
                 pass
             elif child._state_ is RESTARTING:
                 if child._parent_ is node and not (supervision.groups and waits_with_others(child)):
-                    _act_on_waiting(node, supervision, child, reason, failure)
+                    _act_on_waiting(node, supervision, child, reason, failure, came)
                 # else its exit counts with its group (otp-rules 14)
             elif reason is not None:
                 _act_on_ended(node, supervision, child, reason, failure)
@@ -127,16 +127,17 @@ def _is_undecided(node: Node, item: Item) -> bool:
     )
 
 
-def _act_on_waiting(  # noqa: C901, PLR0912 - a branch for each word
+def _act_on_waiting(  # noqa: C901, PLR0912, PLR0917 - a branch for each word
     node: Node,
     supervision: Supervision,
     child: Node,
     reason: Reason | None,
     failure: Failure | None,
+    came: bool | float,  # noqa: FBT001
 ) -> None:
     """Restart a child with its group, now or later, or give up."""
     if reason is None:
-        _has_waited(node, supervision, child)
+        _has_waited(node, supervision, child, came)
         return
     policy, history, backoff = node._policy_, child._history_, child._policy_.backoff
     action = None if failure is None else failure.action
@@ -151,7 +152,7 @@ def _act_on_waiting(  # noqa: C901, PLR0912 - a branch for each word
         is_first = history.first_start and reason is Reason.START_FAILED
     counts = not is_first and type(failure) is not Spared
     if counts and (backoff is None or not backoff.is_over(tried)):
-        restarts = _count(supervision, policy)
+        restarts = _count(supervision, policy, came)
     decision = ruling(child._policy_, reason, action, policy, restarts, (), tried, is_first)
     if decision in _LAST:
         _write_down(node, supervision, child, reason, failure, decision)
@@ -164,7 +165,7 @@ def _act_on_waiting(  # noqa: C901, PLR0912 - a branch for each word
     group: Sequence[Node] = (child,)
     has_group = policy.strategy != "one_for_one" and not is_first
     if has_group:
-        group = group_of(node, supervision, child)
+        group = group_of(node, supervision, child, came)
     if decision == "back_off":
         if has_group:
             stop_group(node, supervision, group, child, waits=True)
@@ -180,21 +181,28 @@ def _act_on_waiting(  # noqa: C901, PLR0912 - a branch for each word
         restart_group(node, supervision, group, child)
 
 
-def _has_waited(node: Node, supervision: Supervision, child: Node) -> None:
+def _has_waited(
+    node: Node,
+    supervision: Supervision,
+    child: Node,
+    came: bool | float,  # noqa: FBT001
+) -> None:
     """Start a child that has waited long enough, with its group if that has waited for it."""
     _wait_no_longer(child)
     if led_by(supervision, child) is None:
         restart(child)
     else:
-        restart_group(node, supervision, group_of(node, supervision, child), child)
+        restart_group(node, supervision, group_of(node, supervision, child, came), child)
 
 
-def _count(supervision: Supervision, policy: Policy) -> int:
-    """Count one more restart; return how many count now."""
+def _count(supervision: Supervision, policy: Policy, came: bool | float) -> int:  # noqa: FBT001
+    """Count one more restart; return how many count with it."""
     window = supervision.window
     if window is None:
         window = supervision.window = RestartWindow()
-    return window.add(clock.now(), policy.max_seconds)
+    if came is False or came is True:
+        return window.add(clock.now(), policy.max_seconds)
+    return window.add_late(came, policy.max_seconds)  # something is held: it may have waited
 
 
 def _act_on_ended(

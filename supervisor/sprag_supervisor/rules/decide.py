@@ -7,6 +7,7 @@ as a value, and the tests are tables.
 from __future__ import annotations
 
 import enum
+from bisect import insort
 from collections import deque
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
@@ -171,4 +172,13 @@ class RestartWindow:
         while times[0] < oldest:
             times.popleft()
         self.count = len(times)
+        return self.count
+
+    def add_late(self, then: float, max_seconds: float) -> int:
+        """Count a restart that was due at *then* and had to wait; return how many counted then."""
+        times = self._times
+        insort(times, then)
+        self.count = sum(then - max_seconds <= each <= then for each in times)
+        while times[0] < times[-1] - max_seconds:
+            times.popleft()
         return self.count

@@ -11,6 +11,7 @@ from sprag_supervisor.facts.lifecycle import Lifecycle
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.pools import join_pool, leave_pool
 from sprag_supervisor.tree import home
+from sprag_supervisor.tree.held import forget_holds
 from sprag_supervisor.tree.log import logger
 from sprag_supervisor.tree.names import path_of
 
@@ -34,6 +35,8 @@ def enter(tree: Tree, attend: Callable[[Node], None], drive: Callable[[Any], Non
 
 def leave(tree: Tree) -> None:
     """End a life of the root: nothing runs any more."""
+    if tree.holds is not None:
+        forget_holds(tree)
     if tree.thread:
         home.leave(tree)
         leave_pool(tree.pool)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from gevent.hub import Hub
 
     from sprag_supervisor.facts.failure import Failure
+    from sprag_supervisor.facts.hold import Holds
     from sprag_supervisor.facts.lifecycle import Lifecycle
     from sprag_supervisor.facts.memory import History
     from sprag_supervisor.loop.pool import Pool
@@ -284,6 +285,8 @@ class Tree:
         """Why services were restarted, or not."""
         self.bus: Any = None
         """Where its services meet; the engine has no use for it."""
+        self.holds: Holds | None = None
+        """Whose exits wait undecided; None while nothing is held."""
         self.providers: dict[str, Node] = {}
         """Services that any other finds by a name without a path."""
 
@@ -291,10 +294,11 @@ class Tree:
 # -- what a node needs to supervise -----------------------------------------------------
 
 
-Item = tuple[Node, int, "Reason | None", "Failure | None", bool]
+Item = tuple[Node, int, "Reason | None", "Failure | None", bool | float]
 """What a supervisor is told of a child: which, in which of its lives, what that life ended of
 (None: it has waited long enough for its next try), the failure, and whether it was a try to
-restart it that has failed. A plain tuple: taking one apart costs a fifth of asking for names.
+restart it that has failed; or when it came, if something is held (`tree/held`). A plain tuple:
+taking one apart costs a fifth of asking for names.
 """
 
 

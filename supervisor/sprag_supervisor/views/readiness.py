@@ -2,7 +2,8 @@
 
 A service that is stopped on purpose, ignored or finished is as it should be. One that
 is new, starting, restarting or stopping is not there yet; one that failed stays a fault
-until somebody acts. One that runs is ready, unless it says otherwise.
+until somebody acts. One that runs is ready, unless it says otherwise. One that is held is not, for
+nobody would bring it back.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Lack(NamedTuple):
     Attributes:
         state: Where in its life it is.
         reason: What it says of that itself while it runs; of one that failed or is to be
-            restarted its last failure, in a line; "" if there is nothing to say.
+            restarted its last failure, in a line; ``held`` of one that somebody holds; "" if there
+            is nothing to say.
     """
 
     state: State
@@ -46,7 +48,10 @@ def not_ready(root: Node, pause: Callable[[], None] | None = None) -> Iterator[t
     """
     for depth, path, node in walk(root):
         state = node._state_
-        if state is RUNNING:
+        holds = None if node._tree_ is None else node._tree_.holds
+        if holds is not None and path in holds.by_path:
+            yield path, Lack(state, "held")
+        elif state is RUNNING:
             if (reason := unready(node)) is not None:
                 yield path, Lack(state, reason)
         elif state not in _AS_IT_SHOULD_BE or not depth:

@@ -8,6 +8,7 @@ from sprag_supervisor.foreign import class_name
 from sprag_supervisor.loop import clock
 from sprag_supervisor.rules.states import RUNNING
 from sprag_supervisor.tree.group import next_try_of
+from sprag_supervisor.tree.held import hold_of
 from sprag_supervisor.tree.holdings import Holdings
 from sprag_supervisor.tree.names import name_of, path_of
 from sprag_supervisor.tree.stragglers import stragglers_of
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sprag_supervisor.facts.failure import Failure
+    from sprag_supervisor.facts.hold import Hold
     from sprag_supervisor.facts.straggler import Straggler
     from sprag_supervisor.loop.calls import Work
     from sprag_supervisor.rules.policy import Policy
@@ -72,6 +74,7 @@ class Snapshot(NamedTuple):
             None: they may, or it does not run.
         status: What it is at, in its own words; None if it has said nothing.
         items: What a pool of workers has to do, and has done in this life; None for others.
+        held: What holds it, so that nobody decides about its exits; None: nothing does.
     """
 
     name: str
@@ -93,11 +96,13 @@ class Snapshot(NamedTuple):
     unready: str | None = None
     status: str | None = None
     items: Items | None = None
+    held: Hold | None = None
 
     @property
     def is_ready(self) -> bool:
-        """Whether it runs, and others may count on it."""
-        return self.state is RUNNING and self.unready is None
+        """Whether it runs, and others may count on it; not on one that is held itself."""
+        is_held = self.held is not None and self.held.path == self.path
+        return self.state is RUNNING and self.unready is None and not is_held
 
     @property
     def last_failure(self) -> Failure | None:
@@ -220,6 +225,7 @@ def _picture(
         unready(node),
         holdings.status if type(holdings) is Holdings else None,
         None if (load := node._load_()) is None else Items(*load),
+        None if node._tree_ is None or node._tree_.holds is None else hold_of(node, path),
     )
 
 
