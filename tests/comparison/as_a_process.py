@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from signal import SIGTERM, SIGUSR1
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from processes import PATIENCE, Process, app, run
+from processes import Process, app, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,22 +28,6 @@ def ran(directory: Path, source: str, *signals: int, options: str = "") -> Ended
             process.says("now\n", times=times)
             process.send(number)
         return Ended(process.ends(), process.out, process.err)
-
-
-def told_to_systemd(directory: Path, source: str) -> list[str]:
-    """Run an app until it has fed systemd's watchdog; return what systemd has heard."""
-    app(directory, source)
-    heard: list[str] = []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(directory / "notify"))
-        manager.settimeout(PATIENCE)
-        environ = {"NOTIFY_SOCKET": str(directory / "notify"), "WATCHDOG_USEC": "200000"}
-        with run(directory, environ=environ) as process:
-            while "WATCHDOG=1" not in heard or "READY=1" not in heard:
-                heard += manager.recv(4096).decode().splitlines()
-            process.send(SIGTERM)
-            process.ends()
-    return heard
 
 
 def checked(directory: Path, source: str) -> str:
@@ -154,7 +137,6 @@ AS_A_PROCESS: Final[dict[str, Callable[[Path], bool]]] = {
     "End the program with it": lambda at: ran(at, GIVES_UP).code == 1,
     "Check a tree without starting it": lambda at: "two_for_one" in checked(at, MISTAKEN),
     "Threads": lambda at: ran(at, THREADED).out == "its thread is over\nthe end\n",
-    "A heartbeat that is missed": lambda at: "WATCHDOG=1" in told_to_systemd(at, POLITE),
     "Notice a loop that is held": (
         lambda at: "the loop is held" in ran(at, SPINNING, options="--watchdog 0.2").err
     ),

@@ -17,6 +17,8 @@ from sprag import (
     Service,
     State,
     Supervisor,
+    Worker,
+    WorkerPool,
     current_service,
     own_greenlets,
 )
@@ -64,6 +66,23 @@ class Lent(Service):
 
     def __init__(self, lent: socket) -> None:
         self.socket = lent
+
+
+class Beats(Service, heartbeat=10):
+    """Says that it lives."""
+
+    def on_start(self) -> None:
+        self.interval(self.beat, 5)
+
+
+class Packer(Worker):
+    """Takes so many seconds, and notes that it is done."""
+
+    def handle(self, item: tuple[list[str], str, float]) -> str:
+        heard, name, seconds = item
+        gevent.sleep(seconds)
+        heard.append(name)
+        return name
 
 
 IN_VIRTUAL_TIME: Final[dict[str, Callable[[World], object]]] = {
@@ -385,11 +404,35 @@ IN_VIRTUAL_TIME: Final[dict[str, Callable[[World], object]]] = {
     "Events for whoever listens": (
         lambda w: w.runs(t := Tally()).root.emit("add", 3) == 1 and t.count == 3
     ),
+    "The same key in order": (
+        lambda w: (
+            w.runs(p := WorkerPool(Packer, size=4))
+            and [p.submit((w.heard, str(n), n), key="ann") for n in (3, 2, 1)]
+            and w.after(6).heard == ["3", "2", "1"]
+        )
+    ),
+    "A pool of workers": (
+        lambda w: (
+            w.runs(p := WorkerPool(Packer, size=3))
+            and [p.submit((w.heard, str(n), n)) for n in (3, 2, 1)]
+            and raised(p.submit("cannot be unpacked").get) == "PoisonItem"
+            and w.after(3).heard == ["1", "2", "3"]
+        )
+    ),
     # -- how it is
     "Ready, apart from started": (
         lambda w: (
             w.runs(Warm()).root.not_ready()["top/Warm"].reason == "warming up"
             and w.after(5).root.not_ready() == {}
+        )
+    ),
+    "A heartbeat that is missed": (
+        lambda w: (
+            w.runs((Tally(), {"heartbeat": 10, "restart": "temporary"}), Beats(), max_restarts=0)
+            .after(60)
+            .states
+            == {"Beats": "running"}
+            and w.tree.events[-1].exception == "Unresponsive"
         )
     ),
     "A status in one's own words": (
