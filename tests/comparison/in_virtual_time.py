@@ -475,6 +475,13 @@ IN_VIRTUAL_TIME: Final[dict[str, Callable[[World], object]]] = {
             and w.state("a") == "stopped"
         )
     ),
+    "Keep one from being restarted for a while": (
+        lambda w: (
+            w.runs(*"ab", strategy="one_for_all").hold("a").crash("a").after(3600).states
+            == {"a": "restarting", "b": "running"}
+            and w.release("a").told == "-a -b +a +b"
+        )
+    ),
     "Subscribe to changes": (
         lambda w: (
             w.runs("a").root.listen("sprag:crashed", w.hears) and w.crash("a").heard == ["top/a"]

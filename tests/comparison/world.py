@@ -110,6 +110,16 @@ class World:
         self.tree.hang(path)
         return self
 
+    def hold(self, path: str) -> Self:
+        """Let the ends at and below *path* wait undecided."""
+        self.service(path).hold_exits()
+        return self
+
+    def release(self, path: str) -> Self:
+        """Let them be decided."""
+        self.service(path).release_exits()
+        return self.after(0)
+
     def fail_next_start(self, path: str, *, times: int) -> Self:
         """Let the next starts of the service at *path* fail."""
         self.tree.fail_next_start(path, times=times)
