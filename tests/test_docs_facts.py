@@ -161,6 +161,9 @@ def true_defaults() -> dict[str, object]:
     defaults["Service.stop(timeout=)"] = default_of(sprag.Service.stop, "timeout")
     defaults["App.stop(timeout=)"] = default_of(sprag.App.stop, "timeout")
     defaults["App.run(shutdown_timeout=)"] = default_of(sprag.App.run, "shutdown_timeout")
+    defaults["Service.map(limit=)"] = default_of(sprag.Service.map, "limit")
+    for argument in ("size", "queue", "when_full", "retries"):
+        defaults[f"WorkerPool({argument}=)"] = default_of(sprag.WorkerPool.__init__, argument)
     for command, option in (
         ("run", "--shutdown-timeout"),
         ("tree", "--timeout"),

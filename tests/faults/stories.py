@@ -13,7 +13,7 @@ import gevent
 from gevent import GreenletExit
 
 from scripted import Crash, Idle, Journal, Scripted, ScriptedBody, crash, spawn
-from sprag import Backoff, DynamicSupervisor, ExitApp, Service, Supervisor
+from sprag import Backoff, DynamicSupervisor, ExitApp, Service, Supervisor, Worker, WorkerPool
 from sprag_supervisor import (
     Policy,
     Reason,
@@ -838,6 +838,29 @@ def held(world: World) -> None:
     world.advance(3.0)
 
 
+class Packing(Worker):
+    """Takes so many seconds, or crashes."""
+
+    def handle(self, item: float) -> None:
+        gevent.sleep(abs(item))
+        if item < 0:
+            raise Crash(item)
+
+
+def work_for_others(world: World) -> None:
+    pool = WorkerPool(Packing, size=2, retries=0, shutdown=3.0)
+    top = world.top([Scripted("a", Journal(), shutdown=2.0), (pool, {"name": "pool"})])
+    a = top.service("a")
+    for seconds in (1.0, 5.0, 60.0):
+        world.do(a.task, gevent.sleep, seconds)
+    for seconds in (1.0, -1.0, 60.0, 60.0, 60.0):
+        world.do(pool.submit, seconds)
+    world.advance(2.5)
+    world.do(lambda: (top.snapshot(), pool.snapshot().items))
+    world.do(pool.stop)
+    world.do(a.stop)
+
+
 STORIES: Final[dict[str, Callable[[World], None]]] = {
     story.__name__.replace("_", " "): story
     for story in (
@@ -881,5 +904,6 @@ STORIES: Final[dict[str, Callable[[World], None]]] = {
         looking_back,
         says_of_itself,
         held,
+        work_for_others,
     )
 }

@@ -23,7 +23,7 @@ from sprag.exceptions import (
     WouldDeadlock,
 )
 from sprag.testing import RunningTree
-from sprag_supervisor import path_of
+from sprag_supervisor import hidden_methods, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -525,6 +525,15 @@ def test_a_worker_has_no_run_of_its_own_and_works_in_a_pool(
     task = pool.submit(1)
     clock.settle()
     assert end(task) is PoisonItem
+
+
+def test_a_handle_hides_nothing_and_a_scale_does() -> None:
+    class Hides(WorkerPool):
+        def scale(self, size: int) -> None:
+            """Not call the other one."""
+
+    assert list(hidden_methods(Packer)) == []
+    assert [each.where for each in hidden_methods(Hides)] == ["Hides.scale"]
 
 
 def test_a_key_needs_a_hash(top: Supervisor, clock: VirtualClock) -> None:

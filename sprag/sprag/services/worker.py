@@ -36,6 +36,9 @@ class Worker(Service):
         """
         raise NotImplementedError(f"{class_name(type(self))} needs a handle(self, item)")
 
+    # Who defines it hides nothing (`hidden_methods`); for type checkers the class is whole.
+    vars()["handle"].__isabstractmethod__ = True
+
     def run(self) -> None:
         """Take one item after another."""
         workshop = _workshop_of(self)

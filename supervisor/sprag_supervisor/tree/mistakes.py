@@ -203,6 +203,8 @@ def _hides(cls: type, name: str) -> type | None:
             continue
         if is_a(ours, Hook) or not is_a(ours, FunctionType):
             return None
+        if "__isabstractmethod__" in vars(ours):
+            return None  # it is there to be defined
         return None if _passes_on(cls, value, name) else _whole(cls, base)
     return None
 
