@@ -38,6 +38,7 @@ from sprag_supervisor.foreign import (
 from sprag_supervisor.life.adopting import adopt, start_again, tree_of
 from sprag_supervisor.life.beating import beat
 from sprag_supervisor.life.declaring import set_ready, set_status
+from sprag_supervisor.life.draining import still_drain
 from sprag_supervisor.life.ending import Ending, spare
 from sprag_supervisor.life.guard import (
     Managed,
@@ -87,6 +88,7 @@ from sprag_supervisor.tree.callables import (
     check_result,
     run_for_effect,
 )
+from sprag_supervisor.tree.drainers import forget_work, note_work
 from sprag_supervisor.tree.group import next_try_of
 from sprag_supervisor.tree.held import hold_of, is_held
 from sprag_supervisor.tree.holdings import Holdings, held_by, hold, holdings_of, let_go
@@ -115,7 +117,7 @@ from sprag_supervisor.tree.mistakes import (
     mentioned,
     mistakes_in,
 )
-from sprag_supervisor.tree.moves import is_active, settled
+from sprag_supervisor.tree.moves import is_active, is_at_work, settled
 from sprag_supervisor.tree.names import (
     called,
     checked_name,
@@ -215,6 +217,7 @@ __all__ = [
     "everything",
     "folded",
     "forget_hub",
+    "forget_work",
     "frame_of",
     "freeze",
     "function_name",
@@ -230,6 +233,7 @@ __all__ = [
     "in_seconds",
     "is_a",
     "is_active",
+    "is_at_work",
     "is_dead",
     "is_held",
     "is_killers",
@@ -255,6 +259,7 @@ __all__ = [
     "next_try_of",
     "not_active",
     "not_ready",
+    "note_work",
     "owned_by",
     "path_of",
     "picture",
@@ -285,6 +290,7 @@ __all__ = [
     "stand_in",
     "start_again",
     "start_root",
+    "still_drain",
     "text_of",
     "told",
     "traceback_of",

@@ -127,7 +127,7 @@ def test_children_stop_before_their_parents_the_latest_first(tmp_path: Path) -> 
             f"stop {name}" for name in ("b1", "b", "a2x", "a2", "a1", "a")
         ]
         assert [line for line in said if line.startswith("drain")] == [
-            f"drain {name}" for name in ("b", "b1", "a", "a2", "a2x", "a1")
+            f"drain {name}" for name in ("b", "a", "b1", "a2", "a1", "a2x")
         ]
         stopped = [record["service"] for record in process.events("service stopped")]
         below = ["b/b1", "b", "a/a2/a2x", "a/a2", "a/a1", "a"]

@@ -24,6 +24,7 @@ from sprag_supervisor import (
     pictures,
     release_exits,
     restart_child,
+    still_drain,
     tree_of,
 )
 from sprag_supervisor.escaping import plain, plain_lines
@@ -339,6 +340,45 @@ def stops_that_take_too_long(world: World) -> None:
     world.advance(5.0)
     world.do(top.start)
     world.do(top.snapshot)
+
+
+def draining(world: World) -> None:
+    """Everybody drains, at several depths; some are wanted down meanwhile, or crash."""
+
+    def adopts(*children: Scripted) -> Callable[[Scripted], object]:
+        return lambda service: [service.adopt(child) for child in children]
+
+    fed = _scripted("fed", drain_takes=1.0)
+    feeds = _scripted("feeds", in_on_start=adopts(fed, _scripted("too")), drain_takes=1.0)
+    fails, hurried = _scripted("fails", drain_raises=True), _scripted("hurried", drain_takes=2.0)
+    idle, two = Idle("idle"), Idle("two")
+    below = Supervisor([hurried, fails, idle], name="below", max_restarts=1)
+    pool = DynamicSupervisor(name="pool")
+    group = Supervisor([_scripted("one", drain_takes=0.5), two], strategy="one_for_all")
+    calm = Supervisor([_scripted("slow", drain_takes=4.0)], name="calm")
+    top = world.top([feeds, below, pool, group, calm])
+    world.do(pool.start_child, _scripted("pooled", drain_takes=1.0, stop_takes=0.5))
+    world.go(pool.start_child, _scripted("late", start_takes=0.1))
+    world.settle()
+    world.do(pool.snapshot)
+    world.do(idle.task, gevent.sleep, 0.1)
+    world.advance(0.2)
+    world.do(two.task, gevent.sleep, 0.3)
+    world.go(top.stop)
+    world.advance(0.2)
+    world.do(top.snapshot)
+    world.do(lambda: list(still_drain(top)))
+    world.do(feeds.spawn, gevent.sleep, 0.1)
+    world.do(crash, feeds)
+    world.go(fed.stop)
+    world.do(crash, two)
+    world.do(crash, idle)
+    world.advance(0.2)
+    world.do(crash, idle)
+    world.go(hurried.stop, 1.0)
+    world.advance(0.2)
+    world.go(top.stop, 3.0)
+    world.advance(9.0)
 
 
 def many_stragglers(world: World) -> None:
@@ -876,6 +916,7 @@ STORIES: Final[dict[str, Callable[[World], None]]] = {
         starts_that_fail,
         starts_that_take_too_long,
         stops_that_take_too_long,
+        draining,
         many_stragglers,
         children_that_come_and_go,
         management,

@@ -49,7 +49,7 @@ NOT_OF_A_STORY = {
     "life.bugs.",
     "loop.pool.Pool.run_soon",
     "life.net.",
-    "life.stopping._go_on",
+    "life.stopping.go_on",
     "life.stopping.bring_down",
     "life.stopping.force",
     "life.walking._steps_left",

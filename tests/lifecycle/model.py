@@ -12,7 +12,13 @@ from math import inf
 
 from lifecycle.activities import Activities, Activity
 
+CLEAN = ("stopped", "finished")
 GRACE, LATE = 0.125, 0.5  # what is killed has so long to die; past a deadline, no longer than LATE
+
+
+def third(now: float, deadline: float) -> float:
+    """Return when a third of the time until *deadline* is over."""
+    return now + (deadline - now) / 3
 
 
 class Refused(Exception):
@@ -82,6 +88,12 @@ class Node:
         self.groups: list[Group] = []  # restarts of several of its children
         self.cut_short = self.finishes = self.on_purpose = self.is_attended = False
         self.deadline = self.since = inf
+        self.left = self.spec.shutdown  # for its own steps
+        self.drain = ""  # "waits", "under way" or "over"; "" again when its steps begin
+        self.drains_until = inf
+        self.is_drained = False  # its on_drain has begun
+        self.is_walked = False  # somebody takes it down
+        self.came_up = False
 
     def is_active(self) -> bool:
         return self.state in ("starting", "running")
@@ -117,12 +129,33 @@ class Node:
         """Whether who holds *turn* may start children: not if it ends or is about to."""
         return self.is_active() and self.turn is turn and not self.is_aborted()
 
-    def tighten(self, deadline: float) -> None:
+    def tighten(self, deadline: float, now: float) -> None:
         """Hand a deadline down to what ends already; the others get it when their turn comes."""
         if self.is_busy() and deadline < self.deadline:
             self.deadline = deadline
+            if self.drain:
+                self.drains_until = min(self.drains_until, third(now, deadline))
             for child in self.children.values():
-                child.tighten(deadline)
+                child.tighten(deadline, now)
+        elif not self.is_busy():
+            for each in [each for each in self.nearest() if each.drain]:
+                each.tighten(deadline, now)
+
+    def drains(self) -> bool:
+        """Whether it has an on_drain, and a stop calls it."""
+        has_it = self.spec.drain_takes is not None and not self.spec.is_brutal
+        return has_it and (self.state == "running" or (self.state == "stopping" and self.came_up))
+
+    def all_that_drain(self) -> list[Node]:
+        below = [each for one in self.children.values() for each in one.all_that_drain()]
+        return [self, *below] if self.drains() else below
+
+    def nearest(self) -> list[Node]:
+        """Return who drains below it, with nobody in between who does."""
+        found: list[Node] = []
+        for each in self.children.values():
+            found += [each] if each.drains() else each.nearest()
+        return found
 
     def leave(self) -> None:
         if self.parent is not None:
@@ -270,33 +303,92 @@ class Model(Activities):
     # -- ending -------------------------------------------------------------------------------
 
     def end(
-        self, node: Node, reason: str, *, again: bool = False, started: bool = True
+        self,
+        node: Node,
+        reason: str,
+        *,
+        again: bool = False,
+        started: bool = True,
+        drains: bool = True,
     ) -> Activity:
-        """Take *node* down: on_drain, children in reverse, on_stop, resources."""
-        spec, left = node.spec, node.spec.shutdown
+        """Take *node* down, after all at and below it that drain have drained."""
+        node.came_up, node.is_walked = started, True
         node.state, node.on_purpose = "stopping", node.on_purpose or reason == "stopped"
-        says_goodbye = started and not spec.is_brutal  # 45
-        is_clean = reason in ("stopped", "finished")
-        if says_goodbye and is_clean and spec.drain_takes is not None:
-            self.note(node, "on_drain")
-            left -= yield from self.step(node, spec.drain_takes, left)
+        if drains and node.all_that_drain():
+            yield from self.drain(node, is_clean=started and reason in CLEAN)
+        yield from self.go_down(node, reason, again=again, drains=drains)
+
+    def drain(self, top: Node, *, is_clean: bool = True) -> Activity:
+        """Let all drain: parents before children, independent ones side by side."""
+        everyone = [each for each in top.all_that_drain() if each is not top]
+        for each in everyone:
+            if each.state == "running":
+                each.state, each.on_purpose, each.deadline = "stopping", True, top.deadline
+                each.drain, each.drains_until = "waits", third(self.now, top.deadline)
+                each.came_up = True
+            elif each.drain:
+                each.on_purpose = True
+                each.tighten(top.deadline, self.now)
+        if is_clean and not top.drain:
+            top.drain = "waits" if top.drains() else "over"
+            top.drains_until = third(self.now, top.deadline)
+        if top.drain == "waits":
+            yield from self.on_drain(top)
+        self.set_going(top)
+        for each in [top, *everyone]:
+            yield from self.wait_for(lambda each=each: each.drain in ("", "over"))  # type: ignore[misc]
+
+    def by_itself(self, node: Node) -> Activity:
+        """Take down one that drains because something above it stops, before its turn comes."""
+        yield from self.drain(node)
+        yield from self.go_down(node, "stopped")
+
+    def on_drain(self, node: Node) -> Activity:
+        node.drain, node.is_drained = "under way", True
+        self.note(node, "on_drain")
+        node.left -= yield from self.step(node, node.spec.drain_takes or 0.0)
+        node.drain = "over"
+
+    def set_going(self, node: Node) -> None:
+        def one_after_another(each: Node) -> Activity:
+            yield from self.on_drain(each)
+            self.set_going(each)
+
+        for each in node.nearest():
+            if each.drain == "waits":
+                self.go(one_after_another(each))
+
+    def go_down(
+        self, node: Node, reason: str, *, again: bool = False, drains: bool = True
+    ) -> Activity:
+        """Take *node* down: children in reverse, on_stop, resources."""
+        spec = node.spec
+        if node.drain == "under way":
+            yield from self.wait_for(lambda: node.drain == "over")
+        node.drain, node.drains_until = "", inf
+        says_goodbye = node.came_up and not spec.is_brutal  # 45
+        if drains and not node.is_drained and node.drains() and reason in CLEAN:
+            yield from self.on_drain(node)  # it has come up while others drained
+            node.drain = ""
         while node.children:
             child = list(node.children.values())[-1]
-            yield from self.down(child, node)
+            yield from self.down(child, node, drains=drains)
             child.leave()  # 24
         if says_goodbye and spec.stop_takes is not None:
             self.note(node, "on_stop")
-            left -= yield from self.step(node, spec.stop_takes, left)
+            node.left -= yield from self.step(node, spec.stop_takes)
         if spec.is_stubborn:
-            yield from self.step(node, inf, left)
+            yield from self.step(node, inf)
             until = max(self.now, min(self.now + GRACE, node.deadline + LATE))
             yield from self.wait_until(lambda: until)
         self.settle_fate(node, reason, again=again)
 
-    def step(self, node: Node, takes: float, left: float) -> Activity:
+    def step(self, node: Node, takes: float) -> Activity:
         """Wait for something of the node's own, at most until its limit; return how long."""
-        began = self.now
-        yield from self.wait_until(lambda: min(began + min(takes, left), node.deadline))
+        began, left = self.now, node.left
+        yield from self.wait_until(
+            lambda: min(began + min(takes, left), node.deadline, node.drains_until)
+        )
         return self.now - began
 
     def settle_fate(self, node: Node, reason: str, *, again: bool) -> None:
@@ -326,15 +418,23 @@ class Model(Activities):
         if spec.restart == "temporary" and parent and parent.is_active():  # 27, 29, 58
             node.leave()  # a parent that ends lets go of its children one after another
 
-    def down(self, node: Node, stopping: Node | None = None) -> Activity:
+    def down(self, node: Node, stopping: Node | None = None, *, drains: bool = False) -> Activity:
         """See to it that *node* is down, with its group or with its *stopping* parent."""
         deadline = stopping.deadline if stopping else inf
         if node.state == "running":
+            node.state, node.on_purpose, node.came_up = "stopping", True, True
             node.deadline = deadline
-            yield from self.end(node, "stopped")
+            yield from self.go_down(node, "stopped", drains=drains)
+        elif node.drain and not node.is_walked:
+            node.is_walked = True
+            node.tighten(deadline, self.now)
+            if stopping:
+                yield from self.go_down(node, "stopped")
+            else:
+                self.go(self.by_itself(node))
         while node.is_busy():
             node.on_purpose = True  # 14
-            node.tighten(deadline)
+            node.tighten(deadline, self.now)
             node.abort()
             yield from self.wait_for(lambda: not node.is_busy())
         if node.state == "restarting" and stopping:
@@ -360,7 +460,10 @@ class Model(Activities):
             if node.state == "running":
                 node.deadline = self.now + seconds
                 self.go(self.end(node, "stopped"))
-            node.tighten(self.now + seconds)
+            node.tighten(self.now + seconds, self.now)
+            if node.drain and not node.is_walked:
+                node.is_walked = True
+                self.go(self.by_itself(node))
             yield from self.wait_for(lambda: node.incarnation != life or not node.is_busy())
 
     def crash(self, node: Node) -> None:

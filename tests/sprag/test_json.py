@@ -53,6 +53,7 @@ KEYS = {
     "status",
     "items",
     "held",
+    "draining",
 }
 
 

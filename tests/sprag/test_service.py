@@ -452,7 +452,7 @@ def bring_to(state: State, clock: VirtualClock) -> tuple[Service, Callable[[], o
     gate = gevent.event.Event()
 
     class Child(Service, restart="transient", backoff=Backoff(initial=30.0, jitter=0)):
-        def on_drain(self) -> None:
+        def on_stop(self) -> None:
             if state is State.STOPPING:
                 gate.wait()
 
@@ -574,9 +574,9 @@ def test_the_hooks_run_in_order_children_inside_their_parents() -> None:
     assert journal == [
         *("a starts", "b starts", "b has started", "c starts", "c has started", "a has started"),
         *("b runs", "c runs", "a runs"),
-        "a drains",
-        *("c drains", "c stops", "c is clean"),
-        *("b drains", "b stops", "b is clean"),
+        *("a drains", "c drains", "b drains"),
+        *("c stops", "c is clean"),
+        *("b stops", "b is clean"),
         *("a stops", "a is clean"),
     ]
 

@@ -118,7 +118,7 @@ class Told(Service):
 # -- the order -------------------------------------------------------------------------
 
 
-def test_parents_drain_first_and_children_stop_in_reverse_each_as_a_whole(
+def test_all_drain_parents_first_and_then_children_stop_in_reverse_each_as_a_whole(
     clock: VirtualClock,
 ) -> None:
     journal: list[str] = []
@@ -136,11 +136,10 @@ def test_parents_drain_first_and_children_stop_in_reverse_each_as_a_whole(
         return [f"{name} stop", f"{name} end", f"{name} clean2", f"{name} clean1"]
 
     assert journal == [
-        "root drain",
-        *("b drain", *own("b")),
-        "a drain",
-        *("a2 drain", *own("a2")),
-        *("a1 drain", *own("a1")),
+        *("root drain", "b drain", "a drain", "a2 drain", "a1 drain"),
+        *own("b"),
+        *own("a2"),
+        *own("a1"),
         *own("a"),
         *own("root"),
     ]

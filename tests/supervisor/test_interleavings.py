@@ -946,7 +946,7 @@ CHANGES: dict[str, Callable[[Supervisor, Journal], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("hook", ["in_on_start", "in_on_stop", "in_on_drain"])
+@pytest.mark.parametrize("hook", ["in_on_start", "in_on_stop"])
 def test_a_change_from_a_hook_that_its_supervisor_waits_for_would_deadlock(
     clock: VirtualClock, journal: Journal, hook: str, change: str
 ) -> None:

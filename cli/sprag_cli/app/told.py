@@ -193,6 +193,12 @@ def items_text(node: Node) -> list[str]:
 _ITEMS: Final = ("queued", "running", "done", "poison", "dropped")
 
 
+def state_text(node: Node) -> str:
+    """Return the state of *node* in words: of one that stops and still works, that it drains."""
+    state = text_of(node, "state")
+    return f"{state} (draining)" if node.get("draining") is True else state
+
+
 def is_failed(node: Node) -> bool:
     """Tell whether the node itself has failed."""
     return node.get("state") == "failed"

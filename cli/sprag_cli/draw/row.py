@@ -16,6 +16,7 @@ from sprag_cli.app.told import (
     list_of,
     mapping_of,
     number_of,
+    state_text,
     text_of,
 )
 from sprag_cli.term.cells import cut
@@ -105,7 +106,7 @@ def row_of(node: Node, guide: str, *, now: float, charset: Charset, ends_here: b
         hidden_tone=hidden_tone,
         words={
             Column.CLASS: cut(charset.safe(_class(node)), _CLASS_MOST, charset.ellipsis),
-            Column.STATE: (charset.safe(state) or "-") + (" (held)" if held else ""),
+            Column.STATE: (charset.safe(state_text(node)) or "-") + (" (held)" if held else ""),
             Column.WHEN: _when(node, state, now),
             Column.RESTARTS: _restarts(node, state, charset, root=not guide),
         },

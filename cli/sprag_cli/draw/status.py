@@ -18,6 +18,7 @@ from sprag_cli.app.told import (
     list_of,
     mapping_of,
     number_of,
+    state_text,
     text_of,
 )
 from sprag_cli.draw.services import show_each, title
@@ -180,7 +181,7 @@ def _state(node: Node, now: float) -> str:
         uptime = number_of(node, "uptime") or 0.0
         return f"{state} since {clock(since, now)} ({duration(uptime)})"
     reason = text_of(mapping_of(node, "last_exit"), "reason").replace("_", " ")
-    said = f"{state} since {clock(ended, now)} ({ago(ended, now)})" if ended else state
+    said = f"{state} since {clock(ended, now)} ({ago(ended, now)})" if ended else state_text(node)
     if reason and reason != state:
         said += f": {reason}"
     wait = number_of(node, "next_try")

@@ -107,6 +107,7 @@ def _flat(node: Snapshot) -> dict[str, Any]:
         "status": node.status,
         "items": None if node.items is None else node.items._asdict(),
         "held": None if node.held is None else hold_to_json(node.held),
+        "draining": node.draining,
     }
 
 

@@ -23,7 +23,7 @@ from sprag_supervisor import (
     check_result,
     choices,
     holdings_of,
-    is_active,
+    is_at_work,
     report_crash,
     say,
 )
@@ -123,7 +123,7 @@ class LifecycleListener(Listener):
 
     def _deliver(self, node: Node, call: Delivery) -> None:
         holdings = holdings_of(node)
-        if not is_active(node):
+        if not is_at_work(node):
             # The kill of the stop under way came too early for this greenlet. What is in
             # the mailbox is still told, like clean-ups after a deadline: up to where one blocks.
             call.kill()
@@ -133,11 +133,11 @@ class LifecycleListener(Listener):
             try:
                 check_result("a listener", self._context.copy().run(self._fn, record))
             except GreenletExit:
-                if not is_active(node):
+                if not is_at_work(node):
                     break
             except BaseException as error:  # noqa: BLE001 - this is where crashes are caught
                 failure = error
-        if failure is not None or not is_active(node):
+        if failure is not None or not is_at_work(node):
             self._mailbox.clear()
         self._call = None
         self._is_behind = False
@@ -150,7 +150,7 @@ class LifecycleListener(Listener):
         node = self._node
         if node is None:
             return
-        if is_active(node):
+        if is_at_work(node):
             self._mailbox.clear()
         super().release()
         self._feed.leave()

@@ -11,9 +11,11 @@ from sprag_supervisor import (
     Work,
     check_asked_result,
     clock,
+    forget_work,
     holdings_of,
     is_a,
     meaning_of,
+    note_work,
     path_of,
     report_crash,
     traceback_of,
@@ -71,6 +73,7 @@ class Running(Work):
         tree = self._node._tree_
         assert tree is not None
         self._holdings.add_call(self)
+        note_work(self._node)
         tree.pool.run_soon(self)
 
     def revoke(self) -> None:
@@ -119,6 +122,7 @@ class Running(Work):
             task._has(result)
         task._comes_to_nothing("it was killed" if node._op_ is None else "its service has ended")
         self._holdings.drop_call(self)
+        forget_work(node, self._holdings)
 
     def call_off(self) -> bool:
         """Kill it, or see to it that it never begins."""

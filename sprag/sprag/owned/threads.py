@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sprag_supervisor import (
     function_name,
-    is_active,
+    is_at_work,
     not_active,
     refuse,
     run_for_effect,
@@ -37,7 +37,7 @@ def call(node: Node, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
 
     def arrived() -> None:
         # In the hub: no logging here (gevent-traps 18).
-        if not is_active(node):
+        if not is_at_work(node):
             tree.pool.launch(lambda: _drop(node, fn))
             return
         spawn_managed(

@@ -7,10 +7,11 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from itertools import islice
 from typing import Final
 
 from sprag.owned.log import record
-from sprag_supervisor import DOWN, Node, configured, listening, path_of, plain
+from sprag_supervisor import DOWN, Node, configured, listening, path_of, plain, still_drain
 
 _LISTED: Final = 8
 _NOTHING: Final = (None, "")
@@ -32,8 +33,10 @@ def log(level: int, event: str, **fields: object) -> None:
 
 
 def awaited(root: Node) -> str:
-    """Name the services that others wait for: up, with nothing up below them."""
-    found: list[str] = []
+    """Name the services that others wait for: who drains, else who is up with nothing up below."""
+    found = [path_of(each) for each in islice(still_drain(root), _LISTED + 1)]
+    if found:
+        return ", ".join(found[:_LISTED]) + (" and more" if len(found) > _LISTED else "")
     stack: list[Node] = [root]
     more = 0
     while stack:

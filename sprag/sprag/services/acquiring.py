@@ -44,11 +44,11 @@ _EXACT: Final = 2**53
 
 
 def may_hold(service: Node, action: str) -> None:
-    """Refuse *action* unless *service* starts or runs, in this thread."""
+    """Refuse *action* unless *service* starts, runs or drains, in this thread."""
     tree = service._tree_
     if tree is not None and tree.thread != get_ident():
         refuse(service, tree)
-    if service._state_ not in ACTIVE or (left_behind and not may_acquire(service)):
+    if (service._state_ not in ACTIVE or left_behind) and not may_acquire(service):
         raise not_active(service, action)
 
 
@@ -108,7 +108,7 @@ class Acquiring(Node):
             A handle with ``cancel()``, ``ticks``, ``missed`` and ``active``.
 
         Raises:
-            NotRunning: The service is neither starting nor running.
+            NotRunning: The service neither starts, runs nor drains.
             BadValue: An argument is out of range.
         """
         check(fn)
@@ -136,7 +136,7 @@ class Acquiring(Node):
             A handle with ``cancel()`` and ``active``.
 
         Raises:
-            NotRunning: The service is neither starting nor running.
+            NotRunning: The service neither starts, runs nor drains.
             BadValue: An argument is out of range.
         """
         check(fn)
@@ -165,7 +165,7 @@ class Acquiring(Node):
         greenlet yourself is a quiet end.
 
         Raises:
-            NotRunning: The service is neither starting nor running.
+            NotRunning: The service neither starts, runs nor drains.
             BadValue: *fn* is not callable, or is an `async def` or a generator function.
         """
         check(fn)
@@ -191,7 +191,7 @@ class Acquiring(Node):
             A handle with ``cancel()``, ``active`` and, of these, ``missed``.
 
         Raises:
-            NotRunning: The service is neither starting nor running.
+            NotRunning: The service neither starts, runs nor drains.
             BadValue: *fn* is not callable, or is an `async def` or a generator function; *event*
                 is no str, or there is no such ``sprag:`` event.
         """
@@ -281,7 +281,7 @@ class Acquiring(Node):
         the others from running.
 
         Raises:
-            NotRunning: The service is neither starting nor running.
+            NotRunning: The service neither starts, runs nor drains.
             BadValue: *fn* is not callable, or is an `async def` or a generator function.
         """
         check(fn)

@@ -40,7 +40,7 @@ class Declaring(Node):
             reason: Why not, for people; of a long one the first 200 characters.
 
         Raises:
-            NotRunning: I am neither starting nor running.
+            NotRunning: I neither start, run nor drain.
             BadValue: *ready* is not True or False, *reason* is no str, or a reason is given for
                 being ready.
         """
@@ -61,7 +61,7 @@ class Declaring(Node):
             text: Of a long one the first 200 characters; "" says nothing any more.
 
         Raises:
-            NotRunning: I am neither starting nor running.
+            NotRunning: I neither start, run nor drain.
             BadValue: *text* is no str.
         """
         if not is_a(text, str):

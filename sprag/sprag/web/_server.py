@@ -10,7 +10,7 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 
 from sprag.web._connection import Connection
-from sprag_supervisor import Managed, clock, context_of, holdings_of, is_active, meaning_of
+from sprag_supervisor import Managed, clock, context_of, holdings_of, is_at_work, meaning_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +127,7 @@ class HTTPServer(StreamServer):
 
     def do_handle(self, *args: Any) -> None:
         """Start to serve a connection that was accepted. Called in the hub."""
-        if not is_active(self._owner) and not self.is_draining:
+        if not is_at_work(self._owner) and not self.is_draining:
             args[0].close()  # the service has crashed, and its clean-ups have not run yet
             return
         if self._count() >= self.limits.max_connections and (oldest := self._oldest_idle()):

@@ -31,6 +31,7 @@ from sprag_supervisor.loop.room import need_room
 from sprag_supervisor.rules.policy import is_grave
 from sprag_supervisor.rules.states import DOWN, MOVES, RESTARTING, RUNNING, STARTING
 from sprag_supervisor.tree.callables import check_result
+from sprag_supervisor.tree.drainers import note
 from sprag_supervisor.tree.living import announce
 from sprag_supervisor.tree.names import path_of
 from sprag_supervisor.tree.node import BEATS, Node
@@ -245,6 +246,8 @@ def come_up(
     if more := cls._does_more_:
         if context is None and cls._has_later_hooks_:
             keep_context(node, context_of(node, contextvars.copy_context()))
+        if cls.on_drain is not Node.on_drain and node._policy_.shutdown != "brutal_kill":
+            note(node, tree)
         if cls._has_run_:
             own = contextvars.copy_context() if context is None else context.copy()
             guard.spawn_body(node, own)

@@ -17,6 +17,7 @@ from sprag_supervisor.exceptions import EngineError
 from sprag_supervisor.foreign import is_a
 from sprag_supervisor.rules.decide import Reason
 from sprag_supervisor.rules.states import DOWN, FAILED
+from sprag_supervisor.tree.drainers import forget
 from sprag_supervisor.tree.holdings import Holdings
 from sprag_supervisor.tree.living import announce, leave
 from sprag_supervisor.tree.log import say
@@ -68,6 +69,9 @@ def give_in(node: Node) -> None:
 
 
 def _let_go(node: Node) -> None:
+    with suppress(BaseException):
+        if node._tree_ is not None:
+            forget(node, node._tree_)
     operation, holdings, history = node._op_, node._holdings_, node._history_
     supervision = node._supervision_
     node._op_ = node._holdings_ = node._supervision_ = node._children_ = None

@@ -21,6 +21,7 @@ from sprag_supervisor.loop import clock
 from sprag_supervisor.rules.states import RUNNING
 from sprag_supervisor.tree.holdings import Holdings, holdings_of
 from sprag_supervisor.tree.living import announce
+from sprag_supervisor.tree.moves import is_draining
 
 if TYPE_CHECKING:
     from sprag_supervisor.tree.node import Node
@@ -84,8 +85,8 @@ class FirstReady:
 
     def _is_over(self) -> None:
         node = self._node
-        if self._timer is None:
-            return  # it has become ready in the last moment
+        if self._timer is None or is_draining(node):
+            return  # it has become ready in the last moment, or need not any more
         self.release()
         self._holdings.drop_timer(self)
         error = StartTimeout(self._seconds, waits_for=self._holdings.unready)

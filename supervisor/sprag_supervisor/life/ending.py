@@ -12,6 +12,7 @@ stop that covers it is absolute, handed down, and can only become tighter.
 from __future__ import annotations
 
 import logging
+import math
 import traceback
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -24,7 +25,9 @@ from sprag_supervisor.loop.greenlets import frame_of, is_dead
 from sprag_supervisor.loop.left_behind import leave_behind
 from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.rules.decide import CRASHED
+from sprag_supervisor.tree.drainers import nearest
 from sprag_supervisor.tree.log import say
+from sprag_supervisor.tree.moves import is_draining
 from sprag_supervisor.tree.names import path_of
 from sprag_supervisor.tree.stragglers import keep
 
@@ -53,6 +56,24 @@ class Walk:
         self.is_under_way = False
 
 
+class Drain:
+    """A service that takes no new work, before any of those that end with it has begun to end."""
+
+    __slots__ = ("has_begun", "is_over", "until")
+
+    def __init__(self, deadline: float) -> None:
+        self.has_begun = self.is_over = False
+        """Its `on_drain`."""
+        self.until = math.inf
+        """Monotonic time at which that is killed, should its own ``shutdown`` leave it more."""
+        self.tighten(deadline)
+
+    def tighten(self, deadline: float) -> None:
+        """Leave it a third of the time until *deadline*, if that is less than it had."""
+        now = clock.now()
+        self.until = min(self.until, now + max(deadline - now, 0.0) / 3)
+
+
 class Ending(End):
     """One service on its way down, which takes its time."""
 
@@ -65,6 +86,8 @@ class Ending(End):
         "counts",
         "deadline",
         "done",
+        "drain",
+        "drains",
         "dropped",
         "entries",
         "faults",
@@ -110,6 +133,15 @@ class Ending(End):
         self.call: tuple[str, Callable[[], object], Call, float] | None = None
         """The hook or clean-up that runs now."""
         self.is_drained = self.said_goodbye = self.is_counted = False
+        self.drains = True
+        """What it is part of has services drain: any end but that of a group restart."""
+        self.drain: Drain | None = None
+        """Until its steps begin, of one that drains or has others below do so."""
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the service still works: its steps have not begun."""
+        return self.drain is not None
 
     def tighten(self, deadline: float) -> None:
         """Move the deadline nearer; a later one changes nothing."""
@@ -122,18 +154,33 @@ class Ending(End):
 
     def join(self, parking: Parking, until: float | None = None) -> bool:
         """Wait in *parking* until it is over or *until*; return whether it is over."""
-        if not self.done:
-            self.joiners.append(parking)
-            tree = self.node._tree_
-            assert tree is not None
-            for waiting in tree.pool.queued:
-                waiting.poke()  # to look for a deadlock again: one more waits for somebody
-            try:
-                while not self.done and (until is None or clock.now() < until):
-                    parking.park(until)
-            finally:
-                self.joiners.remove(parking)
+        self._wait(parking, until, lambda: self.done)
         return self.done
+
+    def join_drain(self, parking: Parking) -> None:
+        """Wait in *parking* until its `on_drain` is over, or what comes after has begun."""
+        self._wait(parking, None, lambda: self.done or self.drain is None or self.drain.is_over)
+
+    def _wait(self, parking: Parking, until: float | None, is_over: Callable[[], bool]) -> None:
+        if is_over():
+            return
+        self.joiners.append(parking)
+        tree = self.node._tree_
+        assert tree is not None
+        for waiting in tree.pool.queued:
+            waiting.poke()  # to look for a deadlock again: one more waits for somebody
+        try:
+            while not is_over() and (until is None or clock.now() < until):
+                parking.park(until)
+        finally:
+            self.joiners.remove(parking)
+
+    def drained(self) -> None:
+        """Take note that its `on_drain` is over, and tell who waits for that."""
+        if self.drain is not None:
+            self.drain.is_over = True
+        for parking in self.joiners:
+            parking.poke()
 
     def note(self, outcome: Outcome, step: str, detail: str) -> None:
         """Remember something that was not clean."""
@@ -184,7 +231,8 @@ class Ending(End):
 
     def limit(self, began: float) -> float:
         """Return when a step that began at *began* must be over."""
-        return min(self.deadline, began + self.own_left)
+        until = min(self.deadline, began + self.own_left)
+        return until if self.drain is None else min(until, self.drain.until)
 
     def leave_behind(self, step: str, greenlet: Any) -> None:
         """Name what swallowed its kill, with its stack."""
@@ -229,8 +277,13 @@ def tighten(node: Node, deadline: float) -> None:
     pending = [node]
     while pending:
         one = pending.pop()
-        operation = one._op_
-        if operation is not None and deadline < operation.deadline:
+        operation, tree = one._op_, one._tree_
+        if operation is None:
+            if tree is not None and id(one) in tree.drainers:
+                pending.extend(each for each in nearest(one, tree) if is_draining(each))
+        elif deadline < operation.deadline:
             operation.deadline = deadline
+            if isinstance(operation, Ending) and operation.drain is not None:
+                operation.drain.tighten(deadline)
             operation.parking.poke()
             pending.extend((one._children_ or {}).values())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sprag_supervisor.life.bringing_up import restart
 from sprag_supervisor.life.resting import cancel_retry, hold_back, leave_if_over
-from sprag_supervisor.life.stopping import end_soon
+from sprag_supervisor.life.stopping import end_now, end_soon
 from sprag_supervisor.loop.pace import Pace
 from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.rules.decide import Reason, covered
@@ -83,10 +83,11 @@ def stop_group(
         if sibling is failed or sibling._parent_ is not node:
             continue
         if sibling._state_ is RUNNING:
-            end_soon(sibling, Reason.STOPPED)
+            end_soon(sibling, Reason.STOPPED, drains=False)
         while (operation := sibling._op_) is not None:
             if not operation.is_start:
                 operation.on_purpose = True  # its own crash counts with the group (otp-rules 14)
+                end_now(operation)
             operation.join(parking)
         if sibling._state_ is RESTARTING and id(sibling) in together.waiting:
             hold_back(sibling)  # it waits for its group now, whatever it has waited for

@@ -63,6 +63,11 @@ class Starting(Call):
     parking: Parking
     began: float
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether it still works, and is about to end: it does not, yet."""
+        return False
+
     # -- what others may ask for meanwhile ------------------------------------------
 
     def call_off(self, deadline: float, why: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gevent import Greenlet, GreenletExit, sleep
@@ -22,6 +23,8 @@ from sprag_supervisor.loop.calls import Call
 from sprag_supervisor.loop.greenlets import is_dead
 from sprag_supervisor.loop.pace import Pace
 from sprag_supervisor.tree.callables import check_result
+from sprag_supervisor.tree.holdings import Holdings
+from sprag_supervisor.tree.node import Node
 from sprag_supervisor.tree.seat import context_of, kept_context
 from sprag_supervisor.tree.stragglers import keep
 
@@ -30,13 +33,17 @@ if TYPE_CHECKING:
 
     from sprag_supervisor.life.ending import Ending
     from sprag_supervisor.loop.calls import Work
-    from sprag_supervisor.tree.holdings import Holdings, Subscription
-    from sprag_supervisor.tree.node import Node
+    from sprag_supervisor.tree.holdings import Subscription
 
 KILL_GRACE: Final = 0.1
 """Seconds that something killed at a deadline gets to die before it is left behind."""
 _LATE: Final = 0.5
 """Past a deadline by this many seconds, nothing gets a grace any more."""
+
+
+def call_hook(node: Node, name: str) -> object:
+    """Call a hook of a user's class, which may raise even when it is looked up."""
+    return getattr(node, name)()
 
 
 def perform(ending: Ending, step: str, fn: Callable[[], object]) -> None:
@@ -107,7 +114,17 @@ def _step_raised(ending: Ending, step: str, call: Call) -> None:
         ending.stop_error(step, error)
 
 
-def finish_work(ending: Ending, holdings: Holdings) -> None:
+def see_to_work(ending: Ending) -> None:
+    """Have a service take no new work, and wait for what others wait for."""
+    node = ending.node
+    if type(node).on_drain is not Node.on_drain:
+        perform(ending, "on_drain", partial(call_hook, node, "on_drain"))
+    held = node._holdings_
+    if type(held) is Holdings and held.calls:
+        _finish_work(ending, held)
+
+
+def _finish_work(ending: Ending, holdings: Holdings) -> None:
     """Wait until what others wait for is done, as long as the service has time."""
     began = clock.now()
     for call in tuple(holdings.calls or ()):

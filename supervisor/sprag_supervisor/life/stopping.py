@@ -70,18 +70,28 @@ def force(end: End, left_behind: greenlet | None = None) -> Ending:
     return ending
 
 
-def end_soon(node: Node, reason: Reason, failure: Failure | None = None) -> None:
-    """End *node*: at once where nothing can block, else in an engine greenlet."""
+def end_soon(
+    node: Node, reason: Reason, failure: Failure | None = None, *, drains: bool = True
+) -> None:
+    """End *node*: at once where nothing can block, else in an engine greenlet.
+
+    Args:
+        node: A service that runs.
+        reason: Why.
+        failure: What it dies of, if that is a failure.
+        drains: Whether it and what is below it drain before.
+    """
     try:
         ending = begin(End(node, reason, failure))
         if ending is not None:
+            ending.drains = drains
             launch(ending)
     except BaseException:
-        _go_on(node, on_purpose=reason is Reason.STOPPED)
+        go_on(node, on_purpose=reason is Reason.STOPPED)
         raise
 
 
-def _go_on(node: Node, *, on_purpose: bool) -> None:
+def go_on(node: Node, *, on_purpose: bool) -> None:
     """Let an end that was cut short go on, if it has begun: else nothing has changed."""
     if node._op_ is not None or node._state_ is not RUNNING:
         bring_down(node, EngineError("end"), on_purpose=on_purpose)
@@ -132,12 +142,22 @@ def request_stop(node: Node, deadline: float) -> Operation | None:
                 if ending is not None:
                     launch(ending)
             except BaseException:
-                _go_on(node, on_purpose=True)
+                go_on(node, on_purpose=True)
                 raise
             return ending
         return None
     operation.call_off(deadline, "it was asked to stop")
+    end_now(operation)
     return operation
+
+
+def end_now(operation: Operation) -> None:
+    """Let one that drains, because something above it stops, end before its turn comes.
+
+    Who waits for its end must not have to wait for that of all others, too.
+    """
+    if isinstance(operation, Ending) and operation.is_draining and operation.walk is None:
+        launch(operation)
 
 
 def launch(ending: Ending) -> None:

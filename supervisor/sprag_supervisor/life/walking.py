@@ -14,17 +14,20 @@ from sprag_supervisor.exceptions import EngineError
 from sprag_supervisor.facts.report import Outcome
 from sprag_supervisor.life import quick
 from sprag_supervisor.life.bugs import give_in, report_bug
+from sprag_supervisor.life.draining import drain
 from sprag_supervisor.life.ending import Ending, Walk
 from sprag_supervisor.life.resting import call_off_restart, detach, leave_memories
 from sprag_supervisor.life.settling import End, settle
-from sprag_supervisor.life.steps import finish_work, perform, release, take_up_call
+from sprag_supervisor.life.steps import call_hook, perform, release, see_to_work, take_up_call
 from sprag_supervisor.life.stopping import begin, force, launch
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.pace import Batches, Pace
+from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.loop.waiting import joiners_served
 from sprag_supervisor.rules.decide import Reason
 from sprag_supervisor.rules.states import RESTARTING, RUNNING, STOPPING
-from sprag_supervisor.tree.holdings import Holdings, holdings_of
+from sprag_supervisor.tree.drainers import forget
+from sprag_supervisor.tree.holdings import holdings_of
 from sprag_supervisor.tree.node import Node
 
 if TYPE_CHECKING:
@@ -57,9 +60,11 @@ def drive(ending: Ending) -> None:
 
 
 def _carry_out(ending: Ending, walk: Walk) -> None:
-    way = [(ending, _steps(ending))]
     served = joiners_served()
     served.append(ending.joiners)
+    if not walk.faults:  # else who has an `on_drain` drains when its turn comes
+        drain(ending)
+    way = [(ending, _steps(ending))]
     pace: Pace | None = None
     while way:
         last, steps = way[-1]
@@ -97,16 +102,17 @@ def _steps(ending: Ending) -> Generator[Ending]:
     """Yield the endings of the children, to be walked before going on."""
     node = ending.node
     cls = type(node)
+    if ending.drain is not None:
+        if ending.drain.has_begun:
+            ending.join_drain(Parking())
+        ending.drain = None
     if ending.call is not None:
         take_up_call(ending, *ending.call)
     says_goodbye = ending.had_started and node._policy_.shutdown != "brutal_kill"
     if says_goodbye and not ending.is_drained:
         ending.is_drained = True
-        if ending.reason.is_clean and cls.on_drain is not Node.on_drain:
-            perform(ending, "on_drain", partial(_call_hook, node, "on_drain"))
-        held = node._holdings_
-        if ending.reason.is_clean and type(held) is Holdings and held.calls:
-            finish_work(ending, held)
+        if ending.drains and ending.reason.is_clean:
+            see_to_work(ending)
     if node._children_:
         if cls._stops_together_:
             _end_together(ending, node._children_)
@@ -115,14 +121,10 @@ def _steps(ending: Ending) -> Generator[Ending]:
     if says_goodbye and not ending.said_goodbye:
         ending.said_goodbye = True
         if cls.on_stop is not Node.on_stop:
-            perform(ending, "on_stop", partial(_call_hook, node, "on_stop"))
+            perform(ending, "on_stop", partial(call_hook, node, "on_stop"))
     if node._holdings_ is not None:
         release(ending, holdings_of(node))
     _over(ending)
-
-
-def _call_hook(node: Node, name: str) -> object:
-    return getattr(node, name)()  # looked up here: a user's class may raise even then
 
 
 def _end_in_reverse(ending: Ending, children: dict[str, Node]) -> Generator[Ending]:
@@ -138,6 +140,7 @@ def _end_in_reverse(ending: Ending, children: dict[str, Node]) -> Generator[Endi
                 continue  # it has left meanwhile, and may run elsewhere
             sub = end_child(child, ending) or _taken_up(child, ending)
             if sub is not None:
+                sub.walk = ending.walk  # now: else one that drains could be launched by others
                 yield sub
                 ending.absorb(sub)
             if child._op_ is not None or child._state_ is RESTARTING:
@@ -251,10 +254,16 @@ def _taken_up(child: Node, ending: Ending) -> Ending | None:
 def end_child(child: Node, ending: Ending) -> Ending | None:
     """End a running child on behalf of its parent's *ending*; return what is to be waited for."""
     if child._state_ is not RUNNING:
+        operation = child._op_
+        if isinstance(operation, Ending) and operation.is_draining and operation.walk is None:
+            operation.call_off(ending.deadline)
+            return operation  # it has drained with all others
         return None
     sub = begin(End(child, Reason.STOPPED), ending.deadline)
     if sub is None:
         ending.counts[0] += 1
+    else:
+        sub.drains = ending.drains
     return sub
 
 
@@ -281,8 +290,11 @@ def _over(ending: Ending) -> None:
         ending.is_counted = True
         ending.counts[ending.worst.value] += 1
     tree = node._tree_
-    if node._parent_ is None and tree is not None:
-        tree.report = ending.report()
+    if tree is not None:
+        if tree.drainers:
+            forget(node, tree)
+        if node._parent_ is None:
+            tree.report = ending.report()
     settle(ending)
     ending.done = True
     for parking in ending.joiners:

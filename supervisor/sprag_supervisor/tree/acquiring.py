@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from sprag_supervisor.exceptions import NotRunning
 from sprag_supervisor.loop.left_behind import is_left_behind, left_behind
-from sprag_supervisor.rules.states import ACTIVE, NEW, RESTARTING, STARTING, STOPPING
+from sprag_supervisor.rules.states import NEW, RESTARTING, STARTING, STOPPING
+from sprag_supervisor.tree.moves import is_at_work
 from sprag_supervisor.tree.names import is_within, path_of
 from sprag_supervisor.tree.seat import current_node
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def may_acquire(node: Node) -> bool:
     """Whether the caller may acquire something for *node* now."""
-    return node._state_ in ACTIVE and not (left_behind and is_left_behind())
+    return is_at_work(node) and not (left_behind and is_left_behind())
 
 
 def starts_later(node: Node) -> str | None:

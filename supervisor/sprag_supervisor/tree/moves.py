@@ -28,5 +28,16 @@ def settled(node: Node) -> bool:
 
 
 def is_active(node: Node) -> bool:
-    """Whether the node may acquire things now."""
+    """Whether the node starts or runs."""
     return node._state_ in ACTIVE
+
+
+def is_draining(node: Node) -> bool:
+    """Whether a stop has begun that leaves the node at work for as long as there is to drain."""
+    operation = node._op_
+    return operation is not None and operation.is_draining
+
+
+def is_at_work(node: Node) -> bool:
+    """Whether the node starts, runs or drains: things may be acquired for it."""
+    return node._state_ in ACTIVE or is_draining(node)

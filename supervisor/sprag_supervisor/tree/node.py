@@ -209,10 +209,13 @@ class Node:
 
     @hook
     def on_drain(self) -> None:
-        """Hook: take no new work. The first step of a stop, parents before children.
+        """Hook: take no new work, and see to the work there is. All of a stop's come first.
 
-        May block, within the service's ``shutdown`` seconds. An exception is reported and
-        the stop goes on.
+        Parents before children, independent ones side by side; nothing below the service that
+        is stopped ends before all of them are over. Meanwhile the service may acquire what it
+        needs. May block, within the service's ``shutdown`` seconds, and a third of the stop's
+        time. An exception is reported and the stop goes on. Does not run after a crash, nor
+        where a group is restarted.
         """
 
     @hook
@@ -287,6 +290,8 @@ class Tree:
         """Where its services meet; the engine has no use for it."""
         self.holds: Holds | None = None
         """Whose exits wait undecided; None while nothing is held."""
+        self.drainers: dict[int, dict[int, Node]] = {}
+        """By the identity of a service: who drains at it and right below it, or further down."""
         self.providers: dict[str, Node] = {}
         """Services that any other finds by a name without a path."""
 

@@ -23,6 +23,11 @@ class Operation(Protocol):
     """Where whoever carries it out waits."""
 
     @property
+    def is_draining(self) -> bool:
+        """Whether the service still works, and is about to end."""
+        ...
+
+    @property
     def joiners(self) -> list[Parking] | None:
         """Who waits for it to be over."""
         ...

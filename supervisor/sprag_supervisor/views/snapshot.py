@@ -10,6 +10,7 @@ from sprag_supervisor.rules.states import RUNNING
 from sprag_supervisor.tree.group import next_try_of
 from sprag_supervisor.tree.held import hold_of
 from sprag_supervisor.tree.holdings import Holdings
+from sprag_supervisor.tree.moves import is_draining
 from sprag_supervisor.tree.names import name_of, path_of
 from sprag_supervisor.tree.stragglers import stragglers_of
 
@@ -75,6 +76,7 @@ class Snapshot(NamedTuple):
         status: What it is at, in its own words; None if it has said nothing.
         items: What a pool of workers has to do, and has done in this life; None for others.
         held: What holds it, so that nobody decides about its exits; None: nothing does.
+        draining: It is stopping, and still works: it and all that end with it drain first.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Snapshot(NamedTuple):
     status: str | None = None
     items: Items | None = None
     held: Hold | None = None
+    draining: bool = False
 
     @property
     def is_ready(self) -> bool:
@@ -226,6 +229,7 @@ def _picture(
         holdings.status if type(holdings) is Holdings else None,
         None if (load := node._load_()) is None else Items(*load),
         None if node._tree_ is None or node._tree_.holds is None else hold_of(node, path),
+        is_draining(node),
     )
 
 
