@@ -222,12 +222,39 @@ def test_what_a_stop_has_no_time_for_is_dropped_and_counted(
     assert ends(tasks) == [1, 1, 1] + [TaskCancelled] * 4
 
 
+def test_a_pool_is_done_before_those_end_that_its_workers_need(clock: VirtualClock) -> None:
+    class Press(Service):
+        def print(self, item: int) -> int:
+            self.spawn(sleep, 0)  # which only one that works can do
+            return item
+
+    class Prints(Worker):
+        def handle(self, item: int) -> int:
+            sleep(1)
+            press: Press = self.service("inner/press")
+            return press.print(item)
+
+    inner = Supervisor([(Press(), {"name": "press"})], name="inner")
+    pool = WorkerPool(Prints, size=2, name="pool")
+    top = Supervisor([pool, inner], name="top")
+    with top:
+        tasks = [pool.submit(number) for number in range(6)]
+        clock.settle()
+        report = top.stop()
+    assert report.is_clean
+    assert ends(tasks) == list(range(6))
+
+
 def test_a_bad_item_during_the_drain_costs_no_worker(top: Supervisor, clock: VirtualClock) -> None:
     pool = pool_in(top, size=1)
     tasks = [pool.submit(seconds) for seconds in (0.5, -0.5, 0.5, -0.5, 0.5)]
     clock.settle()
+    tree = pool._tree_
+    assert tree is not None
+    assert tree.drainers
     pool.stop()
     assert ends(tasks) == [0.5, PoisonItem, 0.5, PoisonItem, 0.5]
+    assert not tree.drainers
 
 
 def test_who_waits_for_a_place_gets_it_in_order_and_is_told_of_a_stop(

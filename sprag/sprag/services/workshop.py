@@ -28,6 +28,7 @@ from sprag_supervisor import (
     is_a,
     meaning_of,
     must_be_able_to_wait,
+    note_work,
     path_of,
     report_crash,
     say,
@@ -97,6 +98,7 @@ class Workshop:
     def open(self) -> None:
         """Belong to the pool from now on: what is left undone goes with its life."""
         holdings_of(self._pool).add_call(self._undone)
+        note_work(self._pool)
 
     def close(self) -> None:
         """Take no new items."""
@@ -183,6 +185,7 @@ class Workshop:
         """Let *worker* handle one item after another, in the calling greenlet; it may be killed."""
         hands = self._hands[id(worker)] = Hands()
         holdings_of(worker).add_call(hands)
+        note_work(worker)
         try:
             while True:
                 job = self._next(hands)
