@@ -164,6 +164,10 @@ def true_defaults() -> dict[str, object]:
     defaults["Service.map(limit=)"] = default_of(sprag.Service.map, "limit")
     for argument in ("size", "queue", "when_full", "retries"):
         defaults[f"WorkerPool({argument}=)"] = default_of(sprag.WorkerPool.__init__, argument)
+    for parameter in ("tz", "missed"):
+        defaults[f"Service.cron({parameter}=)"] = default_of(sprag.Service.cron, parameter)
+    for parameter in ("every", "timeout", "failures"):
+        defaults[f"Service.probe({parameter}=)"] = default_of(sprag.Service.probe, parameter)
     for command, option in (
         ("run", "--shutdown-timeout"),
         ("tree", "--timeout"),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__: list[str] = [
     "MaxChildren",
     "PoisonItem",
+    "ProbeFailed",
     "QueueFull",
     "TaskCancelled",
     "TaskTimeout",
@@ -54,6 +55,31 @@ class PoisonItem(SpragFieldsError):
     def _message(self) -> str:
         message = super()._message()
         return message.replace(" 1 workers,", " a worker,")
+
+
+class ProbeFailed(SpragFieldsError):
+    """A probe of the service has failed too often in a row, which is a crash.
+
+    `__cause__` is what the last one has raised; None if it said False, or did not answer in time.
+
+    Attributes:
+        probe: The name of the function.
+        failures: How often.
+        last: What the last failure was.
+    """
+
+    probe: str
+    failures: int
+    last: str
+
+    def __init__(self, probe: str, failures: int, last: str) -> None:
+        super().__init__(probe=probe, failures=failures, last=last)
+
+    def _message(self) -> str:
+        if self.failures == 1:
+            return f"the probe {self.probe} has failed: {self.last}"
+        times = f"{self.failures} times in a row"
+        return f"the probe {self.probe} has failed {times}, the last: {self.last}"
 
 
 class QueueFull(SpragFieldsError):

@@ -127,6 +127,54 @@ def test_a_service_in_full_at_50_columns_in_ascii(now: float) -> None:
     assert text.isascii()
 
 
+CRON: dict[str, Any] = {
+    "expression": "5 3 * * *",
+    "tz": "Europe/Rome",
+    "function": "Shop.report",
+    "next_run": "2026-01-02T02:05:00Z",
+    "running": False,
+    "ticks": 3,
+    "missed": 0,
+}
+PROBE: dict[str, Any] = {
+    "function": "Shop.ping",
+    "every": 5.0,
+    "timeout": 2.0,
+    "failures": 3,
+    "failed": 0,
+    "last": "",
+    "ticks": 7,
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "next 2026-01-02 02:05:00 (in 14h05m)"),
+        ({"missed": 2}, "next 2026-01-02 02:05:00 (in 14h05m), 2 missed"),
+        ({"running": True}, "runs now"),
+        ({"next_run": None}, "never again"),
+        ({"next_run": "soon"}, "next ?"),
+    ],
+)
+def test_a_cron_says_when_it_is_due_next(now: float, given: dict[str, Any], said: str) -> None:
+    text = drawn({**COURIER, "crons": [{**CRON, **given}]}, now, width=120, charset=UNICODE)
+    assert f"      Cron: 5 3 * * * Europe/Rome: Shop.report, {said}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "well"),
+        ({"ticks": 0}, "not asked yet"),
+        ({"failed": 2, "last": "OSError: gone"}, "2 of 3 failures: OSError: gone"),
+    ],
+)
+def test_a_probe_says_how_it_is_answered(now: float, given: dict[str, Any], said: str) -> None:
+    text = drawn({**COURIER, "probes": [{**PROBE, **given}]}, now, width=120, charset=UNICODE)
+    assert f"     Probe: Shop.ping every 5 s, {said}\n" in text
+
+
 def test_lines_and_tracebacks_are_as_many_as_asked_for(now: float) -> None:
     text = drawn(COURIER, now, width=80, charset=UNICODE, lines=1, tracebacks=0)
     assert "Traceback" not in text

@@ -441,6 +441,24 @@ IN_VIRTUAL_TIME: Final[dict[str, Callable[[World], object]]] = {
     "Timers": (
         lambda w: w.runs(t := Tally()).after(3600) and (t.timer.ticks, t.timer.missed) == (60, 0)
     ),
+    "Probes that restart": (
+        lambda w: (
+            w.runs(Tally()).service("Tally").probe(lambda: False, every=5, failures=3)
+            and "has failed 3 times in a row" in str(w.after(16).picture("Tally").last_failure)
+            and w.picture("Tally").restarts == 1
+        )
+    ),
+    "Times of the calendar": (
+        lambda w: (
+            (
+                cron := w.runs(t := Tally())
+                .service("Tally")
+                .cron("5 3 * * *", t.add, tz="Asia/Tokyo")
+            )
+            and w.after(3 * 86_400)
+            and (cron.ticks, cron.next_run.isoformat()) == (3, "2026-01-05T03:05:00+09:00")
+        )
+    ),
     # -- as a process
     "A socket that outlives a crash": (
         lambda w: (

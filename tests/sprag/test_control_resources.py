@@ -32,6 +32,12 @@ class Mail(Service):
 class Feed(Service):
     def on_start(self) -> None:
         self.listen("tick", lambda _data: None)
+        self.cron("0 0 1 1 *", self.celebrate, tz="Europe/Rome")
+        self.cron("* * * * *", self.celebrate)
+        self.probe(lambda: True, every=3600)
+
+    def celebrate(self) -> None:
+        """Do nothing."""
 
     def run(self) -> None:
         gevent.sleep(3600)
@@ -173,6 +179,16 @@ def test_one_service_in_full(get: Callable[..., Any]) -> None:
     assert mail["log"][0]["event"] == "connected"
     assert mail["log"][0]["fields"] == {"port": "25"}
     assert mail["counters"]["ticks"] > 0
+
+    feed = get("/v1/service/feed")
+    check("service", feed)
+    assert [cron["expression"] for cron in feed["crons"]] == ["* * * * *", "0 0 1 1 *"]
+    assert [cron["tz"] for cron in feed["crons"]] == ["UTC", "Europe/Rome"]
+    assert feed["crons"][1]["next_run"].endswith("-12-31T23:00:00.000+00:00")
+    assert feed["crons"][1]["function"] == "Feed.celebrate"
+    (probe,) = feed["probes"]
+    assert (probe["every"], probe["timeout"], probe["failures"]) == (3600, 2, 3)
+    assert (probe["failed"], probe["last"], probe["ticks"]) == (0, "", 0)
 
     fleet = get("/v1/service/fleet")
     assert fleet["children_counts"] == {"specs": 2, "active": 2, "supervisors": 0, "workers": 2}

@@ -31,6 +31,7 @@ from sprag_cli.term.words import (
     counted,
     duration,
     seconds,
+    seconds_to,
     wrapped,
 )
 
@@ -156,6 +157,10 @@ def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]
     if ticks := count_of(counters, "ticks"):
         missed = count_of(counters, "missed_ticks")
         yield "Timers", f"{counted(ticks, 'call')}, {missed} missed"
+    for cron in list_of(node, "crons"):
+        yield "Cron", _cron(cron, now)
+    for probe in list_of(node, "probes"):
+        yield "Probe", _probe(probe)
     for left in _stragglers(node):
         yield "Left", left
     yield "Policy", between.join(_policy(policy))
@@ -172,6 +177,29 @@ def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]
                 ]
             ),
         )
+
+
+def _cron(cron: Node, now: float) -> str:
+    due = text_of(cron, "next_run")
+    if cron.get("running"):
+        said = "runs now"
+    else:
+        wait = seconds_to(due, now)
+        ahead = "" if wait is None else f" (in {duration(wait)})"
+        said = f"next {clock(due, now)}{ahead}" if due else "never again"
+    if missed := count_of(cron, "missed"):
+        said += f", {missed} missed"
+    when = f"{text_of(cron, 'expression')} {text_of(cron, 'tz')}"
+    return f"{when}: {text_of(cron, 'function')}, {said}"
+
+
+def _probe(probe: Node) -> str:
+    every, failed = seconds(number_of(probe, "every")), count_of(probe, "failed")
+    said = f"{text_of(probe, 'function')} every {every}"
+    if not failed:
+        return f"{said}, well" if count_of(probe, "ticks") else f"{said}, not asked yet"
+    allowed = count_of(probe, "failures")
+    return f"{said}, {failed} of {allowed} failures: {text_of(probe, 'last')}"
 
 
 def _state(node: Node, now: float) -> str:

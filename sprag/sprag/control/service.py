@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sprag.control.http import Answer
-from sprag.control.pictures import failure_to_json, node_to_json
+from sprag.control.pictures import failure_to_json, iso, node_to_json
+from sprag.owned.crons import CronHandle
+from sprag.owned.probes import ProbeHandle
 from sprag.owned.timers import TimerHandle
 from sprag_supervisor import (
     arguments_told,
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
     from sprag.control.desk import Desk
     from sprag_supervisor import Node
 
+HandleT = TypeVar("HandleT", bound=TimerHandle)
 _LOG_LINES: Final = 20
+_LISTED: Final = 50
+"""Crons, and probes, that are told one by one."""
 
 
 def answer(desk: Desk, path: str) -> Answer:
@@ -37,6 +42,12 @@ def answer(desk: Desk, path: str) -> Answer:
             "module": module_name(type(node)),
             "arguments": arguments_told(type(node), node._args_, node._kwargs_ or {}, texts=True),
             "counters": _counters(node),
+            "crons": [
+                _cron(each) for each in sorted(_timers(node, CronHandle), key=_next)[:_LISTED]
+            ],
+            "probes": [
+                _probe(each) for each in sorted(_timers(node, ProbeHandle), key=_name)[:_LISTED]
+            ],
             "children_counts": {
                 "specs": counts.specs,
                 "active": counts.active,
@@ -57,9 +68,7 @@ def answer(desk: Desk, path: str) -> Answer:
 
 def _counters(node: Node) -> dict[str, Any]:
     """Count what has happened: in this life, but for the restarts."""
-    holdings = held_by(node)
-    timers = [] if holdings is None else list(holdings.timers or ())
-    handles = [each for each in timers if isinstance(each, TimerHandle)]
+    handles = _timers(node, TimerHandle)
     supervision = node._supervision_
     window = None if supervision is None else supervision.window
     within = 0
@@ -72,4 +81,43 @@ def _counters(node: Node) -> dict[str, Any]:
         "ticks": sum(handle.ticks for handle in handles),
         "missed_ticks": sum(handle.missed for handle in handles),
         "child_restarts_within_window": within,
+    }
+
+
+def _timers(node: Node, kind: type[HandleT]) -> list[HandleT]:
+    holdings = held_by(node)
+    timers: list[object] = [] if holdings is None else list(holdings.timers or ())
+    return [each for each in timers if isinstance(each, kind)]
+
+
+def _next(handle: CronHandle) -> float:
+    return handle._next
+
+
+def _name(handle: ProbeHandle) -> str:
+    return handle.function
+
+
+def _cron(handle: CronHandle) -> dict[str, Any]:
+    due = handle.next_run
+    return {
+        "expression": handle.expression,
+        "tz": handle.tz,
+        "function": handle.function,
+        "next_run": None if due is None else iso(due.timestamp()),
+        "running": handle.running,
+        "ticks": handle.ticks,
+        "missed": handle.missed,
+    }
+
+
+def _probe(handle: ProbeHandle) -> dict[str, Any]:
+    return {
+        "function": handle.function,
+        "every": handle.every,
+        "timeout": handle.timeout,
+        "failures": handle.failures,
+        "failed": handle.failed,
+        "last": handle.last,
+        "ticks": handle.ticks,
     }

@@ -56,6 +56,9 @@ class TimerHandle:
         "ticks",
     )
 
+    missed: int
+    ticks: int
+
     def __init__(
         self,
         node: Node,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gevent import getcurrent
@@ -12,7 +13,7 @@ from gevent.hub import Hub
 
 from sprag.testing._loop import VirtualLoop
 from sprag.testing._timers import to_nanoseconds
-from sprag_supervisor import Seconds, clock, forget_hub, idle_greenlets, in_seconds
+from sprag_supervisor import Seconds, as_number, clock, forget_hub, idle_greenlets, in_seconds
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
@@ -25,11 +26,12 @@ WALL_EPOCH: Final = 1_767_225_600.0
 class VirtualClock:
     """The hand on the clock of a `virtual_time` block."""
 
-    __slots__ = ("_loop",)
+    __slots__ = ("_ahead", "_loop")
 
     def __init__(self, loop: VirtualLoop) -> None:
         """Drive *loop*. `virtual_time` does this for you."""
         self._loop = loop
+        self._ahead = WALL_EPOCH
 
     @property
     def now(self) -> float:
@@ -39,7 +41,26 @@ class VirtualClock:
     @property
     def wall(self) -> float:
         """Virtual seconds since the epoch; the block begins on 2026-01-01T00:00:00Z."""
-        return WALL_EPOCH + self._loop.now()
+        return self._ahead + self._loop.now()
+
+    def set_wall(self, moment: datetime | float) -> None:
+        """Set the wall clock, as an administrator does, or as it is after a suspend.
+
+        `now` goes on as before, and so does all that waits: nothing is told of it.
+
+        Args:
+            moment: A datetime with a time zone, or seconds since the epoch.
+
+        Raises:
+            BadValue: *moment* is no such time.
+        """
+        given: Any = moment
+        is_aware = type(given) is datetime and given.utcoffset() is not None
+        seconds = given.timestamp() if is_aware else as_number(given)
+        if not -math.inf < seconds < math.inf:
+            accepted = "a datetime with a time zone, or seconds since the epoch"
+            raise BadValue("moment", moment, accepted)
+        self._ahead = seconds - self._loop.now()
 
     def advance(self, seconds: Seconds) -> None:
         """Let *seconds* of virtual time pass, and everything happen that falls in them.
@@ -129,7 +150,7 @@ def virtual_time() -> Generator[VirtualClock]:
     set_hub(hub)
     hand = VirtualClock(loop)
     clock.now = loop.now
-    clock.wall = lambda: WALL_EPOCH + loop.now()
+    clock.wall = lambda: hand.wall
     try:
         yield hand
     finally:

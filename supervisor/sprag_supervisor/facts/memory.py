@@ -73,6 +73,8 @@ class History:
     """Who waits for the end of the service."""
     first_start: bool = False
     """It has never been up at this place, and is started again until it is (`retry_start`)."""
+    dues: Any = None
+    """What the library's crons leave to the next life; see `owned.crons`."""
 
     def __init__(self) -> None:
         self.memories: list[_Memory] = []
