@@ -517,7 +517,8 @@ IN_VIRTUAL_TIME: Final[dict[str, Callable[[World], object]]] = {
     ),
     "Finish the work before the end": (
         lambda w: (
-            w.runs(w.part("a", drain_takes=3)).stopped().seconds == 3 and w.steps == ["~a", "-a"]
+            w.runs(w.part("a", drain_takes=3), w.part("b", drain_takes=2)).stopped().seconds == 3
+            and w.told == "-b -a"
         )
     ),
     "What would not stop, named": (
