@@ -62,5 +62,6 @@ TAKING: dict[str, Callable[[Service, Any], object]] = {
     "interval": lambda one, fn: one.interval(fn, 1.0),
     "timeout": lambda one, fn: one.timeout(fn, 1.0),
     "add_cleanup": lambda one, fn: one.add_cleanup(fn),
+    "watch": lambda one, fn: one.watch(type(one)(), fn),
     "call_from_thread": lambda one, fn: one.call_from_thread(fn),
 }

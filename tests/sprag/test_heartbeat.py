@@ -227,6 +227,23 @@ def test_nothing_is_left_of_it(clock: VirtualClock) -> None:
         assert not tree.heartbeats
 
 
+@pytest.mark.parametrize("path", ["", "inner", "inner/child"])
+def test_who_is_held_need_not_beat_and_has_its_whole_time_afterwards(
+    clock: VirtualClock, path: str
+) -> None:
+    with Supervisor() as top:
+        inner = top.adopt(Supervisor(), name="inner")
+        child = inner.adopt(Service(), name="child", heartbeat=1.0)
+        held = top.service(path) if path else top
+        held.hold_exits()
+        clock.advance(50.0)
+        held.release_exits()
+        clock.advance(0.7)
+        assert child.snapshot().incarnation == 1
+        clock.advance(0.6)
+        assert child.snapshot().incarnation == 2
+
+
 def test_on_failure_knows_what_unresponsive_means(clock: VirtualClock) -> None:
     with Supervisor() as top:
         child = top.adopt(Service(), heartbeat=1.0, on_failure={Unresponsive: "stop"})

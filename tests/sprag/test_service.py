@@ -135,7 +135,7 @@ def test_wrong_constructor_arguments_are_a_type_error() -> None:
         ("max_restarts", 1.5, "whole number"),
         ("max_restarts", True, "whole number"),
         ("max_seconds", 0, "above 0"),
-        ("max_seconds", float("nan"), "0 or more"),
+        ("max_seconds", float("nan"), "above 0"),
         ("auto_shutdown", "always", "'never', 'any_significant', 'all_significant'"),
     ],
 )

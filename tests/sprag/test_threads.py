@@ -106,6 +106,7 @@ def calls(top: Supervisor, worker: Worker, pool: DynamicSupervisor) -> list[Call
         lambda: worker.emit("x"),
         lambda: worker.adopt(Service()),
         lambda: worker.add_cleanup(int),
+        lambda: worker.watch(pool, print),
         lambda: worker.service("Worker"),
         lambda: worker.start(),
         lambda: worker.stop(),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sprag.owned import lifecycle
 from sprag.owned.bus import PREFIX, Listener, name_of_event
 from sprag.owned.timers import TimerHandle
+from sprag.owned.watches import Watch
 from sprag_supervisor import (
     ACTIVE,
     NEVER_RUNS,
@@ -18,13 +19,17 @@ from sprag_supervisor import (
     Seconds,
     adopt,
     as_number,
+    called,
     check_callable,
     get_ident,
     hold,
     holdings_of,
     in_seconds,
+    is_a,
+    is_within,
     left_behind,
     may_acquire,
+    must_be_at_home,
     not_active,
     refuse,
     seat,
@@ -36,6 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gevent import Greenlet
+
+    from sprag_supervisor import Exit
 
 NodeT = TypeVar("NodeT", bound=Node)
 _SHORTEST: Final = 1e-9
@@ -273,6 +280,39 @@ class Acquiring(Node):
         """
         adopt(self, child, name, policy)
         return child
+
+    def watch(self, other: Node, fn: Callable[[Exit], object]) -> Watch:
+        """Call ``fn(exit)`` once for each life of *other* that ends, restarted or not.
+
+        OTP's monitor, which outlives the life it was made for. If *other* is down, *fn* is told of
+        its last life at once, if it has had one. A restart that fails is a life, too. The calls
+        come in the order of the ends, a moment after the fact, one at a time, in a greenlet of
+        mine; an exception is my crash, not that of *other*. It ends with me, or when *other* has
+        left its tree for good, as temporary services do.
+
+        Args:
+            other: Any service of this thread, in this tree or another, also one that is yet to be
+                started; not myself, nor one above me: these end after me.
+            fn: Is given an `Exit`: ``reason``, ``incarnation``, ``failure``, ``is_clean``. While
+                it blocks, 100 ends wait; of more it misses the oldest.
+
+        Returns:
+            A handle with ``cancel()``, ``active`` and ``missed``.
+
+        Raises:
+            NotRunning: I am neither starting nor running.
+            WrongThread, AfterFork: *other*, or I, live elsewhere.
+            BadValue: *other* is no service that can end before me, or *fn* is not callable, or is
+                an `async def` or a generator function.
+        """
+        if not is_a(other, Node):
+            raise BadValue("other", other, f"a service{called(other)}")
+        if is_within(self, other):
+            raise BadValue("other", other, "a service that can end before I do: not me, nor above")
+        check(fn)
+        may_hold(self, "watch a service")
+        must_be_at_home(other)
+        return Watch(self, other, context_for(self), fn)
 
     def add_cleanup(self, fn: Callable[..., object], /, *args: Any, **kwargs: Any) -> None:
         """Call ``fn(*args, **kwargs)`` when the service has ended, whatever the reason.

@@ -8,7 +8,7 @@ restarted. All of it is bounded in number and in size, and without live objects 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from sprag_supervisor.facts.failure import in_brief
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sprag_supervisor.facts.hold import HoldNote
     from sprag_supervisor.facts.straggler import Straggler
     from sprag_supervisor.loop.clock import Timer
-    from sprag_supervisor.loop.parking import Parking
     from sprag_supervisor.rules.decide import Decision, Reason
     from sprag_supervisor.rules.policy import Policy
 
@@ -58,6 +57,13 @@ class Exit(NamedTuple):
         return self.reason.is_clean
 
 
+class Waiter(Protocol):
+    """Who is to look at a service when it goes down."""
+
+    def poke(self) -> None:
+        """Look at it. Called in the midst of its end: must not block, nor call anybody."""
+
+
 class History:
     """The failures, the last exit and the next try of one service."""
 
@@ -69,8 +75,8 @@ class History:
     retry_timer: Timer | None = None
     stragglers: list[tuple[Straggler, Callable[[], bool]]] | None = None
     """What earlier lives have left behind; the function says whether it is over."""
-    waiters: list[Parking] | None = None
-    """Who waits for the end of the service."""
+    waiters: list[Waiter] | None = None
+    """Who waits for the end of the service, or watches its lives."""
     first_start: bool = False
     """It has never been up at this place, and is started again until it is (`retry_start`)."""
     dues: Any = None

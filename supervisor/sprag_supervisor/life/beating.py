@@ -2,7 +2,8 @@
 
 Lateness is not unresponsiveness. While the loop is held, the process stopped, or a debugger looks
 at it, nobody can beat, and those who held nothing would be punished for it. A heartbeat looks four
-times per period; where its own timer comes late, the period begins anew. So it is between one
+times per period; where its own timer comes late, the period begins anew, and so it does while the
+service is held (`sprag hold`). So it is between one
 period and a quarter more after the last beat that a service is found unresponsive. Who held the
 loop is the watchdog's business.
 """
@@ -19,6 +20,7 @@ from sprag_supervisor.life.guard import Managed, report_crash
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.greenlets import frame_of
 from sprag_supervisor.rules.states import RUNNING
+from sprag_supervisor.tree.held import is_held
 from sprag_supervisor.tree.holdings import Holdings, holdings_of
 from sprag_supervisor.tree.node import BEATS
 
@@ -104,7 +106,7 @@ class Beats:
         # In the hub.
         now = clock.now()
         late, self._looked = now - self._looked - self._pause, now
-        if late > self._pause * _LATE:
+        if late > self._pause * _LATE or is_held(self._node):
             self.beaten = now
         elif self._is_overdue():
             self._tree.pool.launch(partial(self._is_over), self._node, "heartbeat")

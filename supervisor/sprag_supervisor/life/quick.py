@@ -100,6 +100,8 @@ def crash(node: Node, failure: Failure, action: OnFailure | None) -> bool:
     assert supervision is not None
     if history is None:
         history = node._history_ = History()
+    elif history.waiters:
+        return False  # they are told by `settle`
     incarnation, step = node._incarnation_, 0
     history.exit = record(Exit, (CRASHED, incarnation, failure, None))
     tree.memories.add(history, failure)

@@ -78,7 +78,7 @@ def leave_if_over(node: Node, child: Node) -> bool:
 
 
 def wake_waiters(node: Node) -> None:
-    """Wake those who wait for the node's end."""
+    """Wake those who wait for the node's end, or watch it."""
     if node._history_ is not None:
-        for parking in node._history_.waiters or ():
-            parking.poke()
+        for waiter in node._history_.waiters or ():
+            waiter.poke()
