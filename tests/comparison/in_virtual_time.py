@@ -384,7 +384,9 @@ IN_VIRTUAL_TIME: Final[dict[str, Callable[[World], object]]] = {
     # -- with one another
     "Hear of somebody's end": (
         lambda w: (
-            w.runs(w.part("a", restart="temporary")).crash("a").events[-1:] == ["crashed top/a"]
+            w.runs("a", b := w.part("b"))
+            and b.watch(w.service("a"), lambda end: w.heard.append(end.reason.value))
+            and w.crash("a").finish("a").heard == ["crashed", "finished"]
         )
     ),
     "A result that somebody waits for": (
