@@ -31,6 +31,7 @@ from bench.plot import plots
 from sprag._exit_codes import ExitCode
 from sprag.control import log_ring as _log_ring
 from sprag.owned import lifecycle as _lifecycle
+from sprag.process import log_queue as _log_queue
 from sprag_cli.commands.group import commands
 from sprag_supervisor import Reason, State
 from sprag_supervisor.facts import crash as _crash
@@ -216,6 +217,9 @@ def test_the_limits_that_cannot_be_changed_are_the_code_s() -> None:
     assert f"has {MOST_ENTRIES} entries" in said
     assert f"{_lifecycle._MOST:,} lifecycle events wait" in said
     assert f"holds {_log_ring._KEPT:,}\nrecords, with {_log_ring._MOST:,} characters" in said
+    assert f"{_log_queue.MOST:,} records of the log wait to be written" in said
+    assert f"with {_log_queue.MOST_BYTES:,} bytes" in said
+    assert f"{_log_queue.RESERVE} more of crashes, with {_log_queue.RESERVE_BYTES:,}" in said
 
 
 def test_the_environment_variables_are_those_of_the_options() -> None:
@@ -233,7 +237,7 @@ def test_the_environment_variables_are_those_of_the_options() -> None:
 def test_the_events_of_the_log_are_said_by_the_code() -> None:
     sources = "".join(
         path.read_text(encoding="utf-8")
-        for package in (sprag_supervisor, sprag)
+        for package in (sprag_supervisor, sprag, sprag_cli)
         for path in Path(inspect.getfile(package)).parent.rglob("*.py")
     )
     rows = table(section("operations.md", "Logs"))

@@ -24,6 +24,7 @@ from sprag._exit_codes import ExitCode as ExitCode  # noqa: PLC0414 - re-exporte
 from sprag.process.deadman import OVERTIME, write_stderr
 from sprag.process.dump import write_dump
 from sprag.process.lifecycle_log import LifecycleLog
+from sprag.process.log_queue import backlog, flush_logs
 from sprag.process.outcome import outcome
 from sprag.process.ownership import own_greenlets
 from sprag.process.pid1 import zombies_watched
@@ -363,6 +364,7 @@ class _Host:
             # The interpreter's own end would meet what refused to die once more.
             with suppress(Exception):
                 atexit._run_exitfuncs()
+            flush_logs()
             for stream in (sys.stdout, sys.stderr):
                 with suppress(OSError, ValueError, AttributeError):
                     stream.flush()
@@ -373,7 +375,7 @@ class _Host:
     def _open_control(self, stack: ExitStack) -> None:
         from sprag.control.server import ControlSocket
 
-        socket = ControlSocket(self._root)
+        socket = ControlSocket(self._root, backlog)
         try:
             socket.open()
         except OSError as error:

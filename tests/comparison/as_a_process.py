@@ -129,6 +129,15 @@ deep = Supervisor([Supervisor([Supervisor([Service()])])])
 app = App(name="shop", providers={"deep": deep})
 """
 
+FLOODING: Final = """
+class Flooding(Service):
+    def run(self):
+        for _ in range(1000):
+            self.log.warning("no route")
+        raise SystemExit
+app = Supervisor([Flooding()], name="shop")
+"""
+
 MISTAKEN: Final = """
 app = Supervisor([(Service(), {"strategy": "two_for_one"})], name="shop")
 """
@@ -144,6 +153,7 @@ AS_A_PROCESS: Final[dict[str, Callable[[Path], bool]]] = {
     "A second signal ends at once": (
         lambda at: ran(at, SLOW_TO_STOP, SIGTERM, SIGTERM).code == 128 + SIGTERM
     ),
+    "Floods of logs": lambda at: ran(at, FLOODING).err.count('"no route"') == 4,
     "A signal for stacks": (
         lambda at: "in wait_for_orders" in ran(at, POLITE, SIGUSR1, SIGTERM).err
     ),

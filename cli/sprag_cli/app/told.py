@@ -344,3 +344,9 @@ def _copy(
         if kept[index] and index:
             children[parents[index]].append(copies[index])
     return copies[0]
+
+
+def dropped_text(node: Node) -> str:
+    """Return how much of the log is missing, "" for nothing. Only a root, or one service, says."""
+    dropped = count_of(mapping_of(node, "log_queue"), "dropped")
+    return f"{dropped:,} log record{'' if dropped == 1 else 's'} dropped" if dropped else ""

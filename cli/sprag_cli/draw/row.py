@@ -10,6 +10,7 @@ from sprag_cli.app.told import (
     below,
     children_of,
     count_of,
+    dropped_text,
     failure_text,
     held_text,
     items_text,
@@ -59,8 +60,8 @@ class Row:
         hidden_tone: Whether any of those has failed.
         words: What stands in the columns that hold a word or two.
         owned: What it is at, in its own words, and its greenlets, tasks, timers, listeners.
-        left: What holds it, why it is not ready, and what earlier lives have left behind and still
-            runs.
+        left: What holds it, why it is not ready, what earlier lives have left behind and still
+            runs, and how many records of the log were dropped.
         failure: Its last failure.
         failure_age: How long ago that was.
         failure_tone: Whether that is why it does not run now.
@@ -112,7 +113,10 @@ def row_of(node: Node, guide: str, *, now: float, charset: Charset, ends_here: b
         },
         owned=_owned(node, charset),
         left=charset.between.join(
-            filter(None, (own_hold, _unready(node, charset), _left(node, charset)))
+            filter(
+                None,
+                (own_hold, _unready(node, charset), _left(node, charset), dropped_text(node)),
+            )
         ),
         failure=said,
         failure_age=f" ({age})" if said and age else "",

@@ -11,6 +11,7 @@ from sprag_cli.app.select import Asked
 from sprag_cli.app.told import (
     Node,
     count_of,
+    dropped_text,
     failure_text,
     held_text,
     items_text,
@@ -149,20 +150,7 @@ def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]
     starts = count_of(counters, "starts")
     restarts = counted(count_of(node, "restarts"), "restart")
     yield "Lives", f"{starts}, with {restarts} by its supervisor"
-    owned = mapping_of(node, "owned")
-    held = [counted(count_of(owned, key), noun) for key, noun in _OWNED if count_of(owned, key)]
-    yield "Owns", between.join(held) or "nothing"
-    if items := items_text(node):
-        yield "Items", between.join(items)
-    if ticks := count_of(counters, "ticks"):
-        missed = count_of(counters, "missed_ticks")
-        yield "Timers", f"{counted(ticks, 'call')}, {missed} missed"
-    for cron in list_of(node, "crons"):
-        yield "Cron", _cron(cron, now)
-    for probe in list_of(node, "probes"):
-        yield "Probe", _probe(probe)
-    for left in _stragglers(node):
-        yield "Left", left
+    yield from _at_work(node, now, charset)
     yield "Policy", between.join(_policy(policy))
     counts = mapping_of(node, "children_counts")
     if count_of(counts, "specs"):
@@ -177,6 +165,27 @@ def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]
                 ]
             ),
         )
+
+
+def _at_work(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]]:
+    """Say what it holds and does, and what is amiss with that."""
+    owned = mapping_of(node, "owned")
+    held = [counted(count_of(owned, key), noun) for key, noun in _OWNED if count_of(owned, key)]
+    yield "Owns", charset.between.join(held) or "nothing"
+    if items := items_text(node):
+        yield "Items", charset.between.join(items)
+    counters = mapping_of(node, "counters")
+    if ticks := count_of(counters, "ticks"):
+        missed = count_of(counters, "missed_ticks")
+        yield "Timers", f"{counted(ticks, 'call')}, {missed} missed"
+    for cron in list_of(node, "crons"):
+        yield "Cron", _cron(cron, now)
+    for probe in list_of(node, "probes"):
+        yield "Probe", _probe(probe)
+    for left in _stragglers(node):
+        yield "Left", left
+    if lost := dropped_text(node):
+        yield "Log", f"{lost} in all, as stderr took no more"
 
 
 def _cron(cron: Node, now: float) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict
 
+AFTER_TIME: Final = " "
+"""What comes after the time of a record, and never in it."""
 _RESET: Final = "\x1b[0m"
 _BOLD: Final = "\x1b[1m"
 _DIM: Final = "\x1b[2m"
@@ -88,6 +90,12 @@ class ConsoleLines:
 
     def _in(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_RESET}" if self._colours and colour and text else text
+
+
+def repeated(text: str, times: int) -> str:
+    """Return what says of a record that it came so many more times."""
+    first = text.partition("\n")[0]
+    return f"{first}  (repeated {times} time{'s' if times > 1 else ''})"
 
 
 def _fields(event: EventDict) -> Iterator[tuple[str, str]]:

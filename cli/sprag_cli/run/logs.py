@@ -9,6 +9,7 @@ that configures logging itself has the last word.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor
 
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
+DROPPED: Final = "log records were dropped, as stderr took no more"
 
 
 def configure(
@@ -43,29 +45,33 @@ def configure(
     """
     import structlog
 
-    from sprag_cli.run.console import ConsoleLines
-    from sprag_cli.run.json_lines import JSON, JsonLines
+    from sprag_cli.run import console as lines_for_people
+    from sprag_cli.run import json_lines
+    from sprag_cli.run.handler import Handler, placed
     from sprag_cli.run.tracebacks import formatted
 
     target: TextIO = sys.stderr if stream is None else stream
     environ = os.environ if environ is None else environ
     terminal = target.isatty()
     console = log_format == "console" or (log_format == "auto" and terminal)
+    stamper = structlog.processors.TimeStamper(
+        fmt="%H:%M:%S" if console else "iso", utc=not console
+    )
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
+        stamper,
         structlog.processors.ExceptionRenderer(formatted),
     ]
     formatter: type[structlog.stdlib.ProcessorFormatter]
     if console:
         formatter = structlog.stdlib.ProcessorFormatter
-        renderer: Processor = ConsoleLines(
+        renderer: Processor = lines_for_people.ConsoleLines(
             colours=coloured(target, environ),
             width=partial(_width, target) if terminal else None,
         )
     else:
-        formatter, renderer = JsonLines, JSON
+        formatter, renderer = json_lines.JsonLines, json_lines.JSON
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -78,10 +84,17 @@ def configure(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(target)
+    lines = lines_for_people if console else json_lines
+
+    def notice(count: int) -> str:
+        event = {"level": "warning", "event": DROPPED, "count": count}
+        return str(renderer(None, "", _in_order(None, "", stamper(None, "", event))))
+
+    handler = Handler(target, again=lines.repeated, after_time=lines.AFTER_TIME, notice=notice)
     handler.setFormatter(
         formatter(
             processors=[
+                placed,
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _in_order,
                 renderer,
@@ -89,6 +102,9 @@ def configure(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(allow=()), _add_fields],
         )
     )
+    if handler.queue is not None:
+        # Before the app is imported: what its own functions for the exit log comes before this.
+        atexit.register(handler.queue.close)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -20,6 +20,7 @@ from sprag import host
 from sprag._defaults import HOST, PORT
 from sprag._exit_codes import ExitCode
 from sprag.exceptions import SpragError
+from sprag.process.log_queue import flush_logs
 from sprag.process.sd_notify import withdraw
 from sprag.process.signals import take_signals_back
 from sprag_cli.draw.render import render
@@ -84,6 +85,13 @@ def run_app(options: RunOptions) -> int:
     if options.name is not None and (not options.name or "/" in options.name):
         raise BadName("--name takes a text that is not empty and holds no slash")
     configure(options.log_format, options.log_level)
+    try:
+        return _run(options)
+    finally:
+        flush_logs()  # before it is said how it ended
+
+
+def _run(options: RunOptions) -> int:
     try:
         with _quiet_interrupt():
             root = cast("sprag.Service", load(options.target, is_service=_is_service))

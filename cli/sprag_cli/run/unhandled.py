@@ -1,8 +1,8 @@
 """What Python and gevent print of exceptions that nobody handles, made harmless.
 
 One in a ``__del__``, in a callback of the loop, or in a thread that belongs to no service becomes
-no log record: each is written to stderr as it comes, with whatever its message holds. There it
-stays, as nothing may wait for a lock in the midst of such a thing, but `escaped`.
+no log record: each goes to stderr as it comes, with whatever its message holds, but `escaped`.
+Nothing may wait for a lock in the midst of such a thing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, TextIO, cast
 
+from sprag.process.log_queue import write_as_log
 from sprag_cli.term.plain import printable, printable_lines, shown
 
 if TYPE_CHECKING:
@@ -23,12 +24,11 @@ class _Escaping:
 
     def write(self, text: str) -> int:
         if sys.stderr is not None:  # as at the very end of Python
-            sys.stderr.write("\n".join(printable_lines(text)))
+            write_as_log("\n".join(printable_lines(text)))
         return len(text)
 
     def flush(self) -> None:
-        if sys.stderr is not None:
-            sys.stderr.flush()
+        """Do nothing: what is written is on its way."""
 
 
 _stderr = cast("TextIO", _Escaping())

@@ -31,10 +31,17 @@ class Desk:
         ring: The last log records of its services.
         sampler: Who uses the CPU, while somebody asks for it.
         farewells: Called when the app ends; those who stream say goodbye.
+
+    Args:
+        log: Returns how many records of the log were dropped so far, and how many are still to
+            be written; None where it does not go through a queue.
     """
 
-    def __init__(self, root: Service) -> None:
+    def __init__(
+        self, root: Service, log: Callable[[], tuple[int, int] | None] | None = None
+    ) -> None:
         self.root = root
+        self._log = log
         self.ring = LogRing(root)
         self.sampler = Sampler()
         self.farewells: set[Callable[[], None]] = set()
@@ -59,6 +66,11 @@ class Desk:
     def about(self) -> dict[str, Any]:
         """Return what identifies the app in an answer."""
         return {"app": name_of(self.root), "pid": os.getpid(), "schema": SCHEMA}
+
+    def log(self) -> dict[str, int] | None:
+        """Return how the log gets on; None if that is not known."""
+        backlog = None if self._log is None else self._log()
+        return None if backlog is None else {"dropped": backlog[0], "waiting": backlog[1]}
 
     def find(self, path: str) -> Node:
         """Return the service at *path*: a full one, or one from the root's children on.

@@ -27,8 +27,8 @@ _LONGEST: Final = 2000
 _FIELDS: Final = 40
 _MOST: Final = 2_000_000
 """Characters of all records."""
-_SHARE: Final = _MOST // _KEPT
-"""Records no longer than this fit, as many as are kept."""
+_ADDED: Final = _MOST // 10
+"""Characters that are added before all are counted again: to count takes a millisecond."""
 _OF_STRUCTLOG: Final = frozenset({"event", "level", "timestamp", "service", "incarnation"})
 
 
@@ -69,6 +69,7 @@ class LogRing(Onlooker):
         self._root = root
         self._lines: deque[Line] = deque(maxlen=_KEPT)
         self._sources: list[logging.Logger] = []
+        self._added = 0
 
     def install(self) -> None:
         """Begin to listen."""
@@ -103,14 +104,16 @@ class LogRing(Onlooker):
             line = self._line(record)
             if line is not None:
                 self._lines.append(line)
-                if line.size > _SHARE:
+                self._added += line.size
+                if self._added > _ADDED:
                     self._make_room()
         return super().handle(record)
 
     def _make_room(self) -> None:
-        """Forget the oldest, until all together are as short as may be."""
+        """Forget the oldest, until all together leave room for what comes before the next count."""
+        self._added = 0
         size = sum(line.size for line in tuple(self._lines))
-        while size > _MOST:
+        while size > _MOST - 2 * _ADDED:  # the last one may have been long, and so may the next
             size -= self._lines.popleft().size
 
     def _line(self, record: logging.LogRecord) -> Line | None:

@@ -23,6 +23,7 @@ from sprag.owned.log import record
 from sprag_supervisor import logger, name_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gevent import socket as gevent_socket
@@ -36,11 +37,18 @@ _UCRED: Final = struct.Struct("3i")  # pid, uid, gid
 
 
 class ControlSocket:
-    """Serves the living tree of one root until it is closed."""
+    """Serves the living tree of one root until it is closed.
 
-    def __init__(self, root: Service) -> None:
+    Args:
+        root: The root.
+        log: See `Desk`.
+    """
+
+    def __init__(
+        self, root: Service, log: Callable[[], tuple[int, int] | None] | None = None
+    ) -> None:
         self.path: Path = socket_path(name_of(root))
-        self._desk = Desk(root)
+        self._desk = Desk(root, log)
         self._listener: Listener | None = None
         self._guard: Any = None
         self._complained = False

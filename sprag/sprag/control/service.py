@@ -38,6 +38,7 @@ def answer(desk: Desk, path: str) -> Answer:
     return Answer(
         {
             **desk.about(),
+            "log_queue": desk.log(),
             **told,
             "module": module_name(type(node)),
             "arguments": arguments_told(type(node), node._args_, node._kwargs_ or {}, texts=True),

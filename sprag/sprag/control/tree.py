@@ -22,4 +22,5 @@ def answer(desk: Desk, request: Request) -> Answer:
     """
     node = desk.find(request.query.get("path", ""))
     pace = Pace()
-    return Answer(chunks(encode(pictures(node), **desk.about()), pace))
+    extra = {**desk.about(), "log_queue": desk.log()}
+    return Answer(chunks(encode(pictures(node), **extra), pace))

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from gevent import monkey
 
 from sprag._exit_codes import ExitCode
+from sprag.process.log_queue import flush_logs
 from sprag_supervisor import plain_lines
 
 if TYPE_CHECKING:
@@ -208,9 +209,11 @@ def end_process(
 ) -> NoReturn:
     """Leave the process now, with last words on stderr that cannot block.
 
-    Past Python's buffers and locks, which may be held by whoever is stuck.
+    Past Python's buffers and locks, which may be held by whoever is stuck. What was logged before
+    has a second to be written.
     """
     try:
+        flush_logs()
         said = f"sprag: {why}: ending at once; {_described(describe)}\n"
         write_stderr(_stacks() + said if stacks else said)
     finally:

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Final
 
 from sprag.owned.log import record
+from sprag.process.log_queue import write_as_log
 from sprag_supervisor import DOWN, Node, configured, listening, path_of, plain, still_drain
 
 _LISTED: Final = 8
@@ -24,7 +25,7 @@ def tell(level: int, event: str, *, why: str | None = None, **fields: object) ->
     elif level >= logging.ERROR or listening(level) or on_terminal():
         details = [f"{name}={value}" for name, value in fields.items() if value not in _NOTHING]
         with suppress(OSError, ValueError, AttributeError):
-            sys.stderr.write(f"{why or ''}{' '.join(['sprag:', event, *map(plain, details)])}\n")
+            write_as_log(f"{why or ''}{' '.join(['sprag:', event, *map(plain, details)])}\n")
 
 
 def log(level: int, event: str, **fields: object) -> None:

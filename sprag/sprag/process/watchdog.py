@@ -22,6 +22,7 @@ from gevent import Greenlet, get_hub, monkey
 from sprag._exit_codes import ExitCode
 from sprag.owned.log import record
 from sprag.process.deadman import write_stderr
+from sprag.process.log_queue import flush_logs
 from sprag_supervisor import (
     Node,
     Seconds,
@@ -116,6 +117,7 @@ class Watchdog:
             del frame
             if self._exits:
                 said += "sprag: ending the process (--watchdog-exit)\n"
+                flush_logs()
             write_stderr(said)
             if self._exits:
                 os._exit(ExitCode.NOT_CLEAN)
