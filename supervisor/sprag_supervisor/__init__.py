@@ -99,6 +99,7 @@ from sprag_supervisor.tree.home import (
     must_be_at_home,
     refuse,
 )
+from sprag_supervisor.tree.hooks import hook
 from sprag_supervisor.tree.log import (
     Onlooker,
     backlogs,
@@ -229,6 +230,7 @@ __all__ = [
     "hold_exits",
     "hold_of",
     "holdings_of",
+    "hook",
     "idle_greenlets",
     "in_seconds",
     "is_a",

@@ -61,6 +61,7 @@ _NAMES: Final = (
     "scale",
     "hold",
     "release",
+    "inspect",
     "stacks",
     "top",
     "wait",

@@ -7,7 +7,19 @@ from difflib import get_close_matches
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from sprag.control import acting, events, holding, paths, ready, service, stacks, top, tree, why
+from sprag.control import (
+    acting,
+    events,
+    holding,
+    inspecting,
+    paths,
+    ready,
+    service,
+    stacks,
+    top,
+    tree,
+    why,
+)
 from sprag.control.http import Answer, Refused, Request, unquoted
 
 if TYPE_CHECKING:
@@ -44,6 +56,7 @@ _RESOURCES: Final[dict[str, tuple[tuple[str, ...], str, _Resource]]] = {
     "/v1/scale": (_ACTING, _MUST, acting.scale),
     "/v1/hold": (_ACTING, _MUST, holding.hold),
     "/v1/release": (_ACTING, _MUST, holding.release),
+    "/v1/inspect": (_READING, _MUST, inspecting.inspect),
     "/v1/stacks": (_READING, _NO, _asked(stacks.answer)),
     "/v1/top": (_READING, _NO, _asked(top.answer)),
     "/v1/ready": (_READING, _NO, lambda desk, request, _, gone: ready.answer(desk, request, gone)),

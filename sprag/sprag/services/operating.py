@@ -9,6 +9,7 @@ from sprag_supervisor import (
     Node,
     Seconds,
     hold_exits,
+    hook,
     in_seconds,
     must_be_able_to_wait,
     path_of,
@@ -23,6 +24,17 @@ class Operating(Node):
     __slots__ = ()
     _keeps_slots_ = True
     _is_part_ = True
+
+    @hook
+    def on_inspect(self) -> object:
+        """Hook: what there is to be shown of me, for ``sprag inspect``. Return a dict.
+
+        Runs while I run, as a task of mine, for at most as many seconds as who asks will wait;
+        an exception is told to who asks and is no crash. Without it my attributes are shown.
+        Values are shown as in ``sprag status``: numbers, short texts and what is in lists and
+        dicts, all else as its class; what looks like a secret is not.
+        """
+        return None
 
     def hold_exits(self, seconds: Seconds | None = None) -> Hold:
         """Let my exits, and those of all below me, wait undecided: for who debugs.

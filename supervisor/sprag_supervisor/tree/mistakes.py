@@ -181,8 +181,10 @@ def _hook_meant(cls: type, name: str) -> str | None:
             return known
     matcher = SequenceMatcher(b=flat)
     for known in hooks:
-        matcher.set_seq1(known.replace("_", ""))
-        if known != BODY and matcher.ratio() >= _ALIKE:
+        whole = known.replace("_", "")
+        matcher.set_seq1(whole)
+        # `inspect` is a word of its own, and no misspelling of `on_inspect`.
+        if known != BODY and whole != f"on{flat}" and matcher.ratio() >= _ALIKE:
             return known
     return None
 
