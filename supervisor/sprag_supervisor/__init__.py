@@ -35,7 +35,7 @@ from sprag_supervisor.foreign import (
     qualified_name,
     traceback_of,
 )
-from sprag_supervisor.life.adopting import adopt, start_again, tree_of
+from sprag_supervisor.life.adopting import adopt, adopt_all, start_again, tree_of
 from sprag_supervisor.life.beating import beat
 from sprag_supervisor.life.declaring import set_ready, set_status
 from sprag_supervisor.life.draining import still_drain
@@ -77,7 +77,16 @@ from sprag_supervisor.loop.waiting import waits_for_caller
 from sprag_supervisor.process.roots import forget_hub, start_root
 from sprag_supervisor.redaction import arguments_told, is_secret, redacted, told
 from sprag_supervisor.rules.decide import Reason
-from sprag_supervisor.rules.policy import KEYWORDS, Backoff, ExitApp, Policy, Restart, Strategy
+from sprag_supervisor.rules.graph import NeedsThemselvesError, start_order
+from sprag_supervisor.rules.policy import (
+    KEYWORDS,
+    Backoff,
+    ExitApp,
+    Policy,
+    Restart,
+    Strategy,
+    check_need,
+)
 from sprag_supervisor.rules.seconds import Seconds, as_count, as_number, in_seconds
 from sprag_supervisor.rules.states import ACTIVE, DOWN, RUNNING, State
 from sprag_supervisor.tree.acquiring import may_acquire, not_active
@@ -165,6 +174,7 @@ __all__ = [
     "Lifecycle",
     "Managed",
     "Mistake",
+    "NeedsThemselvesError",
     "Node",
     "Onlooker",
     "Outcome",
@@ -189,6 +199,7 @@ __all__ = [
     "Work",
     "Worker",
     "adopt",
+    "adopt_all",
     "all_of",
     "arguments_told",
     "as_count",
@@ -201,6 +212,7 @@ __all__ = [
     "catch_up",
     "check_asked_result",
     "check_callable",
+    "check_need",
     "check_result",
     "checked_name",
     "child_of",
@@ -291,6 +303,7 @@ __all__ = [
     "spawn_managed",
     "stand_in",
     "start_again",
+    "start_order",
     "start_root",
     "still_drain",
     "text_of",

@@ -91,18 +91,6 @@ def test_a_plain_tree_has_nothing_wrong_with_it() -> None:
             "shop/Quick",
         ),
         (
-            [(Quick(), {"needs": ("db",)}), (Quick(), {"name": "db"})],
-            {"strategy": "rest_for_one"},
-            "cannot-start",
-            "shop/Quick",
-        ),
-        (
-            [(Quick(), {"name": "db"}), (Quick(), {"needs": ("db",)})],
-            {},
-            "needs-in-vain",
-            "shop/Quick",
-        ),
-        (
             [(Quick(), {"backoff": Backoff()})],
             {},
             "backoff-in-vain",

@@ -515,5 +515,5 @@ def test_a_need_must_be_adopted_before(clock: VirtualClock) -> None:
     assert clock.now == 0
     with Supervisor(strategy="rest_for_one") as top:
         top.adopt(Judged(), name="db")
-        with pytest.raises(BadPolicy, match="adopted before"):
+        with pytest.raises(StartFailed, match="adopt that before"):
             top.adopt(Judged(), needs=("cache",))

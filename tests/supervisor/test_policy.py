@@ -73,6 +73,7 @@ def test_these_values_are_accepted_wherever_a_policy_is_given(given: dict[str, A
 
 # -- what is not --------------------------------
 
+NEEDS = "a tuple of siblings' names, or a dict as in {'db': 'started'}, or None"
 REFUSED: list[tuple[dict[str, Any], str]] = [
     (
         {"restart": "transiet"},
@@ -134,11 +135,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "policy start_timeout='5' is not accepted: use a number, 0 or more",
     ),
     ({"backoff": 1.0}, "policy backoff=1.0 is not accepted: use sprag.Backoff(...) or None"),
-    ({"needs": 5}, "policy needs=5 is not accepted: use a tuple of siblings' names, or None"),
-    ({"needs": "db"}, "policy needs='db' is not accepted: use a tuple of siblings' names, or None"),
+    ({"needs": 5}, f"policy needs=5 is not accepted: use {NEEDS}"),
+    ({"needs": "db"}, f"policy needs='db' is not accepted: use {NEEDS}"),
     (
         {"needs": ("db/main",)},
-        "policy needs=('db/main',) is not accepted: use a tuple of siblings' names, or None",
+        f"policy needs=('db/main',) is not accepted: use {NEEDS}",
     ),
     ({"significant": 1}, "policy significant=1 is not accepted: use True or False"),
     (
@@ -150,7 +151,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "policy max_restarts=True is not accepted: use a whole number, 0 or more",
     ),
     ({"max_seconds": 0}, "policy max_seconds=0 is not accepted: use seconds above 0"),
-    ({"max_seconds": -5}, "policy max_seconds=-5 is not accepted: use a number, 0 or more"),
+    ({"max_seconds": -5}, "policy max_seconds=-5 is not accepted: use seconds above 0"),
     (
         {"significant": True},
         "policy significant=True is not accepted: use restart='transient' or 'temporary' with it",
@@ -181,8 +182,8 @@ def test_a_wrong_value_is_refused_when_the_class_is_made(given: dict[str, Any]) 
 
 def test_needs_may_be_anything_that_holds_names() -> None:
     given = (name for name in ("db", "mail"))
-    assert DEFAULT.with_({"needs": given}).needs == ("db", "mail")
-    assert DEFAULT.with_({"needs": ["db"]}).needs == ("db",)
+    assert DEFAULT.with_({"needs": given}).needs == {"db": "ready", "mail": "ready"}
+    assert DEFAULT.with_({"needs": ["db"]}).needs == {"db": "ready"}
 
 
 def test_an_unknown_keyword_is_refused_with_the_near_match() -> None:

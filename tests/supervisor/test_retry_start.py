@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import pytest
 
-from scripted import crash, states
+from scripted import crash, spawn, states
 from sprag import Backoff, Service, StartFailed, State, Supervisor
 from sprag.exceptions import BadPolicy
 
@@ -79,7 +79,7 @@ def test_an_adopt_that_was_cut_short_is_not_tried_again(clock: VirtualClock) -> 
             gevent.sleep(10)
 
     with Supervisor() as top:
-        asks = gevent.spawn(top.adopt, Slow())
+        asks = spawn(top.adopt, Slow())
         clock.settle()
         asks.kill()
         assert not states(top)

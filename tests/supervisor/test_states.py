@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import pytest
 
-from scripted import Journal, Scripted, crash, spawn, states
+from scripted import Crash, Journal, Scripted, crash, spawn, states
 from sprag import Backoff, DynamicSupervisor, Service, StartFailed, State, Supervisor
 from sprag_supervisor import Node
 from sprag_supervisor.life.bugs import give_in
@@ -37,8 +37,13 @@ def test_every_state_can_be_reached_from_new_and_left_again() -> None:
 
 
 def test_what_ends_passes_through_stopping_or_waits_for_its_restart() -> None:
-    into_rest = {source for source, target in EDGES if target in SETTLED}
+    into_rest = {source for source, target in EDGES if target in SETTLED - {State.STOPPED}}
     assert into_rest == {State.STOPPING, State.RESTARTING}
+
+
+def test_only_what_is_down_is_placed_as_stopped_or_waits() -> None:
+    placed = {source for source, target in EDGES if target in {State.STOPPED, State.RESTARTING}}
+    assert placed == DOWN | {State.STOPPING}
 
 
 def test_down_active_and_stopping_are_all_there_is() -> None:
@@ -119,6 +124,29 @@ def test_a_few_lives_take_every_edge(taken: set[tuple[State, State]], clock: Vir
         crash(twice)
         clock.settle()
         assert states(top)["twice"] == "failed"
+    _are_placed_again_and_wait(journal, clock)
     with DynamicSupervisor() as many:  # whose ends are nobody's business
         many.start_child(Service())
     assert taken == EDGES
+
+
+def _are_placed_again_and_wait(journal: Journal, clock: VirtualClock) -> None:
+    """Let a supervisor come back, to children that have ended in one way or another."""
+    kinds: dict[str, Any] = {"spare": {"autostart": False}, "late": {"needs": ("db",)}}
+    children = [
+        Scripted(f"{kind}-{end}", journal, restart="transient", on_failure={Crash: "stop"}, **asks)
+        for kind, asks in kinds.items()
+        for end in ("stopped", "finished", "failed")
+    ]
+    inner = Supervisor([Scripted("db", journal), *children], name="inner")
+    with Supervisor([inner]):
+        for child in children:
+            if child.snapshot().state is State.STOPPED:
+                child.start()
+            if child.name.endswith("finished"):
+                child.finish()
+            elif child.name.endswith("failed"):
+                crash(child)
+        clock.settle()
+        crash(inner)
+        clock.settle()

@@ -210,7 +210,6 @@ def _nothing_significant(root: Plan, _budget: float) -> Iterator[_Said]:
 
 def _cannot_start(root: Plan, _budget: float) -> Iterator[_Said]:
     for plan in root.walk():
-        before: list[str] = []
         for child in plan.children:
             if child.policy.significant and plan.policy.auto_shutdown == "never":
                 yield _Said(
@@ -219,26 +218,6 @@ def _cannot_start(root: Plan, _budget: float) -> Iterator[_Said]:
                     "when the tree starts",
                     "set auto_shutdown of the parent, or leave significant out",
                 )
-            missing = [name for name in child.policy.needs or () if name not in before]
-            if missing and not plan.may_adopt:
-                yield _Said(
-                    child.path,
-                    f"needs {', '.join(missing)}, and {plan.path} starts no such child before it: "
-                    "it is refused when the tree starts",
-                    f"name siblings that come before it: {', '.join(before) or 'there are none'}",
-                )
-            before.append(child.name)
-
-
-def _needs_in_vain(root: Plan, _budget: float) -> Iterator[_Said]:
-    for plan in root.walk():
-        parent = plan.parent
-        if parent and plan.policy.needs is not None and parent.policy.strategy != "rest_for_one":
-            yield _Said(
-                plan.path,
-                f"needs has no effect below a {parent.policy.strategy} parent ({parent.path})",
-                f'give {parent.path} strategy="rest_for_one"',
-            )
 
 
 def _backoff_in_vain(root: Plan, _budget: float) -> Iterator[_Said]:
@@ -299,6 +278,5 @@ RULES: Final[dict[str, Callable[[Plan, float], Iterator[_Said]]]] = {
     "never-beats": _never_beats,
     "backoff-in-vain": _backoff_in_vain,
     "start-timeout-too-short": _start_timeout_too_short,
-    "needs-in-vain": _needs_in_vain,
 }
 """The rules by their names; the worst first."""

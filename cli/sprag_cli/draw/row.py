@@ -34,6 +34,8 @@ _CLASS_MOST: Final = 24
 _STATUS_MOST: Final = 32
 _LIVES_NAMED: Final = 2
 _MINUTE: Final = 60
+_NAMED: Final = 3
+"""Of those that a service waits for."""
 
 
 class Column(Enum):
@@ -108,7 +110,7 @@ def row_of(node: Node, guide: str, *, now: float, charset: Charset, ends_here: b
         words={
             Column.CLASS: cut(charset.safe(_class(node)), _CLASS_MOST, charset.ellipsis),
             Column.STATE: (charset.safe(state_text(node)) or "-") + (" (held)" if held else ""),
-            Column.WHEN: _when(node, state, now),
+            Column.WHEN: charset.safe(_when(node, state, now)),
             Column.RESTARTS: _restarts(node, state, charset, root=not guide),
         },
         owned=_owned(node, charset),
@@ -144,7 +146,7 @@ def _when(node: Node, state: str, now: float) -> str:
     if state == "restarting":
         wait = number_of(node, "next_try")
         if wait is None:
-            return ""
+            return waits_for(node)
         if wait < _MINUTE:
             return f"next try in {max(wait, 0.0):.1f} s"
         return f"next try in {duration(wait)}"
@@ -152,6 +154,14 @@ def _when(node: Node, state: str, now: float) -> str:
         return ago(text_of(node, "ended_at"), now)
     uptime = number_of(node, "uptime")
     return "" if uptime is None else f"up {duration(uptime)}"
+
+
+def waits_for(node: Node) -> str:
+    """Say which siblings a service waits for: "waits for db"."""
+    names = list_of(node, "waits_for")
+    shown = ", ".join(map(str, names[:_NAMED]))
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"waits for {shown}{more}" if names else ""
 
 
 def _restarts(node: Node, state: str, charset: Charset, *, root: bool) -> str:

@@ -22,6 +22,7 @@ from sprag_cli.app.told import (
     state_text,
     text_of,
 )
+from sprag_cli.draw.row import waits_for
 from sprag_cli.draw.services import show_each, title
 from sprag_cli.term.cells import cut
 from sprag_cli.term.plain import printable, printable_lines
@@ -221,6 +222,8 @@ def _state(node: Node, now: float) -> str:
     said = f"{state} since {clock(ended, now)} ({ago(ended, now)})" if ended else state_text(node)
     if reason and reason != state:
         said += f": {reason}"
+    if waiting := waits_for(node):
+        said += f", {waiting}"
     wait = number_of(node, "next_try")
     return said if wait is None else f"{said}, next try in {wait:.1f} s"
 
@@ -255,7 +258,9 @@ def _policy(policy: Node) -> Iterator[str]:
     backoff = mapping_of(policy, "backoff")
     if backoff:
         first, most = number_of(backoff, "initial"), number_of(backoff, "maximum")
-        yield f"backoff {seconds(first)} to {seconds(most)}"
+        tries = count_of(backoff, "tries")
+        allowed = f", {counted(tries, 'try', 'tries')}" if tries else ""
+        yield f"backoff {seconds(first)} to {seconds(most)}{allowed}"
     if policy.get("significant"):
         yield "significant"
     if (ends := text_of(policy, "auto_shutdown")) not in {"", "never"}:
@@ -264,7 +269,14 @@ def _policy(policy: Node) -> Iterator[str]:
         yield f"on {kind}: {action}"
     needs = policy.get("needs")
     if isinstance(needs, list):
-        yield f"needs {', '.join(map(str, cast('list[object]', needs))) or 'nobody'}"
+        states = mapping_of(policy, "needs_states")
+        names = [str(each) for each in cast("list[object]", needs)]
+        said = [f"{name} {text_of(states, name)}".strip() for name in names]
+        yield f"needs {', '.join(said) or 'nobody'}"
+    if policy.get("retry_start"):
+        yield "retries its start"
+    if policy.get("autostart") is False:
+        yield "no autostart"
 
 
 def _failures(

@@ -108,6 +108,7 @@ def _flat(node: Snapshot) -> dict[str, Any]:
         "items": None if node.items is None else node.items._asdict(),
         "held": None if node.held is None else hold_to_json(node.held),
         "draining": node.draining,
+        "waits_for": list(node.waits_for),
     }
 
 
@@ -118,6 +119,9 @@ def _policy(policy: Policy) -> dict[str, Any]:
         for kind, said in policy.on_failure.items()
     }
     given["backoff"] = None if policy.backoff is None else dataclasses.asdict(policy.backoff)
+    needs = policy.needs
+    given["needs"] = None if needs is None else list(needs)
+    given["needs_states"] = None if needs is None else dict(needs)
     # JSON has no infinity.
     return {keyword: None if value == math.inf else value for keyword, value in given.items()}
 

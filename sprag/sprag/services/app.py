@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, Final, Never
 from sprag._defaults import HOST, PORT, SHUTDOWN_TIMEOUT
 from sprag.services.service import Service
 from sprag.services.supervisor import Supervisor
-from sprag_supervisor import Pace, StopReport, adopt, attribute_of, choices, class_name, is_a, shown
+from sprag_supervisor import (
+    StopReport,
+    adopt,
+    adopt_all,
+    attribute_of,
+    choices,
+    class_name,
+    is_a,
+    shown,
+)
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
@@ -144,10 +153,7 @@ class App(Supervisor):
             self.wsgi.load()  # before anything is started: it may be the user's code that fails
         if tree.root is self:  # all at once: each finds the others in its on_start
             tree.providers = {name: child for child, name, _ in self._static_ if name is not None}
-        pace = Pace()
-        for child, name, policy in self._static_:
-            pace()
-            adopt(self, child, name, policy)
+        adopt_all(self, self._static_, by_needs=self._by_needs_)
         if serve is not None:
             server, policy = self.wsgi.server(serve)
             adopt(self, server, _SERVER, policy)

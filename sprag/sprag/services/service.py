@@ -72,8 +72,10 @@ class Service(Acquiring, Declaring, Timing, Operating, Working):
       skip `on_drain` and `on_stop`, ``"infinity"`` for no limit.
     - ``start_timeout``: seconds that `on_start` may take, None (default) for no limit.
     - ``backoff``: a `Backoff` for the delay before my restarts, None (default) for none.
-    - ``retry_start``: a first start of mine that fails leaves me ``restarting`` and is tried again,
-      instead of failing my parent's start (False).
+    - ``retry_start``: a first start of mine that fails leaves me ``restarting``, and is tried
+      again, instead of failing my parent's start (False).
+    - ``autostart``: with False I am placed as ``stopped``, and started by hand, or by whoever
+      needs me (True).
     - ``heartbeat``: seconds within which I have to call `beat` as long as I am ready, None
       (default) for never; else I crash.
     - ``significant``: my end may end my parent, see ``auto_shutdown``.
@@ -91,8 +93,9 @@ class Service(Acquiring, Declaring, Timing, Operating, Working):
       once, and `ExitApp` ends the app with its exit code, as a SystemExit raised there. The
       nearest class in the exception's ancestry decides; without one, ``restart`` does. It
       applies to crashes and to restarts that fail, `ExitApp` to each start.
-    - ``needs``: names of siblings adopted before me that I depend on: under a
-      ``"rest_for_one"`` parent I am restarted with those only; None (default): with any.
+    - ``needs``: names of siblings that I start after: as soon as they are ready, or, in a dict
+      by name, ``"started"`` or ``"finished"``. Under a ``"rest_for_one"`` parent I am restarted
+      with those only. None (default): all before me in the list; ``()``: nobody.
 
     A restarted service is the same object in its first state: all it held is released,
     its attributes are dropped, and ``__init__`` runs again with the same arguments.

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Never, TypeVar, cast
 
+from sprag.services.ordering import in_order_of_needs, policy_of
 from sprag.services.service import Service
 from sprag_supervisor import (
     ChildCounts,
     ChildInfo,
     ChildSpec,
-    Pace,
     StopReport,
     adopt,
+    adopt_all,
     called,
     checked_name,
     child_of,
@@ -53,6 +54,8 @@ class Supervisor(Service):
 
     _is_supervisor_ = True
     _static_: tuple[tuple[Service, str | None, dict[str, Any]], ...] = ()
+    _by_needs_: bool = False
+    """A child says what it needs: they start side by side, in the order of that."""
     name: str | None = None
 
     def __init__(
@@ -71,6 +74,8 @@ class Supervisor(Service):
             children = self._instead_of_(cast("Iterator[Child]", children), tuple(children))
         self._static_ = tuple(map(_checked, children))
         _check_distinct(self, self._static_)
+        if any(policy_of(child, given).needs is not None for child, _name, given in self._static_):
+            self._by_needs_, self._static_ = True, in_order_of_needs(self._static_)
 
     def _instead_of_(
         self, given: Iterator[Child], children: tuple[Child, ...]
@@ -84,10 +89,7 @@ class Supervisor(Service):
         return children
 
     def _prepare_(self) -> None:
-        pace = Pace()
-        for child, name, policy in self._static_:
-            pace()
-            adopt(self, child, name, policy)
+        adopt_all(self, self._static_, by_needs=self._by_needs_)
 
     # -- OTP's management calls; results as in otp-rules appendix A ----------------------
 

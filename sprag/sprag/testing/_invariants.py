@@ -101,18 +101,20 @@ def _only_who_waits_for_a_restart_has_a_next_try(node: Node) -> Iterator[str]:
     history = node._history_
     if history is None:
         return
-    if (history.next_try is None) != (history.retry_timer is None):
-        yield "the time of the next try and its timer do not agree"
-    if history.next_try is None:
-        return
-    if node._state_ is not State.RESTARTING:
+    waits = history.next_try is not None or bool(history.waits_for)
+    if waits != (history.retry_timer is not None):
+        yield "what it waits for and its timer do not agree"
+    if waits and node._state_ is not State.RESTARTING:
         yield f"{node._state_.value}, but has a next try"
-    if history.next_try < clock.now():
+    if history.next_try is not None and history.next_try < clock.now():
         yield "the time of its next try has passed"
 
 
 def _counters_agree(node: Node) -> Iterator[str]:
-    if (node._state_ is State.NEW) != (node._incarnation_ == 0):
+    may_be_unborn = node._state_ in (State.NEW, State.RESTARTING, State.STOPPED)  # it waits
+    if (node._state_ is State.NEW and node._incarnation_) or not (
+        may_be_unborn or node._incarnation_
+    ):
         yield f"{node._state_.value} in incarnation {node._incarnation_}"
     if node._restarts_ > node._incarnation_:
         yield f"restarted {node._restarts_} times in {node._incarnation_} incarnations"
@@ -138,7 +140,9 @@ def _every_end_is_attended_to(node: Node) -> Iterator[str]:
     if supervision is not None and (supervision.inbox or supervision.attended):
         yield "nobody works through its inbox"
     for child in children:
+        history = child._history_
         waits = next_try_of(child) is not None  # its own, or that of its group
+        waits = waits or (history is not None and bool(history.waits_for))
         if child._state_ is State.RESTARTING and not waits and not is_held(child):
             yield f"{child._name_} waits for a restart that nobody will make"
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sprag_supervisor.facts.failure import Failure
     from sprag_supervisor.facts.hold import HoldNote
     from sprag_supervisor.facts.straggler import Straggler
-    from sprag_supervisor.loop.clock import Timer
     from sprag_supervisor.rules.decide import Decision, Reason
     from sprag_supervisor.rules.policy import Policy
 
@@ -64,6 +63,13 @@ class Waiter(Protocol):
         """Look at it. Called in the midst of its end: must not block, nor call anybody."""
 
 
+class Waiting(Protocol):
+    """What a service that is down waits for: a timer, or what it needs."""
+
+    def close(self) -> None:
+        """Wait no longer."""
+
+
 class History:
     """The failures, the last exit and the next try of one service."""
 
@@ -71,12 +77,14 @@ class History:
     exit: Exit | None = None
     in_a_row = 0
     """Restarts with backoff since the last healthy run."""
-    next_try: float | None = None  # Invariant: a monotonic time while retry_timer is set
-    retry_timer: Timer | None = None
+    next_try: float | None = None  # A monotonic time, while it waits for one
+    retry_timer: Waiting | None = None
     stragglers: list[tuple[Straggler, Callable[[], bool]]] | None = None
     """What earlier lives have left behind; the function says whether it is over."""
     waiters: list[Waiter] | None = None
     """Who waits for the end of the service, or watches its lives."""
+    waits_for: tuple[str, ...] = ()
+    """The names of the siblings that it needs and that are not yet what they have to be."""
     first_start: bool = False
     """It has never been up at this place, and is started again until it is (`retry_start`)."""
     dues: Any = None

@@ -21,6 +21,8 @@ from sprag_supervisor.exceptions import (
 from sprag_supervisor.facts.memory import History
 from sprag_supervisor.life.beating import expect_beats
 from sprag_supervisor.life.bringing_up import start
+from sprag_supervisor.life.lineup import Lineup
+from sprag_supervisor.life.needing import unmet, wait_for
 from sprag_supervisor.life.pending import in_progress
 from sprag_supervisor.life.regrouping import group_of, restart_group
 from sprag_supervisor.life.resting import detach, hold_back, leave_if_over
@@ -29,21 +31,25 @@ from sprag_supervisor.life.supervising import attend
 from sprag_supervisor.life.walking import drive
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.left_behind import is_left_behind, left_behind
+from sprag_supervisor.loop.pace import Pace
 from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.loop.room import need_room
-from sprag_supervisor.rules.states import ACTIVE, DOWN, RESTARTING, RUNNING
+from sprag_supervisor.rules.policy import check_need
+from sprag_supervisor.rules.states import ACTIVE, DOWN, RESTARTING, RUNNING, STOPPED
 from sprag_supervisor.tree.acquiring import not_active, starts_later
 from sprag_supervisor.tree.group import led_by, take_back
 from sprag_supervisor.tree.home import get_ident, must_be_able_to_wait
 from sprag_supervisor.tree.inbox import supervision_of
 from sprag_supervisor.tree.living import enter, leave
-from sprag_supervisor.tree.moves import is_active
+from sprag_supervisor.tree.moves import is_active, move
 from sprag_supervisor.tree.names import called, checked_name, name_of, path_of, wanted_name
 from sprag_supervisor.tree.node import Node, Supervision, Tree
+from sprag_supervisor.wording import choices, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from sprag_supervisor.rules.graph import Need
     from sprag_supervisor.rules.policy import Policy
 
 
@@ -76,7 +82,7 @@ def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth m
     own = child._policy_ if child._given_ is None else child._given_[0]
     checked = own.with_(policy) if policy else own
     if checked.asks_more:
-        _check_place(parent, checked)
+        _check_place(parent, name or name_of(child), checked)
     supervision = parent._supervision_ or supervision_of(parent)
     if supervision.path is None:
         supervision.path = path_of(parent)
@@ -116,8 +122,8 @@ def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth m
                 children[name] = child
                 child._policy_ = checked
                 child._given_ = (own, dict(policy)) if policy else None
-                if checked.asks_more:
-                    come_in(child)
+                if checked.asks_more or supervision.lineup is not None:
+                    come_in(child, supervision)
                 else:
                     start(child)
             except BaseException:
@@ -139,27 +145,88 @@ def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth m
         raise
 
 
-def _check_place(parent: Node, policy: Policy) -> None:
+def _check_place(parent: Node, name: str, policy: Policy) -> None:
     """Refuse what a child asks for and *parent* cannot give."""
     if policy.significant and parent._policy_.auto_shutdown == "never":
         # otp-rules 63
         raise BadPolicy("significant", True, "it below a parent with auto_shutdown set")
     if policy.needs:
-        _check_needs(parent, policy.needs)
+        _check_needs(parent, name, policy.needs)
 
 
-def _check_needs(parent: Node, needs: tuple[str, ...]) -> None:
-    """Refuse a need that comes later: start order stays the order of adoption."""
+def _check_needs(parent: Node, child: str, needs: Mapping[str, Need]) -> None:
+    """Refuse a need of what is not there, or can never be what it has to be."""
     siblings = parent._children_ or {}
-    for name in needs:
-        if name not in siblings:
-            raise BadPolicy("needs", name, f"names of siblings adopted before: {list(siblings)}")
+    for name, need in needs.items():
+        sibling = siblings.get(name)
+        if sibling is None:
+            known = choices(name, siblings) if siblings else "there is none"
+            why = f"it needs {shown(name)}, which is no sibling of it ({known}): adopt that before"
+            raise StartFailed(f"{path_of(parent)}/{child}", why)
+        check_need(name, need, sibling._policy_)
 
 
-def come_in(child: Node) -> None:
-    """Start *child* at its new place, in the way that it asks for."""
-    if child._policy_.heartbeat is not None:
+def adopt_all(
+    parent: Node,
+    children: Sequence[tuple[Node, str | None, Mapping[str, object]]],
+    *,
+    by_needs: bool,
+) -> None:
+    """Give *children* their places below *parent*, which is starting, and start them.
+
+    Args:
+        parent: Whose children they are to be.
+        children: Each with its name and policy, in start order.
+        by_needs: Side by side, each as soon as it has what it needs; else one after another.
+
+    Raises:
+        StartFailed: One could not be started. Those before it run.
+    """
+    pace = Pace()
+    if not by_needs:
+        for child, name, policy in children:
+            pace()
+            adopt(parent, child, name, policy)
+        return
+    supervision = parent._supervision_ or supervision_of(parent)
+    supervision.lineup = lineup = Lineup(parent, start_first)
+    try:
+        for child, name, policy in children:
+            pace()
+            adopt(parent, child, name, policy)
+    finally:
+        supervision.lineup = None
+    lineup.bring_up(supervision)
+
+
+def come_in(child: Node, supervision: Supervision) -> None:
+    """Start *child* at its new place, now or later, as it asks for."""
+    policy, lineup = child._policy_, supervision.lineup
+    if policy.heartbeat is not None:
         expect_beats(child)
+    if policy.needs is not None:
+        supervision.by_needs = True
+    if not policy.autostart:
+        if child._state_ is not STOPPED:
+            move(child, STOPPED)
+        if lineup is not None:
+            lineup.take(child)
+    elif lineup is not None:
+        move(child, RESTARTING)
+        lineup.take(child)
+    elif missing := unmet(child):
+        move(child, RESTARTING)
+        wait_for(child, missing)
+    else:
+        start_first(child)
+
+
+def start_first(child: Node) -> None:
+    """Start *child* for the first time at its place; a failure is tried again if it asks for that.
+
+    Raises:
+        StartFailed: It is not.
+    """
     history = None
     if child._policy_.retry_start:
         history = child._history_

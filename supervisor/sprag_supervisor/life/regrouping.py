@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from sprag_supervisor.life.bringing_up import restart
+from sprag_supervisor.life.needing import must_wait
 from sprag_supervisor.life.resting import cancel_retry, hold_back, leave_if_over
 from sprag_supervisor.life.stopping import end_now, end_soon
 from sprag_supervisor.loop.pace import Pace
@@ -125,6 +126,8 @@ def restart_group(
             return
         if not together.takes(child) or child._parent_ is not node:
             continue  # stopped on purpose meanwhile, or temporary and gone (otp-rules 29)
+        if child._policy_.needs and child._state_ is RESTARTING and must_wait(child):
+            continue  # on its own from now on: it stops nobody when it starts
         if not restart(child):
             if is_on_its_own(child):
                 continue

@@ -25,9 +25,10 @@ from sprag_supervisor.foreign import is_a
 from sprag_supervisor.life.bringing_up import restart
 from sprag_supervisor.life.bugs import interrupt_main
 from sprag_supervisor.life.giving_up import fail_for_good, give_up, root_of, too_often
+from sprag_supervisor.life.needing import must_wait
 from sprag_supervisor.life.net import engine_error
 from sprag_supervisor.life.regrouping import group_of, restart_group, stop_group
-from sprag_supervisor.life.resting import cancel_retry, leave_if_over
+from sprag_supervisor.life.resting import cancel_retry, hold_back, leave_if_over
 from sprag_supervisor.life.settling import attend_soon, post
 from sprag_supervisor.life.stopping import end_soon
 from sprag_supervisor.loop import clock
@@ -176,7 +177,7 @@ def _act_on_waiting(  # noqa: C901, PLR0912, PLR0917 - a branch for each word
         return
     _write_down(node, supervision, child, reason, failure, decision, group, counts=counts)
     if policy.strategy == "one_for_one":
-        restart(child)
+        _restart_when_it_can(child)
     else:
         restart_group(node, supervision, group, child)
 
@@ -188,11 +189,17 @@ def _has_waited(
     came: bool | float,  # noqa: FBT001
 ) -> None:
     """Start a child that has waited long enough, with its group if that has waited for it."""
-    _wait_no_longer(child)
+    hold_back(child)
     if led_by(supervision, child) is None:
-        restart(child)
+        _restart_when_it_can(child)
     else:
         restart_group(node, supervision, group_of(node, supervision, child, came), child)
+
+
+def _restart_when_it_can(child: Node) -> None:
+    """Start a child again, once it has what it needs: waiting for that counts nothing."""
+    if not (child._policy_.needs and must_wait(child)):
+        restart(child)
 
 
 def _count(supervision: Supervision, policy: Policy, came: bool | float) -> int:  # noqa: FBT001
@@ -309,7 +316,7 @@ def _back_off(node: Node, child: Node, backoff: Backoff) -> float:
 
     def over() -> None:
         post(node, has_waited)
-        _wait_no_longer(child)
+        hold_back(child)
 
     history.next_try = clock.now() + seconds
     # Should a signal handler cut `over` short in the hub, it comes again.
@@ -317,10 +324,3 @@ def _back_off(node: Node, child: Node, backoff: Backoff) -> float:
     timer.start(over, update=True)
     say(logging.INFO, child, "service waits before its restart", seconds=round(seconds, 3))
     return seconds
-
-
-def _wait_no_longer(child: Node) -> None:
-    history = child._history_
-    if history is not None and history.retry_timer is not None:
-        history.retry_timer.close()
-        history.retry_timer = history.next_try = None

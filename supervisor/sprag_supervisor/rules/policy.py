@@ -18,6 +18,7 @@ from greenlet import GreenletExit
 
 from sprag_supervisor.exceptions import BadPolicy
 from sprag_supervisor.foreign import ancestors, is_a
+from sprag_supervisor.rules.graph import Need
 from sprag_supervisor.rules.groups import leaves_of
 from sprag_supervisor.rules.seconds import Seconds, as_count, in_seconds
 from sprag_supervisor.wording import choices, shown
@@ -148,9 +149,10 @@ class Policy:
     on_failure: Mapping[type[BaseException], OnFailure] = field(
         default_factory=dict[type[BaseException], OnFailure]
     )
-    needs: tuple[str, ...] | None = None
+    needs: Mapping[str, Need] | None = None
     retry_start: bool = False
     heartbeat: float | None = None
+    autostart: bool = True
     asks_more: bool = field(init=False, repr=False, compare=False, default=False)
     """Whether to adopt it takes more than to start it."""
 
@@ -169,7 +171,7 @@ class Policy:
             self._keep("start_timeout", seconds)
         if self.backoff is not None and not is_a(self.backoff, Backoff):
             raise BadPolicy("backoff", self.backoff, "sprag.Backoff(...) or None")
-        for flag in ("significant", "retry_start"):
+        for flag in ("significant", "retry_start", "autostart"):
             if type(value := getattr(self, flag)) is not bool:
                 raise BadPolicy(flag, value, "True or False")
         count = as_count(self.max_restarts)
@@ -179,7 +181,7 @@ class Policy:
         self._keep("max_seconds", _above_0("max_seconds", self.max_seconds, "seconds above 0"))
         self._keep("on_failure", _rules(self.on_failure))
         if self.needs is not None:
-            self._keep("needs", _names("needs", self.needs))
+            self._keep("needs", _needs(self.needs))
         if self.significant and self.restart == "permanent":
             # otp-rules 63: it would be started again, so its end can never shut anything down.
             raise BadPolicy("significant", True, "restart='transient' or 'temporary' with it")
@@ -187,8 +189,7 @@ class Policy:
             self._keep(
                 "heartbeat", _above_0("heartbeat", self.heartbeat, "seconds above 0, or None")
             )
-        asks_more = self.significant or self.needs or self.retry_start or self.heartbeat
-        self._keep("asks_more", bool(asks_more))
+        self._keep("asks_more", self._is_demanding())
 
     @property
     def own_seconds(self) -> float:
@@ -208,6 +209,10 @@ class Policy:
     def backoff_after(self, action: OnFailure | None) -> Backoff | None:
         """Return what delays a restart after a failure of which `on_failure` says *action*."""
         return action if is_a(action, Backoff) else self.backoff
+
+    def _is_demanding(self) -> bool:
+        more = self.significant or self.needs or self.retry_start or self.heartbeat
+        return bool(more or not self.autostart)
 
     def _keep(self, keyword: str, value: object) -> None:
         """Remember what was given in its plainest form: a timedelta as a number, say."""
@@ -289,15 +294,36 @@ def _rank(action: OnFailure | None) -> int:
     return _GRAVEST.index(word)
 
 
-def _names(keyword: str, given: Any) -> tuple[str, ...]:
-    """Return the names of siblings in a collection of them."""
-    names: tuple[object, ...] = ()
-    if issubclass(type(given), Iterable) and not is_a(given, str):
+def _needs(given: Any) -> dict[str, Need]:
+    """Return what `needs` is given: by each sibling's name, what it has to be."""
+    accepted = "a tuple of siblings' names, or a dict as in {'db': 'started'}, or None"
+    if issubclass(type(given), Mapping):
+        words: dict[object, object] = dict(given)
+    elif issubclass(type(given), Iterable) and not is_a(given, str):
         names = tuple(given)
         given = names if issubclass(type(given), Iterator) else given
-        if all(is_a(name, str) and name and "/" not in name for name in names):
-            return tuple(str.__str__(cast("str", name)) for name in names)
-    raise BadPolicy(keyword, given, "a tuple of siblings' names, or None")
+        if not all(is_a(name, str) for name in names):
+            raise BadPolicy("needs", given, accepted)
+        words = dict.fromkeys(names, "ready")
+    else:
+        raise BadPolicy("needs", given, accepted)
+    needs: dict[str, Need] = {}
+    for name, word in words.items():
+        if not is_a(name, str) or not name or "/" in name:
+            raise BadPolicy("needs", given, accepted)
+        needs[str.__str__(name)] = cast("Need", _choice("needs", word, get_args(Need)))
+    return needs
+
+
+def check_need(name: str, need: Need, sibling: Policy) -> None:
+    """Refuse to need of the sibling called *name* what it can never be.
+
+    Raises:
+        BadPolicy: It is to be finished, and comes back or is forgotten instead.
+    """
+    if need == "finished" and sibling.restart != "transient":
+        accepted = f"'started' or 'ready': {name} is {sibling.restart}, and only what is transient"
+        raise BadPolicy("needs", {name: need}, f"{accepted} stays finished")
 
 
 def _choice(keyword: str, given: object, accepted: tuple[str, ...], others: str = "") -> str:

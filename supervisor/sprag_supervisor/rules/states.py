@@ -22,7 +22,7 @@ class State(enum.Enum):
     RUNNING = "running"
     STOPPING = "stopping"
     RESTARTING = "restarting"
-    """Ended, and waits for its turn or its backoff."""
+    """Down, and waits to be started: for its turn, its backoff, or what it needs."""
     STOPPED = "stopped"
     """On purpose, with its group, or ignored; kept."""
     FINISHED = "finished"
@@ -38,14 +38,14 @@ class State(enum.Enum):
 NEW, STARTING, RUNNING, STOPPING, RESTARTING, STOPPED, FINISHED, FAILED = State
 
 MOVES: Final[Mapping[State, frozenset[State]]] = {
-    NEW: frozenset({STARTING}),
+    NEW: frozenset({STARTING, RESTARTING, STOPPED}),
     STARTING: frozenset({RUNNING, STOPPING}),
     RUNNING: frozenset({STOPPING}),
     STOPPING: frozenset({STOPPED, FINISHED, FAILED, RESTARTING}),
     RESTARTING: frozenset({STARTING, STOPPED, FAILED}),
-    STOPPED: frozenset({STARTING}),
-    FINISHED: frozenset({STARTING}),
-    FAILED: frozenset({STARTING}),
+    STOPPED: frozenset({STARTING, RESTARTING}),
+    FINISHED: frozenset({STARTING, RESTARTING, STOPPED}),
+    FAILED: frozenset({STARTING, RESTARTING, STOPPED}),
 }
 
 ACTIVE: Final = frozenset({STARTING, RUNNING})

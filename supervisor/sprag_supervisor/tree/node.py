@@ -286,6 +286,8 @@ class Tree:
         """How much its services remember of their failures."""
         self.ledger = Ledger()
         """Why services were restarted, or not."""
+        self.waits: Any = None
+        """Who waits for whom (`life.needing`); None: nobody has yet."""
         self.bus: Any = None
         """Where its services meet; the engine has no use for it."""
         self.holds: Holds | None = None
@@ -310,7 +312,18 @@ taking one apart costs a fifth of asking for names.
 class Supervision:
     """Made with the first child of an incarnation, dropped with its end."""
 
-    __slots__ = ("attended", "groups", "inbox", "names", "numbers", "path", "turn", "window")
+    __slots__ = (
+        "attended",
+        "by_needs",
+        "groups",
+        "inbox",
+        "lineup",
+        "names",
+        "numbers",
+        "path",
+        "turn",
+        "window",
+    )
 
     def __init__(self) -> None:
         self.path: str | None = None
@@ -323,6 +336,10 @@ class Supervision:
         self.window: RestartWindow | None = None
         self.groups: list[GroupRestart] = []
         """Restarts of several children together, under way or waiting for their next try."""
+        self.by_needs = False
+        """Whether a child says what it needs: they are stopped in the order of that."""
+        self.lineup: Any = None
+        """The children of its list, on their way up side by side; None: no such thing."""
         self.numbers: dict[str, int] | None = None
         """The last one that was added to a name, by the name."""
 

@@ -28,9 +28,9 @@ class Lack(NamedTuple):
 
     Attributes:
         state: Where in its life it is.
-        reason: What it says of that itself while it runs; of one that failed or is to be
-            restarted its last failure, in a line; ``held`` of one that somebody holds; "" if there
-            is nothing to say.
+        reason: What it says of that itself while it runs; whom it waits for (`needs`); of one
+            that failed or is to be restarted its last failure, in a line; ``held`` of one that
+            somebody holds; "" if there is nothing to say.
     """
 
     state: State
@@ -55,13 +55,15 @@ def not_ready(root: Node, pause: Callable[[], None] | None = None) -> Iterator[t
             if (reason := unready(node)) is not None:
                 yield path, Lack(state, reason)
         elif state not in _AS_IT_SHOULD_BE or not depth:
-            yield path, Lack(state, _last_failure(node) if state in _AFTER_A_FAILURE else "")
+            yield path, Lack(state, _why_down(node) if state in _AFTER_A_FAILURE else "")
         if pause is not None:
             pause()
 
 
-def _last_failure(node: Node) -> str:
+def _why_down(node: Node) -> str:
     history = node._history_
+    if history is not None and history.waits_for:
+        return cut(f"waits for {', '.join(history.waits_for)}", LEAST_TEXT)
     if history is None or not history.failures:
         return ""
     return cut(" ".join(str(history.failures[-1]).split()), LEAST_TEXT)

@@ -77,6 +77,7 @@ class Snapshot(NamedTuple):
         items: What a pool of workers has to do, and has done in this life; None for others.
         held: What holds it, so that nobody decides about its exits; None: nothing does.
         draining: It is stopping, and still works: it and all that end with it drain first.
+        waits_for: The siblings that it needs and waits for, by name.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Snapshot(NamedTuple):
     items: Items | None = None
     held: Hold | None = None
     draining: bool = False
+    waits_for: tuple[str, ...] = ()
 
     @property
     def is_ready(self) -> bool:
@@ -230,6 +232,7 @@ def _picture(
         None if (load := node._load_()) is None else Items(*load),
         None if node._tree_ is None or node._tree_.holds is None else hold_of(node, path),
         is_draining(node),
+        () if history is None else history.waits_for,
     )
 
 
