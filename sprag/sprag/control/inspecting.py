@@ -6,7 +6,7 @@ But for `on_inspect`, which is there for that.
 from __future__ import annotations
 
 from types import GetSetDescriptorType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sprag.control.http import Answer
 from sprag.services.operating import Operating
@@ -78,8 +78,7 @@ def _asked(node: Node, hook: Any, seconds: float | None) -> object:
 
 def _named(result: Any) -> Iterator[tuple[str, object]]:
     if type(result) is dict:
-        pairs: list[tuple[object, object]] = list(result.items())
-        for key, value in pairs:
+        for key, value in list(cast("dict[object, object]", result).items()):
             yield (key if type(key) is str else told(key, texts=True)), value
     else:
         yield "result", result
