@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SECOND: Final = Backoff(initial=1.0, jitter=0.0)
 ONCE: Final[dict[str, Any]] = {"restart": "transient", "significant": True}
 ACTIONS: Final = {OSError: SECOND, KeyError: "finish", ImportError: ExitApp(78)}
+UP: Final = {"Warm": "running", "a": "running"}
 STORY: Final = ["started", "crashed", "restarted"]
 
 
@@ -344,10 +345,28 @@ IN_VIRTUAL_TIME: Final[dict[str, Callable[[World], object]]] = {
     ),
     "Siblings that need each other": (
         lambda w: (
-            w.runs("a", w.part("b", needs=("a",)), w.part("c", needs=()), strategy="rest_for_one")
-            .crash("a")
-            .told
-            == "-a -b +a +b"
+            w.runs(
+                w.part("c", start_takes=1, needs=("a", "b")),
+                w.part("a", start_takes=2, needs=()),
+                w.part("b", start_takes=3, needs=()),
+            ).clock.now
+            == 3 + 1
+            and w.stopped().is_clean
+            and w.told[:2] == "-c"
+        )
+    ),
+    "Wait until it is started, ready or finished": (
+        lambda w: (
+            w.runs(
+                Warm(),
+                w.part("a", needs={"Warm": "started"}),
+                w.part("b", needs={"Warm": "ready"}),
+                w.part("job", restart="transient"),
+                w.part("c", needs={"job": "finished"}),
+            ).states
+            == {**UP, "b": "restarting", "job": "running", "c": "restarting"}
+            and w.after(5).finish("job").states
+            == {**UP, "b": "running", "job": "finished", "c": "running"}
         )
     ),
     "A time limit for the start": (
@@ -573,6 +592,14 @@ IN_VIRTUAL_TIME: Final[dict[str, Callable[[World], object]]] = {
             and w.after(1).crash("a", KeyError()).state("a") == "finished"
             and w.runs(w.part("a", on_failure=ACTIONS)).crash("a", ImportError()).state()
             == "stopped"
+        )
+    ),
+    "A graph of needs inside a process": (
+        lambda w: (
+            w.runs("a", w.part("b", needs=("a",)), w.part("c", needs=()), strategy="rest_for_one")
+            .crash("a")
+            .told
+            == "-a -b +a +b"
         )
     ),
     "Readiness that adds up": (

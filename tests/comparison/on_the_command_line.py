@@ -8,7 +8,11 @@ SHOP: Final = """
 class Metrics(Service):
     def on_start(self):
         self.set_status("counting")
-        self.interval(self.emit, 0.02, "tick")
+        self.counted = 0
+        self.interval(self.count, 0.02)
+    def count(self):
+        self.counted += 1
+        self.emit("tick")
 
 class Busy(Service):
     def on_start(self):
@@ -42,6 +46,7 @@ ON_THE_COMMAND_LINE: Final[dict[str, tuple[str, str]]] = {
     "Wait until it is ready, from a script": ("sprag wait intake metrics", "ready"),
     "A picture of the tree": ("sprag tree", "● shop .*├─ ● fleet .*│  ├─ ↻ Courier .*bad order 17"),
     "Ask and act from another process": ("sprag restart metrics", "● shop/metrics restarted"),
+    "Look into a living service": ("sprag inspect metrics", r"counted = \d+"),
     "Work done, for each": ("sprag top --once", r"shop/busy +\S+ +- +- +- +[1-9]"),
     "Why was it restarted?": (
         "sprag why fleet/Courier",
