@@ -97,6 +97,7 @@ from sprag_supervisor.tree.callables import (
     check_result,
     run_for_effect,
 )
+from sprag_supervisor.tree.classes import is_class, made_of
 from sprag_supervisor.tree.drainers import forget_work, note_work
 from sprag_supervisor.tree.group import next_try_of
 from sprag_supervisor.tree.held import hold_of, is_held
@@ -248,6 +249,7 @@ __all__ = [
     "is_a",
     "is_active",
     "is_at_work",
+    "is_class",
     "is_dead",
     "is_held",
     "is_killers",
@@ -260,6 +262,7 @@ __all__ = [
     "listening",
     "living",
     "logger",
+    "made_of",
     "may_acquire",
     "meaning_of",
     "mentioned",

@@ -833,7 +833,8 @@ def looking_back(world: World) -> None:
     world.do(plain, child._name_)
     world.do(plain_lines, "two\nlines")
     world.do(said_of, 1, 2)
-    world.do(lambda: Supervisor([Idle]))  # type: ignore[list-item]
+    world.do(lambda: Supervisor([Idle]))
+    world.do(top.adopt, Service)
     world.do(_log.configured, logging.ERROR)
     logger = logging.getLogger("sprag")
     onlooker = _log.Onlooker()

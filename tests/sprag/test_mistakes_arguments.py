@@ -44,8 +44,8 @@ TOLD: list[tuple[Callable[[], object], str]] = [
     ),
     (lambda: an_app(providers=[Feed()]), "providers=[<Feed .* use services by their names, as"),
     (
-        lambda: an_app(providers={"f": Feed}),
-        "providers['f']=<class .* calling the class: Feed(...)",
+        lambda: an_app(providers={"f": int}),
+        "providers['f']=<class .* use a service, or its class",
     ),
     (
         lambda: an_app(providers={"f": (Feed(), {})}),
@@ -73,7 +73,7 @@ TOLD: list[tuple[Callable[[], object], str]] = [
     (lambda: a_supervisor(Feed), "use a list of services, .*: write Feed(...)"),
     (lambda: a_supervisor(None), "children=None .* use a list of services"),
     (lambda: a_supervisor("feed"), "children='feed' .* use a list of services"),
-    (lambda: a_supervisor([Feed]), "child=<class .* a service, or a pair .*: write Feed(...)"),
+    (lambda: a_supervisor([int]), "child=<class .* a service or its class, or a pair (service"),
     (
         lambda: a_dynamicsupervisor([Feed()]),
         "use keywords, .* children are started with",
@@ -111,9 +111,9 @@ def test_an_argument_of_the_wrong_shape_is_told_with_the_right_one(
         at = said.index(part.strip(), at)
 
 
-def test_a_class_is_not_adopted(running: Service) -> None:
-    anything: Any = Feed
-    with pytest.raises(BadValue, match=r"use an instance of a Service: write Feed\(\.\.\.\)"):
+def test_a_class_of_no_services_is_not_adopted(running: Service) -> None:
+    anything: Any = dict
+    with pytest.raises(BadValue, match="use a Service, or a class of them"):
         running.adopt(anything)
 
 

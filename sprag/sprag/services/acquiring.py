@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import math
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from sprag.owned import lifecycle
 from sprag.owned.bus import PREFIX, Listener, name_of_event
@@ -255,14 +255,15 @@ class Acquiring(Node):
         heard: int = tree.bus.publish(event, data) or tree.bus.unheard(self, event)
         return heard
 
-    def adopt(self, child: NodeT, *, name: str | None = None, **policy: Any) -> NodeT:
+    def adopt(self, child: NodeT | type[NodeT], *, name: str | None = None, **policy: Any) -> NodeT:
         """Make *child* my child and start it; return it when it has started.
 
         Blocks as long as the child's `on_start` does, and while another change of my
         children is in progress.
 
         Args:
-            child: A service that has no place in a tree.
+            child: A service that has no place in a tree, or a class, which is called without
+                arguments.
             name: Unique among my children. Default: the child's attribute ``name`` if it
                 has one, else its class's name, then ``Name-2``, ``Name-3``, …
             **policy: Keywords that win over the class's, and survive restarts.
@@ -275,11 +276,11 @@ class Acquiring(Node):
             AlreadyStarted: *name* belongs to a running child.
             AlreadyPresent: *name* belongs to a child that does not run.
             BadPolicy: A policy keyword is unknown or wrong.
+            BadValue: *child* is no service, and no class that makes one without arguments.
             WouldDeadlock: I wait for the very hook that makes this call.
             CalledInHub: The caller is a callback of the loop or a signal handler in the hub.
         """
-        adopt(self, child, name, policy)
-        return child
+        return cast("NodeT", adopt(self, cast("Node", child), name, policy))
 
     def watch(self, other: Node, fn: Callable[[Exit], object]) -> Watch:
         """Call ``fn(exit)`` once for each life of *other* that ends, restarted or not.

@@ -14,8 +14,9 @@ from sprag_supervisor import (
     adopt_all,
     attribute_of,
     choices,
-    class_name,
     is_a,
+    is_class,
+    made_of,
     shown,
 )
 from sprag_supervisor.exceptions import BadValue
@@ -37,7 +38,8 @@ class App(Supervisor):
     """The root supervisor of an application.
 
     Args:
-        providers: Services by name, started in this order; any service of the tree
+        providers: Services by name, or classes that are called without arguments, started in
+            this order; any service of the tree
             finds them with ``self.service(name)``.
         routes: Module or package whose controllers are mounted, as in ``"app.routes"``;
             it is imported when the app starts. Needs the extra ``web``.
@@ -66,7 +68,7 @@ class App(Supervisor):
     def __init__(
         self,
         *misplaced: Never,
-        providers: Mapping[str, Service] | None = None,
+        providers: Mapping[str, Service | type[Service]] | None = None,
         routes: str | None = None,
         shell: Callable[[Page], str] | None = None,
         limits: Limits | None = None,
@@ -82,6 +84,8 @@ class App(Supervisor):
             accepted = "keywords, as in App(providers={'feed': Feed()}, name='shop')"
             raise BadValue("App's argument", misplaced[0], accepted)
         given = _checked_providers({} if providers is None else providers)
+        if providers is not None and any(map(is_class, dict(providers).values())):
+            self._instead_of_(providers, given)  # the same ones in each life
         if routes is not None:
             if not is_a(routes, str) or not all(map(str.isidentifier, routes.split("."))):
                 raise BadValue("routes", routes, "the dotted name of a module, as in 'app.routes'")
@@ -224,14 +228,16 @@ def _checked_providers(given: Any) -> dict[str, Service]:
         raise BadValue("providers", given, accepted)
     mapping: Mapping[Any, Any] = given
     providers = dict(mapping)
-    for key, service in providers.items():
+    for key, each in providers.items():
+        service = each
         if not is_a(key, str) or not key or "/" in key:
             raise BadValue("provider", key, "a name that is not empty and holds no slash")
+        if is_class(service):
+            place = f"providers[{shown(key)}]"
+            service = providers[key] = made_of(service, place, "a service, or its class")
         if not is_a(service, Service):
-            what = "a service"
-            if is_a(service, type):
-                what += f", made by calling the class: {class_name(service)}(...)"
-            elif issubclass(type(service), tuple):
+            what = "a service, or its class"
+            if issubclass(type(service), tuple):
                 what += ": its policy is given in its class, or by a Supervisor's list of children"
             raise BadValue(f"providers[{shown(key)}]", service, what)
     return providers

@@ -77,8 +77,10 @@ class DynamicSupervisor(Service):
         if self._policy_.auto_shutdown != "never":
             raise BadPolicy("auto_shutdown", self._policy_.auto_shutdown, "'never' here")
 
-    def start_child(self, service: ServiceT, *, name: str | None = None, **policy: Any) -> ServiceT:
-        """Start *service* as a child; return it when it has started.
+    def start_child(
+        self, service: ServiceT | type[ServiceT], *, name: str | None = None, **policy: Any
+    ) -> ServiceT:
+        """Start *service*, or one of that class, as a child; return it when it has started.
 
         Blocks as long as its `on_start` does. A service that raises `Ignore` is returned,
         and is no child.
@@ -88,22 +90,22 @@ class DynamicSupervisor(Service):
             StartFailed: It could not be started, and is no child.
             AlreadyStarted, AlreadyPresent: The service is a child already, or *name* belongs
                 to another one.
-            BadValue: *service* is none.
+            BadValue: *service* is none, and no class that makes one without arguments.
             NotRunning, AlreadyAdopted, BadPolicy, WouldDeadlock, CalledInHub: As for `adopt`.
         """
-        if issubclass(type(service), Service) and service._parent_ is self:
-            refuse_present(self, service)
+        given: Any = service
+        if issubclass(type(given), Service) and given._parent_ is self:
+            refuse_present(self, given)
         if self.max_children is not None:
             self._check_room_()  # at once, and again when it is our turn
-        adopt(self, service, name, policy)
-        return service
+        return cast("ServiceT", adopt(self, given, name, policy))
 
     def _check_room_(self) -> None:
         limit = self.max_children
         if limit is not None and len(self._children_ or ()) >= limit:
             raise MaxChildren(path_of(self), limit)
 
-    def adopt(self, child: NodeT, *, name: str | None = None, **policy: Any) -> NodeT:
+    def adopt(self, child: NodeT | type[NodeT], *, name: str | None = None, **policy: Any) -> NodeT:
         """Do the same as `start_child`."""
         given = cast("Any", child)  # what it is, is looked at there
         return cast("NodeT", self.start_child(given, name=name, **policy))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Never, TypeVar, cast
+from typing import Any, Final, Never, TypeVar, cast
 
 from sprag.services.ordering import in_order_of_needs, policy_of
 from sprag.services.service import Service
@@ -21,6 +21,8 @@ from sprag_supervisor import (
     count_children,
     delete_child,
     is_a,
+    is_class,
+    made_of,
     refuse_present,
     restart_child,
     which_children,
@@ -28,7 +30,9 @@ from sprag_supervisor import (
 from sprag_supervisor.exceptions import AlreadyPresent, BadValue
 
 ServiceT = TypeVar("ServiceT", bound=Service)
-Child = Service | tuple[Service, dict[str, Any]]
+_ACCEPTED: Final = "a service or its class, or a pair (service, {policy})"
+Made = Service | type[Service]
+Child = Made | tuple[Made, dict[str, Any]]
 
 
 class Supervisor(Service):
@@ -42,7 +46,8 @@ class Supervisor(Service):
 
     Args:
         children: Services, or pairs of a service and its policy keywords, among them
-            ``name``. All are checked before any is started (otp-rules 7).
+            ``name``. A class stands for a service that is made without arguments. All are
+            checked before any is started (otp-rules 7).
         name: The supervisor's name in its tree; default: its class's.
         **policy: Keywords as for `Service`; they win over the class's.
 
@@ -69,31 +74,32 @@ class Supervisor(Service):
         if name is not None:
             self.name = checked_name(name)
         self._policy_ = self._policy_.with_(policy)
-        if issubclass(type(children), Iterator):
-            # A restart runs __init__ again with the same arguments: it would be empty then.
-            children = self._instead_of_(cast("Iterator[Child]", children), tuple(children))
-        self._static_ = tuple(map(_checked, children))
+        listed = tuple(children)
+        self._static_ = tuple(map(_checked, listed))
+        if issubclass(type(children), Iterator) or any(map(_has_class, listed)):
+            # A restart runs __init__ again with the same arguments: it would be empty then, or
+            # others would be made.
+            self._instead_of_(children, tuple(map(_as_pair, self._static_)))
         _check_distinct(self, self._static_)
         if any(policy_of(child, given).needs is not None for child, _name, given in self._static_):
             self._by_needs_, self._static_ = True, in_order_of_needs(self._static_)
 
-    def _instead_of_(
-        self, given: Iterator[Child], children: tuple[Child, ...]
-    ) -> tuple[Child, ...]:
+    def _instead_of_(self, given: object, children: object) -> None:
         """Put *children* into the arguments; those of a subclass's own __init__ may be others."""
         self._args_ = tuple(children if each is given else each for each in self._args_)
         kwargs = self._kwargs_ or {}
         self._kwargs_ = {
             keyword: children if each is given else each for keyword, each in kwargs.items()
         } or None
-        return children
 
     def _prepare_(self) -> None:
         adopt_all(self, self._static_, by_needs=self._by_needs_)
 
     # -- OTP's management calls; results as in otp-rules appendix A ----------------------
 
-    def start_child(self, service: ServiceT, *, name: str | None = None, **policy: Any) -> ServiceT:
+    def start_child(
+        self, service: ServiceT | type[ServiceT], *, name: str | None = None, **policy: Any
+    ) -> ServiceT:
         """Add *service* as the last child and start it; return it when it has started.
 
         Blocks as long as its `on_start` does. Never counts toward the restart limit.
@@ -102,13 +108,13 @@ class Supervisor(Service):
             AlreadyStarted: *name*, or the service itself, is a running child.
             AlreadyPresent: Likewise, of a child that is kept but does not run.
             StartFailed: It could not be started, and is no child (otp-rules 55).
-            BadValue: *service* is none.
+            BadValue: *service* is none, and no class that makes one without arguments.
             NotRunning, AlreadyAdopted, BadPolicy, WouldDeadlock, CalledInHub: As for `adopt`.
         """
-        if issubclass(type(service), Service) and service._parent_ is self:
-            refuse_present(self, service)
-        adopt(self, service, name, policy)
-        return service
+        given: Any = service
+        if issubclass(type(given), Service) and given._parent_ is self:
+            refuse_present(self, given)
+        return cast("ServiceT", adopt(self, given, name, policy))
 
     def terminate_child(self, name: str) -> StopReport:
         """Stop the child called *name* and keep it; a temporary one leaves the tree.
@@ -165,19 +171,36 @@ class Supervisor(Service):
         return childspec_of(child_of(self, name))
 
 
+def _has_class(given: object) -> bool:
+    """Whether *given*, which is a child, is a class, or a pair with one."""
+    return not is_a(given, Service) and (
+        is_class(given) or is_class(next(iter(cast("Iterable[object]", given))))
+    )
+
+
+def _as_pair(
+    child: tuple[Service, str | None, dict[str, Any]],
+) -> tuple[Service, dict[str, Any]]:
+    service, name, policy = child
+    return service, policy if name is None else {"name": name, **policy}
+
+
 def _checked(given: object) -> tuple[Service, str | None, dict[str, Any]]:
+    if is_class(given):
+        given = made_of(given, "child", _ACCEPTED)
     if is_a(given, Service):
         return given, None, {}
     if type(given) in (tuple, list) and len(pair := tuple(cast("list[object]", given))) == 2:
-        service, policy = pair
+        policy = pair[1]
+        is_made = is_class(pair[0]) and is_a(policy, dict)
+        service = made_of(pair[0], "child", _ACCEPTED) if is_made else pair[0]
         if is_a(service, Service) and is_a(policy, dict):
-            policy = dict(cast("dict[str, Any]", policy))
-            name = policy.pop("name", None)
+            keywords: dict[str, Any] = {**cast("dict[str, Any]", policy)}
+            name = keywords.pop("name", None)
             name = None if name is None else checked_name(name)
-            service._policy_.with_(policy)
-            return service, name, policy
-    accepted = f"a service, or a pair (service, {{policy}}){called(given)}"
-    raise BadValue("child", given, accepted)
+            service._policy_.with_(keywords)
+            return service, name, keywords
+    raise BadValue("child", given, _ACCEPTED)
 
 
 def _check_shape(children: Any, more: tuple[object, ...]) -> None:

@@ -12,7 +12,6 @@ from sprag_supervisor.exceptions import (
     AlreadyPresent,
     AlreadyStarted,
     BadPolicy,
-    BadValue,
     ChildRestarting,
     NotRunning,
     StartFailed,
@@ -37,12 +36,13 @@ from sprag_supervisor.loop.room import need_room
 from sprag_supervisor.rules.policy import check_need
 from sprag_supervisor.rules.states import ACTIVE, DOWN, RESTARTING, RUNNING, STOPPED
 from sprag_supervisor.tree.acquiring import not_active, starts_later
+from sprag_supervisor.tree.classes import made_of
 from sprag_supervisor.tree.group import led_by, take_back
 from sprag_supervisor.tree.home import get_ident, must_be_able_to_wait
 from sprag_supervisor.tree.inbox import supervision_of
 from sprag_supervisor.tree.living import enter, leave
 from sprag_supervisor.tree.moves import is_active, move
-from sprag_supervisor.tree.names import called, checked_name, name_of, path_of, wanted_name
+from sprag_supervisor.tree.names import checked_name, name_of, path_of, wanted_name
 from sprag_supervisor.tree.node import Node, Supervision, Tree
 from sprag_supervisor.wording import choices, shown
 
@@ -55,8 +55,10 @@ if TYPE_CHECKING:
 
 def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth more
     parent: Node, child: Node, name: str | None = None, policy: Mapping[str, object] | None = None
-) -> None:
-    """Give *child* a place below *parent* and start it there.
+) -> Node:
+    """Give *child* a place below *parent* and start it there; return it.
+
+    A class is called, without arguments.
 
     Raises:
         NotRunning: The parent is neither starting nor running.
@@ -64,14 +66,15 @@ def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth m
         AlreadyStarted: *name* belongs to a running child of the parent.
         AlreadyPresent: *name* belongs to a child that does not run.
         BadPolicy: A keyword of *policy* is unknown or wrong.
-        BadValue: *name* is empty or holds a slash.
+        BadValue: *name* is empty or holds a slash; *child* is no service, and no class that
+            makes one without arguments.
         WrongThread, AfterFork: The parent lives elsewhere.
         CalledInHub: The caller is the hub.
         WouldDeadlock: The parent waits for the hook that makes this call.
         StartFailed: The child could not be started; it has left the tree again.
     """
     if not issubclass(type(child), Node):
-        raise BadValue("child", child, f"an instance of a Service{called(child)}")
+        child = made_of(child, "child", "a Service, or a class of them")
     tree, current = parent._tree_, getcurrent()
     if tree is not None and (tree.thread != get_ident() or current is tree.hub):
         must_be_able_to_wait(parent, "adopt a child")
@@ -143,6 +146,7 @@ def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth m
     except BaseException:
         turn.give()  # again: a signal handler may have raised at the first one
         raise
+    return child
 
 
 def _check_place(parent: Node, name: str, policy: Policy) -> None:
