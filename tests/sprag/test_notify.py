@@ -32,8 +32,13 @@ def test_every_message_is_one_datagram(manager: tuple[socket.socket, str]) -> No
     notifier.status("12 services\nrunning")
     notifier.alive()
     notifier.stopping()
-    received = [receiver.recv(1000).decode() for _ in range(4)]
-    assert received == ["READY=1", "STATUS=12 services running", "WATCHDOG=1", "STOPPING=1"]
+    notifier.give_time(2.5)
+    notifier.give_time(1e300)
+    received = [receiver.recv(1000).decode() for _ in range(6)]
+    assert received == [
+        *("READY=1", "STATUS=12 services running", "WATCHDOG=1", "STOPPING=1"),
+        *("EXTEND_TIMEOUT_USEC=2500000", "EXTEND_TIMEOUT_USEC=1000000000000000"),
+    ]
 
 
 def test_nobody_is_told_where_nobody_asks(tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ class Manager:
     def stopping(self) -> None:
         self.heard.append("STOPPING")
 
+    def give_time(self, seconds: float) -> None:
+        self.heard.append(f"EXTEND {seconds:.1f}")
+
     def alive(self) -> None:
         self.lives += 1
 
@@ -56,6 +59,7 @@ def test_a_unit_is_starting_then_ready_then_stopping_then_over(clock: VirtualClo
         root.start()
         status.up()
         status.stopping("shop/Courier", 2.6)
+        status.stopping("shop/Courier", 0.0)
         status.stopping("shop/Courier", None)
         root.stop()
         status.ended("stopped")
@@ -64,8 +68,12 @@ def test_a_unit_is_starting_then_ready_then_stopping_then_over(clock: VirtualClo
         "READY",
         "running",
         "STOPPING",
+        "EXTEND 3.4",
         "stopping: waits for shop/Courier, 3 s left",
         "STOPPING",
+        "stopping: waits for shop/Courier, 0 s left",
+        "STOPPING",
+        "EXTEND 30.0",
         "stopping: waits for shop/Courier",
         "stopped",
     ]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 _OURS: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+_LONGEST: Final = 1e15
+"""Microseconds: more is no time for systemd."""
 _withdrawn: Final[dict[str, str]] = {}
 
 
@@ -64,6 +66,10 @@ class Notifier:
     def stopping(self) -> None:
         """Say that the stop has begun."""
         self._send("STOPPING=1")
+
+    def give_time(self, seconds: float) -> None:
+        """Ask for so many seconds from now on, should the manager want to end the stop before."""
+        self._send(f"EXTEND_TIMEOUT_USEC={min(seconds * 1e6, _LONGEST):.0f}")
 
     def alive(self) -> None:
         """Give the sign of life that ``WatchdogSec=`` asks for."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gevent import get_hub
 
+from sprag.process.deadman import OVERTIME
 from sprag_supervisor import Pace, clock, not_ready
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from sprag.process.sd_notify import Notifier
     from sprag_supervisor import Lifecycle, Tree
 
+_LEASE: Final = 30.0
+"""Seconds that a stop without a limit asks for each time it says that it goes on."""
 _PAUSE: Final = 1.0
 """Seconds between two messages about crashes and restarts, at least."""
 
@@ -101,9 +104,20 @@ class Status:
             self._timer = None
 
     def stopping(self, waiting_for: str, seconds_left: float | None) -> None:
-        """Say that the stop has begun, or goes on."""
+        """Say that the stop has begun, or goes on, and ask for the time that it has.
+
+        Never for more than its own: past that the manager's patience is the last resort.
+
+        Args:
+            waiting_for: Whom.
+            seconds_left: Of the stop's time; None: it may take as long as it likes.
+        """
         self._is_up = False
         self._notifier.stopping()
+        if seconds_left is None:
+            self._notifier.give_time(_LEASE)
+        elif seconds_left > 0:
+            self._notifier.give_time(seconds_left + OVERTIME)
         left = "" if seconds_left is None else f", {seconds_left:.0f} s left"
         self._notifier.status(f"stopping: waits for {waiting_for}{left}")
 
