@@ -51,8 +51,10 @@ class Activities:
 
     @staticmethod
     def due(moment: Callable[[], float]) -> float:
-        """Return the moment to the nanosecond, as `sprag.testing.virtual_time` counts."""
-        return round(moment(), 9)
+        """Return the first nanosecond, as `sprag.testing.virtual_time` counts, not before it."""
+        exact = moment()
+        counted = round(exact, 9)
+        return counted if counted >= exact else round(counted + 1e-9, 9)
 
     def wait_for(self, condition: Callable[[], object]) -> Activity:
         """Wait until *condition* holds."""

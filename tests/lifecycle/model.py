@@ -8,6 +8,7 @@ Numbers in comments are those of otp-rules.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from itertools import accumulate
 from math import inf
 
 from lifecycle.activities import Activities, Activity
@@ -94,6 +95,10 @@ class Node:
         self.is_drained = False  # its on_drain has begun
         self.is_walked = False  # somebody takes it down
         self.came_up = False
+        self.above: Node | None = None  # its parent, if that takes it down
+        self.rest: list[Node] = []  # children whose turn to go down has not come
+        self.counted: list[float] | None = None  # what the first so many of them may take
+        self.later: tuple[float, float] | None = None  # what those ask for that come after it
 
     def is_active(self) -> bool:
         return self.state in ("starting", "running")
@@ -132,7 +137,7 @@ class Node:
     def tighten(self, deadline: float, now: float) -> None:
         """Hand a deadline down to what ends already; the others get it when their turn comes."""
         if self.is_busy() and deadline < self.deadline:
-            self.deadline = deadline
+            self.deadline, self.later = deadline, None
             if self.drain:
                 self.drains_until = min(self.drains_until, third(now, deadline))
             for child in self.children.values():
@@ -140,6 +145,51 @@ class Node:
         elif not self.is_busy():
             for each in [each for each in self.nearest() if each.drain]:
                 each.tighten(deadline, now)
+
+    def may_take_some(self) -> bool:
+        """Whether its own steps may take time when its turn comes."""
+        spec = self.spec
+        says_goodbye = spec.stop_takes is not None and (self.state == "running" or self.came_up)
+        may_drain = self.state == "running" and spec.drain_takes is not None
+        return self.left > 0 and (says_goodbye or may_drain or spec.has_run or spec.is_stubborn)
+
+    def asks(self, infinity: float) -> float:
+        return min(self.left, infinity) if self.may_take_some() else 0.0
+
+    def asks_with_all(self, infinity: float) -> float:
+        """Return what it and all below it ask for, while its turn has not come."""
+        if self.state != "running" and not (self.drain and not self.is_walked):
+            return 0.0
+        below = [each.asks_with_all(infinity) for each in self.children.values()]
+        return self.asks(infinity) + sum(below)
+
+    def asked_later(self, left: float) -> tuple[float, float]:
+        """Return what those ask for that come after it in the same time, and infinity."""
+        above = self.above
+        if self.later is None and (above is None or above.deadline > self.deadline):
+            self.later = 0.0, left
+        elif self.later is None and above is not None:
+            later, infinity = above.asked_later(left)
+            if above.counted is None:
+                asked = (each.asks_with_all(infinity) for each in above.rest)
+                above.counted = list(accumulate(asked, initial=0.0))
+            later += above.asks(infinity)
+            self.later = later + above.counted[len(above.rest)], infinity
+        assert self.later is not None
+        return self.later
+
+    def take_part(self, now: float) -> None:
+        """Take no more than its part of the time that a stop has left."""
+        left = max(self.deadline - now, 0.0)
+        if self.deadline == inf or not self.may_take_some():
+            return
+        if not left:
+            self.left = 0.0
+            return
+        later, infinity = self.asked_later(left)
+        own = min(self.left, infinity)
+        if own + later > left:
+            self.left = own * left / (own + later)
 
     def drains(self) -> bool:
         """Whether it has an on_drain, and a stop calls it."""
@@ -370,10 +420,13 @@ class Model(Activities):
         if drains and not node.is_drained and node.drains() and reason in CLEAN:
             yield from self.on_drain(node)  # it has come up while others drained
             node.drain = ""
-        while node.children:
-            child = list(node.children.values())[-1]
-            yield from self.down(child, node, drains=drains)
-            child.leave()  # 24
+        node.rest, node.counted = list(node.children.values()), None
+        while node.rest:
+            child = node.rest.pop()
+            if child.parent is node:
+                yield from self.down(child, node, drains=drains)
+                child.leave()  # 24
+        node.take_part(self.now)
         if says_goodbye and spec.stop_takes is not None:
             self.note(node, "on_stop")
             node.left -= yield from self.step(node, spec.stop_takes)
@@ -423,11 +476,12 @@ class Model(Activities):
         deadline = stopping.deadline if stopping else inf
         if node.state == "running":
             node.state, node.on_purpose, node.came_up = "stopping", True, True
-            node.deadline = deadline
+            node.deadline, node.above, node.is_walked = deadline, stopping, True
             yield from self.go_down(node, "stopped", drains=drains)
         elif node.drain and not node.is_walked:
             node.is_walked = True
             node.tighten(deadline, self.now)
+            node.above = stopping
             if stopping:
                 yield from self.go_down(node, "stopped")
             else:

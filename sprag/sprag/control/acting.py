@@ -45,6 +45,8 @@ _MOST: Final = 32
 _MOST_WORKERS: Final = 10_000
 _DIGITS: Final = 9
 _ENTRIES: Final = 20
+_SLOWEST: Final = 10
+"""Services of a report whose seconds are told."""
 _LISTED: Final = 6
 _NO: Final = ("0", "no", "false")
 
@@ -211,6 +213,10 @@ def _report(report: StopReport) -> dict[str, Any]:
         "stragglers": report.stragglers,
         "dropped": report.dropped,
         "seconds": round(report.seconds, 3),
+        "slowest": [
+            {"path": path, "seconds": round(seconds, 3)}
+            for path, seconds in report.slowest[:_SLOWEST]
+        ],
         "entries": [
             {
                 "path": entry.path,

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Final
+from heapq import nlargest
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Outcome(enum.Enum):
@@ -21,6 +26,17 @@ class Outcome(enum.Enum):
 
 MOST_ENTRIES: Final = 500
 """Of a stop's report: thousands of services may fail in the same way."""
+
+
+MOST_TIMES: Final = 100
+"""Services of a stop's report whose time is told."""
+WORTH_TELLING: Final = 0.001
+"""Seconds; who has taken less has taken none."""
+
+
+def longest(times: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Return those that took longest, the longest first; alike ones as they come."""
+    return nlargest(MOST_TIMES, times, key=itemgetter(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,9 @@ class StopReport:
         left_out: How many more entries there would be.
         dropped: How much work was left undone: tasks, and items of pools, for which there was no
             time.
+        slowest: The services that took longest, each as its path and the seconds of its own
+            steps, `on_drain` to clean-ups, the longest first: at most 100, and none that took
+            less than a millisecond.
     """
 
     clean: int = 0
@@ -70,6 +89,7 @@ class StopReport:
     is_pending: bool = False
     left_out: int = 0
     dropped: int = 0
+    slowest: tuple[tuple[str, float], ...] = ()
 
     def __repr__(self) -> str:
         return (

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sprag_supervisor.facts.crash import remember
 from sprag_supervisor.facts.failure import Spared, cut
-from sprag_supervisor.facts.report import MOST_ENTRIES, Outcome, StopEntry, StopReport
+from sprag_supervisor.facts.report import (
+    MOST_ENTRIES,
+    MOST_TIMES,
+    Outcome,
+    StopEntry,
+    StopReport,
+    longest,
+)
 from sprag_supervisor.life.settling import End
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.greenlets import frame_of, is_dead
@@ -82,7 +89,9 @@ class Ending(End):
     __slots__ = (
         "_context",
         "_left",
+        "above",
         "call",
+        "counted",
         "counts",
         "deadline",
         "done",
@@ -91,14 +100,19 @@ class Ending(End):
         "dropped",
         "entries",
         "faults",
+        "has_part",
         "is_counted",
         "is_drained",
         "joiners",
+        "later",
         "left_out",
         "own_left",
         "parking",
+        "rest",
         "said_goodbye",
         "since",
+        "times",
+        "took",
         "walk",
         "worst",
     )
@@ -133,6 +147,20 @@ class Ending(End):
         self.call: tuple[str, Callable[[], object], Call, float] | None = None
         """The hook or clean-up that runs now."""
         self.is_drained = self.said_goodbye = self.is_counted = False
+        self.took = 0.0
+        """Seconds that its own steps have taken."""
+        self.times: list[tuple[str, float]] = []
+        """What it and those below it have taken, of those that took longest."""
+        # For `sharing`:
+        self.above: Ending | None = None
+        """The end of its parent, if that carries it out."""
+        self.rest: list[Node] = []
+        """Children that end one after another and whose turn has not come."""
+        self.counted: list[float] | None = None
+        """What the first so many of them may take, from none to all."""
+        self.later: tuple[float, float] | None = None
+        """What those ask for that come after it, and what "infinity" asks for."""
+        self.has_part = False
         self.drains = True
         """What it is part of has services drain: any end but that of a group restart."""
         self.drain: Drain | None = None
@@ -213,6 +241,10 @@ class Ending(End):
         room = max(MOST_ENTRIES - len(self.entries), 0)
         self.entries.extend(other.entries[:room])
         self.dropped += other.dropped
+        if other.times:
+            self.times.extend(other.times)
+            if len(self.times) > 2 * MOST_TIMES:
+                self.times = longest(self.times)
         self.left_out += other.left_out + max(len(other.entries) - room, 0)
 
     def report(self) -> StopReport:
@@ -227,12 +259,19 @@ class Ending(End):
             entries=tuple(self.entries),
             left_out=self.left_out,
             dropped=self.dropped,
+            slowest=tuple(longest(self.times)),
         )
 
     def limit(self, began: float) -> float:
         """Return when a step that began at *began* must be over."""
         until = min(self.deadline, began + self.own_left)
         return until if self.drain is None else min(until, self.drain.until)
+
+    def spend(self, began: float) -> None:
+        """Take note that a step of its own, which has begun then, is over."""
+        seconds = clock.now() - began
+        self.own_left -= seconds
+        self.took += seconds
 
     def leave_behind(self, step: str, greenlet: Any) -> None:
         """Name what swallowed its kill, with its stack."""
@@ -283,7 +322,9 @@ def tighten(node: Node, deadline: float) -> None:
                 pending.extend(each for each in nearest(one, tree) if is_draining(each))
         elif deadline < operation.deadline:
             operation.deadline = deadline
-            if isinstance(operation, Ending) and operation.drain is not None:
-                operation.drain.tighten(deadline)
+            if isinstance(operation, Ending):
+                operation.later = None  # it has a time of its own now, maybe
+                if operation.drain is not None:
+                    operation.drain.tighten(deadline)
             operation.parking.poke()
             pending.extend((one._children_ or {}).values())

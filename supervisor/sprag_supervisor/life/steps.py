@@ -92,7 +92,7 @@ def see_through(ending: Ending, step: str, call: Call, began: float) -> None:
                 ending._context = context_of(ending.node, ending._context.copy())
     if call.error is not None:
         _step_raised(ending, step, call)
-    ending.own_left -= clock.now() - began
+    ending.spend(began)
     ending.call = None
 
 
@@ -133,7 +133,7 @@ def _finish_work(ending: Ending, holdings: Holdings) -> None:
     holdings.awaited_by = ending.parking
     while any(_work_left(holdings)) and clock.now() < (limit := ending.limit(began)):
         ending.parking.park(_timed(limit))
-    ending.own_left -= clock.now() - began
+    ending.spend(began)
 
 
 def _work_left(holdings: Holdings) -> Iterator[Work]:
@@ -207,7 +207,7 @@ def _end_activities(ending: Ending, holdings: Holdings, busy: Sequence[Subscript
                 ending._straggler("listener", each.describe())
         if killed:
             ending.note(Outcome.KILLED, "greenlet", "killed again at the deadline")
-    ending.own_left -= clock.now() - began
+    ending.spend(began)
 
 
 def _until_delivered() -> None:

@@ -7,17 +7,19 @@ kill of a user's can cut it in half.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sprag_supervisor.exceptions import EngineError
-from sprag_supervisor.facts.report import Outcome
+from sprag_supervisor.facts.report import WORTH_TELLING, Outcome
 from sprag_supervisor.life import quick
 from sprag_supervisor.life.bugs import give_in, report_bug
 from sprag_supervisor.life.draining import drain
 from sprag_supervisor.life.ending import Ending, Walk
 from sprag_supervisor.life.resting import call_off_restart, detach, leave_memories
 from sprag_supervisor.life.settling import End, settle
+from sprag_supervisor.life.sharing import take_part
 from sprag_supervisor.life.steps import call_hook, perform, release, see_to_work, take_up_call
 from sprag_supervisor.life.stopping import begin, force, launch
 from sprag_supervisor.loop import clock
@@ -28,6 +30,7 @@ from sprag_supervisor.rules.decide import Reason
 from sprag_supervisor.rules.states import RESTARTING, RUNNING, STOPPING
 from sprag_supervisor.tree.drainers import forget
 from sprag_supervisor.tree.holdings import holdings_of
+from sprag_supervisor.tree.names import path_of
 from sprag_supervisor.tree.node import Node
 
 if TYPE_CHECKING:
@@ -118,6 +121,9 @@ def _steps(ending: Ending) -> Generator[Ending]:
             _end_together(ending, node._children_)
         else:
             yield from _end_in_reverse(ending, node._children_)
+    if ending.deadline != math.inf and not ending.has_part:
+        ending.has_part = True
+        take_part(ending)
     if says_goodbye and not ending.said_goodbye:
         ending.said_goodbye = True
         if cls.on_stop is not Node.on_stop:
@@ -128,7 +134,8 @@ def _steps(ending: Ending) -> Generator[Ending]:
 
 
 def _end_in_reverse(ending: Ending, children: dict[str, Node]) -> Generator[Ending]:
-    everyone = list(children.values())  # nobody is adopted any more
+    everyone = ending.rest = list(children.values())  # nobody is adopted any more
+    ending.counted = None
     pace = Pace()
     while everyone:
         pace()
@@ -140,6 +147,7 @@ def _end_in_reverse(ending: Ending, children: dict[str, Node]) -> Generator[Endi
                 continue  # it has left meanwhile, and may run elsewhere
             sub = end_child(child, ending) or _taken_up(child, ending)
             if sub is not None:
+                sub.above = ending
                 sub.walk = ending.walk  # now: else one that drains could be launched by others
                 yield sub
                 ending.absorb(sub)
@@ -183,6 +191,7 @@ def _end_together(ending: Ending, children: dict[str, Node]) -> None:
             everyone.append(child)
             sub = end_child(child, ending)
             if sub is not None:
+                sub.above = ending
                 launch(sub)
                 launched.append(sub)
                 if batches():
@@ -289,6 +298,8 @@ def _over(ending: Ending) -> None:
     if not ending.is_counted:
         ending.is_counted = True
         ending.counts[ending.worst.value] += 1
+        if ending.took >= WORTH_TELLING:
+            ending.times.append((path_of(node), ending.took))
     tree = node._tree_
     if tree is not None:
         if tree.drainers:

@@ -1,0 +1,129 @@
+"""A stop's time, shared out among those whose steps are still to come.
+
+Services that end one after another may ask for more seconds together, by their ``shutdown``, than
+the stop has left. Then whoever came first could use up all of it, and the last would be killed at
+once. So each has its part, in proportion to what it asks for; nobody asks for more than there is,
+and "infinity" for that.
+What one does not use is shared by those after it.
+
+Only those count in whose end something can block. They are looked for when the first of them ends,
+not before: the stop of 100,000 idle services counts nobody. Those that were counted once at a
+level of the tree keep their seconds until their turn has passed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sprag_supervisor.life.ending import Ending
+from sprag_supervisor.loop import clock
+from sprag_supervisor.loop.pace import Pace
+from sprag_supervisor.rules.states import RUNNING
+from sprag_supervisor.tree.node import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_AT_ONCE: Final = 100
+"""Services that are counted between two looks at the time."""
+
+
+def take_part(ending: Ending) -> None:
+    """Leave a service, whose own steps come next, no more than its part of the stop's time."""
+    if not _may_take_some(ending):
+        return
+    left = max(ending.deadline - clock.now(), 0.0)
+    if not left:
+        ending.own_left = 0.0
+        return
+    later, infinity = _later(ending, left)
+    own = min(ending.own_left, infinity)
+    if own + later > left:
+        ending.own_left = own * left / (own + later)
+
+
+def _may_take_some(ending: Ending) -> bool:
+    """Whether something blocks, maybe, in the own steps that are still to come of one."""
+    node = ending.node
+    says_goodbye = ending.had_started and type(node).on_stop is not Node.on_stop
+    return ending.own_left > 0 and (says_goodbye or _holds_what_blocks(node))
+
+
+def _holds_what_blocks(node: Node) -> bool:
+    return node._holdings_ is not None and not node._holdings_.is_idle()
+
+
+def _later(ending: Ending, left: float) -> tuple[float, float]:
+    """Return what those ask for that come after *ending* within the same time, and infinity.
+
+    That asks for what was left when it was asked for the first time: it is the same for all.
+    """
+    way: list[tuple[Ending, Ending]] = []
+    one = ending
+    while one.later is None and (above := one.above) is not None and above.deadline <= one.deadline:
+        way.append((one, above))
+        one = above
+    if one.later is None:
+        one.later = 0.0, left
+    later, infinity = one.later
+    for below, above in reversed(way):
+        if _may_take_some(above):
+            later += min(above.own_left, infinity)
+        later += _rest(above, infinity)
+        below.later = later, infinity  # for as long as *below* is what its parent waits for
+    return later, infinity
+
+
+def _rest(ending: Ending, infinity: float) -> float:
+    """Return what the children may take whose turn has not come; 0 if they end together."""
+    if ending.counted is None:
+        counted, pace = [0.0], Pace()
+        for number, child in enumerate(tuple(ending.rest)):
+            if not number % _AT_ONCE:
+                pace()
+            counted.append(counted[-1] + _of_all(child, infinity))
+        ending.counted = counted
+    return ending.counted[len(ending.rest)]
+
+
+def _of_all(child: Node, infinity: float) -> float:
+    """Return what the end of *child* may take, with all below it."""
+    if not child._children_:
+        return _asks(child, infinity)
+    order = list(_to_be_ended(child))
+    seconds: dict[int, float] = {}
+    for node in reversed(order):  # children before their parents
+        below = [seconds.pop(id(each), 0.0) for each in (node._children_ or {}).values()]
+        all_below = max(below, default=0.0) if type(node)._stops_together_ else sum(below)
+        seconds[id(node)] = _asks(node, infinity) + all_below
+    return seconds.get(id(child), 0.0)
+
+
+def _to_be_ended(child: Node) -> Iterator[Node]:
+    stack = [child]
+    while stack:
+        node = stack.pop()
+        if node._state_ is RUNNING or _prepared(node) is not None:
+            yield node
+            stack.extend((node._children_ or {}).values())
+
+
+def _prepared(node: Node) -> Ending | None:
+    """Return the end of one that has drained, and that nobody has begun to carry out."""
+    operation = node._op_
+    is_prepared = isinstance(operation, Ending) and operation.is_draining and not operation.walk
+    return operation if is_prepared else None  # type: ignore[return-value]
+
+
+def _asks(node: Node, infinity: float) -> float:
+    """Return what the own steps of one may take whose turn is still to come."""
+    if node._state_ is not RUNNING:
+        prepared = _prepared(node)
+        if prepared is None or not _may_take_some(prepared):
+            return 0.0
+        return min(prepared.own_left, infinity)
+    kind = type(node)
+    has_hooks = kind.on_stop is not Node.on_stop or kind.on_drain is not Node.on_drain
+    if not (has_hooks or _holds_what_blocks(node)):
+        return 0.0
+    return min(node._policy_.own_seconds, infinity)
