@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -249,6 +250,104 @@ def test_on_failure_knows_what_unresponsive_means(clock: VirtualClock) -> None:
         child = top.adopt(Service(), heartbeat=1.0, on_failure={Unresponsive: "stop"})
         clock.advance(1.0)
         assert child.snapshot().state.value == "failed"
+
+
+# -- against a model: who is alive when, to the moment --------------------------------
+
+
+class Warm(Service):
+    """Says in each life whether it is ready from the beginning."""
+
+    def __init__(self, *, ready: bool) -> None:
+        self.ready = ready
+
+    def on_start(self) -> None:
+        if not self.ready:
+            self.set_ready(False, "warming up")
+
+
+class Model:
+    """One service that has to beat within *period*, and what it is asked; times are exact."""
+
+    def __init__(self, period: float, *, ready: bool) -> None:
+        self.period, self.ready = period, ready
+        self.life, self.up = 0, False
+        self.start(0.0)
+
+    def start(self, now: float) -> None:
+        self.life, self.up = self.life + 1, True
+        self.looks = now if self.ready else None
+        self.beaten = now
+
+    def stop(self) -> None:
+        self.up, self.looks = False, None
+
+    def get_ready(self, now: float) -> None:
+        if self.up and self.looks is None:
+            self.looks = self.beaten = now
+
+    def beat(self, now: float) -> None:
+        self.beaten = now
+
+    def pass_time(self, until: float, *, held: bool) -> None:
+        while self.looks is not None and (look := self.looks + self.period / 4) <= until:
+            self.looks = look
+            if held:
+                self.beaten = look
+            elif look - self.beaten >= self.period:
+                self.start(look)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_stories_agree_with_a_model_of_them(clock: VirtualClock, seed: int) -> None:
+    draw = random.Random(seed)
+    periods = [draw.choice([0.5, 1.0, 4.0]) for _ in range(6)]
+    kinds = [draw.random() < 0.7 for _ in periods]
+    models = [Model(period, ready=kind) for period, kind in zip(periods, kinds, strict=True)]
+    real = [Warm(ready=kind) for kind in kinds]
+    given: list[Any] = [
+        (one, {"heartbeat": period}) for one, period in zip(real, periods, strict=True)
+    ]
+    held = False
+    with Supervisor(given, max_restarts=10_000) as top:
+        for _ in range(150):
+            now, place = clock.now, draw.randrange(len(real))
+            one, model = real[place], models[place]
+            what = draw.choice(
+                ["beat", "beat", "time", "time", "time", "ready", "unready", "life", "hold"]
+            )
+            if what == "beat":
+                one.beat()
+                model.beat(now)
+            elif what == "ready" and model.up:
+                one.set_ready()
+                model.get_ready(now)
+            elif what == "unready" and model.up:
+                one.set_ready(False)
+            elif what == "life" and not held:
+                if model.up:
+                    one.stop()
+                    model.stop()
+                else:
+                    one.start()
+                    model.start(now)
+            elif what == "hold":
+                (top.release_exits if held else top.hold_exits)()
+                held = not held
+            elif what == "time":
+                seconds = draw.choice([1 / 16, 0.25, 1.0])
+                clock.advance(seconds)
+                for each in models:
+                    each.pass_time(now + seconds, held=held)
+            clock.settle()
+            lives = [
+                (each.snapshot().incarnation, each.snapshot().uptime is not None) for each in real
+            ]
+            assert lives == [(each.life, each.up) for each in models]
+        tree = top._tree_
+        assert tree is not None
+        assert len(tree.heartbeats) == sum(each.looks is not None for each in models)
+        check_invariants(top)
 
 
 # -- in real time: who is late is not unresponsive --------------------------------

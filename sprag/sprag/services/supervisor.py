@@ -191,15 +191,16 @@ def _checked(given: object) -> tuple[Service, str | None, dict[str, Any]]:
     if is_a(given, Service):
         return given, None, {}
     if type(given) in (tuple, list) and len(pair := tuple(cast("list[object]", given))) == 2:
-        policy = pair[1]
-        is_made = is_class(pair[0]) and is_a(policy, dict)
-        service = made_of(pair[0], "child", _ACCEPTED) if is_made else pair[0]
-        if is_a(service, Service) and is_a(policy, dict):
-            keywords: dict[str, Any] = {**cast("dict[str, Any]", policy)}
+        first, policy = pair
+        has_policy = issubclass(type(policy), dict)
+        if has_policy and is_class(first):
+            first = made_of(first, "child", _ACCEPTED)
+        if has_policy and is_a(first, Service):
+            keywords = dict(cast("dict[str, Any]", policy))
             name = keywords.pop("name", None)
             name = None if name is None else checked_name(name)
-            service._policy_.with_(keywords)
-            return service, name, keywords
+            first._policy_.with_(keywords)
+            return first, name, keywords
     raise BadValue("child", given, _ACCEPTED)
 
 
