@@ -38,6 +38,7 @@ from sprag_supervisor.tree import home as _belonging
 from sprag_supervisor.tree import log as _log
 from sprag_supervisor.tree import stragglers as _stragglers
 from sprag_supervisor.tree.holdings import held_by, holdings_of
+from sprag_supervisor.tree.names import called
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -834,6 +835,7 @@ def looking_back(world: World) -> None:
     world.do(plain_lines, "two\nlines")
     world.do(said_of, 1, 2)
     world.do(lambda: Supervisor([Idle]))
+    world.do(called, Idle)
     world.do(top.adopt, Service)
     world.do(_log.configured, logging.ERROR)
     logger = logging.getLogger("sprag")

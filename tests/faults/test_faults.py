@@ -40,6 +40,7 @@ NOT_OF_A_STORY = {
     "tree.holdings.Cancellable.",
     "tree.holdings.Subscription.",
     "tree.holdings.Holder.",
+    "facts.memory.Waiter.",
     "tree.node.Node._check_room_",
     "tree.node.Node._ends_with_caller_",
     "tree.node.Node._found_",
