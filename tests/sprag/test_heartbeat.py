@@ -356,17 +356,18 @@ SCRIPT = """
 import sys, time, gevent
 from sprag import Service, Supervisor
 
-class Innocent(Service, heartbeat=0.4):
+class Innocent(Service, heartbeat=0.8):
     def run(self):
         while True:
             self.beat()
-            gevent.sleep(0.1)
+            for _ in range(3):  # when the loop is free again it is not done yet
+                gevent.sleep(0.2)
 
-class Hangs(Service, heartbeat=0.4, restart="temporary"):
+class Hangs(Service, heartbeat=0.8, restart="temporary"):
     def run(self):
         gevent.sleep(60)
 
-class Holder(Service, heartbeat=0.4):
+class Holder(Service, heartbeat=0.8):
     def hold(self):
         time.sleep(1.5)
 
@@ -378,10 +379,10 @@ with Supervisor([*many, Holder(), Hangs()]) as top:
     print("up", flush=True)
     for _ in range(2):
         %s
-        gevent.sleep(0.35)
-    gevent.sleep(1.0)
+        gevent.sleep(0.7)
+    gevent.sleep(2.0)
     lives = {each.name: each.service.snapshot().incarnation for each in top.which_children()}
-    print({name: life for name, life in lives.items() if life != 1}, "Hangs" in lives, flush=True)
+    print(sorted(lives.values()), "Hangs" in lives, flush=True)
 """
 
 
@@ -402,9 +403,9 @@ def run(while_up: str, *, stopped: int = 0) -> str:
 
 @pytest.mark.slow
 def test_of_who_waits_while_the_loop_is_held_nobody_crashes_but_who_hangs() -> None:
-    assert run("holder.hold()") == "{} False"
+    assert run("holder.hold()") == f"{[1] * 11} False"
 
 
 @pytest.mark.slow
 def test_of_a_process_that_is_stopped_and_goes_on_nobody_crashes_but_who_hangs() -> None:
-    assert run("gevent.sleep(1.0)", stopped=2) == "{} False"
+    assert run("gevent.sleep(1.0)", stopped=2) == f"{[1] * 11} False"
