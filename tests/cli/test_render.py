@@ -87,6 +87,17 @@ def test_who_runs_and_is_not_ready_says_why_and_what_it_is_at(make: Make) -> Non
     )
 
 
+def test_who_waits_for_siblings_says_for_whom(make: Make) -> None:
+    mail = make("mail", "Mail", "restarting", waits_for=["db", "cache"])
+    assert (
+        picture(make("shop", "App", "running", mail), 80)
+        == """
+● shop     App   running     up 2h03m
+└─ ↻ mail  Mail  restarting  waits for db, cache  ↺ 0
+"""
+    )
+
+
 def test_of_a_pool_its_items_are_told_and_of_any_service_its_tasks(make: Make) -> None:
     items = {"queued": 3, "running": 2, "done": 90, "poison": 1, "dropped": 0}
     pool = make("pool", "WorkerPool", path="shop/pool", items=items, owned={"greenlets": 0})

@@ -207,6 +207,19 @@ def test_adopt_returns_who_waits_for_what_it_needs(clock: VirtualClock) -> None:
         assert api.snapshot().state is State.RUNNING
 
 
+def test_a_first_start_that_has_waited_is_a_start_and_no_restart(clock: VirtualClock) -> None:
+    with Supervisor() as top:
+        heard: list[str] = []
+        for event in ("sprag:started", "sprag:restarted"):
+            top.listen(event, lambda record: heard.append(f"{record.event} {record.path}"))
+        db = top.adopt(Part("db", ready=False))
+        api = top.adopt(Part("api"), needs=("db",))
+        db.set_ready()
+        clock.advance(1)
+        assert heard[-1] == "started Supervisor/api"
+        assert (api.snapshot().incarnation, api.snapshot().restarts) == (1, 0)
+
+
 def test_adopt_refuses_a_need_of_what_is_not_there(clock: VirtualClock) -> None:
     with Supervisor() as top:
         top.adopt(Service(), name="db")
@@ -222,6 +235,25 @@ def test_its_first_start_counts_as_a_restart_once_it_has_waited(clock: VirtualCl
         db.set_ready()
         clock.advance(1)
         assert top.snapshot().state is State.FAILED
+
+
+def test_with_retry_start_its_first_start_is_tried_again_and_counts_nothing(
+    clock: VirtualClock,
+) -> None:
+    class Api(Service, needs=("db",), retry_start=True):
+        tries = 0
+
+        def on_start(self) -> None:
+            type(self).tries += 1
+            if self.tries < 5:
+                raise OSError("not yet")
+
+    with Supervisor([(Part("db", ready=False), {"needs": ()}), Api()], max_restarts=0) as top:
+        assert states(top) == {"db": "running", "Api": "restarting"}
+        top.service("db", Part).set_ready()
+        clock.advance(60)
+        assert states(top) == {"db": "running", "Api": "running"}
+        assert Api.tries == 5
 
 
 # -- restarts -----------------------------------------------------------------------------

@@ -115,6 +115,14 @@ def list_of(node: Node, key: str) -> list[Node]:
     return [cast("Node", each) for each in cast("list[object]", value) if isinstance(each, dict)]
 
 
+def texts_of(node: Node, key: str) -> list[str]:
+    """Return the texts listed under *key*, or none if there is no list."""
+    value = node.get(key)
+    if not isinstance(value, list):
+        return []
+    return [each for each in cast("list[object]", value) if isinstance(each, str)]
+
+
 def failure_text(failure: Node) -> str:
     """Say what went wrong, on one line: ``ValueError: bad order 17``."""
     kind, message = text_of(failure, "type").rpartition(".")[2], text_of(failure, "message")

@@ -19,6 +19,7 @@ from sprag_cli.app.told import (
     number_of,
     state_text,
     text_of,
+    texts_of,
 )
 from sprag_cli.term.cells import cut
 from sprag_cli.term.style import TONES, Tone
@@ -158,8 +159,8 @@ def _when(node: Node, state: str, now: float) -> str:
 
 def waits_for(node: Node) -> str:
     """Say which siblings a service waits for: "waits for db"."""
-    names = list_of(node, "waits_for")
-    shown = ", ".join(map(str, names[:_NAMED]))
+    names = texts_of(node, "waits_for")
+    shown = ", ".join(names[:_NAMED])
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"waits for {shown}{more}" if names else ""
 

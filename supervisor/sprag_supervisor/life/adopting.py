@@ -17,9 +17,8 @@ from sprag_supervisor.exceptions import (
     StartFailed,
     WouldDeadlock,
 )
-from sprag_supervisor.facts.memory import History
 from sprag_supervisor.life.beating import expect_beats
-from sprag_supervisor.life.bringing_up import start
+from sprag_supervisor.life.bringing_up import note_first_start, start
 from sprag_supervisor.life.lineup import Lineup
 from sprag_supervisor.life.needing import unmet, wait_for
 from sprag_supervisor.life.pending import in_progress
@@ -231,12 +230,7 @@ def start_first(child: Node) -> None:
     Raises:
         StartFailed: It is not.
     """
-    history = None
-    if child._policy_.retry_start:
-        history = child._history_
-        if history is None:
-            history = child._history_ = History()
-        history.first_start = True
+    history = note_first_start(child) if child._policy_.retry_start else None
     try:
         start(child)
     except StartFailed:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from gevent import getcurrent
 
 from sprag_supervisor.exceptions import EngineError, StartFailed
+from sprag_supervisor.facts.memory import History
 from sprag_supervisor.foreign import is_a
 from sprag_supervisor.life import guard
 from sprag_supervisor.life.beating import begin_to_listen
@@ -95,7 +96,10 @@ def restart(child: Node) -> bool:
     """Try to restart one child; return whether to go on with the next."""
     if child._state_ not in DOWN:
         return True  # somebody else has started it
-    child._restarts_ += 1
+    if child._incarnation_:
+        child._restarts_ += 1
+    elif child._policy_.retry_start:  # it has waited for what it needs: this is its first start
+        note_first_start(child)
     try:
         start(child, True)
     except StartFailed:
@@ -113,6 +117,15 @@ def restart(child: Node) -> bool:
     if history is not None and history.first_start:
         history.first_start = False
     return True
+
+
+def note_first_start(child: Node) -> History:
+    """Remember that *child*, which asks for `retry_start`, is started for the first time."""
+    history = child._history_
+    if history is None:
+        history = child._history_ = History()
+    history.first_start = True
+    return history
 
 
 def _bring_up(  # noqa: C901, PLR0912 - what it does is done for each start and restart
@@ -165,7 +178,7 @@ def _bring_up(  # noqa: C901, PLR0912 - what it does is done for each start and 
             or tree.awaits_ready
             or node._supervision_ is not None
         ):
-            come_up(node, tree, context, restarted=restarts)
+            come_up(node, tree, context, restarted=restarts and incarnation > 1)
         else:
             assert node._state_ is STARTING  # as `come_up` does: sprag may have given it up
             node._since_, node._op_, node._state_ = clock.now(), None, RUNNING
