@@ -1,8 +1,8 @@
 """`sprag run` and scripts as real processes, watched from outside.
 
-A `Process` lives in a process group of its own and carries a mark in its environment, by which
-`gone` proves that nothing of it has survived. Everything waits for something that can be seen,
-with a deadline.
+A `Process` lives in a session of its own, without a terminal unless it is given one, and carries a
+mark in its environment, by which `survivors` proves that nothing of it has survived. Everything
+waits for something that can be seen, with a deadline.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Process:
             command,
             cwd=directory,
             env=given,
-            process_group=None if terminal else 0,
+            start_new_session=not terminal,
             **options,
         )
         streams: dict[str, int | None] = {"out": self._master}

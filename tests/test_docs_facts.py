@@ -32,6 +32,7 @@ from sprag._exit_codes import ExitCode
 from sprag.control import log_ring as _log_ring
 from sprag.owned import lifecycle as _lifecycle
 from sprag.process import log_queue as _log_queue
+from sprag.services.reloading import MOST
 from sprag_cli.commands.group import commands
 from sprag_supervisor import Reason, State
 from sprag_supervisor.facts import crash as _crash
@@ -169,8 +170,10 @@ def true_defaults() -> dict[str, object]:
         defaults[f"Service.cron({parameter}=)"] = default_of(sprag.Service.cron, parameter)
     for parameter in ("every", "timeout", "failures"):
         defaults[f"Service.probe({parameter}=)"] = default_of(sprag.Service.probe, parameter)
+    defaults["Service.reload_tree(timeout=)"] = default_of(sprag.Service.reload_tree, "timeout")
     for command, option in (
         ("run", "--shutdown-timeout"),
+        ("reload", "--timeout"),
         ("tree", "--timeout"),
         ("tree", "--interval"),
     ):
@@ -214,7 +217,8 @@ def test_the_limits_that_cannot_be_changed_are_the_code_s() -> None:
     assert f"last {_memory._KEPT_FAILURES} failures" in said
     assert f"{_failure.MAX_TEXT} characters of a text and {_crash._MAX_TEXTS:,} in all" in said
     assert f"about {_memory._BYTES_OF_FAILURES // 1_000_000} MB of failures" in said
-    assert f"has {MOST_ENTRIES} entries" in said
+    assert f"has {MOST_ENTRIES} entries, that of a reload likewise" in said
+    assert MOST == MOST_ENTRIES
     assert f"{_lifecycle._MOST:,} lifecycle events wait" in said
     assert f"holds {_log_ring._KEPT:,}\nrecords, with {_log_ring._MOST:,} characters" in said
     assert f"{_log_queue.MOST:,} records of the log wait to be written" in said
@@ -370,6 +374,8 @@ def test_the_fields_of_the_records_are_in_the_reference() -> None:
         sprag.Snapshot,
         sprag.Exit,
         sprag.StopReport,
+        sprag.ReloadReport,
+        sprag.ReloadEntry,
         sprag.Lifecycle,
         sprag.ChildInfo,
         sprag.ChildCounts,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sprag.services.app import App
     from sprag.services.dynamic import DynamicSupervisor
     from sprag.services.pool import WorkerPool
+    from sprag.services.reloading import ReloadEntry, ReloadReport
     from sprag.services.service import Service, current_service
     from sprag.services.supervisor import Supervisor
     from sprag.services.worker import Worker
@@ -59,6 +60,8 @@ __all__ = [
     "Page",
     "Policy",
     "Reason",
+    "ReloadEntry",
+    "ReloadReport",
     "Service",
     "Snapshot",
     "SpragError",
@@ -87,6 +90,7 @@ _HOMES = {
     "sprag.owned.tasks": ("Task",),
     "sprag.process.ownership": ("own_greenlets",),
     "sprag.services.pool": ("WorkerPool",),
+    "sprag.services.reloading": ("ReloadEntry", "ReloadReport"),
     "sprag.services.service": ("Service", "current_service"),
     "sprag.services.supervisor": ("Supervisor",),
     "sprag.services.worker": ("Worker",),

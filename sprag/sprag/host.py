@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent import Greenlet
 from gevent.util import format_run_info
 
-from sprag._defaults import SHUTDOWN_TIMEOUT
+from sprag._defaults import RELOAD_TIMEOUT, SHUTDOWN_TIMEOUT
 from sprag._exit_codes import ExitCode as ExitCode  # noqa: PLC0414 - re-exported
 from sprag.process.deadman import OVERTIME, write_stderr
 from sprag.process.dump import write_dump
@@ -42,6 +42,7 @@ from sprag.process.signals import Signals
 from sprag.process.slow_starts import SlowStarts
 from sprag.process.systemd import Status
 from sprag.process.watchdog import Watchdog, describe_holder, this_thread
+from sprag.services.reloading import reload
 from sprag.services.service import Service
 from sprag_supervisor import (
     DOWN,
@@ -86,11 +87,12 @@ def run(
 ) -> int:
     """Start *root*, wait for a signal or its end, stop it; return the exit code.
 
-    To be called in the main thread. SIGTERM, SIGINT and SIGHUP stop the tree within
-    *shutdown_timeout* seconds; a second one, unless a SIGHUP, ends the process at once. After
-    that time it ends even if a service never yields or blocks in C: the stacks go to stderr, the
-    exit code is 4. SIGUSR1 writes the tree and all stacks to stderr. An ignored SIGINT or SIGHUP
-    stays ignored.
+    To be called in the main thread. SIGTERM and SIGINT stop the tree within *shutdown_timeout*
+    seconds; a second one ends the process at once. After that time it ends even if a service
+    never yields or blocks in C: the stacks go to stderr, the exit code is 4. SIGUSR1 writes the
+    tree and all stacks to stderr. SIGHUP stops the tree, too, if the process has a controlling
+    terminal now; else it reloads it (`Service.reload_tree`). An ignored SIGINT or SIGHUP stays
+    ignored.
 
     Meanwhile every greenlet that a service's code starts belongs to it (`own_greenlets`),
     and systemd is told what it asks for (NOTIFY_SOCKET).
@@ -221,8 +223,26 @@ class _Host:
             if self._on_up is not None:
                 self._on_up()
             watching = self._in_background(lambda: Service.wait(self._root))
-            self._wait(lambda: watching.ready() or self._is_called_off())
+            self._wait_and_reload(lambda: watching.ready() or self._is_called_off())
             watching.kill(block=False)
+
+    def _wait_and_reload(self, over: Callable[[], bool]) -> None:
+        """Wait for a condition, and reload meanwhile, one after another, as SIGHUPs ask for it."""
+        reloading: Greenlet[[], Any] | None = None
+
+        def is_due() -> bool:
+            is_free = reloading is None or reloading.ready()
+            return self._signals.reload_asked and is_free
+
+        while not over():
+            self._wait(lambda: over() or is_due())
+            if not over() and is_due():
+                self._signals.reload_asked = False  # one that comes from now on asks again
+                reloading = self._in_background(self._reload)
+
+    def _reload(self) -> None:
+        with self._status.reloading():
+            reload(self._root, self._tree, RELOAD_TIMEOUT, signal="SIGHUP")
 
     def _start(self) -> None:
         if self._is_called_off():

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from signal import SIGTERM, SIGUSR1
+from signal import SIGHUP, SIGTERM, SIGUSR1
 from typing import TYPE_CHECKING
 
 import pytest
@@ -137,6 +137,31 @@ def test_systemd_is_told_how_it_goes(tmp_path: Path) -> None:
         manager.hears("STATUS=stopping: waits for shop/flaky")
         manager.hears("STATUS=stopped")
         assert process.ends() == 0
+
+
+def test_systemd_hears_of_a_reload(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        class Reads(Service):
+            def on_reload(self):
+                say("reloading")
+        app = Supervisor([Reads()], name="shop")
+        """,
+    )
+    manager = Manager(tmp_path)
+    with (
+        manager.socket,
+        run(tmp_path, environ={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as process,
+    ):
+        manager.hears("STATUS=running")
+        process.send(SIGHUP)
+        manager.hears("RELOADING=1\nMONOTONIC_USEC=")
+        manager.heard.clear()
+        manager.hears("READY=1")
+        process.send(SIGTERM)
+        assert process.ends() == 0
+        assert process.out == "reloading\n"
 
 
 def test_systemd_hears_nothing_of_a_loop_that_is_held(tmp_path: Path) -> None:

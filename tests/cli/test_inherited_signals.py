@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from functools import partial
 from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR1
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,15 @@ IGNORE = (
     "for name in {names!r}]; os.execv(sys.argv[1], sys.argv[1:])"
 )
 
+GIVEN_A_TERMINAL = """
+import fcntl, os, pty, sys, termios
+master, slave = pty.openpty()
+fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+os.set_inheritable(master, True)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""A controlling terminal, though nothing is written to it."""
+
 
 def through(directory: Path, wrapper: str, **options: Any) -> Process:
     """Start ``sprag run`` from a parent that does *wrapper* first."""
@@ -47,7 +57,7 @@ def up(process: Process) -> Process:
     return process
 
 
-@pytest.mark.parametrize("number", [SIGTERM, SIGINT, SIGHUP])
+@pytest.mark.parametrize("number", [SIGTERM, SIGINT])
 def test_signals_that_the_parent_has_blocked_still_stop_the_app(
     tmp_path: Path, number: int
 ) -> None:
@@ -141,13 +151,82 @@ def test_nohup_keeps_an_app_alive(tmp_path: Path) -> None:
 # -- SIGHUP ------------------------------------------------------------------------------
 
 
-def test_a_hangup_is_an_orderly_stop(tmp_path: Path) -> None:
+def test_a_hangup_of_what_has_a_terminal_is_an_orderly_stop(tmp_path: Path) -> None:
     app(tmp_path, POLITE)
-    with up(run(tmp_path)) as process:
+    with up(through(tmp_path, GIVEN_A_TERMINAL)) as process:
         process.send(SIGHUP)
         assert process.ends(within=PROMPT) == ExitCode.STOPPED
         assert process.out == "goodbye\n"
         assert process.events("stopping")[0]["signal"] == "SIGHUP"
+
+
+RELOADING = """
+class Reads(Service):
+    def on_start(self):
+        say("starting")
+        gevent.sleep(0.3)
+    def on_reload(self):
+        say("reloading")
+        gevent.sleep(0.3)
+        say("reloaded")
+    def on_stop(self):
+        say("goodbye")
+app = App(name="shop", providers={"reads": Reads()})
+"""
+
+
+@pytest.mark.parametrize("wrapper", [None, BLOCK])
+def test_a_hangup_of_what_has_no_terminal_is_a_reload(tmp_path: Path, wrapper: str | None) -> None:
+    app(tmp_path, RELOADING)
+    start = run if wrapper is None else partial(through, wrapper=wrapper)
+    with up(start(tmp_path)) as process:
+        for times in (1, 2):
+            process.send(SIGHUP)
+            process.says("reload is over", times=times)
+        process.send(SIGTERM)
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
+        assert process.out == "starting\n" + "reloading\nreloaded\n" * 2 + "goodbye\n"
+        told = process.events("reload is over")
+        assert [(each["signal"], each["reloaded"]) for each in told] == [("SIGHUP", 1)] * 2
+
+
+def test_hangups_while_it_starts_or_reloads_are_one_more_reload(tmp_path: Path) -> None:
+    app(tmp_path, RELOADING)
+    with run(tmp_path) as process:
+        process.says("starting")
+        process.send(SIGHUP)
+        process.says("reloading")
+        for _ in range(5):
+            process.send(SIGHUP)
+        process.says("reload is over", times=2)
+        process.send(SIGTERM)
+        assert process.ends(within=PROMPT) == ExitCode.STOPPED
+        assert process.out.count("reloading") == 2
+
+
+def test_a_stop_does_not_wait_for_a_reload_and_a_hangup_then_does_nothing(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        class Reads(Service):
+            def on_reload(self):
+                say("reloading")
+                gevent.sleep(60)
+            def on_drain(self):
+                say("draining")
+                gevent.sleep(0.5)
+        app = App(name="shop", providers={"reads": Reads()})
+        """,
+    )
+    with up(run(tmp_path, "--shutdown-timeout", "1")) as process:
+        process.send(SIGHUP)
+        process.says("reloading")
+        process.send(SIGTERM)
+        process.says("draining")
+        for _ in range(3):
+            process.send(SIGHUP)
+        assert process.ends(within=PROMPT) in (ExitCode.STOPPED, ExitCode.NOT_CLEAN)
+        assert process.out == "reloading\ndraining\n"
 
 
 def test_a_terminal_that_hangs_up_several_times_does_not_cut_the_stop_short(
@@ -164,7 +243,7 @@ def test_a_terminal_that_hangs_up_several_times_does_not_cut_the_stop_short(
         app = App(name="shop", providers={"slow": Slow()})
         """,
     )
-    with up(run(tmp_path)) as process:
+    with up(through(tmp_path, GIVEN_A_TERMINAL)) as process:
         process.send(SIGTERM)
         process.says("stopping")
         for _ in range(3):
@@ -185,7 +264,7 @@ def test_a_signal_after_a_hangup_ends_the_process_at_once(tmp_path: Path) -> Non
         app = App(name="shop", providers={"slow": Slow()})
         """,
     )
-    with up(run(tmp_path)) as process:
+    with up(through(tmp_path, GIVEN_A_TERMINAL)) as process:
         process.send(SIGHUP)
         process.says("stopping")
         time.sleep(0.1)
@@ -263,6 +342,8 @@ def test_app_run_gives_the_mask_and_the_handlers_back(tmp_path: Path) -> None:
         class Short(Service):
             def on_start(self):
                 self.timeout(os.kill, 0.05, os.getpid(), signal.SIGHUP)
+            def on_reload(self):
+                self.timeout(os.kill, 0.05, os.getpid(), signal.SIGTERM)
         app = App(providers={"short": Short()})
         say("code", app.run())
         say(signal.pthread_sigmask(signal.SIG_BLOCK, ()) == blocked)

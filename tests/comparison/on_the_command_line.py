@@ -30,6 +30,8 @@ class Intake(Service):
         self.read()
     def read(self):
         gevent.sleep(600)
+    def on_reload(self):
+        gevent.sleep(0.1)
 
 class Noisy(Service):
     def on_start(self):
@@ -47,6 +49,7 @@ ON_THE_COMMAND_LINE: Final[dict[str, tuple[str, str]]] = {
     "A picture of the tree": ("sprag tree", "● shop .*├─ ● fleet .*│  ├─ ↻ Courier .*bad order 17"),
     "Ask and act from another process": ("sprag restart metrics", "● shop/metrics restarted"),
     "Look into a living service": ("sprag inspect metrics", r"counted = \d+"),
+    "Reload without a restart": ("sprag reload", r"shop/intake reloaded in 0\.1 s"),
     "Work done, for each": ("sprag top --once", r"shop/busy +\S+ +- +- +- +[1-9]"),
     "Why was it restarted?": (
         "sprag why fleet/Courier",

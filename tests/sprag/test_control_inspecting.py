@@ -67,6 +67,8 @@ class Telling(Service):
     def on_inspect(self) -> object:
         if self.how == "raise":
             raise ValueError("token=hunter2")
+        if self.how == "timeout":
+            raise gevent.Timeout(3)
         if self.how == "block":
             gevent.sleep(3600)
         if self.how == "list":
@@ -124,7 +126,10 @@ def test_on_inspect_says_what_is_shown(shop: tuple[App, Path], get: Callable[...
     assert get("telling")["values"] == {"result": "[1, <Sly>]"}
 
 
-@pytest.mark.parametrize(("how", "error"), [("raise", "ValueError"), ("block", "TaskTimeout")])
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [("raise", "ValueError"), ("timeout", "Timeout"), ("block", "TaskTimeout")],
+)
 def test_an_on_inspect_that_fails_is_no_crash_and_leaves_nothing(
     shop: tuple[App, Path], get: Callable[..., Any], how: str, error: str
 ) -> None:

@@ -62,6 +62,7 @@ _NAMES: Final = (
     "hold",
     "release",
     "inspect",
+    "reload",
     "stacks",
     "top",
     "wait",

@@ -76,8 +76,9 @@ def run(**asked: Any) -> None:
     """Run an app until it is asked to stop.
 
     MODULE:ATTRIBUTE names an App, a Service or a Supervisor, or a class or function that makes
-    one without arguments, as in shop.main:app. The first SIGTERM, SIGINT or SIGHUP stops the
-    tree, a second SIGTERM or SIGINT ends the process at once.
+    one without arguments, as in shop.main:app. The first SIGTERM or SIGINT stops the tree,
+    a second one ends the process at once. A SIGHUP stops it, too, if there is a terminal;
+    without one it reloads it, as 'sprag reload' does.
     """
     from sprag_cli.run.run import RunOptions, run_app
 

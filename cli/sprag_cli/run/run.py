@@ -22,7 +22,7 @@ from sprag._exit_codes import ExitCode
 from sprag.exceptions import SpragError
 from sprag.process.log_queue import flush_logs
 from sprag.process.sd_notify import withdraw
-from sprag.process.signals import take_signals_back
+from sprag.process.signals import has_terminal, take_signals_back
 from sprag_cli.draw.render import render
 from sprag_cli.run.load import load
 from sprag_cli.run.logs import LogFormat, configure
@@ -161,7 +161,9 @@ def _quiet_interrupt() -> Generator[None]:
         raise SystemExit(128 + number)
 
     # Process 1, as in a container, ignores what has no handler: there SIGTERM would be lost.
-    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP][: 3 if os.getpid() == 1 else 1]
+    numbers = [signal.SIGINT]
+    if os.getpid() == 1:
+        numbers += [signal.SIGTERM, signal.SIGHUP] if has_terminal() else [signal.SIGTERM]
     # What is ignored stays ignored: a shell does that to SIGINT for what it starts with '&'.
     numbers = [each for each in numbers if signal.getsignal(each) is not signal.SIG_IGN]
     before = {number: signal.signal(number, leave) for number in numbers}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from sprag.control.http import Answer
 from sprag.services.operating import Operating
 from sprag.services.working import Working
-from sprag_supervisor import RUNNING, as_text, class_name, path_of, redacted, told
+from sprag_supervisor import RUNNING, as_text, class_name, is_a, path_of, redacted, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,10 +40,16 @@ def inspect(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
     hook: Any = getattr(type(node), "on_inspect", Operating.on_inspect)
     if hook is not Operating.on_inspect and node._state_ is RUNNING:
         source = "on_inspect"
+        # As a task of the service: what it raises is no crash.
+        task = Working.task(node, cast("Operating", node).on_inspect)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
         try:
-            values = _named(_asked(node, hook, seconds))
-        except Exception as raised:  # noqa: BLE001 - told to who asks
+            values = _named(task.get(seconds))
+        except BaseException as raised:
+            if not is_a(raised, Exception) and task._error is not raised:
+                raise  # it is for who answers, and not of the hook
             error = redacted(f"{class_name(type(raised))}: {as_text(raised)}")[:_MESSAGE]
+        finally:
+            task.cancel()
     else:
         values = _attributes(node)
     shown: dict[str, str] = {}
@@ -65,15 +71,6 @@ def inspect(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
             "error": error,
         }
     )
-
-
-def _asked(node: Node, hook: Any, seconds: float | None) -> object:
-    """Return what the hook does, run as a task of the service: what it raises is no crash."""
-    task = Working.task(node, hook, node)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-    try:
-        return task.get(seconds)
-    finally:
-        task.cancel()
 
 
 def _named(result: Any) -> Iterator[tuple[str, object]]:

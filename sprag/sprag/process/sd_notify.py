@@ -14,6 +14,7 @@ import contextlib
 import os
 import re
 import socket
+import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ class Notifier:
     def ready(self) -> None:
         """Say that the tree is up."""
         self._send("READY=1")
+
+    def reloading(self) -> None:
+        """Say that a reload has begun; `ready` says that it is over."""
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={now}")
 
     def stopping(self) -> None:
         """Say that the stop has begun."""

@@ -5,6 +5,10 @@ between bytecodes, also while a service hogs the CPU, and the second signal ends
 process right there (gevent-traps 12-17). Where it cannot run, the deadman does. SIGUSR1
 is answered right in the handler too, so that a loop that hangs can be looked at.
 
+SIGHUP stops what had a controlling terminal when it began, which may be closed; a process
+without one, as under a service manager, reloads, and so does nothing else: no such SIGHUP
+stops it, nor forces anything.
+
 What the parent has left behind is undone as far as a program may: what is used here is
 unblocked, and SIGTERM always stops. SIGINT and SIGHUP that are ignored stay ignored, as
 everywhere: a shell ignores the one for what it starts in the background, nohup the other. A
@@ -18,7 +22,7 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from gevent import get_hub
 
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
     from sprag_supervisor import Parking
 
+_Handler: TypeAlias = "Callable[[int, FrameType | None], None]"
 _USED: Final = (
     signal.SIGTERM,
     signal.SIGINT,
@@ -59,8 +64,9 @@ class Signals:
             seconds left. Called in another thread.
 
     Attributes:
-        received: The first signal that came, or None.
+        received: The first signal that asks for the stop, or None.
         received_at: When it came, on the monotonic clock.
+        reload_asked: A SIGHUP has asked for a reload. For who carries that out to take back.
     """
 
     def __init__(
@@ -73,6 +79,7 @@ class Signals:
     ) -> None:
         self.received: signal.Signals | None = None
         self.received_at = 0.0
+        self.reload_asked = False
         self._wake = wake
         self._budget = budget
         self._describe = describe
@@ -95,13 +102,16 @@ class Signals:
         self._async = get_hub().loop.async_()
         self._async.start(self._woken)
         try:
+            no_stops: dict[int, _Handler] = {signal.SIGUSR1: self._look}
+            if not has_terminal():
+                no_stops[signal.SIGHUP] = self._ask_to_reload
             for number in _ours():
-                handler = self._look if number == signal.SIGUSR1 else self._handle
+                handler = no_stops.get(number, self._handle)
                 self._before[number] = signal.signal(number, handler)
         except ValueError:
             self._async.close()
             raise
-        handled = frozenset(self._before) - {signal.SIGUSR1}
+        handled = frozenset(self._before) - frozenset(no_stops)
         self._deadman = Deadman(handled, self._budget, self._describe, self._async.send, self._held)
         self._mask_before = signal.pthread_sigmask(signal.SIG_UNBLOCK, _USED)
         self._wakeup_before = signal.set_wakeup_fd(self._deadman.writing, warn_on_full_buffer=False)
@@ -144,6 +154,10 @@ class Signals:
             # A terminal that is closed sends SIGHUP more than once: that is nobody's impatience.
             end_process(128 + number, f"{signal.Signals(number).name} again", self._describe)
 
+    def _ask_to_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self.reload_asked = True
+        self._async.send()
+
     def _look(self, _number: int, frame: FrameType | None) -> None:
         self._deadman.looked()
         self._dump(frame)
@@ -163,6 +177,18 @@ class Signals:
         """Give everything back in a forked child: its signals are not the app's."""
         self._restore()
         self._deadman.forget()
+
+
+def has_terminal() -> bool:
+    """Whether the process has a controlling terminal, which sends SIGHUP when it is closed."""
+    try:
+        os.close(os.open(_TERMINAL, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+_TERMINAL: Final = "/dev/tty"
 
 
 def _ours() -> list[signal.Signals]:

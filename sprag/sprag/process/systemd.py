@@ -103,6 +103,19 @@ class Status:
             self._timer.close()
             self._timer = None
 
+    @contextmanager
+    def reloading(self) -> Generator[None]:
+        """Say that a reload begins, and that it is over: ``Type=notify-reload`` waits for that."""
+        tells = self._is_ready and self._is_up
+        if tells:
+            self._notifier.reloading()
+        try:
+            yield
+        finally:
+            if tells and self._is_up:
+                self._notifier.ready()
+                self._tell()
+
     def stopping(self, waiting_for: str, seconds_left: float | None) -> None:
         """Say that the stop has begun, or goes on, and ask for the time that it has.
 

@@ -182,8 +182,9 @@ class App(Supervisor):
 
         To be called in the main thread. Owns SIGTERM, SIGINT and SIGHUP meanwhile: the
         first one stops the app within *shutdown_timeout* seconds, a second SIGTERM or SIGINT
-        ends the process at once. SIGUSR1 writes the tree and all stacks to stderr. Blocks
-        until the app has ended. With routes, the app serves them meanwhile.
+        ends the process at once. A SIGHUP stops it only if the process has a controlling terminal
+        now; else it reloads it, see `reload_tree`. SIGUSR1 writes the tree and all stacks to
+        stderr. Blocks until the app has ended. With routes, the app serves them meanwhile.
 
         Args:
             shutdown_timeout: Seconds for the whole stop; `math.inf` for no limit.

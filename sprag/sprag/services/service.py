@@ -13,8 +13,8 @@ from sprag.services.declaring import Declaring
 from sprag.services.finding import found_by
 from sprag.services.kinds import of_kind
 from sprag.services.operating import Operating
+from sprag.services.reloading import Reloading
 from sprag.services.timing import Timing
-from sprag.services.working import Working
 from sprag_supervisor import (
     Exit,
     Node,
@@ -60,7 +60,7 @@ class _Log:
         return bound_logger(path_of(service), service._incarnation_)
 
 
-class Service(Acquiring, Declaring, Timing, Operating, Working):
+class Service(Acquiring, Declaring, Timing, Operating, Reloading):
     """A long-lived object with a managed life: subclass it and define hooks.
 
     Policy is given as class keywords (``class Feed(Service, restart="transient")``);

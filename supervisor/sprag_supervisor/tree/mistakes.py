@@ -38,6 +38,7 @@ _MEANT: Final = {
     "on_start": "on_startup on_starting on_init on_boot on_begin on_launch on_setup",
     "on_stop": "on_stopped on_stopping on_shutdown on_exit on_terminate on_teardown on_end on_quit",
     "on_drain": "on_draining on_drained",
+    "on_reload": "on_reloaded on_reloading on_sighup on_hup on_reconfigure",
     "on_ready": "on_up on_booted on_available",
     BODY: "on_run on_running",
 }
