@@ -35,8 +35,9 @@ from sprag_supervisor.foreign import (
     qualified_name,
     traceback_of,
 )
-from sprag_supervisor.life.adopting import adopt, adopt_all, start_again, tree_of
+from sprag_supervisor.life.adopting import adopt, adopt_all
 from sprag_supervisor.life.beating import beat
+from sprag_supervisor.life.by_hand import start_again, tree_of
 from sprag_supervisor.life.declaring import set_ready, set_status
 from sprag_supervisor.life.draining import still_drain
 from sprag_supervisor.life.ending import Ending, spare

@@ -23,7 +23,7 @@ from sprag_supervisor.exceptions import (
     StartFailed,
     UnknownChild,
 )
-from sprag_supervisor.life.adopting import tree_of
+from sprag_supervisor.life.by_hand import tree_of
 from sprag_supervisor.life.managing import kind_of
 from sprag_supervisor.tree.group import waits_with_others
 from sprag_supervisor.tree.inbox import supervision_of

@@ -881,6 +881,97 @@ def held(world: World) -> None:
     world.advance(3.0)
 
 
+class Warming(Polite):
+    """Is not ready at first."""
+
+    def on_start(self) -> None:
+        super().on_start()
+        self.set_ready(False, "warming up")
+
+
+def needs(world: World) -> None:
+    def part(name: str, *wanted: str, **policy: Any) -> Any:
+        return _scripted(name, start_takes=0.5, stop_takes=0.5), {"needs": wanted, **policy}
+
+    db = Warming("db", Journal())
+    once = ScriptedBody("once", Journal(), body=int_of, restart="transient")
+    side_by_side = Supervisor(
+        [
+            part("api", "db", "spare"),
+            (db, {"needs": ()}),
+            (Idle("first"), {"needs": None}),
+            part("spare", autostart=False),
+            part("later", autostart=False),
+            (once, {"needs": ()}),
+            (Idle("after"), {"needs": {"once": "finished"}, "backoff": ONE_SECOND}),
+        ],
+        name="side",
+        strategy="rest_for_one",
+    )
+    top = world.top([side_by_side], max_restarts=10)
+    world.advance(1.0)
+    world.do(lambda: list(not_ready(top)))
+    world.do(db.set_ready)
+    world.advance(1.0)
+    for name in ("db", "api", "after"):
+        world.do(crash, top.service(f"side/{name}"))
+        world.settle()
+    world.do(top.service("side/db").stop)
+    world.do(crash, top.service("side/api"))
+    world.advance(2.0)
+    world.go(lambda: side_by_side.adopt(Idle("late"), needs=("later",)))
+    world.go(lambda: side_by_side.adopt(Idle("never"), needs=("nobody",)))
+    world.go(lambda: side_by_side.adopt(Idle("idle"), autostart=False))
+    world.advance(2.0)
+    bad = Supervisor([part("x"), part("y"), part("z", "x")], name="bad")
+    bad._static_[1][0].script.fail_starts = 1  # type: ignore[attr-defined]
+    world.go(lambda: top.adopt(bad))
+    world.advance(2.0)
+    world.go(lambda: bad.stop(0.7))
+    world.advance(2.0)
+    nested = Supervisor([part("m"), part("n", "m")], name="nested")
+    asks = _scripted("asks", in_on_stop=lambda _: chain.start())
+    chain = Supervisor(
+        [part("x"), (nested, {"needs": ("x",)}), (asks, {"needs": ()}), (Idle("z"), {})],
+        name="chain",
+    )
+    world.go(lambda: top.adopt(chain))
+    world.advance(3.0)
+    world.go(lambda: chain.stop(0.7))
+    world.advance(2.0)
+    world.do(lambda: Supervisor([part("x", "y"), part("y", "x")]))
+    cut_short = Supervisor([part("x"), part("y", "x")], name="cut")
+    world.go(lambda: top.adopt(cut_short))
+    world.advance(0.2)
+    world.go(cut_short.stop)
+    world.advance(2.0)
+
+
+def tries(world: World) -> None:
+    twice = Backoff(initial=0.5, jitter=0.0, tries=2)
+    bad = _scripted("bad", fail_starts=2)
+    group = Supervisor(
+        [(Idle("a"), {"backoff": twice}), (_scripted("b", fail_starts=1), {"retry_start": True})],
+        name="group",
+        strategy="one_for_all",
+    )
+    top = world.top(
+        [
+            (bad, {"retry_start": True}),
+            (_scripted("never", fail_starts=9), {"retry_start": True, "backoff": twice}),
+            (_scripted("gone", fail_starts=9, restart="temporary"), {"retry_start": True}),
+            group,
+        ],
+        max_restarts=10,
+    )
+    world.advance(3.0)
+    for _ in range(4):
+        for child in tuple((group._children_ or {}).values()):
+            world.do(crash, child)
+        world.advance(0.7)
+    world.do(top.snapshot)
+
+
 class Packing(Worker):
     """Takes so many seconds, or crashes."""
 
@@ -948,6 +1039,8 @@ STORIES: Final[dict[str, Callable[[World], None]]] = {
         looking_back,
         says_of_itself,
         held,
+        needs,
+        tries,
         work_for_others,
     )
 }

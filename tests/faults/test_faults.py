@@ -41,6 +41,7 @@ NOT_OF_A_STORY = {
     "tree.holdings.Subscription.",
     "tree.holdings.Holder.",
     "facts.memory.Waiter.",
+    "facts.memory.Waiting.",
     "tree.node.Node._check_room_",
     "tree.node.Node._ends_with_caller_",
     "tree.node.Node._found_",
@@ -75,11 +76,15 @@ NOT_OF_A_STORY = {
     "tree.home.disown_all",
     "loop.pools.forget_all",
     # Of `sprag run`: tests/cli/test_host.py.
+    "loop.heap.everything",
     "loop.heap.freeze",
     "loop.heap.unfreeze",
     # Of the making of classes, where what is raised is raised to who writes the class.
     "tree.hooks.",
     "tree.making.",
+    "tree.names.called",
+    # What is shown of arguments: tests/sprag/test_secrets.py.
+    "redaction.",
     "tree.mistakes.",
     "tree.callables.",
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scripted import spawn
 from sprag import Supervisor
 from sprag.testing import check_invariants
-from sprag_supervisor.life.adopting import tree_of
+from sprag_supervisor.life.by_hand import tree_of
 from sprag_supervisor.rules.states import DOWN, State
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class World(logging.Handler):
             if event.event in _STARTS:
                 starts[life] += 1
             elif event.event not in ("ready", "unready") and (
-                event.event != "stopped" or not ends[life]
+                event.context != "restart_cancelled" or not ends[life]
             ):
                 ends[life] += 1
         return [

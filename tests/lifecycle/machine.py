@@ -22,7 +22,7 @@ from sprag.testing import LeakCheck, check_invariants, virtual_time
 from sprag_supervisor.life import managing as _managing
 from sprag_supervisor.life import starting as _starting
 from sprag_supervisor.life import steps as _steps
-from sprag_supervisor.life.adopting import tree_of
+from sprag_supervisor.life.by_hand import tree_of
 from sprag_supervisor.tree.group import next_try_of
 from sprag_supervisor.tree.moves import settled
 

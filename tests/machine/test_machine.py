@@ -40,7 +40,7 @@ from sprag.exceptions import (
 )
 from sprag.testing import check_invariants, virtual_time
 from sprag_supervisor.life import steps as _steps
-from sprag_supervisor.life.adopting import tree_of
+from sprag_supervisor.life.by_hand import tree_of
 from sprag_supervisor.life.guard import report_crash
 from sprag_supervisor.life.holding import release_exits
 

@@ -180,7 +180,7 @@ def test_what_never_waits_is_allowed_in_the_hub(top: Supervisor, way: Any) -> No
 
 
 def test_a_root_that_has_its_tree_but_is_not_started_stops_at_once(clock: VirtualClock) -> None:
-    from sprag_supervisor.life.adopting import tree_of
+    from sprag_supervisor.life.by_hand import tree_of
 
     root = Worker()
     tree_of(root)

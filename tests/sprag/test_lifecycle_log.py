@@ -10,7 +10,7 @@ import pytest
 
 from sprag import Service, Supervisor
 from sprag.process.lifecycle_log import LifecycleLog
-from sprag_supervisor.life.adopting import tree_of
+from sprag_supervisor.life.by_hand import tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import gevent
 
 from sprag import App, Service, host
 from sprag.process.slow_starts import SlowStarts
-from sprag_supervisor.life.adopting import tree_of
+from sprag_supervisor.life.by_hand import tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator

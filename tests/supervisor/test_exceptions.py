@@ -106,7 +106,7 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
     (
         QueueFull("app/a", 9),
         {"path": "app/a", "queue": 9},
-        "app/a: 9 items wait, its queue is full",
+        "app/a: 9 items wait, its queue is full: submit it later",
     ),
     (
         PoisonItem("app/a", 2, "OSError: no"),

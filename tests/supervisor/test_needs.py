@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from scripted import crash, spawn, states
 from sprag import Backoff, Service, StartFailed, State, Supervisor
 from sprag.exceptions import BadPolicy, WouldDeadlock
-from sprag_supervisor.rules.graph import NeedsThemselvesError, called_for, start_order
+from sprag_supervisor.rules.graph import (
+    NeedsThemselvesError,
+    called_for,
+    seconds_after,
+    start_order,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -344,6 +349,101 @@ def test_nothing_observes_the_tree_once_nobody_waits(clock: VirtualClock) -> Non
         assert not tree.observers
 
 
+# -- the stop -----------------------------------------------------------------------------
+
+
+class Leaving(Service):
+    """Takes its time to go down, and says when it begins and when it is down."""
+
+    def __init__(self, name: str, takes: float = 1.0) -> None:
+        self.name = name
+        self.takes = takes
+
+    def on_stop(self) -> None:
+        told.append(f"{self.name}?")
+        gevent.sleep(self.takes)
+        told.append(self.name)
+
+
+def test_independent_ones_stop_side_by_side_and_after_those_that_need_them(
+    clock: VirtualClock,
+) -> None:
+    parts = [("db", ()), ("cache", ()), ("api", ("db",)), ("web", ("api", "cache"))]
+    top = Supervisor([(Leaving(name), {"needs": needs}) for name, needs in parts])
+    top.start()
+    report = top.stop()
+    assert clock.now == pytest.approx(3.0)
+    assert told == ["web?", "web", "api?", "cache?", "api", "cache", "db?", "db"]
+    assert (report.clean, report.killed) == (5, 0)
+
+
+def test_who_says_nothing_stops_before_all_that_come_before_it(clock: VirtualClock) -> None:
+    parts: list[tuple[str, Any]] = [("a", ()), ("b", None), ("c", ()), ("d", ())]
+    top = Supervisor([(Leaving(name), {"needs": needs}) for name, needs in parts])
+    top.start()
+    top.stop()
+    assert told == ["d?", "c?", "b?", "d", "c", "b", "a?", "a"]
+
+
+def test_a_stop_by_needs_keeps_its_budget_and_names_who_did_not_end(clock: VirtualClock) -> None:
+    parts = [("db", ()), ("api", ("db",)), ("log", ())]
+    top = Supervisor([(Leaving(name, 99), {"needs": needs}) for name, needs in parts])
+    top.start()
+    report = top.stop(2.0)
+    assert clock.now <= 2.5
+    assert report.killed == 3
+
+
+def test_of_a_budget_that_is_short_each_gets_its_part_along_its_own_chain(
+    clock: VirtualClock,
+) -> None:
+    parts = [("db", ()), ("api", ("db",)), ("web", ("api",)), ("log", ())]
+    top = Supervisor(
+        [(Leaving(name, 2.0), {"needs": needs, "shutdown": 6.0}) for name, needs in parts]
+    )
+    top.start()
+    report = top.stop(9.0)
+    assert report.is_clean
+    assert clock.now == pytest.approx(6.0)
+    top = Supervisor(
+        [(Leaving(name, 9.0), {"needs": needs, "shutdown": 6.0}) for name, needs in parts]
+    )
+    before = clock.now
+    top.start()
+    report = top.stop(9.0)
+    took = {path.rpartition("/")[2]: seconds for path, seconds in report.slowest}
+    assert took == pytest.approx({"web": 3.0, "api": 3.0, "db": 3.0, "log": 6.0}, abs=0.2)
+    assert clock.now - before == pytest.approx(9.0, abs=0.2)
+
+
+def test_ends_without_hooks_are_over_on_the_spot_in_the_order_of_needs(
+    clock: VirtualClock,
+) -> None:
+    size = 2000
+    chain: list[Any] = [
+        (Service(), {"name": str(at), "needs": (str(at + 1),) if at + 1 < size else ()})
+        for at in range(size)
+    ]
+    top = Supervisor(chain)
+    top.start()
+    for name in (str(size - 1), "0"):
+        top.service(name).add_cleanup(told.append, name)
+    report = top.stop()
+    assert told == ["0", str(size - 1)]
+    assert report.clean == size + 1
+
+
+def test_a_child_that_is_stopping_already_is_waited_for(clock: VirtualClock) -> None:
+    parts = [("db", ()), ("api", ("db",))]
+    top = Supervisor([(Leaving(name, 2), {"needs": needs}) for name, needs in parts])
+    top.start()
+    stop = spawn(top.service("api").stop)
+    clock.advance(1)
+    top.stop()
+    assert stop.successful()
+    assert told == ["api?", "api", "db?", "db"]
+
+
 # -- autostart ----------------------------------------------------------------------------
 
 
@@ -469,6 +569,24 @@ def test_a_long_chain_that_is_listed_backwards_meets_no_recursion_limit() -> Non
     size = 20_000
     needs = {str(at): (str(at + 1),) if at + 1 < size else () for at in range(size)}
     assert start_order(needs)[0] == str(size - 1)
+
+
+@given(graphs, st.data())
+def test_what_ends_after_one_is_the_longest_chain_of_those_it_needs(
+    graph: list[set[int] | None], data: st.DataObject
+) -> None:
+    needs = [
+        None if wanted is None else [each for each in wanted if each < at]
+        for at, wanted in enumerate(graph)
+    ]
+    seconds = [float(data.draw(st.integers(0, 5))) for _ in needs]
+
+    def longest(at: int) -> float:
+        wanted = needs[at]
+        below = range(at) if wanted is None else wanted
+        return max((longest(each) + seconds[each] for each in below), default=0.0)
+
+    assert seconds_after(needs, seconds) == [longest(at) for at in range(len(needs))]
 
 
 def test_called_for_is_all_that_is_needed_directly_or_not() -> None:

@@ -19,7 +19,7 @@ from sprag.exceptions import SpragError
 from sprag.testing import check_invariants, virtual_time
 from sprag_supervisor import Exit, Reason
 from sprag_supervisor.life import quick
-from sprag_supervisor.life.adopting import tree_of
+from sprag_supervisor.life.by_hand import tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

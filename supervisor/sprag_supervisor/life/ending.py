@@ -90,6 +90,7 @@ class Ending(End):
         "_context",
         "_left",
         "above",
+        "by_needs",
         "call",
         "counted",
         "counts",
@@ -154,6 +155,8 @@ class Ending(End):
         # For `sharing`:
         self.above: Ending | None = None
         """The end of its parent, if that carries it out."""
+        self.by_needs: dict[int, int] | None = None
+        """Of children that end in the order of their needs the places, by id."""
         self.rest: list[Node] = []
         """Children that end one after another and whose turn has not come."""
         self.counted: list[float] | None = None

@@ -72,7 +72,7 @@ def fail_for_good(node: Node, child: Node, tried: int) -> None:
     """Let a child that waits for its restart be `failed`: it has been tried often enough."""
     tell = saying(logging.ERROR, child, "service is not restarted any more", tries=tried)
     move(child, FAILED)
-    announce(child, "gave_up", "tries")
+    announce(child, "gave_up", "restart_cancelled", Reason.GAVE_UP.value)
     wake_waiters(child)
     if child._policy_.restart == "temporary" or node._forgets_ended_:
         detach(child)

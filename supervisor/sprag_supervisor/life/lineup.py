@@ -18,12 +18,15 @@ import contextvars
 import math
 from typing import TYPE_CHECKING
 
-from sprag_supervisor.exceptions import WouldDeadlock
+from sprag_supervisor.exceptions import StartFailed, WouldDeadlock
+from sprag_supervisor.foreign import is_a
+from sprag_supervisor.life.bugs import report_bug
 from sprag_supervisor.life.needing import unmet, wait_for
 from sprag_supervisor.life.resting import hold_back
 from sprag_supervisor.life.starting import Starting
 from sprag_supervisor.loop.calls import Apart
 from sprag_supervisor.loop.parking import Parking
+from sprag_supervisor.loop.pool import was_thrown_in
 from sprag_supervisor.rules.graph import called_for
 from sprag_supervisor.rules.states import RESTARTING, STOPPED
 from sprag_supervisor.tree.moves import move
@@ -139,9 +142,13 @@ class Lineup:
 
     def _call_off(self, error: BaseException) -> None:
         """Begin no more, and cut short what is under way: one has failed, or we are killed."""
-        if self._error is not None:
+        is_first = self._error is None
+        if is_first or is_a(error, KeyboardInterrupt):
+            self._error = error
+        elif not (is_a(error, StartFailed) or was_thrown_in(error)):
+            report_bug(self._parent, "start", error)  # else nobody would hear of it
+        if not is_first:
             return
-        self._error = error
         for child in self._children:
             if id(child) in self._places:
                 hold_back(child)

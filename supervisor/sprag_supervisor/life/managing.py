@@ -19,7 +19,7 @@ from sprag_supervisor.exceptions import (
     UnknownChild,
     WouldDeadlock,
 )
-from sprag_supervisor.life.adopting import start_again
+from sprag_supervisor.life.by_hand import start_again
 from sprag_supervisor.life.pending import in_progress
 from sprag_supervisor.life.resting import detach
 from sprag_supervisor.loop.room import need_room

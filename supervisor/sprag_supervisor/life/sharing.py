@@ -13,16 +13,18 @@ level of the tree keep their seconds until their turn has passed.
 
 from __future__ import annotations
 
+from operator import add
 from typing import TYPE_CHECKING, Final
 
 from sprag_supervisor.life.ending import Ending
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.pace import Pace
+from sprag_supervisor.rules.graph import seconds_after
 from sprag_supervisor.rules.states import RUNNING
 from sprag_supervisor.tree.node import Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _AT_ONCE: Final = 100
 """Services that are counted between two looks at the time."""
@@ -69,21 +71,45 @@ def _later(ending: Ending, left: float) -> tuple[float, float]:
     for below, above in reversed(way):
         if _may_take_some(above):
             later += min(above.own_left, infinity)
-        later += _rest(above, infinity)
+        later += _rest(above, below.node, infinity)
         below.later = later, infinity  # for as long as *below* is what its parent waits for
     return later, infinity
 
 
-def _rest(ending: Ending, infinity: float) -> float:
-    """Return what the children may take whose turn has not come; 0 if they end together."""
+def _rest(ending: Ending, child: Node, infinity: float) -> float:
+    """Return what the children may take that end after *child*; 0 if they end together."""
+    if ending.by_needs is not None:
+        return _after_by_needs(ending, child, infinity)
     if ending.counted is None:
         counted, pace = [0.0], Pace()
-        for number, child in enumerate(tuple(ending.rest)):
+        for number, each in enumerate(tuple(ending.rest)):
             if not number % _AT_ONCE:
                 pace()
-            counted.append(counted[-1] + _of_all(child, infinity))
+            counted.append(counted[-1] + _of_all(each, infinity))
         ending.counted = counted
     return ending.counted[len(ending.rest)]
+
+
+def _after_by_needs(ending: Ending, child: Node, infinity: float) -> float:
+    """Return what those may take one after another that *child* needs, directly or not."""
+    if ending.counted is None:
+        pace = Pace()
+        seconds: list[float] = []
+        for number, each in enumerate(ending.rest):
+            if not number % _AT_ONCE:
+                pace()
+            seconds.append(_of_all(each, infinity))
+        ending.counted = seconds_after(_needs(ending.rest), seconds)
+    return ending.counted[(ending.by_needs or {})[id(child)]]
+
+
+def _needs(children: Sequence[Node]) -> list[list[int] | None]:
+    """Return the places of those that each of *children* needs; None: of all before it."""
+    place = {child._name_ or "": at for at, child in enumerate(children)}
+    return [
+        None if (needs := child._policy_.needs) is None else [place[n] for n in needs if n in place]
+        for child in children
+    ]
 
 
 def _of_all(child: Node, infinity: float) -> float:
@@ -93,8 +119,15 @@ def _of_all(child: Node, infinity: float) -> float:
     order = list(_to_be_ended(child))
     seconds: dict[int, float] = {}
     for node in reversed(order):  # children before their parents
-        below = [seconds.pop(id(each), 0.0) for each in (node._children_ or {}).values()]
-        all_below = max(below, default=0.0) if type(node)._stops_together_ else sum(below)
+        children = list((node._children_ or {}).values())
+        below = [seconds.pop(id(each), 0.0) for each in children]
+        if type(node)._stops_together_:
+            all_below = max(below, default=0.0)
+        elif node._supervision_ is not None and node._supervision_.by_needs:
+            after = seconds_after(_needs(children), below)
+            all_below = max(map(add, after, below), default=0.0)
+        else:
+            all_below = sum(below)
         seconds[id(node)] = _asks(node, infinity) + all_below
     return seconds.get(id(child), 0.0)
 

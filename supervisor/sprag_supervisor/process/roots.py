@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sprag_supervisor.life.adopting import found
+from sprag_supervisor.life.by_hand import found
 from sprag_supervisor.loop import pools
 from sprag_supervisor.process import at_exit, forking
 from sprag_supervisor.tree import home

@@ -62,6 +62,25 @@ def start_order(needs: Mapping[str, Collection[str] | None]) -> list[str]:
     return list(ordered)
 
 
+def seconds_after(needs: Sequence[Collection[int] | None], seconds: Sequence[float]) -> list[float]:
+    """Return for each one how long those take that end after it, because it needs them.
+
+    Args:
+        needs: Of each the places of those it needs, all of them before its own; None for all that
+            are before it.
+        seconds: How long each takes.
+    """
+    after: list[float] = []
+    longest = 0.0
+    for place, wanted in enumerate(needs):
+        if wanted is None:
+            after.append(longest)
+        else:
+            after.append(max([after[each] + seconds[each] for each in wanted], default=0.0))
+        longest = max(longest, after[place] + seconds[place])
+    return after
+
+
 def called_for(
     needs: Mapping[str, Collection[str] | None], wanted: Collection[str]
 ) -> frozenset[str]:

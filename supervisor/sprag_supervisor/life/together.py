@@ -1,0 +1,220 @@
+"""Children that end at the same time: all at once, or each before those it needs.
+
+Each end is carried out in an engine greenlet of its own.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING
+
+from sprag_supervisor.life.going_down import (
+    AT_ONCE,
+    PARENT,
+    end_child,
+    put_down,
+    taken_up,
+    wait_until_down,
+)
+from sprag_supervisor.life.resting import detach, leave_memories
+from sprag_supervisor.life.stopping import launch
+from sprag_supervisor.loop.pace import Batches, Pace
+from sprag_supervisor.loop.parking import Parking
+from sprag_supervisor.rules.states import RESTARTING
+
+if TYPE_CHECKING:
+    from greenlet import greenlet
+
+    from sprag_supervisor.life.ending import Ending
+    from sprag_supervisor.tree.node import Node
+
+
+def end_together(ending: Ending, children: dict[str, Node]) -> None:
+    """End all *children*, the last begun first."""
+    tree = ending.node._tree_
+    assert tree is not None
+    left = list(children.values())
+    everyone: list[Node] = []
+    down: list[Node] = []
+    subs: dict[int, Ending] = {}  # by identity: a service may be a dataclass, without a hash
+    launched: list[Ending] = []
+    pace, batches = Pace(), Batches()
+    while left:
+        pace()
+        if put_down(ending, left, down):
+            continue
+        for _ in range(min(AT_ONCE, len(left))):
+            child = left.pop()
+            if child._parent_ is not ending.node:
+                continue  # it has left meanwhile, and may run elsewhere
+            everyone.append(child)
+            sub = end_child(child, ending) or taken_up(child, ending)
+            if sub is not None:
+                sub.above = ending
+                launch(sub)
+                launched.append(sub)
+                if batches():
+                    _sort_out(ending, launched, subs)
+            elif child._op_ is not None:
+                child._op_.call_off(
+                    ending.deadline, PARENT
+                )  # now: else it is up before it is waited for
+    _sort_out(ending, launched, subs)
+    _wait_for_all(ending, everyone, subs)
+    # Not before the last is down: till then they keep their places.
+    _let_go(ending, everyone)
+    _let_go(ending, down)
+    children.clear()
+
+
+def _wait_for_all(ending: Ending, everyone: list[Node], subs: dict[int, Ending]) -> None:
+    """Wait until all children are down."""
+    pace = Pace()
+    for number, child in enumerate(reversed(everyone)):
+        if not number % AT_ONCE:
+            pace()
+        sub = subs.pop(id(child), None)
+        if sub is not None:
+            sub.join(ending.parking)
+            ending.absorb(sub)
+        if child._op_ is not None or child._state_ is RESTARTING:
+            wait_until_down(child, ending)
+
+
+def _let_go(ending: Ending, children: list[Node]) -> None:
+    """Take children, which are down, out of the tree; but for the names of their parent's."""
+    pace = Pace()
+    while children:
+        pace()
+        for child in children[-AT_ONCE:]:
+            if child._parent_ is ending.node:
+                if child._history_ is not None:
+                    leave_memories(child, ending.node)
+                child._parent_ = child._tree_ = None
+        del children[-AT_ONCE:]
+
+
+def _sort_out(ending: Ending, launched: list[Ending], subs: dict[int, Ending]) -> None:
+    """Take in what has ended meanwhile.
+
+    100,000 records, if they were kept, would be looked at by the garbage collector again and again.
+    """
+    for sub in launched:
+        if sub.done:
+            ending.absorb(sub)
+        else:
+            subs[id(sub.node)] = sub
+    launched.clear()
+
+
+# -- each before those it needs ----------------------------------------------------------
+
+
+def end_by_needs(ending: Ending, children: dict[str, Node]) -> None:
+    """End all *children*, each as soon as those that need it are down.
+
+    Who says nothing needs all that come before it.
+    """
+    everyone = list(children.values())  # nobody is adopted any more
+    order, notices = _Order(everyone), _Notices(ending.parking)
+    ending.by_needs = {id(child): place for place, child in enumerate(everyone)}
+    ending.rest, ending.counted = everyone, None
+    under_way, pace = 0, Pace()
+    while True:
+        while (child := order.next()) is not None:
+            pace()
+            sub = None
+            if child._parent_ is ending.node:  # else it has left meanwhile, and may run elsewhere
+                sub = end_child(child, ending) or taken_up(child, ending)
+            if sub is None:
+                wait_until_down(child, ending)
+                _is_down(child, ending, order)
+            else:
+                sub.above = ending
+                sub.joiners.append(_Notice(sub, notices))
+                launch(sub)
+                under_way += 1
+        if not under_way:
+            return
+        for sub in notices.wait():
+            under_way -= 1
+            ending.absorb(sub)
+            _is_down(sub.node, ending, order)
+
+
+def _is_down(child: Node, ending: Ending, order: _Order) -> None:
+    order.is_down(child)
+    if child._parent_ is ending.node:
+        detach(child)
+
+
+class _Order:
+    """Whose end may begin: of whom those are down that need it."""
+
+    def __init__(self, children: list[Node]) -> None:
+        self._children = children
+        self._place = {child._name_ or "": at for at, child in enumerate(children)}
+        self._needed_by = [0] * len(children)
+        """By how many that are not down, by place; those that need all before them do not count."""
+        for child in children:
+            for place in self._needs_of(child):
+                self._needed_by[place] += 1
+        self._free = [-at for at, count in enumerate(self._needed_by) if not count]
+        """The places of those whom nobody needs by name, the last first."""
+        heapify(self._free)
+        self._need_all = [at for at, each in enumerate(children) if each._policy_.needs is None]
+        """Of those that need all before them, and are not down."""
+
+    def next(self) -> Node | None:
+        """Return the next one whose end may begin now."""
+        last = self._need_all[-1] if self._need_all else 0
+        if not self._free or -self._free[0] < last:
+            return None
+        return self._children[-heappop(self._free)]
+
+    def is_down(self, child: Node) -> None:
+        """Take note that *child* keeps nobody up any more."""
+        place = self._place[child._name_ or ""]
+        if child._policy_.needs is None:
+            self._need_all.remove(place)
+        for needed in self._needs_of(child):
+            self._needed_by[needed] -= 1
+            if not self._needed_by[needed]:
+                heappush(self._free, -needed)
+
+    def _needs_of(self, child: Node) -> list[int]:
+        return [self._place[name] for name in child._policy_.needs or () if name in self._place]
+
+
+class _Notices:
+    """The ends that are over and not yet seen to, and who waits for more of them."""
+
+    def __init__(self, parking: Parking) -> None:
+        self.parking = parking
+        self.over: list[Ending] = []
+
+    def wait(self) -> list[Ending]:
+        """Wait until there are some, and return them."""
+        while not self.over:
+            self.parking.park()
+        over, self.over = self.over, []
+        return over
+
+
+class _Notice(Parking):
+    """Tells that one end is over. Who waits for it is who waits for any of them."""
+
+    def __init__(self, ending: Ending, notices: _Notices) -> None:
+        self._ending = ending
+        self._notices = notices
+
+    @property
+    def greenlet(self) -> greenlet | None:
+        """The greenlet that waits now, if any."""
+        return self._notices.parking.greenlet
+
+    def poke(self) -> None:
+        """Take note if it is over, and wake who waits."""
+        if self._ending.done:  # else it has drained, say
+            self._notices.over.append(self._ending)
+            self._notices.parking.poke()
