@@ -3,14 +3,14 @@
 from gevent import sleep
 from gevent.socket import create_connection
 
-from sprag import Backoff, Service
+from sprag import Service
 
 
-class Client(Service, restart="transient", backoff=Backoff(initial=1.0)):
+class Client(Service, restart="transient", needs=("intake",)):
     """Orders everything in a file, line by line, and is done.
 
-    Transient: back after a crash, but not when `run` has returned. If the intake is down, the
-    backoff keeps it from using up the app's restarts while it waits for the intake to come back.
+    Transient: back after a crash, but not when `run` has returned. A restart, too, waits until
+    the intake is there.
     """
 
     def __init__(self, path, pace):
@@ -19,11 +19,17 @@ class Client(Service, restart="transient", backoff=Backoff(initial=1.0)):
 
     def run(self):
         address = ("127.0.0.1", self.service("intake").port)
+        orders = list(self._not_yet_ordered())
         with create_connection(address) as connection, connection.makefile("rb") as answers:
-            for line in self._not_yet_ordered():
+            for number, line in enumerate(orders, 1):
+                self.set_status(f"{number} of {len(orders)}")
                 connection.sendall(f"{line}\n".encode())
-                if not answers.readline():
+                answer = answers.readline().decode().strip()
+                if not answer:
                     raise ConnectionError("the intake has hung up")
+                if not answer.startswith("ok"):
+                    self.log.info("orders no more", answer=answer)
+                    return
                 sleep(self._pace)
         self.log.info("all is ordered")
 

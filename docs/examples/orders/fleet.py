@@ -1,30 +1,29 @@
-"""Those who do the work: a pool of packers, and a courier."""
+"""Those who do the work: a packer, of whom there are many, and a courier."""
 
 from gevent import sleep
 
-from sprag import Service
+from sprag import Service, Worker
 
 
-class Packer(Service):
-    """Takes the next accepted order, packs it, and puts it on the shelf of packed ones."""
+class Packer(Worker):
+    """Packs an order and has it delivered. Checks nothing: a bad order is a crash."""
 
-    def run(self):
-        accepted, packed = self.service("accepted"), self.service("packed")
-        while True:
-            with accepted.take() as order:
-                order.item.encode("ascii")  # all that the label printer can print
-                sleep(0.2)
-                packed.put(order)
+    def handle(self, order):
+        order.item.encode("ascii")  # all that the label printer can print
+        sleep(0.2)
+        self.service("courier").deliver(order)
 
 
 class Courier(Service):
-    """Delivers what is packed, and cashes in. Checks nothing: a bad order is a crash."""
+    """Delivers what is packed, and cashes in. Starts at once, and is ready once it has the van."""
 
-    def run(self):
-        packed = self.service("packed")
-        while True:
-            with packed.take() as order:
-                cents = order.cents()
-                sleep(0.05)
-                self.log.info("delivered", order=order.id, item=order.item)
-                self.emit("order:completed", {"id": order.id, "item": order.item, "cents": cents})
+    def on_start(self):
+        self.set_ready(False, "fetches the van")
+        self.timeout(self.set_ready, 1.0)
+
+    def deliver(self, order):
+        # Runs in the packer's greenlet: a packer waits, and what is raised here is the packer's.
+        cents = order.cents()
+        sleep(0.05)
+        self.log.info("delivered", order=order.id, item=order.item)
+        self.emit("order:completed", {"id": order.id, "item": order.item, "cents": cents})

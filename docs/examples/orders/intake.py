@@ -6,12 +6,16 @@ from gevent.server import StreamServer
 from order import Order
 
 from sprag import Service
+from sprag.exceptions import NotRunning
 
 LONGEST_LINE = 1000
 
 
-class Intake(Service):
-    """Answers each line `id,item,quantity,price` with `ok ID` once the order is on the shelf."""
+class Intake(Service, needs=("packing",), retry_start=True):
+    """Answers each line `id,item,quantity,price` with `ok ID` once the order waits to be packed.
+
+    If its port is taken, the shop comes up without it, and it tries again.
+    """
 
     def __init__(self, port):
         self._wanted_port = port
@@ -50,6 +54,9 @@ class Intake(Service):
             order = Order.parse(line)
         except ValueError as error:
             return f"error {error}"
-        self.service("accepted").put(order)
-        self.emit("order:accepted", order)
+        try:
+            task = self.service("packing").submit(order)  # waits while too many wait already
+        except NotRunning:
+            return "error the shop is closing"
+        self.emit("order:accepted", {"id": order.id, "task": task})
         return f"ok {order.id}"
