@@ -337,6 +337,7 @@ class _Host:
         code, summary = outcome(
             report,
             came_up=self._start_error is None or self._stopped_by is not None,
+            was_ready=self._status.was_ready,
             asked=self._tree.exit_code,
             reason=None if ending is None else ending.reason,
             used_budget=self._has_used_budget or report.seconds >= self._budget,

@@ -255,6 +255,28 @@ def test_wrong_usage_ends_with_2_and_says_what_is_right(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
+    ("ready", "code"), [("False", ExitCode.NEVER_CAME_UP), ("True", ExitCode.GAVE_UP)]
+)
+def test_an_app_that_gives_up_before_it_was_once_ready_never_came_up(
+    tmp_path: Path, ready: str, code: ExitCode
+) -> None:
+    source = f"""
+    import sprag
+
+    class Feed(sprag.Service):
+        def on_start(self):
+            self.set_ready({ready})
+            self.timeout(lambda: 1 / 0, 0.2)
+
+    app = sprag.App(providers={{"feed": Feed()}}, max_restarts=0)
+    """
+    app(tmp_path, source)
+    with run_process(tmp_path) as process:
+        assert process.ends() == code
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
     ("source", "lines"),
     [
         ("import no_such_library", ['app.py", line', "No module named 'no_such_library'"]),

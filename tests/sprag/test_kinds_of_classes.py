@@ -190,3 +190,11 @@ def test_a_hook_that_is_patched_into_a_class_is_called_though_it_had_none(hook: 
     with Supervisor([Quiet()]):
         pass
     assert called == [quiet]
+
+
+def test_a_guard_of_the_users_is_set_aside_once_however_long_the_line_of_classes() -> None:
+    classes: list[type[Watched]] = [Watched]
+    for _ in range(30):
+        classes.append(type("Further", (classes[-1],), {}))
+    assert all("__setattr__" not in vars(each) for each in classes[1:])
+    assert classes[-1]("x").url == "x"

@@ -12,6 +12,7 @@ from sprag.process.outcome import outcome
 USUAL: dict[str, Any] = {
     "report": StopReport(clean=3),
     "came_up": True,
+    "was_ready": True,
     "asked": None,
     "reason": Reason.STOPPED,
     "used_budget": False,
@@ -28,6 +29,8 @@ KILLED, LEFT = StopReport(killed=1), StopReport(stragglers=1)
         ({"reason": None}, 0, "stopped"),
         ({"reason": Reason.GAVE_UP}, 1, "gave up"),
         ({"reason": Reason.CRASHED, "report": LEFT}, 1, "gave up"),
+        ({"reason": Reason.GAVE_UP, "was_ready": False}, 3, "gave up before it was ready"),
+        ({"was_ready": False}, 0, "stopped"),
         ({"came_up": False, "reason": Reason.START_FAILED}, 3, "never came up"),
         ({"came_up": False, "report": LEFT}, 3, "never came up"),
         ({"came_up": False, "asked": 7}, 7, "ended as a service asked"),

@@ -121,6 +121,66 @@ def test_a_unit_is_ready_when_the_tree_is(clock: VirtualClock) -> None:
     assert manager.heard.count("READY") == 1
 
 
+def test_a_unit_is_ready_as_soon_as_the_last_one_is(clock: VirtualClock) -> None:
+    courier = Courier()
+    manager, root = Manager(), Supervisor([courier], name="shop")
+    status = telling(manager, root)
+    with status.told():
+        root.start()
+        courier.set_ready(False)
+        status.up()
+        clock.advance(0.3)
+        assert not status.was_ready
+        courier.set_ready()
+        clock.settle()
+        assert "READY" in manager.heard
+        courier.spawn(courier.crash)
+        clock.advance(1)
+        assert status.was_ready
+        root.stop()
+
+
+def test_more_time_is_asked_for_as_long_as_a_start_is_tried_again(clock: VirtualClock) -> None:
+    class Away(Service, retry_start=True):
+        tries = 0
+
+        def on_start(self) -> None:
+            Away.tries += 1
+            if Away.tries < 6:
+                raise ConnectionError("not yet")
+
+    manager, root = Manager(), Supervisor([Away()], name="shop")
+    status = telling(manager, root)
+    with status.told():
+        root.start()
+        status.up()
+        clock.advance(2)
+        assert manager.heard.count("EXTEND 30.0") in {2, 3}
+        clock.advance(10)
+        asked = manager.heard.count("EXTEND 30.0")
+        assert manager.heard.count("READY") == 1
+        clock.advance(60)
+        assert manager.heard.count("EXTEND 30.0") == asked
+        root.stop()
+
+
+def test_whether_all_was_ready_once_is_known_where_nobody_asks_too(clock: VirtualClock) -> None:
+    courier = Courier()
+    root = Supervisor([courier], name="shop")
+    status = telling(Manager(is_wanted=False), root)
+    with status.told():
+        root.start()
+        courier.set_ready(False)
+        status.up()
+        clock.advance(3)
+        assert not status.was_ready
+        courier.set_ready()
+        clock.settle()
+        assert status.was_ready
+        assert not tree_of(root).observers
+        root.stop()
+
+
 def test_later_crashes_are_told_once_a_second_too(clock: VirtualClock) -> None:
     courier = Courier()
     manager, root = Manager(), Supervisor([courier], name="shop", max_restarts=99)

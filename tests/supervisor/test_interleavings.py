@@ -19,6 +19,7 @@ from sprag.exceptions import (
 )
 from sprag_supervisor import Owned, Reason
 from sprag_supervisor.life import guard as _guard
+from sprag_supervisor.life import walking
 from sprag_supervisor.loop import clock as _clock
 
 if TYPE_CHECKING:
@@ -1441,3 +1442,23 @@ def test_an_escalation_of_a_life_that_was_started_anew_meanwhile_ends_nobody(
         clock.advance(2.0)
         assert (state_of(a), a.snapshot().incarnation) == ("running", 2)
         assert state_of(top) == "running"
+
+
+def test_a_bug_behind_on_stop_does_not_make_it_run_twice(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal("drain", "stop")
+    child = Scripted("a", journal, cleanup_takes=0.1)
+    faults = [RuntimeError("a bug of sprag's")]
+
+    def fails_once(*args: Any) -> None:
+        if faults:
+            raise faults.pop()
+        release(*args)
+
+    release = walking.release
+    monkeypatch.setattr(walking, "release", fails_once)
+    with Supervisor([child]) as top:
+        child.stop()
+        assert journal.take() == ["drain a", "stop a"]
+        assert states(top)["a"] == "stopped"

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent import get_hub
 
 from sprag.process.deadman import OVERTIME
-from sprag_supervisor import Pace, clock, not_ready
+from sprag_supervisor import Pace, State, clock, not_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from sprag.process.sd_notify import Notifier
-    from sprag_supervisor import Lifecycle, Tree
+    from sprag_supervisor import Lack, Lifecycle, Tree
 
 _LEASE: Final = 30.0
 """Seconds that a stop without a limit asks for each time it says that it goes on."""
+_MAY_MAKE_READY: Final = frozenset({"started", "restarted", "ready", "finished", "stopped"})
+_PATIENCE: Final = 30.0
+"""Seconds that are asked for each time while a start is tried again."""
 _PAUSE: Final = 1.0
 """Seconds between two messages about crashes and restarts, at least."""
 
@@ -39,16 +42,16 @@ class Status:
         self._restarts = 0
         self._last = ""
         self._is_up = False
-        self._is_ready = False
+        self.was_ready = False
+        """Whether everything was once up and ready at the same time."""
         self._timer: clock.Timer | None = None
         """What is told, or looked at, in a moment."""
+        self._looks = False
+        """It is about to look whether all is ready."""
 
     @contextmanager
     def told(self) -> Generator[None]:
         """Watch the tree, and give signs of life as long as the loop turns."""
-        if not self._notifier.is_wanted:
-            yield
-            return
         loop = get_hub().loop
         alive: Any = None
         if self._notifier.watchdog_seconds is not None:
@@ -56,14 +59,16 @@ class Status:
             alive = loop.timer(0.0, period, ref=False)
             # In the hub: it tells that the loop turns, and sending never waits.
             alive.start(self._notifier.alive)
-        self._tree.observers.append(self._heard)
-        self._notifier.status("starting")
+        if self._notifier.is_wanted:
+            self._tree.observers.append(self._heard)
+            self._notifier.status("starting")
         try:
             yield
         finally:
             self._is_up = False
-            if self._heard in self._tree.observers:
-                self._tree.observers.remove(self._heard)
+            for observer in (self._heard, self._may_be_ready):
+                if observer in self._tree.observers:
+                    self._tree.observers.remove(observer)
             self._put_off()
             if alive is not None:
                 alive.close()
@@ -71,23 +76,49 @@ class Status:
     def up(self) -> None:
         """Take note that the tree is up. Who waits for the unit goes on when it is ready, too."""
         self._is_up = True
-        if self._notifier.is_wanted:
-            self._look()
+        self._look()
+        if not self.was_ready:
+            self._tree.observers.append(self._may_be_ready)
 
     def _look(self) -> None:
-        """Say that the tree is ready, once it is; until then look again now and then."""
+        """Say that the tree is ready, once it is; until then look again now and then.
+
+        As long as something is tried again, whoever waits for the unit is asked for more time.
+        """
+        if not self._is_up or self.was_ready:
+            return
+        first: tuple[str, Lack] | None = None
+        is_tried_again = False
+        for path, lack in not_ready(self._tree.root, pause=Pace()):
+            first = first or (path, lack)
+            is_tried_again = lack.state is State.RESTARTING
+            if is_tried_again or not self._notifier.is_wanted:
+                break
         if not self._is_up:
             return
-        lack = next(not_ready(self._tree.root, pause=Pace()), None)
-        if lack is None:
-            self._is_ready = True
+        if first is None:
+            self.was_ready = True
+            if self._may_be_ready in self._tree.observers:
+                self._tree.observers.remove(self._may_be_ready)
             self._notifier.ready()
             self._tell()
-        elif self._is_up:
-            path, (state, reason) = lack
-            why = f"{state.value}: {reason}" if reason else state.value
-            self._notifier.status(f"up, waits for {path} ({why})")
-            self._soon(self._look)
+            return
+        path, (state, reason) = first
+        why = f"{state.value}: {reason}" if reason else state.value
+        self._notifier.status(f"up, waits for {path} ({why})")
+        if is_tried_again:
+            self._notifier.give_time(_PATIENCE)
+        self._soon(self._look)
+
+    def _may_be_ready(self, record: Lifecycle) -> None:
+        # In the midst of the engine's work: look when the loop comes round.
+        if record.event in _MAY_MAKE_READY and not self._looks:
+            self._looks = True
+            self._tree.pool.launch(self._look_now)
+
+    def _look_now(self) -> None:
+        self._looks = False
+        self._look()
 
     def _soon(self, then: Callable[[], None]) -> None:
         """Have *then* done in a moment, in a greenlet."""
@@ -106,7 +137,7 @@ class Status:
     @contextmanager
     def reloading(self) -> Generator[None]:
         """Say that a reload begins, and that it is over: ``Type=notify-reload`` waits for that."""
-        tells = self._is_ready and self._is_up
+        tells = self.was_ready and self._is_up
         if tells:
             self._notifier.reloading()
         try:
@@ -147,7 +178,7 @@ class Status:
             self._last = f"{record.path}: {why}"
         else:
             return
-        if self._is_ready and self._is_up and self._timer is None:
+        if self.was_ready and self._is_up and self._timer is None:
             self._soon(self._tell)
 
     def _tell(self) -> None:

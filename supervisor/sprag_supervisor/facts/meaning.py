@@ -14,7 +14,7 @@ def meaning_of(error: BaseException) -> BaseException:
     A group of nothing but kills is a kill. Any other exception means itself.
     """
     kind = type(error)
-    if issubclass(kind, Exception) or not issubclass(kind, BaseExceptionGroup):
+    if not issubclass(kind, BaseExceptionGroup):
         return error
     leaves = list(leaves_of(error))
     for special in (KeyboardInterrupt, SystemExit):
