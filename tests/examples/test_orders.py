@@ -43,8 +43,16 @@ IN_ORDER = [
     "shop/intake",
     "shop/client",
 ]
-IN_REVERSE = ["shop/client", "shop/intake", *reversed(PACKERS), PACKING]
-IN_REVERSE += ["shop/courier", "shop/metrics", "shop/ledger", "shop"]
+IN_REVERSE = [
+    "shop/client",
+    "shop/intake",
+    *reversed(PACKERS),
+    PACKING,
+    "shop/courier",
+    "shop/metrics",
+    "shop/ledger",
+    "shop",
+]
 
 Record = dict[str, Any]
 
@@ -395,7 +403,7 @@ def test_if_the_port_is_taken_the_shop_comes_up_without_its_intake_and_tries_aga
 def test_every_night_the_totals_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(SHOP)
+    monkeypatch.setattr(sys, "path", [str(SHOP), *sys.path])
     ledger = importlib.import_module("ledger").Ledger(totals := tmp_path / "totals.json")
     monkeypatch.delitem(sys.modules, "ledger")
 

@@ -480,9 +480,10 @@ def test_a_group_restart_starts_it(clock: VirtualClock) -> None:
         assert states(top)["spare"] == "running"
 
 
-@pytest.mark.parametrize("needs", [None, ()])
-def test_it_is_stopped_again_when_its_parent_is_restarted(needs: Any, clock: VirtualClock) -> None:
-    needs = {"needs": needs} if isinstance(needs, tuple) else {}
+@pytest.mark.parametrize("needs", [{}, {"needs": ()}])
+def test_it_is_stopped_again_when_its_parent_is_restarted(
+    needs: dict[str, Any], clock: VirtualClock
+) -> None:
     inner = Supervisor([(Part("spare"), {"autostart": False, **needs})], name="inner")
     with Supervisor([inner]) as top:
         inner.service("inner/spare").start()
