@@ -19,7 +19,7 @@ from sprag.exceptions import (
 )
 from sprag_supervisor import Owned, Reason
 from sprag_supervisor.life import guard as _guard
-from sprag_supervisor.life import walking
+from sprag_supervisor.life.steps import release
 from sprag_supervisor.loop import clock as _clock
 
 if TYPE_CHECKING:
@@ -1456,8 +1456,7 @@ def test_a_bug_behind_on_stop_does_not_make_it_run_twice(
             raise faults.pop()
         release(*args)
 
-    release = walking.release
-    monkeypatch.setattr(walking, "release", fails_once)
+    monkeypatch.setattr("sprag_supervisor.life.walking.release", fails_once)
     with Supervisor([child]) as top:
         child.stop()
         assert journal.take() == ["drain a", "stop a"]

@@ -119,7 +119,7 @@ def end_by_needs(ending: Ending, children: dict[str, Node]) -> None:
     order, notices = _Order(everyone), _Notices(ending.parking)
     ending.by_needs = {id(child): place for place, child in enumerate(everyone)}
     ending.rest, ending.counted = everyone, None
-    under_way, pace = 0, Pace()
+    pace = Pace()
     while True:
         while (child := order.next()) is not None:
             pace()
@@ -131,13 +131,11 @@ def end_by_needs(ending: Ending, children: dict[str, Node]) -> None:
                 _is_down(child, ending, order)
             else:
                 sub.above = ending
-                sub.joiners.append(_Notice(sub, notices))
+                notices.of(sub)
                 launch(sub)
-                under_way += 1
-        if not under_way:
+        if not notices.awaited:
             return
         for sub in notices.wait():
-            under_way -= 1
             ending.absorb(sub)
             _is_down(sub.node, ending, order)
 
@@ -191,14 +189,23 @@ class _Notices:
 
     def __init__(self, parking: Parking) -> None:
         self.parking = parking
+        self.awaited: dict[int, Ending] = {}
+        """By id: those that are not over, and those not yet seen to."""
         self.over: list[Ending] = []
 
+    def of(self, ending: Ending) -> None:
+        """Await *ending*, too."""
+        self.awaited[id(ending)] = ending
+        ending.joiners.append(_Notice(ending, self))
+
     def wait(self) -> list[Ending]:
-        """Wait until there are some, and return them."""
-        while not self.over:
+        """Wait until some are over, and return them, each once: a bug may have it told twice."""
+        while True:
+            over, self.over = self.over, []
+            new = [each for each in over if self.awaited.pop(id(each), None) is not None]
+            if new:
+                return new
             self.parking.park()
-        over, self.over = self.over, []
-        return over
 
 
 class _Notice(Parking):
