@@ -16,6 +16,7 @@ class Metrics(Service):
 
 class Busy(Service):
     def on_start(self):
+        gevent.sleep(0.05)
         self.listen("tick", lambda _: sum(range(400_000)))
 
 class Courier(Service, backoff=Backoff(30.0)):
@@ -50,6 +51,7 @@ ON_THE_COMMAND_LINE: Final[dict[str, tuple[str, str]]] = {
     "Ask and act from another process": ("sprag restart metrics", "● shop/metrics restarted"),
     "Look into a living service": ("sprag inspect metrics", r"counted = \d+"),
     "Reload without a restart": ("sprag reload", r"shop/intake reloaded in 0\.1 s"),
+    "Where the time of a start went": ("sprag blame", r"\* +0\.0[5-9]\d +0\.\d+ +shop/busy"),
     "Work done, for each": ("sprag top --once", r"shop/busy +\S+ +- +- +- +[1-9]"),
     "Why was it restarted?": (
         "sprag why fleet/Courier",

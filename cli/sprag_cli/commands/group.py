@@ -63,6 +63,7 @@ _NAMES: Final = (
     "release",
     "inspect",
     "reload",
+    "blame",
     "stacks",
     "top",
     "wait",

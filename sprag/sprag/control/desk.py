@@ -8,6 +8,7 @@ from http import HTTPStatus
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from sprag.control.blame import StartTimes
 from sprag.control.http import Refused
 from sprag.control.log_ring import LogRing
 from sprag.control.pictures import SCHEMA
@@ -29,6 +30,7 @@ class Desk:
     Attributes:
         root: The root of the tree.
         ring: The last log records of its services.
+        starts: How long the services took to start.
         sampler: Who uses the CPU, while somebody asks for it.
         farewells: Called when the app ends; those who stream say goodbye.
 
@@ -43,16 +45,20 @@ class Desk:
         self.root = root
         self._log = log
         self.ring = LogRing(root)
+        self.starts = StartTimes(root)
         self.sampler = Sampler()
         self.farewells: set[Callable[[], None]] = set()
 
     def open(self) -> None:
-        """Begin to remember what is logged."""
+        """Begin to remember what is logged, and how long starts take."""
         self.ring.install()
+        self.tree.observers.append(self.starts)
 
     def close(self) -> None:
         """Let go, and tell those who stream."""
         self.ring.remove()
+        if self.starts in self.tree.observers:
+            self.tree.observers.remove(self.starts)
         for farewell in tuple(self.farewells):
             farewell()
 

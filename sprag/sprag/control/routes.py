@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sprag.control import (
     acting,
+    blame,
     events,
     holding,
     inspecting,
@@ -59,6 +60,7 @@ _RESOURCES: Final[dict[str, tuple[tuple[str, ...], str, _Resource]]] = {
     "/v1/release": (_ACTING, _MUST, holding.release),
     "/v1/inspect": (_READING, _MUST, inspecting.inspect),
     "/v1/reload": (_ACTING, _MAY, reloading.reload),
+    "/v1/blame": (_READING, _NO, lambda desk, _request, _path, _gone: blame.answer(desk)),
     "/v1/stacks": (_READING, _NO, _asked(stacks.answer)),
     "/v1/top": (_READING, _NO, _asked(top.answer)),
     "/v1/ready": (_READING, _NO, lambda desk, request, _, gone: ready.answer(desk, request, gone)),

@@ -30,6 +30,7 @@ class Lifecycle:
         message: Its text.
         restarts: How often the service has been restarted so far.
         time: Seconds since the epoch.
+        seconds: How long a start took, that of its children included; None for all else.
     """
 
     event: str
@@ -41,3 +42,4 @@ class Lifecycle:
     message: str | None
     restarts: int
     time: float
+    seconds: float | None = None

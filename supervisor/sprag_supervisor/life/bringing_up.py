@@ -149,7 +149,7 @@ def _bring_up(  # noqa: C901, PLR0912 - what it does is done for each start and 
     starting.node = node
     starting.context = context
     starting.parking = parking = Parking()
-    starting.began = clock.now()
+    starting.began = began = clock.now()
     starting.is_disturbed = False  # as the class says, but found ten times as fast
     node._incarnation_, node._op_, node._state_ = incarnation, starting, STARTING
     history, parent = node._history_, node._parent_
@@ -160,7 +160,7 @@ def _bring_up(  # noqa: C901, PLR0912 - what it does is done for each start and 
         above.adopts = True
     try:
         seconds = node._policy_.start_timeout
-        until = None if seconds is None else starting.began + seconds
+        until = None if seconds is None else began + seconds
         try:
             tree.pool.enter_and_wait(starting, parking, until)
         except BaseException as interrupt:  # noqa: BLE001 - raised again when all is undone
@@ -178,7 +178,7 @@ def _bring_up(  # noqa: C901, PLR0912 - what it does is done for each start and 
             or tree.awaits_ready
             or node._supervision_ is not None
         ):
-            come_up(node, tree, context, restarted=restarts and incarnation > 1)
+            come_up(node, tree, context, began, restarted=restarts and incarnation > 1)
         else:
             assert node._state_ is STARTING  # as `come_up` does: sprag may have given it up
             node._since_, node._op_, node._state_ = clock.now(), None, RUNNING
@@ -246,7 +246,12 @@ def _that_adopts(parent: Node) -> Starting | None:
 
 
 def come_up(
-    node: Node, tree: Tree, context: contextvars.Context | None, *, restarted: bool
+    node: Node,
+    tree: Tree,
+    context: contextvars.Context | None,
+    began: float | None = None,
+    *,
+    restarted: bool,
 ) -> None:
     """Make a service whose `on_start` has returned, or that has none, running.
 
@@ -270,7 +275,7 @@ def come_up(
         _get_ready(node, tree)
     if tree.observers:
         event = "restarted" if restarted else "started"
-        announce(node, event, event)
+        announce(node, event, event, None, None, 0.0 if began is None else now - began)
     if node._supervision_ is not None:
         attend_soon(node)
 

@@ -42,12 +42,13 @@ def leave(tree: Tree) -> None:
         leave_pool(tree.pool)
 
 
-def announce(
+def announce(  # noqa: PLR0917 - by position, as all that each start calls
     node: Node,
     event: str,
     context: str,
     reason: str | None = None,
     failure: Failure | None = None,
+    seconds: float | None = None,
     *,
     told: list[object] | None = None,
 ) -> None:
@@ -65,6 +66,7 @@ def announce(
         None if failure is None else failure.message,
         node._restarts_,
         clock.wall(),
+        seconds,
     )
     for observer in tuple(tree.observers):
         if told is not None:
