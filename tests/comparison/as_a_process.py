@@ -41,6 +41,7 @@ def checked(directory: Path, source: str) -> str:
 GIVES_UP: Final = """
 class Fragile(Service, on_failure={ValueError: "escalate"}):
     def run(self):
+        gevent.sleep(0.2)
         raise ValueError("bad order 17")
 app = Supervisor([Fragile()], name="shop")
 """
