@@ -16,6 +16,7 @@ class Node:
         self.path: str = f"{parent.path}/{spec.name}" if parent else spec.name
         self.incarnation = self.restarts = self.in_a_row = 0
         self.since, self.next_try = 0.0, inf
+        self.lack = ""  # why it is not ready although it runs
         self.waits_for: Node | None = None  # whose next try starts it as well
         self.leads = False  # others may wait for it, although it is held
         self.taken_out: set[Node] = set()  # of its next try, by a stop
@@ -57,6 +58,7 @@ class Model:
                 reason = "ignored" if faults.pop(0) == "ignore" else reason
                 raise Refused(node.path)
             node.state, node.since = "running", self.now
+            node.lack = "late" if node.spec.is_late else ""
             self.note(node, word)
         except Refused:
             self.end(node, reason, came_up=False)  # 2, 3
@@ -189,6 +191,31 @@ class Model:
             else:
                 self.restart(child.parent or child, child)
         self.now = until
+
+    def say(self, node: Node, lack: str) -> None:  # told where it changes something
+        if bool(lack) != bool(node.lack):
+            self.note(node, "unready" if lack else "ready")
+        node.lack = lack
+
+    def not_ready(self) -> dict[str, tuple[str, str]]:
+        """Return who is not ready but should be, by path, with its state and what it says."""
+        lacks = dict[str, tuple[str, str]]()
+        for node in self.nodes():
+            if node.path in self.holds:
+                lacks[node.path] = node.state, "held"
+            elif node.state == "running":
+                if node.lack:
+                    lacks[node.path] = node.state, node.lack
+            elif node.state not in ("stopped", "finished") or node is self.root:
+                lacks[node.path] = node.state, ""
+        return lacks
+
+    def nodes(self) -> list[Node]:
+        """Return the root and all below it."""
+        found = [self.root]
+        for node in found:
+            found.extend(node.children.values())
+        return found
 
     def is_held(self, node: Node) -> bool:
         return any(node.path == each or node.path.startswith(f"{each}/") for each in self.holds)

@@ -45,6 +45,7 @@ class Spec:
     Attributes:
         kind: ``service``, ``supervisor`` or ``pool``.
         backoff: Seconds, doubled from try to try up to 1; 0 for none.
+        is_late: In each life it is not ready when it has started.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Spec:
     backoff: float = 0.0
     significant: bool = False
     is_brutal: bool = False
+    is_late: bool = False
     strategy: str = "one_for_one"
     max_restarts: int = 3
     max_seconds: float = 2.0
@@ -92,6 +94,7 @@ def specs(
         backoff=draw(st.sampled_from([0.0, 0.0, 0.0, 0.5])),
         significant=above != "never" and restart != "permanent" and draw(st.booleans()),
         is_brutal=draw(numbers) == 63,
+        is_late=draw(st.sampled_from([False, False, False, True])),
         strategy="one_for_one" if is_plain else draw(st.sampled_from(STRATEGIES)),
         max_restarts=draw(st.sampled_from([3, 5, 2, 1, 0])),
         max_seconds=draw(st.sampled_from([2.0, 1.0])),

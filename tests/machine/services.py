@@ -51,6 +51,9 @@ class Stage:
             self.check(path not in self.alive, f"{path} ran while it waited")
             self.note("called off", path)
             return
+        if record.context == "readiness":
+            self.note(record.event, path)
+            return
         self.note(reason or record.event, path)
         if reason is None:
             self.check(path not in self.alive, f"{path} was started twice")
@@ -100,6 +103,8 @@ class Hooks(Service):
         self.order: AsyncResult[str] = AsyncResult()
         self.listen(f"crash {path}", self.fail)
         self.stage.note("on_start", path)
+        if self.spec.is_late:
+            self.set_ready(False, "late")
         if faults := self.stage.faults.get(path):
             raise Ignore if faults.pop(0) == "ignore" else Planned
 

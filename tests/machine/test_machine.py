@@ -57,6 +57,7 @@ EDGE = 1 / 512
 Journal = list[tuple[float, str, str]]
 Row = tuple[str, str, int, int, float, list["Row"]]
 
+_REASONS = ("held", "late", "busy")
 _WORDS: dict[type[SpragError], str] = {
     AlreadyPresent: "already_present",
     AlreadyStarted: "already_started",
@@ -100,7 +101,7 @@ class Machine(RuleBasedStateMachine):
         """Return one of those in *states*, and of *kind*."""
         nodes = [
             node
-            for node in nodes_of(self.model)
+            for node in self.model.nodes()
             if (not states or node.state in states) and kind in ("", node.spec.kind)
         ]
         return nodes[number % len(nodes)] if nodes else None
@@ -126,7 +127,7 @@ class Machine(RuleBasedStateMachine):
         model.troubles.clear()
         stage.troubles.clear()
         assert got == wanted, f"model: {wanted}; sprag: {got}"
-        pools = [node.path for node in nodes_of(model) if node.spec.kind == "pool"]
+        pools = [node.path for node in model.nodes() if node.spec.kind == "pool"]
         pools += [pool for pool in self.pools if pool not in pools]
         self.pools = pools
         _compare(_in_order(stage.journal, pools), _in_order(model.journal, pools))
@@ -134,6 +135,7 @@ class Machine(RuleBasedStateMachine):
         stage.journal.clear()
         model.journal.clear()
         _compare(_picture(self.real.snapshot(), model.now), _rows(model.root))
+        _compare(_lacks(self.real), model.not_ready())
         assert not stage.wrong
         assert stage.faults == model.faults
         check_invariants(self.real)
@@ -144,7 +146,7 @@ class Machine(RuleBasedStateMachine):
         """Let stops that come in the next step be slow, or not go well."""
         model, stage = self.model, self.stage
         soon = model.now + BUSY
-        if any(node.next_try <= soon for node in nodes_of(model)):
+        if any(node.next_try <= soon for node in model.nodes()):
             return  # one thing at a time
         for number, what in troubles:
             node = self.any_of(number, "running")
@@ -260,6 +262,19 @@ class Machine(RuleBasedStateMachine):
         happens = getattr(supervisor, f"{call}_child")
         self.step(lambda: self.model.manage(parent, call, name), lambda: happens(name))
 
+    @rule(number=numbers, reason=st.sampled_from(["", "busy"]))
+    def say(self, number: int, reason: str) -> None:
+        """Let a service that runs say that it is ready, or why it is not."""
+        node = self.any_of(number, "running")
+        if node is None:
+            self.start(0)
+            return
+        service = self.real_of(node)
+        self.step(
+            lambda: self.model.say(node, reason),
+            lambda: service.set_ready(not reason, reason),
+        )
+
     @rule(number=numbers)
     def hold(self, number: int) -> None:
         node = self.any_of(number)
@@ -286,7 +301,7 @@ class Machine(RuleBasedStateMachine):
         """Go to just before, to, or just after a moment at which something changes."""
         model = self.model
         edges = {3.0 + model.now}
-        for node in nodes_of(model):
+        for node in model.nodes():
             edges |= {each + node.spec.max_seconds for each in node.window}
             edges |= {node.next_try} - {math.inf}
         ahead = sorted(each + edge for each in edges if each + edge > model.now)
@@ -297,7 +312,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def ask(self) -> None:
         """Ask each supervisor for its children: 60, 61, appendix A."""
-        for node in nodes_of(self.model):
+        for node in self.model.nodes():
             if node.spec.kind == "service":
                 continue
             supervisor = self.real_of(node)
@@ -311,14 +326,6 @@ class Machine(RuleBasedStateMachine):
             supervisors = len(below) - workers
             assert counts == type(counts)(len(below), active, supervisors, workers)
         Machine.steps += 1
-
-
-def nodes_of(model: Model) -> list[Node]:
-    """Return the root and all below it."""
-    found = [model.root]
-    for node in found:
-        found.extend(node.children.values())
-    return found
 
 
 def _compare(real: object, model: object) -> None:
@@ -360,6 +367,14 @@ def _picture(snapshot: Snapshot, now: float) -> Row:
     below = [_picture(each, now) for each in snapshot.children]
     counts = snapshot.incarnation, snapshot.restarts
     return snapshot.name, snapshot.state.value, *counts, next_try, below
+
+
+def _lacks(root: Service) -> dict[str, tuple[str, str]]:
+    """Return who is not ready, as the model has it: failures are told in the journal."""
+    return {
+        path: (lack.state.value, lack.reason if lack.reason in _REASONS else "")
+        for path, lack in root.not_ready().items()
+    }
 
 
 def _in_order(journal: Journal, pools: list[str]) -> Journal:
