@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import inf
 
-from machine.plans import CLEAN, COSTS, RESET_AFTER, UP, Refused, Spec
+from machine.plans import CLEAN, COSTS, PATIENT, RESET_AFTER, UP, Refused, Spec, Unclear
 
 
 class Node:
@@ -17,6 +17,8 @@ class Node:
         self.incarnation = self.restarts = self.in_a_row = 0
         self.since, self.next_try = 0.0, inf
         self.lack = ""  # why it is not ready although it runs
+        self.is_first = False  # a first start, which is tried again until it is up
+        self.decided_in = 0  # the step in which its first start failed with that of its parent
         self.waits_for: Node | None = None  # whose next try starts it as well
         self.leads = False  # others may wait for it, although it is held
         self.taken_out: set[Node] = set()  # of its next try, by a stop
@@ -27,13 +29,15 @@ class Node:
         self.state, self.next_try, self.waits_for, above = state, inf, None, self.parent
         self.leads = False
         self.taken_out.clear()
-        if above and (self.spec.restart == "temporary" or above.spec.kind == "pool"):
+        leaves = self.spec.restart == "temporary" or (above and above.spec.kind == "pool")
+        if above and leaves and state != "restarting":
             above.children.pop(self.spec.name, None)
 
 
 class Model:
     def __init__(self, spec: Spec) -> None:
         self.root, self.now = Node(spec), 0.0
+        self.step = 0
         self.journal: list[tuple[float, str, str]] = []
         self.faults: dict[str, list[str]] = {}  # of the next starts: "raise", "ignore"
         self.waiting: list[Node] = []  # for a backoff, now or formerly; the latest last
@@ -60,18 +64,36 @@ class Model:
             node.state, node.since = "running", self.now
             node.lack = "late" if node.spec.is_late else ""
             self.note(node, word)
+            node.is_first = False
+            for child in [each for each in node.children.values() if each.is_first]:
+                if child.state == "restarting":
+                    if not self.is_held(child) and self.is_over(child):
+                        raise Unclear  # while others above may still start
+                    child.decided_in = self.step
+                    self.decide(node, child)
         except Refused:
             self.end(node, reason, came_up=False)  # 2, 3
             node.state = "failed"
             if reason != "ignored":
                 raise
+            node.is_first = False
             node.rest("stopped")  # 4, 5
+
+    def start_again(self, node: Node) -> None:  # by hand: what was tried before is forgotten
+        node.in_a_row, node.is_first = 0, False
+        self.start(node)
 
     def adopt(self, parent: Node, child: Node) -> None:
         parent.children[child.spec.name] = child  # 37
+        child.is_first = child.spec.retry_start
         try:
             self.start(child)
         except Refused:
+            if child.is_first:
+                child.state = "restarting"
+                if parent.state == "running":
+                    self.decide(parent, child)
+                return
             del parent.children[child.spec.name]  # 55
             raise
 
@@ -94,11 +116,13 @@ class Model:
     def stop(self, node: Node) -> None:
         siblings = node.parent.children.values() if node.parent else ()
         for each in siblings:
-            if each.next_try < inf or each.leads:
+            if (each.next_try < inf and not each.is_first) or each.leads:
                 each.taken_out.add(node)
         if node.state == "running":
             self.end(node, "stopped")
         elif node.state == "restarting":  # 43
+            if node.decided_in == self.step:
+                raise Unclear  # whether it had been decided before
             self.note(node, "called off")
             for child in [each for each in siblings if each.waits_for is node]:
                 self.note(child, "called off")
@@ -110,11 +134,7 @@ class Model:
         self.end(node, reason)
         restart, parent, is_clean = node.spec.restart, node.parent, reason in CLEAN
         if parent and (restart == "permanent" or (restart == "transient" and not is_clean)):
-            if self.is_held(node):
-                node.state = "restarting"
-                self.undecided.append((node, node.incarnation, self.now, "restart"))
-            else:
-                self.count(parent, node, self.now)
+            self.decide(parent, node)
             return
         if node.spec.significant and self.is_held(node):
             node.state = "finished" if is_clean else "failed"
@@ -129,11 +149,31 @@ class Model:
             if parent.spec.auto_shutdown == "any_significant" or not any(left):  # 65
                 self.leave(parent, "shutdown")  # 67
 
+    def decide(self, parent: Node, child: Node) -> None:
+        child.state = "restarting"
+        if self.is_held(child):
+            self.undecided.append((child, child.incarnation, self.now, "restart"))
+        else:
+            self.count(parent, child, self.now)
+
+    def is_over(self, node: Node) -> bool:  # it has been tried often enough
+        return 0 < node.spec.tries <= node.in_a_row and node.spec.backoff > 0
+
     def count(self, parent: Node, child: Node, then: float) -> None:  # 11 to 19, 40
         child.state, within = "restarting", parent.spec.max_seconds
-        window = sorted([*parent.window, then])
+        if self.is_over(child) and parent.spec.strategy == "one_for_one":
+            self.note(child, "called off")
+            child.rest("failed")
+            return
+        if child.is_first and not self.is_over(child):  # alone, and uncounted
+            self.restart(parent, child, waits=True)
+            return
+        window = sorted([*parent.window, *([] if self.is_over(child) else [then])])
         parent.window = [each for each in window if each >= window[-1] - within]
-        if sum(then - within <= each <= then for each in window) > parent.spec.max_restarts:
+        if (
+            self.is_over(child)
+            or sum(then - within <= each <= then for each in window) > parent.spec.max_restarts
+        ):
             for each in [each for each in parent.children.values() if each.waits_for is child]:
                 each.rest("stopped")
             child.state = "stopped"
@@ -147,7 +187,7 @@ class Model:
         all_ = list(parent.children.values())  # 35
         rest = all_[all_.index(failed) :]  # 36
         groups = {"one_for_all": all_, "rest_for_one": rest}
-        group = [failed] if alone else groups.get(parent.spec.strategy, [failed])
+        group = [failed] if alone or failed.is_first else groups.get(parent.spec.strategy, [failed])
         group = [each for each in group if each not in failed.taken_out or each.state in UP]
         for each in [each for each in group if each is not failed and self.is_held(each)]:
             group.remove(each)
@@ -158,12 +198,14 @@ class Model:
         for child in [child for child in reversed(group) if child is not failed]:
             if child.state == "running":
                 self.end(child, "stopped")
-                child.rest("restarting")
+                child.rest("stopped" if child.spec.restart == "temporary" else "restarting")
             if child.state == "restarting":
                 child.rest("restarting")
                 child.waits_for = failed
         if waits:
-            failed.next_try = self.now + min(failed.spec.backoff * 2.0**failed.in_a_row, 1.0)
+            failed.next_try = self.now + min(
+                (failed.spec.backoff or PATIENT) * 2.0**failed.in_a_row, 1.0
+            )
             failed.in_a_row += 1
             self.waiting = [*(each for each in self.waiting if each is not failed), failed]
             return
@@ -172,6 +214,9 @@ class Model:
             try:
                 self.start(child, "restarted")
             except Refused:  # who comes after it waits for its next try: 41
+                if child.is_first:
+                    self.decide(parent, child)
+                    continue
                 child.taken_out |= failed.taken_out
                 for each in [each for each in group if each.state == "restarting"]:
                     each.waits_for = None if each is child else child
@@ -184,6 +229,9 @@ class Model:
         while (
             child := min([*self.waiting, self.root], key=lambda each: each.next_try)
         ).next_try <= until:
+            same = [each for each in self.waiting if each.next_try == child.next_try]
+            if any(each.parent is not child.parent for each in same):
+                raise Unclear  # which of them begins
             self.now, child.next_try = child.next_try, inf
             if self.is_held(child):
                 child.leads = True
@@ -268,4 +316,4 @@ class Model:
         if call == "delete":
             del parent.children[name]
         else:
-            (self.stop if call == "terminate" else self.start)(child)  # 58, 59
+            (self.stop if call == "terminate" else self.start_again)(child)  # 58, 59

@@ -18,6 +18,8 @@ SLOW: Final = 1 / 64
 """Seconds that a slow stop takes."""
 GRACE: Final = 1 / 32
 """Seconds that the engine waits for what swallows its last kill."""
+PATIENT: Final = 0.5
+"""Seconds of the first backoff of who has none, when its first start is tried again."""
 RESET_AFTER: Final = 4.0
 """Seconds of running after which a backoff begins anew."""
 COSTS: Final = {
@@ -34,6 +36,10 @@ UP: Final = ("running", "restarting")
 CLEAN: Final = ("finished", "shutdown")
 
 
+class Unclear(Exception):
+    """What comes now depends on the order of what happens at the same moment."""
+
+
 class Refused(Exception):
     """A call had no success: its error in OTP's words, or the path of what did not start."""
 
@@ -45,6 +51,9 @@ class Spec:
     Attributes:
         kind: ``service``, ``supervisor`` or ``pool``.
         backoff: Seconds, doubled from try to try up to 1; 0 for none.
+        tries: Restarts in a row with a backoff, at most; 0 for no limit.
+        retry_start: A first start that fails is tried again.
+        faults: Starts that raise, from the first on.
         is_late: In each life it is not ready when it has started.
     """
 
@@ -54,6 +63,9 @@ class Spec:
     backoff: float = 0.0
     significant: bool = False
     is_brutal: bool = False
+    tries: int = 0
+    retry_start: bool = False
+    faults: int = 0
     is_late: bool = False
     strategy: str = "one_for_one"
     max_restarts: int = 3
@@ -74,6 +86,9 @@ class Spec:
 
 numbers = st.integers(0, 63)
 restarts = st.sampled_from(["permanent", "permanent", "transient", "temporary"])
+waits = {
+    patient: st.sampled_from([patient, patient, patient, not patient]) for patient in (False, True)
+}
 kinds = ["supervisor", "supervisor", "service", "pool"]
 
 
@@ -87,13 +102,17 @@ def specs(
     is_plain = kind == "pool" or (kind == "service" and not depth)
     auto = "never" if is_plain else draw(st.sampled_from(["never", "never", *AUTO]))
     names = "abc"[: draw(st.integers(0, 3))] if depth and kind != "pool" else ""
+    is_patient = draw(st.sampled_from([False, False, True]))
     return Spec(
         name,
         kind,
         restart,
-        backoff=draw(st.sampled_from([0.0, 0.0, 0.0, 0.5])),
+        backoff=0.5 + draw(numbers) / 256 if draw(waits[is_patient]) else 0.0,
         significant=above != "never" and restart != "permanent" and draw(st.booleans()),
         is_brutal=draw(numbers) == 63,
+        tries=draw(st.sampled_from([0, 0, 1, 2])),
+        retry_start=is_patient,
+        faults=draw(st.sampled_from([0, 1, 3])) if is_patient and name != "root" else 0,
         is_late=draw(st.sampled_from([False, False, False, True])),
         strategy="one_for_one" if is_plain else draw(st.sampled_from(STRATEGIES)),
         max_restarts=draw(st.sampled_from([3, 5, 2, 1, 0])),

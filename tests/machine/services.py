@@ -179,12 +179,17 @@ def own_policy(spec: Spec) -> dict[str, Any]:
     return policy
 
 
+def backoff_of(initial: float, *, tries: int | None = None) -> Backoff:
+    return Backoff(initial, maximum=1.0, jitter=0.0, reset_after=RESET_AFTER, tries=tries)
+
+
 def child_policy(spec: Spec) -> dict[str, Any]:
     """Return what its parent gives it."""
     initial = spec.backoff
-    backoff = Backoff(initial=initial, maximum=1.0, jitter=0.0, reset_after=RESET_AFTER)
+    backoff = backoff_of(initial, tries=spec.tries or None)
     return {
         "restart": spec.restart,
         "significant": spec.significant,
+        "retry_start": spec.retry_start,
         "backoff": backoff if initial else None,
     }

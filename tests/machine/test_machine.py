@@ -20,13 +20,24 @@ from unittest import mock
 
 import gevent
 import pytest
+from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from lifecycle.profile import settings_for
 from machine.model import Model, Node
-from machine.plans import GRACE, Refused, Spec, additions, numbers, roots, troubles
-from machine.services import Stage, child_policy, make
+from machine.plans import (
+    GRACE,
+    PATIENT,
+    Refused,
+    Spec,
+    Unclear,
+    additions,
+    numbers,
+    roots,
+    troubles,
+)
+from machine.services import Stage, backoff_of, child_policy, make
 from scripted import spawn
 from sprag import DynamicSupervisor, Service, Snapshot, SpragError, StartFailed, State, Supervisor
 from sprag.exceptions import (
@@ -40,9 +51,11 @@ from sprag.exceptions import (
 )
 from sprag.testing import check_invariants, virtual_time
 from sprag_supervisor.life import steps as _steps
+from sprag_supervisor.life import supervising as _supervising
 from sprag_supervisor.life.by_hand import tree_of
 from sprag_supervisor.life.guard import report_crash
 from sprag_supervisor.life.holding import release_exits
+from sprag_supervisor.rules import policy as _policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,6 +91,8 @@ class Machine(RuleBasedStateMachine):
         self.block = ExitStack()
         self.clock = self.block.enter_context(virtual_time())
         self.block.enter_context(mock.patch.object(_steps, "KILL_GRACE", GRACE))
+        for module in (_policy, _supervising):
+            self.block.enter_context(mock.patch.object(module, "PATIENT", backoff_of(PATIENT)))
         self.stage = Stage()
         self.pools: list[str] = []
         self.agrees = False
@@ -87,6 +102,7 @@ class Machine(RuleBasedStateMachine):
         self.model = Model(spec)
         self.real = make(spec, self.stage)
         tree_of(self.real).observers.append(self.stage.observe)
+        self.break_first(spec, spec.name)
         self.step(lambda: self.model.start(self.model.root), self.real.start)
 
     def teardown(self) -> None:
@@ -118,6 +134,7 @@ class Machine(RuleBasedStateMachine):
         """Do the same to the model and to the tree, let it come to rest, and compare."""
         self.agrees, model, stage = False, self.model, self.stage
         began = model.now
+        model.step += 1
         wanted, got = _result(expected), _result(happens)
         if wanted == got:
             self.clock.advance(max(0.0, model.now - self.clock.now))
@@ -216,7 +233,7 @@ class Machine(RuleBasedStateMachine):
         node = self.any_of(number, "stopped", "finished", "failed")
         if node is not None:
             service = self.real_of(node)
-            self.step(lambda: self.model.start(node), service.start)
+            self.step(lambda: self.model.start_again(node), service.start)
 
     @rule(
         number=numbers, what=st.sampled_from(["raise", "raise", "ignore"]), times=st.integers(1, 4)
@@ -227,6 +244,13 @@ class Machine(RuleBasedStateMachine):
         for faults in (self.model.faults, self.stage.faults):
             faults[node.path] = [what] * times
         Machine.steps += 1
+
+    def break_first(self, spec: Spec, path: str) -> None:
+        """Let starts of what is new raise, at and below *path*."""
+        for faults in (self.model.faults, self.stage.faults):
+            faults[path] = ["raise"] * spec.faults
+        for child in spec.children:
+            self.break_first(child, f"{path}/{child.name}")
 
     @rule(number=numbers, spec=additions, name=st.sampled_from("abcdef"), troubles=troubles)
     def start_child(
@@ -239,6 +263,7 @@ class Machine(RuleBasedStateMachine):
         self.trouble(troubles)
         supervisor = self.real_of(parent)
         spec = _renamed(spec, name)
+        self.break_first(spec, f"{parent.path}/{name}")
         child = make(spec, self.stage)
         call = supervisor.adopt if parent.spec.kind == "service" else supervisor.start_child
         self.step(
@@ -342,6 +367,8 @@ def _result(call: Callable[[], object]) -> str:
         call()
     except Refused as refusal:
         return str(refusal)
+    except Unclear:
+        reject()
     except StartFailed as error:
         return error.path
     except SpragError as error:

@@ -174,6 +174,33 @@ def test_a_stop_by_hand_ends_the_tries(clock: VirtualClock) -> None:
         assert states(top)["Database"] == "stopped"
 
 
+@pytest.mark.parametrize("how", ["itself", "its group"])
+def test_a_temporary_one_that_is_stopped_while_it_waits_leaves_the_tree(
+    how: str, clock: VirtualClock
+) -> None:
+    first, waiting = Service(), Database({"failing": 99})
+    with Supervisor(strategy="one_for_all") as top:
+        top.adopt(first, name="first", backoff=Backoff(1.0))
+        top.adopt(waiting, restart="temporary")
+        if how == "its group":
+            crash(first)
+            clock.settle()
+        (waiting if how == "itself" else first).stop()
+        assert states(top) == {"first": "running" if how == "itself" else "stopped"}
+
+
+def test_a_healthy_run_begins_the_row_of_its_tries_anew_without_a_backoff_of_its_own(
+    clock: VirtualClock,
+) -> None:
+    world = {"failing": 4}
+    with Supervisor([(Supervisor([Database(world)], name="inner"), {})]) as top:
+        clock.advance(3600)
+        world["failing"] = 6
+        crash(top.service("inner"))
+        clock.advance(0.12)
+        assert world["tries"] == 7
+
+
 @pytest.mark.parametrize("tries", [0, -1, 1.5, "3", True])
 def test_tries_are_a_whole_number(tries: Any) -> None:
     with pytest.raises(BadPolicy, match=r"backoff\.tries"):

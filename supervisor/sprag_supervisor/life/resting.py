@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from sprag_supervisor.tree.node import Node
 
 
-def call_off_restart(child: Node) -> None:
-    """Let a child that waits for its restart rest, because somebody wants it down, and tell."""
+def call_off_restart(child: Node) -> list[Node]:
+    """Let a child that waits for its restart rest, because somebody wants it down, and tell.
+
+    Returns:
+        Who rests now: it, and who has waited for it.
+    """
     tree = child._tree_
-    for each in cancel_retry(child):
+    resting = cancel_retry(child)
+    for each in resting:
         if tree is not None and tree.observers:
             announce(each, "stopped", "restart_cancelled", Reason.STOPPED.value)
+    return resting
 
 
 def cancel_retry(child: Node) -> list[Node]:

@@ -133,9 +133,10 @@ def request_stop(node: Node, deadline: float) -> Operation | None:
     operation = node._op_
     if operation is None:
         if node._state_ is RESTARTING:
-            call_off_restart(node)
-            if parent is not None and parent._forgets_ended_:
-                detach(node)
+            for each in call_off_restart(node):
+                is_over = each._policy_.restart == "temporary"  # it has waited for its first start
+                if parent is not None and (is_over or parent._forgets_ended_):
+                    detach(each)
         elif node._state_ is RUNNING:
             try:
                 ending = begin(End(node, Reason.STOPPED), deadline)

@@ -204,7 +204,9 @@ class Policy:
     def healthy_after(self) -> float:
         """Seconds of a life after which its restarts are no longer in a row, for any backoff."""
         backoffs = [self.backoff, *self.on_failure.values()] if self.on_failure else [self.backoff]
-        return max([each.reset_after for each in backoffs if is_a(each, Backoff)], default=math.inf)
+        # Who has none waits by PATIENT if its first start is tried again.
+        default = PATIENT.reset_after
+        return max([each.reset_after for each in backoffs if is_a(each, Backoff)], default=default)
 
     def backoff_after(self, action: OnFailure | None) -> Backoff | None:
         """Return what delays a restart after a failure of which `on_failure` says *action*."""
