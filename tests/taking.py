@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from sprag import Service
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from sprag import Service
 
 PLAIN = "a plain function: under gevent it may block, and needs neither async nor yield"
 
@@ -55,6 +56,14 @@ NEVER_RUN: list[Callable[..., Any]] = [
     functools.partial(AsyncCallable().method, 1),
 ]
 
+
+def _watch_one_that_is_down(one: Service, fn: Any) -> object:
+    """Watch what has ended, of which *fn* is told at once."""
+    other = Service.adopt(one, Service())
+    other.stop()
+    return one.watch(other, fn)
+
+
 TAKING: dict[str, Callable[[Service, Any], object]] = {
     "listen": lambda one, fn: one.listen("order", fn),
     "listen to sprag": lambda one, fn: one.listen("sprag:started", fn),
@@ -62,6 +71,6 @@ TAKING: dict[str, Callable[[Service, Any], object]] = {
     "interval": lambda one, fn: one.interval(fn, 1.0),
     "timeout": lambda one, fn: one.timeout(fn, 1.0),
     "add_cleanup": lambda one, fn: one.add_cleanup(fn),
-    "watch": lambda one, fn: one.watch(type(one)(), fn),
+    "watch": _watch_one_that_is_down,
     "call_from_thread": lambda one, fn: one.call_from_thread(fn),
 }

@@ -54,6 +54,7 @@ KEYS = {
     "items",
     "held",
     "draining",
+    "waits_for",
 }
 
 

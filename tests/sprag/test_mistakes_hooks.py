@@ -297,7 +297,7 @@ def test_what_is_likely_a_mistake_is_told_at_the_class(body: str, message: str) 
         "def beat(self): pass",
         "def inspect(self): pass",
         "def heartbeat(self): pass",
-        "heartbeat = 10.0",
+        "pulse = 10.0",
         "def set_ready(self): pass",
         "def set_status(self): pass",
         "def on_inspect(self): pass",
