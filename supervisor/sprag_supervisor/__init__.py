@@ -77,12 +77,11 @@ from sprag_supervisor.loop.room import has_room, need_room
 from sprag_supervisor.loop.waiting import waits_for_caller
 from sprag_supervisor.process.roots import forget_hub, start_root
 from sprag_supervisor.redaction import arguments_told, is_secret, redacted, told
+from sprag_supervisor.rules.backoff import Backoff, ExitApp
 from sprag_supervisor.rules.decide import Reason
 from sprag_supervisor.rules.graph import NeedsThemselvesError, start_order
 from sprag_supervisor.rules.policy import (
     KEYWORDS,
-    Backoff,
-    ExitApp,
     Policy,
     Restart,
     Strategy,

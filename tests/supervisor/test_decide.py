@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
+from sprag_supervisor.rules.backoff import Backoff, ExitApp
 from sprag_supervisor.rules.decide import Decision, Reason, RestartWindow, covered, ruling
 from sprag_supervisor.rules.policy import (
     Action,
     AutoShutdown,
-    Backoff,
-    ExitApp,
     OnFailure,
     Policy,
     Restart,

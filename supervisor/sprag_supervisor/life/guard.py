@@ -28,8 +28,8 @@ from sprag_supervisor.life.bugs import interrupt_main
 from sprag_supervisor.life.net import engine_error
 from sprag_supervisor.life.stopping import end_soon, exit_as_asked, request_exit
 from sprag_supervisor.loop.room import has_room
+from sprag_supervisor.rules.backoff import ExitApp
 from sprag_supervisor.rules.decide import CRASHED, Reason
-from sprag_supervisor.rules.policy import ExitApp
 from sprag_supervisor.rules.states import RUNNING
 from sprag_supervisor.tree.callables import check_asked_result, check_result, run_for_effect
 from sprag_supervisor.tree.holdings import holdings_of

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from greenlet import greenlet
 
     from sprag_supervisor.facts.failure import Failure
-    from sprag_supervisor.rules.policy import ExitApp
+    from sprag_supervisor.rules.backoff import ExitApp
     from sprag_supervisor.tree.node import Node
     from sprag_supervisor.tree.operation import Operation
 

@@ -33,8 +33,8 @@ from sprag_supervisor.life.settling import attend_soon, post
 from sprag_supervisor.life.stopping import end_soon
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.pace import Pace
+from sprag_supervisor.rules.backoff import PATIENT
 from sprag_supervisor.rules.decide import Reason, RestartWindow, ruling
-from sprag_supervisor.rules.policy import PATIENT
 from sprag_supervisor.rules.states import FAILED, FINISHED, RESTARTING, RUNNING, STARTING
 from sprag_supervisor.tree.group import led_by, waits_with_others
 from sprag_supervisor.tree.log import say, saying
@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from sprag_supervisor.facts.failure import Failure
+    from sprag_supervisor.rules.backoff import Backoff
     from sprag_supervisor.rules.decide import Decision
-    from sprag_supervisor.rules.policy import Backoff, Policy
+    from sprag_supervisor.rules.policy import Policy
     from sprag_supervisor.tree.node import Item, Node, Supervision
 
 _LAST: Final = ("give_up", "gave_up_tries")

@@ -23,8 +23,8 @@ from sprag_supervisor.life.settling import End
 from sprag_supervisor.life.starting import Starting
 from sprag_supervisor.life.stopping import begin, exit_as_asked, force, launch
 from sprag_supervisor.loop.parking import Parking
+from sprag_supervisor.rules.backoff import ExitApp
 from sprag_supervisor.rules.decide import RESTARTS, Reason, ruling
-from sprag_supervisor.rules.policy import ExitApp
 from sprag_supervisor.rules.states import RUNNING
 from sprag_supervisor.tree.log import say, saying
 from sprag_supervisor.tree.names import lineage, path_of

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from sprag_supervisor.foreign import is_a
-from sprag_supervisor.rules.policy import Backoff, ExitApp
+from sprag_supervisor.rules.backoff import Backoff, ExitApp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence

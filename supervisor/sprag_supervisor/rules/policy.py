@@ -9,125 +9,28 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, Never, cast, final, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 from greenlet import GreenletExit
 
 from sprag_supervisor.exceptions import BadPolicy
 from sprag_supervisor.foreign import ancestors, is_a
+from sprag_supervisor.rules.backoff import PATIENT, Backoff, ExitApp, above_0, number_of
 from sprag_supervisor.rules.graph import Need
 from sprag_supervisor.rules.groups import leaves_of
-from sprag_supervisor.rules.seconds import Seconds, as_count, in_seconds
-from sprag_supervisor.wording import choices, shown
+from sprag_supervisor.rules.seconds import as_count
+from sprag_supervisor.wording import choices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from random import Random
 
 Restart = Literal["permanent", "transient", "temporary"]
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 AutoShutdown = Literal["never", "any_significant", "all_significant"]
 Action = Literal["restart", "finish", "stop", "escalate"]
 Shutdown = float | Literal["brutal_kill", "infinity"]
-
-
-@dataclass(frozen=True, slots=True, init=False)
-class Backoff:
-    """The delay before a service is restarted: exponential, capped, with jitter.
-
-    The n-th restart in a row waits ``initial * factor ** (n - 1)`` seconds, at most
-    *maximum*, give or take the fraction *jitter*. A run of at least *reset_after*
-    seconds starts the row anew. After *tries* restarts in a row the service is not
-    restarted any more; None (default) for no limit. Times are seconds, or `timedelta`.
-
-    Raises:
-        BadPolicy: A value is out of range.
-    """
-
-    initial: float = 0.1
-    maximum: float = 30.0
-    factor: float = 2.0
-    jitter: float = 0.1
-    reset_after: float = 60.0
-    tries: int | None = None
-
-    def __init__(
-        self,
-        initial: Seconds = 0.1,
-        *misplaced: Never,
-        maximum: Seconds = 30.0,
-        factor: float = 2.0,
-        jitter: float = 0.1,
-        reset_after: Seconds = 60.0,
-        tries: int | None = None,
-    ) -> None:
-        if misplaced:
-            accepted = f"keywords after the first, as in Backoff({shown(initial)}, maximum=30.0)"
-            raise BadPolicy("backoff", misplaced[0], accepted)
-        first = _number("backoff.initial", initial, minimum=0.0)
-        highest = _number("backoff.maximum", maximum, minimum=first)
-        factor = _number("backoff.factor", factor, minimum=1.0)
-        if math.isinf(highest) or math.isinf(factor):
-            infinite = "maximum" if math.isinf(highest) else "factor"
-            raise BadPolicy(f"backoff.{infinite}", math.inf, "a finite number")
-        jitter = _number("backoff.jitter", jitter, minimum=0.0, maximum=1.0)
-        object.__setattr__(self, "initial", first)
-        object.__setattr__(self, "maximum", highest)
-        object.__setattr__(self, "factor", factor)
-        object.__setattr__(self, "jitter", jitter)
-        long_run = _number("backoff.reset_after", reset_after, minimum=0.0)
-        object.__setattr__(self, "reset_after", long_run)
-        if tries is not None:
-            count = as_count(tries)
-            if count < 1:
-                raise BadPolicy("backoff.tries", tries, "a whole number, 1 or more, or None")
-            tries = count
-        object.__setattr__(self, "tries", tries)
-
-    def is_over(self, restarts_in_a_row: int) -> bool:
-        """Whether so many restarts in a row were the last."""
-        return self.tries is not None and restarts_in_a_row >= self.tries
-
-    def delay(self, restarts_in_a_row: int, random: Random) -> float:
-        """Return the seconds to wait before restart number *restarts_in_a_row* (from 1)."""
-        try:
-            delay = self.initial * self.factor ** (restarts_in_a_row - 1)
-        except OverflowError:
-            delay = self.maximum if self.initial else 0.0
-        delay = min(delay, self.maximum)
-        return min(delay * (1.0 + self.jitter * (2.0 * random.random() - 1.0)), _LONGEST)
-
-    def least(self, restarts: int) -> float:
-        """Return the least seconds that so many delays in a row take together."""
-        total, delay = 0.0, min(self.initial, self.maximum)
-        for _ in range(min(restarts, 10_000)):
-            total += delay * (1.0 - self.jitter)
-            delay = min(delay * self.factor, self.maximum)
-        return total
-
-
-@final
-@dataclass(frozen=True, slots=True, init=False)
-class ExitApp:
-    """What `on_failure` says of an exception that ends the app: as a SystemExit raised there.
-
-    The root of the tree stops, and the process exits with *code*, 0 to 255; an embedded tree
-    only stops.
-
-    Raises:
-        BadPolicy: *code* is no such number.
-    """
-
-    code: int
-
-    def __init__(self, code: int) -> None:
-        number = as_count(code)
-        if not 0 <= number <= _HIGHEST_CODE:
-            raise BadPolicy("ExitApp.code", code, "a whole number, 0 to 255")
-        object.__setattr__(self, "code", number)
 
 
 OnFailure = Action | Backoff | ExitApp
@@ -165,9 +68,9 @@ class Policy:
             words = ("brutal_kill", "infinity")
             self._keep("shutdown", _choice("shutdown", self.shutdown, words, "seconds, "))
         else:
-            self._keep("shutdown", _number("shutdown", self.shutdown, minimum=0.0))
+            self._keep("shutdown", number_of("shutdown", self.shutdown, minimum=0.0))
         if self.start_timeout is not None:
-            seconds = _number("start_timeout", self.start_timeout, minimum=0.0)
+            seconds = number_of("start_timeout", self.start_timeout, minimum=0.0)
             self._keep("start_timeout", seconds)
         if self.backoff is not None and not is_a(self.backoff, Backoff):
             raise BadPolicy("backoff", self.backoff, "sprag.Backoff(...) or None")
@@ -178,7 +81,7 @@ class Policy:
         if count < 0:
             raise BadPolicy("max_restarts", self.max_restarts, "a whole number, 0 or more")
         self._keep("max_restarts", count)
-        self._keep("max_seconds", _above_0("max_seconds", self.max_seconds, "seconds above 0"))
+        self._keep("max_seconds", above_0("max_seconds", self.max_seconds, "seconds above 0"))
         self._keep("on_failure", _rules(self.on_failure))
         if self.needs is not None:
             self._keep("needs", _needs(self.needs))
@@ -187,7 +90,7 @@ class Policy:
             raise BadPolicy("significant", True, "restart='transient' or 'temporary' with it")
         if self.heartbeat is not None:
             self._keep(
-                "heartbeat", _above_0("heartbeat", self.heartbeat, "seconds above 0, or None")
+                "heartbeat", above_0("heartbeat", self.heartbeat, "seconds above 0, or None")
             )
         self._keep("asks_more", self._is_demanding())
 
@@ -336,37 +239,7 @@ def _choice(keyword: str, given: object, accepted: tuple[str, ...], others: str 
     return word
 
 
-def _number(keyword: str, given: Any, *, minimum: float, maximum: float = math.inf) -> float:
-    """Return *given* as a float, in seconds if it is a timedelta.
-
-    Raises:
-        BadPolicy: It is no number, or out of range.
-    """
-    number = in_seconds(given)
-    if not minimum <= number <= maximum:
-        upper = f" to {maximum:g}" if maximum != math.inf else " or more"
-        raise BadPolicy(keyword, given, f"a number, {minimum:g}{upper}")
-    return number
-
-
-def _above_0(keyword: str, given: Any, accepted: str) -> float:
-    """Return *given*, which is not None, in seconds.
-
-    Raises:
-        BadPolicy: It is no number, or not above 0.
-    """
-    number = in_seconds(given)
-    if not number > 0:
-        raise BadPolicy(keyword, given, accepted)
-    return number
-
-
-_LONGEST: Final = sys.float_info.max
-"""Jitter would make it infinite."""
 _NO_FAILURES: Final = (SystemExit, KeyboardInterrupt, GreenletExit)
 _GRAVEST: Final = ("exit", "escalate", "stop", "backoff", "restart", "finish", None)
-_HIGHEST_CODE: Final = 255
 KEYWORDS: Final = tuple(field.name for field in dataclasses.fields(Policy) if field.init)
 DEFAULT: Final = Policy()
-PATIENT: Final = Backoff()
-"""What a first start that is tried again waits for, if nothing else is said."""

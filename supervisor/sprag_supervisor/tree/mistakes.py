@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, get_args
 
 from sprag_supervisor.exceptions import BadPolicy, LikelyMistake
 from sprag_supervisor.foreign import is_a, module_name
-from sprag_supervisor.rules.policy import KEYWORDS, AutoShutdown, Backoff, Policy, Restart, Strategy
+from sprag_supervisor.rules.backoff import Backoff
+from sprag_supervisor.rules.policy import KEYWORDS, AutoShutdown, Policy, Restart, Strategy
 from sprag_supervisor.tree.hooks import BODY, Hook, hooks_of
 from sprag_supervisor.wording import shown
 
