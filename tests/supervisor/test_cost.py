@@ -7,21 +7,18 @@ siblings would ask their `__eq__`, which is Python here.
 
 from __future__ import annotations
 
-import gc
 import sys
 import tracemalloc
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import greenlet
 import pytest
 
+from opcodes import counted
 from scripted import Crash
 from sprag import DynamicSupervisor, Service, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from types import FrameType
+    from collections.abc import Callable
 
     from sprag.testing import VirtualClock
 
@@ -158,30 +155,3 @@ def cost(clock: VirtualClock, kind: Any, step: Callable[[Family], None], sibling
         finally:
             tracemalloc.stop()
         return Cost(opcodes[0], most - before)
-
-
-@contextmanager
-def counted() -> Generator[list[int]]:
-    """Count the opcodes that are executed during the block, whatever greenlet it is in."""
-    count = [0]
-
-    def each(frame: FrameType, event: str, _argument: object) -> Any:
-        if event == "call":
-            frame.f_trace_opcodes = True
-        elif event == "opcode":
-            count[0] += 1
-        return each
-
-    def switched(_event: str, _greenlets: object) -> None:
-        sys.settrace(each)
-
-    outer = greenlet.settrace(switched)
-    gc.collect()
-    gc.disable()  # what it finds, and when, is not the step's
-    sys.settrace(each)
-    try:
-        yield count
-    finally:
-        sys.settrace(None)
-        greenlet.settrace(outer)
-        gc.enable()

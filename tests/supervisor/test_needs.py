@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripted import crash, spawn, states
-from sprag import Backoff, Service, StartFailed, State, Supervisor
+from sprag import Backoff, DynamicSupervisor, Service, StartFailed, State, Supervisor
 from sprag.exceptions import BadPolicy, WouldDeadlock
 from sprag_supervisor.rules.graph import (
     NeedsThemselvesError,
@@ -349,6 +349,28 @@ def test_nothing_observes_the_tree_once_nobody_waits(clock: VirtualClock) -> Non
         assert not tree.observers
 
 
+def test_who_is_stopped_in_the_midst_of_a_start_is_told_of_once(
+    clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    top = Supervisor(listed((Part("db", 3), ()), (Part("api"), ("db",)), (Part("web"), ("api",))))
+    start = spawn(top.start)
+    clock.advance(1)
+    top.service("api").stop()
+    clock.advance(5)
+    assert start.successful()
+    assert states(top)["web"] == "restarting"
+    assert len([each for each in caplog.messages if "does not come by itself" in each]) == 1
+    top.stop()
+
+
+def test_what_finishes_and_leaves_is_nothing_to_wait_for(clock: VirtualClock) -> None:
+    with DynamicSupervisor() as top:
+        top.adopt(Service(), name="migration", restart="transient")
+        with pytest.raises(BadPolicy, match="who has finished leaves DynamicSupervisor"):
+            top.adopt(Service(), name="api", needs={"migration": "finished"})
+        assert list(states(top)) == ["migration"]
+
+
 # -- the stop -----------------------------------------------------------------------------
 
 
@@ -470,6 +492,16 @@ def test_a_need_that_comes_later_starts_it_too(clock: VirtualClock) -> None:
         top.adopt(Part("api"), needs=("db",))
         clock.advance(3)
         assert states(top) == {"db": "running", "api": "running"}
+
+
+def test_it_is_started_when_it_comes_back_and_somebody_waits_for_it(clock: VirtualClock) -> None:
+    with Supervisor([(Part("db", ready=False), {"needs": ()})]) as top:
+        top.adopt(Part("api"), needs={"db": "ready"})
+        top.terminate_child("db")
+        top.delete_child("db")
+        top.adopt(Part("db"), autostart=False)
+        clock.advance(3)
+        assert states(top) == {"api": "running", "db": "running"}
 
 
 def test_a_group_restart_starts_it(clock: VirtualClock) -> None:

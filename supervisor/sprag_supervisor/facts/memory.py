@@ -83,7 +83,7 @@ class History:
     """What earlier lives have left behind; the function says whether it is over."""
     waiters: list[Waiter] | None = None
     """Who waits for the end of the service, or watches its lives."""
-    waits_for: tuple[str, ...] = ()
+    waits_for: dict[str, None] = {}  # noqa: RUF012 - nobody changes this one
     """The names of the siblings that it needs and that are not yet what they have to be."""
     first_start: bool = False
     """It has never been up at this place, and is started again until it is (`retry_start`)."""

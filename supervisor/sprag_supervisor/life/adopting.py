@@ -17,7 +17,7 @@ from sprag_supervisor.exceptions import (
 from sprag_supervisor.life.beating import expect_beats
 from sprag_supervisor.life.bringing_up import note_first_start, start
 from sprag_supervisor.life.lineup import Lineup
-from sprag_supervisor.life.needing import unmet, wait_for
+from sprag_supervisor.life.needing import call_up, is_waited_for, unmet, wait_for
 from sprag_supervisor.life.resting import detach, leave_if_over
 from sprag_supervisor.life.starting import Starting
 from sprag_supervisor.loop.left_behind import is_left_behind, left_behind
@@ -156,6 +156,9 @@ def _check_needs(parent: Node, child: str, needs: Mapping[str, Need]) -> None:
             why = f"it needs {shown(name)}, which is no sibling of it ({known}): adopt that before"
             raise StartFailed(f"{path_of(parent)}/{child}", why)
         check_need(name, need, sibling._policy_)
+        if need == "finished" and parent._forgets_ended_:
+            accepted = f"'started' or 'ready': who has finished leaves {path_of(parent)}"
+            raise BadPolicy("needs", {name: need}, accepted)
 
 
 def adopt_all(
@@ -203,6 +206,8 @@ def come_in(child: Node, supervision: Supervision) -> None:
             move(child, STOPPED)
         if lineup is not None:
             lineup.take(child)
+        elif is_waited_for(child):
+            call_up(child)
     elif lineup is not None:
         move(child, RESTARTING)
         lineup.take(child)

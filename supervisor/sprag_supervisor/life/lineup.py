@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextvars
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sprag_supervisor.exceptions import StartFailed, WouldDeadlock
@@ -40,6 +41,36 @@ if TYPE_CHECKING:
 _CALLED_OFF = "a sibling failed to start"
 
 
+class _Start(Apart):
+    """One start, which says itself that it is over: nobody looks through all that are under way.
+
+    Args:
+        body: What brings the child up.
+        over: Takes the place of the child, maybe more than once.
+        place: That.
+    """
+
+    def __init__(self, body: Callable[[], object], over: list[int], place: int) -> None:
+        super().__init__(self._run)
+        self._bring_up = body
+        self._over = over
+        self._place = place
+
+    def _run(self) -> None:
+        try:
+            self._bring_up()
+        finally:
+            self._over.append(self._place)
+
+    def revoke(self) -> None:
+        super().revoke()
+        self._over.append(self._place)
+
+    def broke(self, error: BaseException) -> None:
+        super().broke(error)
+        self._over.append(self._place)
+
+
 class Lineup:
     """The children of one list, on their way up.
 
@@ -55,8 +86,10 @@ class Lineup:
         self._places: dict[int, int] = {}
         """Of each child by id: its place in the list, for those that are still to be seen to."""
         self._children: list[Node] = []
-        self._under_way: dict[int, Apart] = {}
+        self._under_way: dict[int, _Start] = {}
         """By place."""
+        self._over: list[int] = []
+        """Places of those whose start is over, and has not been looked at."""
         self._news: set[int] = set()
         """Places of those who may have got what they need."""
         self._front = 0
@@ -133,8 +166,10 @@ class Lineup:
             self._parking.park()
         except BaseException as error:  # noqa: BLE001 - raised again when all is over
             self._call_off(error)
-        for place, call in tuple(self._under_way.items()):
-            if call.done:
+        over, self._over[:] = tuple(self._over), ()
+        for place in over:
+            call = self._under_way.get(place)
+            if call is not None and call.done:
                 del self._under_way[place]
                 if call.error is not None:
                     self._call_off(call.error)
@@ -193,7 +228,7 @@ class Lineup:
     def _begin(self, child: Node, place: int) -> None:
         hold_back(child)
         del self._places[id(child)]
-        call = Apart(lambda: self._start(child))
+        call = _Start(partial(self._start, child), self._over, place)
         call.context = contextvars.copy_context()
         call.waiter = self._parking
         self._under_way[place] = call
@@ -207,7 +242,8 @@ class Lineup:
             return
         for child in self._children:
             if child._state_ is RESTARTING and id(child) in self._places:
-                hold_back(child)
                 missing = unmet(child)
                 if missing:
                     wait_for(child, missing)
+                else:
+                    hold_back(child)

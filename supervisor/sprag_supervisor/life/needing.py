@@ -24,7 +24,7 @@ from sprag_supervisor.tree.moves import move
 from sprag_supervisor.tree.names import path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from sprag_supervisor.facts.lifecycle import Lifecycle
     from sprag_supervisor.rules.graph import Need
@@ -78,15 +78,19 @@ def wait_for(
     assert tree is not None
     if history is None:
         history = child._history_ = History()
-    history.retry_timer = wait = Wait(child, tree, history, wake)
-    history.next_try, history.waits_for = None, missing
-    wait.begin()
+    wait = history.retry_timer
+    history.next_try, history.waits_for = None, dict.fromkeys(missing)
+    if isinstance(wait, Wait):
+        wait.wake = wake  # what has been told of is not told again
+    else:
+        history.retry_timer = wait = Wait(child, tree, history, wake)
+        wait.begin()
 
 
 class Wait:
     """One service that waits for its siblings. Does for `History` what a timer does."""
 
-    __slots__ = ("_child", "_history", "_incarnation", "_told", "_tree", "_wake", "paths")
+    __slots__ = ("_child", "_history", "_incarnation", "_told", "_tree", "paths", "wake")
 
     def __init__(
         self,
@@ -98,12 +102,12 @@ class Wait:
         self._child = child
         self._incarnation = child._incarnation_
         self._tree = tree
-        self._wake = wake
+        self.wake = wake
         parent = child._parent_
         above = "" if parent is None else path_of(parent)
         self.paths = [f"{above}/{name}" for name in child._policy_.needs or ()]
         """Of all that are needed."""
-        self._told: tuple[str, ...] = ()
+        self._told: set[str] = set()
         """Those of whom it was told that they do not come by themselves."""
         self._history = history
 
@@ -112,44 +116,59 @@ class Wait:
         waits_of(self._tree).add(self)
         for sibling in self.siblings():
             call_up(sibling)
-        self._tell()
+        self._tell(self._history.waits_for)
 
     def siblings(self) -> list[Node]:
         """Return those of the missing that are there."""
-        parent = self._child._parent_
-        children = (None if parent is None else parent._children_) or {}
+        children = self._children()
         return [children[name] for name in self._history.waits_for if name in children]
 
-    def look(self) -> None:
-        """See what is missing now; called in the midst of the engine's work."""
+    def _children(self) -> Mapping[str, Node]:
+        parent = self._child._parent_
+        return (None if parent is None else parent._children_) or {}
+
+    def look(self, name: str) -> None:
+        """See whether the sibling of that name is missing now; in the midst of the engine's work.
+
+        Not all are looked at each time: of 10,000 that are needed each tells of its start.
+        """
         child, parent = self._child, self._child._parent_
         if child._state_ is not RESTARTING or child._incarnation_ != self._incarnation:
             self.close()
             return
-        missing = self._history.waits_for = unmet(child)
+        missing, need = self._history.waits_for, (child._policy_.needs or {}).get(name)
+        if need is None or _is_met(self._children().get(name), need):
+            missing.pop(name, None)
+        else:
+            missing[name] = None
+        news: Iterable[str] = (name,)
+        if not missing:  # but who has left the tree since has not told of it
+            news = unmet(child)
+            missing.update(dict.fromkeys(news))
         if missing or parent is None:
-            self._tell()
-        elif self._wake is not None:
-            self._wake()
+            self._tell(news)
+        elif self.wake is not None:
+            self.wake()
         else:
             self.close()
             post(parent, (child, self._incarnation, None, None, False))
 
     def close(self) -> None:
         """Wait no longer. Harmless a second time."""
-        self._history.waits_for = ()
+        self._history.waits_for = {}
         waits_of(self._tree).remove(self)
 
-    def _tell(self) -> None:
-        """Say of whom nothing is to be hoped for, once each."""
+    def _tell(self, names: Iterable[str]) -> None:
+        """Say of whom of *names* nothing is to be hoped for, once each."""
         child = self._child
         parent = child._parent_
         if parent is None or parent._state_ not in ACTIVE:
             return
-        siblings = parent._children_ or {}
-        gone = [name for name in self._history.waits_for if _is_hopeless(siblings.get(name))]
-        new = tuple([name for name in gone if name not in self._told])
-        self._told = tuple(gone)
+        siblings = self._children()
+        gone = [name for name in names if _is_hopeless(siblings.get(name))]
+        new = [name for name in gone if name not in self._told]
+        self._told.difference_update(names)
+        self._told.update(gone)
         if new:
             text = "service waits for what does not come by itself: start that, or this"
             states = {name: _state_word(siblings.get(name)) for name in new}
@@ -165,6 +184,12 @@ def _state_word(sibling: Node | None) -> str:
     return "not there" if sibling is None else sibling._state_.value
 
 
+def is_waited_for(sibling: Node) -> bool:
+    """Whether somebody waits for what has the place of *sibling*."""
+    waits: Waits | None = None if sibling._tree_ is None else sibling._tree_.waits
+    return waits is not None and path_of(sibling) in waits.by_path
+
+
 def call_up(sibling: Node) -> None:
     """Have one that waits to be called for (`autostart=False`) started by its parent."""
     parent = sibling._parent_
@@ -178,30 +203,32 @@ class Waits:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._by_path: dict[str, dict[int, Wait]] = {}
+        self.by_path: dict[str, dict[int, Wait]] = {}
+        """Those who wait, by the path of whom they need."""
 
     def add(self, wait: Wait) -> None:
         """Look at *wait* whenever something happens to one that it needs."""
-        if not self._by_path:
+        if not self.by_path:
             self._tree.observers.append(self)
         for path in wait.paths:
-            self._by_path.setdefault(path, {})[id(wait)] = wait
+            self.by_path.setdefault(path, {})[id(wait)] = wait
 
     def remove(self, wait: Wait) -> None:
         """Look at it no more."""
         for path in wait.paths:
-            waiting = self._by_path.get(path)
+            waiting = self.by_path.get(path)
             if waiting is not None and waiting.pop(id(wait), None) is not None and not waiting:
-                del self._by_path[path]
-        if not self._by_path and self in self._tree.observers:
+                del self.by_path[path]
+        if not self.by_path and self in self._tree.observers:
             self._tree.observers.remove(self)
 
     def __call__(self, record: Lifecycle) -> None:
         """Hear what has happened to a service; the engine calls this as an observer."""
-        waiting = self._by_path.get(record.path)
+        waiting = self.by_path.get(record.path)
         if waiting and record.event in _HEARD:
+            name = record.path.rpartition("/")[2]
             for wait in tuple(waiting.values()):
-                wait.look()
+                wait.look(name)
 
 
 def waits_of(tree: Tree) -> Waits:

@@ -43,7 +43,7 @@ def group_of(
         came: A time, if something is held: who is held is neither stopped nor started.
     """
     children = (node._children_ or {}).values()
-    group = covered(node._policy_.strategy, children, failed, _depends)
+    group = covered(node._policy_.strategy, children, failed, _Depends(failed))
     together = led_by(supervision, failed)
     if together is not None:
         group = together.next_try(group, children)
@@ -62,10 +62,18 @@ def _without_held(supervision: Supervision, group: Sequence[Node], failed: Node)
     return group
 
 
-def _depends(node: Node, others: Collection[Node]) -> bool:
-    """Whether *node* is restarted with *others*, which came before it."""
-    needs = node._policy_.needs
-    return needs is None or any(other._name_ in needs for other in others)
+class _Depends:
+    """Whether a service is restarted with *failed*; asked in start order, of those after it."""
+
+    def __init__(self, failed: Node) -> None:
+        self._names = {failed._name_}
+
+    def __call__(self, node: Node) -> bool:
+        needs = node._policy_.needs
+        depends = needs is None or not self._names.isdisjoint(needs)
+        if depends:
+            self._names.add(node._name_)
+        return depends
 
 
 def stop_group(

@@ -151,17 +151,24 @@ class _Order:
 
     def __init__(self, children: list[Node]) -> None:
         self._children = children
-        self._place = {child._name_ or "": at for at, child in enumerate(children)}
+        self._place = place = {child._name_ or "": at for at, child in enumerate(children)}
+        self._needs = [
+            None
+            if (names := child._policy_.needs) is None
+            else [place[n] for n in names if n in place]
+            for child in children
+        ]
+        """Of each the places of those it needs, as it is now; None: of all before it."""
         self._needed_by = [0] * len(children)
         """By how many that are not down, by place; those that need all before them do not count."""
-        for child in children:
-            for place in self._needs_of(child):
-                self._needed_by[place] += 1
+        for needs in self._needs:
+            for needed in needs or ():
+                self._needed_by[needed] += 1
         self._free = [-at for at, count in enumerate(self._needed_by) if not count]
         """The places of those whom nobody needs by name, the last first."""
         heapify(self._free)
-        self._need_all = [at for at, each in enumerate(children) if each._policy_.needs is None]
-        """Of those that need all before them, and are not down."""
+        self._need_all = [at for at, needs in enumerate(self._needs) if needs is None]
+        """Of those that need all before them, and are not down: of which the last goes first."""
 
     def next(self) -> Node | None:
         """Return the next one whose end may begin now."""
@@ -173,15 +180,13 @@ class _Order:
     def is_down(self, child: Node) -> None:
         """Take note that *child* keeps nobody up any more."""
         place = self._place[child._name_ or ""]
-        if child._policy_.needs is None:
-            self._need_all.remove(place)
-        for needed in self._needs_of(child):
+        needs = self._needs[place]
+        if needs is None:
+            self._need_all.pop()
+        for needed in needs or ():
             self._needed_by[needed] -= 1
             if not self._needed_by[needed]:
                 heappush(self._free, -needed)
-
-    def _needs_of(self, child: Node) -> list[int]:
-        return [self._place[name] for name in child._policy_.needs or () if name in self._place]
 
 
 class _Notices:

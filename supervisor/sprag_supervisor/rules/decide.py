@@ -15,7 +15,7 @@ from sprag_supervisor.foreign import is_a
 from sprag_supervisor.rules.backoff import Backoff, ExitApp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sprag_supervisor.rules.policy import OnFailure, Policy, Strategy
 
@@ -129,26 +129,22 @@ def covered(
     strategy: Strategy,
     siblings: Iterable[T],
     failed: T,
-    depends: Callable[[T, Collection[T]], bool] = lambda _one, _others: True,
+    depends: Callable[[T], bool] = lambda _one: True,
 ) -> Sequence[T]:
     """Return who is restarted with *failed*, itself included, in start order (otp-rules 35-37).
 
     *siblings* are all children in start order; they are looked at only where the
     strategy needs them, so that one_for_one costs the same beside 100,000 siblings.
-    Under rest_for_one ``depends(one, others)`` says whether *one*, which comes after
-    *failed*, needs any of *others*; OTP's answer is always yes.
+    Under rest_for_one ``depends(one)`` says whether *one*, which comes after *failed*, needs that
+    or any of which it has said so before; OTP's answer is always yes.
     """
     if strategy == "one_for_one":
         return (failed,)
     everyone = tuple(siblings)
     if strategy == "one_for_all":
         return everyone
-    rest = [failed]
     first = next(at for at, each in enumerate(everyone) if each is failed)  # index() goes by ==
-    for sibling in everyone[first + 1 :]:
-        if depends(sibling, rest):
-            rest.append(sibling)
-    return rest
+    return [failed, *filter(depends, everyone[first + 1 :])]
 
 
 class RestartWindow:

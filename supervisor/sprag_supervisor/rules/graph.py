@@ -40,8 +40,8 @@ def start_order(needs: Mapping[str, Collection[str] | None]) -> list[str]:
 
     def before(name: str) -> Iterator[str]:
         wanted = needs[name]
-        if wanted is None:
-            return (each for each in names[: position[name]] if each not in ordered)
+        if wanted is None:  # those before *first* are in order already
+            return iter(names[position[first] : position[name]])
         return iter(sorted(wanted, key=position.__getitem__))
 
     for first in names:

@@ -232,7 +232,7 @@ def _picture(
         None if (load := node._load_()) is None else Items(*load),
         None if node._tree_ is None or node._tree_.holds is None else hold_of(node, path),
         is_draining(node),
-        () if history is None else history.waits_for,
+        () if history is None else tuple(history.waits_for),
     )
 
 
