@@ -466,6 +466,30 @@ def test_a_child_that_is_stopping_already_is_waited_for(clock: VirtualClock) -> 
     assert told == ["api?", "api", "db?", "db"]
 
 
+@pytest.mark.parametrize("needs", [{}, {"needs": ()}])
+def test_who_has_come_back_behind_those_that_need_it_stops_after_them(
+    needs: Any, clock: VirtualClock
+) -> None:
+    with Supervisor([(Leaving("db"), {"needs": ()}), (Leaving("api"), {"needs": ("db",)})]) as top:
+        top.terminate_child("db")
+        top.delete_child("db")
+        top.adopt(Leaving("db"), **needs)
+        told.clear()
+        report = top.stop(timeout=9)
+        assert (report.clean, report.errors) == (3, 0)
+    assert told == ["api?", "api", "db?", "db"]
+
+
+def test_who_comes_back_may_not_need_who_needs_it(clock: VirtualClock) -> None:
+    children = [(Leaving("db"), ()), (Leaving("api"), ("db",)), (Leaving("web"), ("api",))]
+    with Supervisor([(each, {"needs": needs}) for each, needs in children]) as top:
+        top.terminate_child("db")
+        top.delete_child("db")
+        with pytest.raises(BadPolicy, match="no circle: db -> web -> api -> db"):
+            top.adopt(Leaving("db"), needs=("web",))
+        assert list(states(top)) == ["api", "web"]
+
+
 # -- autostart ----------------------------------------------------------------------------
 
 

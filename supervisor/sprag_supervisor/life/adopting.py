@@ -144,6 +144,8 @@ def _check_place(parent: Node, name: str, policy: Policy) -> None:
         raise BadPolicy("significant", True, "it below a parent with auto_shutdown set")
     if policy.needs:
         _check_needs(parent, name, policy.needs)
+        if parent._supervision_ is None or parent._supervision_.lineup is None:
+            _check_circle(parent, name, policy.needs)  # a list is looked at as a whole
 
 
 def _check_needs(parent: Node, child: str, needs: Mapping[str, Need]) -> None:
@@ -159,6 +161,25 @@ def _check_needs(parent: Node, child: str, needs: Mapping[str, Need]) -> None:
         if need == "finished" and parent._forgets_ended_:
             accepted = f"'started' or 'ready': who has finished leaves {path_of(parent)}"
             raise BadPolicy("needs", {name: need}, accepted)
+
+
+def _check_circle(parent: Node, child: str, needs: Mapping[str, Need]) -> None:
+    """Refuse to need who needs *child* already: one that has left comes back, maybe."""
+    siblings = parent._children_ or {}
+    came_from = dict.fromkeys(needs, child)
+    pending = list(needs)
+    while pending:
+        name = pending.pop()
+        for wanted in () if name not in siblings else siblings[name]._policy_.needs or ():
+            if wanted == child:
+                way = [child, name]
+                while way[-1] != child:
+                    way.append(came_from[way[-1]])
+                circle = " -> ".join([child, *reversed(way[1:-1]), child])
+                raise BadPolicy("needs", list(needs), f"no circle: {circle}")
+            if wanted not in came_from:
+                came_from[wanted] = name
+                pending.append(wanted)
 
 
 def adopt_all(

@@ -121,7 +121,7 @@ def end_by_needs(ending: Ending, children: dict[str, Node]) -> None:
     ending.rest, ending.counted = everyone, None
     pace = Pace()
     while True:
-        while (child := order.next()) is not None:
+        while (child := order.next(is_stuck=not notices.awaited)) is not None:
             pace()
             sub = None
             if child._parent_ is ending.node:  # else it has left meanwhile, and may run elsewhere
@@ -169,20 +169,36 @@ class _Order:
         heapify(self._free)
         self._need_all = [at for at, needs in enumerate(self._needs) if needs is None]
         """Of those that need all before them, and are not down: of which the last goes first."""
+        self._left = dict.fromkeys(range(len(children)))
+        """The places of those whose end has not begun."""
 
-    def next(self) -> Node | None:
-        """Return the next one whose end may begin now."""
-        last = self._need_all[-1] if self._need_all else 0
-        if not self._free or -self._free[0] < last:
+    def next(self, *, is_stuck: bool) -> Node | None:
+        """Return the next one whose end may begin now.
+
+        Args:
+            is_stuck: Nobody ends now. Who has left and come back, behind those that need it, may
+                need them all in turn: then the last that nobody needs is the next, or the last.
+        """
+        last = self._need_all[-1] if self._need_all and not is_stuck else 0
+        while self._free and -self._free[0] >= last:
+            place = -heappop(self._free)
+            if place in self._left:
+                del self._left[place]
+                return self._children[place]
+        if not is_stuck or not self._left:
             return None
-        return self._children[-heappop(self._free)]
+        place, _ = self._left.popitem()
+        return self._children[place]
 
     def is_down(self, child: Node) -> None:
         """Take note that *child* keeps nobody up any more."""
         place = self._place[child._name_ or ""]
         needs = self._needs[place]
         if needs is None:
-            self._need_all.pop()
+            if self._need_all[-1] == place:  # as it is but for those that were stuck
+                self._need_all.pop()
+            else:
+                self._need_all.remove(place)
         for needed in needs or ():
             self._needed_by[needed] -= 1
             if not self._needed_by[needed]:

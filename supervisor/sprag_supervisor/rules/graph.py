@@ -66,8 +66,8 @@ def seconds_after(needs: Sequence[Collection[int] | None], seconds: Sequence[flo
     """Return for each one how long those take that end after it, because it needs them.
 
     Args:
-        needs: Of each the places of those it needs, all of them before its own; None for all that
-            are before it.
+        needs: Of each the places of those it needs, of which those before its own count; None for
+            all that are before it.
         seconds: How long each takes.
     """
     after: list[float] = []
@@ -76,7 +76,8 @@ def seconds_after(needs: Sequence[Collection[int] | None], seconds: Sequence[flo
         if wanted is None:
             after.append(longest)
         else:
-            after.append(max([after[each] + seconds[each] for each in wanted], default=0.0))
+            known = [after[each] + seconds[each] for each in wanted if each < place]
+            after.append(max(known, default=0.0))
         longest = max(longest, after[place] + seconds[place])
     return after
 
