@@ -168,7 +168,8 @@ class Model:
         if child.is_first and not self.is_over(child):  # alone, and uncounted
             self.restart(parent, child, waits=True)
             return
-        window = sorted([*parent.window, *([] if self.is_over(child) else [then])])
+        counted = [] if self.is_over(child) else [then]
+        window = sorted(parent.window + counted)
         parent.window = [each for each in window if each >= window[-1] - within]
         if (
             self.is_over(child)
