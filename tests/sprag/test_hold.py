@@ -322,6 +322,7 @@ def test_who_waits_for_one_that_is_held_waits_for_its_release(
         a.hold_exits()
         clock.advance(60)
         assert states(top) == dict.fromkeys("ab", "restarting")
+        check_invariants(top)
         a.release_exits()
         clock.settle()
         assert states(top) == dict.fromkeys("ab", "running")

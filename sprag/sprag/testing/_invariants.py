@@ -143,6 +143,10 @@ def _every_end_is_attended_to(node: Node) -> Iterator[str]:
         history = child._history_
         waits = next_try_of(child) is not None  # its own, or that of its group
         waits = waits or (history is not None and bool(history.waits_for))
+        led = (
+            [] if supervision is None else [g for g in supervision.groups if id(child) in g.waiting]
+        )
+        waits = waits or any(each.leader is not None and is_held(each.leader) for each in led)
         if child._state_ is State.RESTARTING and not waits and not is_held(child):
             yield f"{child._name_} waits for a restart that nobody will make"
 
