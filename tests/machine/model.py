@@ -18,6 +18,7 @@ class Node:
         self.since, self.next_try = 0.0, inf
         self.lack = ""  # why it is not ready although it runs
         self.is_first = False  # a first start, which is tried again until it is up
+        self.missing: list[str] = []  # of what it needs; it waits for that
         self.decided_in = 0  # the step in which its first start failed with that of its parent
         self.waits_for: Node | None = None  # whose next try starts it as well
         self.leads = False  # others may wait for it, although it is held
@@ -25,9 +26,15 @@ class Node:
         self.children, self.window = dict[str, Node](), list[float]()
         self.static = [Node(each, self) for each in spec.children]
 
+    @property
+    def is_side_by_side(self) -> bool:
+        """Whether some below it start or stop at the same time."""
+        below = self.children.values()
+        return self.spec.kind == "pool" or any(each.spec.needs is not None for each in below)
+
     def rest(self, state: str) -> None:  # stay, or leave: 4, 27, 58, 62
         self.state, self.next_try, self.waits_for, above = state, inf, None, self.parent
-        self.leads = False
+        self.leads, self.missing = False, []
         self.taken_out.clear()
         leaves = self.spec.restart == "temporary" or (above and above.spec.kind == "pool")
         if above and leaves and state != "restarting":
@@ -50,7 +57,7 @@ class Model:
 
     def start(self, node: Node, word: str = "started") -> None:  # never counts by itself: 17
         node.state, node.next_try, reason = "starting", inf, "start_failed"
-        node.waits_for, node.leads = None, False
+        node.waits_for, node.leads, node.missing = None, False, []
         for each in node.parent.children.values() if node.parent else ():
             each.taken_out.discard(node)
         node.incarnation += 1
@@ -99,9 +106,13 @@ class Model:
 
     def end(self, node: Node, reason: str, *, came_up: bool = True) -> None:
         began, ends, node.state = self.now, [self.now], "stopping"
+        down: list[tuple[Node, float]] = []
         for child in reversed(list(node.children.values())):  # a pool's together: 46
-            self.now = began if node.spec.kind == "pool" else self.now
+            is_alone = node.spec.kind == "pool"
+            after = [at for each, at in down if not is_alone and self.depends(each, [child])]
+            self.now = max([began, *after])
             self.stop(child)
+            down.append((child, self.now))
             ends.append(self.now)
         self.now = max(ends)
         if came_up and not node.spec.is_brutal:  # 45
@@ -182,11 +193,38 @@ class Model:
         else:
             self.restart(parent, child, waits=child.spec.backoff > 0)
 
+    def depends(self, node: Node, others: list[Node]) -> bool:  # which come before it
+        named = None if node.spec.needs is None else dict(node.spec.needs)
+        return named is None or any(each.spec.name in named for each in others)
+
+    def unmet(self, node: Node) -> list[str]:
+        found: list[str] = []
+        for name, what in node.spec.needs or ():
+            other = node.parent.children.get(name) if node.parent else None
+            if not other or other.state != "running" or (what == "ready" and other.lack):
+                found.append(name)
+        return found
+
+    def wake(self) -> None:
+        """Start those who have got what they have waited for."""
+        for node in self.nodes():
+            if node.missing and node.parent:
+                node.missing = self.unmet(node)
+                if not node.missing and self.is_held(node):
+                    self.undecided.append((node, node.incarnation, self.now, "waited"))
+                elif not node.missing:
+                    self.restart(node.parent, node, alone=True)
+                    return self.wake()
+        return None
+
     def restart(
         self, parent: Node, failed: Node, *, waits: bool = False, alone: bool = False
     ) -> None:
         all_ = list(parent.children.values())  # 35
-        rest = all_[all_.index(failed) :]  # 36
+        rest = [failed]  # 36
+        for each in all_[all_.index(failed) + 1 :]:
+            if self.depends(each, rest):
+                rest.append(each)
         groups = {"one_for_all": all_, "rest_for_one": rest}
         group = [failed] if alone or failed.is_first else groups.get(parent.spec.strategy, [failed])
         group = [each for each in group if each not in failed.taken_out or each.state in UP]
@@ -211,12 +249,21 @@ class Model:
             self.waiting = [*(each for each in self.waiting if each is not failed), failed]
             return
         for child in [child for child in group if child.spec.name in parent.children]:  # 29 to 31
-            child.restarts += 1
+            child.missing = self.unmet(child) if child.state == "restarting" else []
+            if child.missing:
+                child.waits_for = None
+                continue
+            is_new = not child.incarnation
+            child.restarts += not is_new
+            child.is_first = child.is_first or (is_new and child.spec.retry_start)
             try:
-                self.start(child, "restarted")
+                self.start(child, "started" if is_new else "restarted")
             except Refused:  # who comes after it waits for its next try: 41
                 if child.is_first:
                     self.decide(parent, child)
+                    continue
+                if child.spec.restart == "temporary":
+                    child.rest("failed")
                     continue
                 child.taken_out |= failed.taken_out
                 for each in [each for each in group if each.state == "restarting"]:
@@ -239,6 +286,7 @@ class Model:
                 self.undecided.append((child, child.incarnation, self.now, "waited"))
             else:
                 self.restart(child.parent or child, child)
+            self.wake()
         self.now = until
 
     def say(self, node: Node, lack: str) -> None:  # told where it changes something
@@ -255,6 +303,8 @@ class Model:
             elif node.state == "running":
                 if node.lack:
                     lacks[node.path] = node.state, node.lack
+            elif node.missing:
+                lacks[node.path] = node.state, f"waits for {', '.join(node.missing)}"
             elif node.state not in ("stopped", "finished") or node is self.root:
                 lacks[node.path] = node.state, ""
         return lacks
@@ -306,9 +356,16 @@ class Model:
             raise Refused("max_children")  # 62
         if spec.significant and parent.spec.auto_shutdown == "never":
             raise Refused("bad_combination")  # 63
+        child = Node(spec, parent)
+        if any(name not in parent.children for name, _ in spec.needs or ()):
+            raise Refused(child.path)
         if other := parent.children.get(spec.name):
             raise Refused("already_started" if other.state == "running" else "already_present")
-        self.adopt(parent, Node(spec, parent))
+        if missing := self.unmet(child):
+            parent.children[spec.name] = child
+            child.state, child.missing = "restarting", missing
+            return
+        self.adopt(parent, child)
 
     def manage(self, parent: Node, call: str, name: str) -> None:
         child = parent.children.get(name)

@@ -54,6 +54,7 @@ class Spec:
         tries: Restarts in a row with a backoff, at most; 0 for no limit.
         retry_start: A first start that fails is tried again.
         faults: Starts that raise, from the first on.
+        needs: Of whom it needs what; None for all before it.
         is_late: In each life it is not ready when it has started.
     """
 
@@ -66,6 +67,7 @@ class Spec:
     tries: int = 0
     retry_start: bool = False
     faults: int = 0
+    needs: tuple[tuple[str, str], ...] | None = None
     is_late: bool = False
     strategy: str = "one_for_one"
     max_restarts: int = 3
@@ -124,6 +126,7 @@ def specs(
 
 
 roots = specs(3).filter(lambda spec: spec.kind != "pool")
+needs = st.sampled_from([None, None, (), *(((a, b),) for a in "abc" for b in ("ready", "started"))])
 # Drawn on purpose without a look at the parent: some are significant where that is refused.
 additions = st.one_of(specs(0, above="any"), specs(0), specs(1, above="any"), specs(2))
 trouble = st.tuples(numbers, st.sampled_from(["slow", "deaf", "raises"]))

@@ -191,5 +191,6 @@ def child_policy(spec: Spec) -> dict[str, Any]:
         "restart": spec.restart,
         "significant": spec.significant,
         "retry_start": spec.retry_start,
+        "needs": None if spec.needs is None else dict(spec.needs),
         "backoff": backoff if initial else None,
     }

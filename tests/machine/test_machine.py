@@ -33,6 +33,7 @@ from machine.plans import (
     Spec,
     Unclear,
     additions,
+    needs,
     numbers,
     roots,
     troubles,
@@ -70,7 +71,7 @@ EDGE = 1 / 512
 Journal = list[tuple[float, str, str]]
 Row = tuple[str, str, int, int, float, list["Row"]]
 
-_REASONS = ("held", "late", "busy")
+_REASONS = ("held", "late", "busy", "waits for ")
 _WORDS: dict[type[SpragError], str] = {
     AlreadyPresent: "already_present",
     AlreadyStarted: "already_started",
@@ -135,7 +136,7 @@ class Machine(RuleBasedStateMachine):
         self.agrees, model, stage = False, self.model, self.stage
         began = model.now
         model.step += 1
-        wanted, got = _result(expected), _result(happens)
+        wanted, got = _result(expected, model.wake), _result(happens)
         if wanted == got:
             self.clock.advance(max(0.0, model.now - self.clock.now))
         self.clock.settle()
@@ -144,7 +145,7 @@ class Machine(RuleBasedStateMachine):
         model.troubles.clear()
         stage.troubles.clear()
         assert got == wanted, f"model: {wanted}; sprag: {got}"
-        pools = [node.path for node in model.nodes() if node.spec.kind == "pool"]
+        pools = [node.path for node in model.nodes() if node.is_side_by_side]
         pools += [pool for pool in self.pools if pool not in pools]
         self.pools = pools
         _compare(_in_order(stage.journal, pools), _in_order(model.journal, pools))
@@ -252,9 +253,15 @@ class Machine(RuleBasedStateMachine):
         for child in spec.children:
             self.break_first(child, f"{path}/{child.name}")
 
-    @rule(number=numbers, spec=additions, name=st.sampled_from("abcdef"), troubles=troubles)
+    @rule(number=numbers, spec=additions, name=st.sampled_from("abcdef"), needs=needs,
+          troubles=troubles)  # fmt: skip
     def start_child(
-        self, number: int, spec: Spec, name: str, troubles: list[tuple[int, str]]
+        self,
+        number: int,
+        spec: Spec,
+        name: str,
+        needs: tuple[tuple[str, str], ...] | None,
+        troubles: list[tuple[int, str]],
     ) -> None:
         parent = self.any_of(number, "running")
         if parent is None:
@@ -262,7 +269,7 @@ class Machine(RuleBasedStateMachine):
             return
         self.trouble(troubles)
         supervisor = self.real_of(parent)
-        spec = _renamed(spec, name)
+        spec = replace(spec, name=name, needs=needs)
         self.break_first(spec, f"{parent.path}/{name}")
         child = make(spec, self.stage)
         call = supervisor.adopt if parent.spec.kind == "service" else supervisor.start_child
@@ -362,9 +369,12 @@ def _compare(real: object, model: object) -> None:
     )
 
 
-def _result(call: Callable[[], object]) -> str:
+def _result(call: Callable[[], object], then: Callable[[], object] = bool) -> str:
     try:
-        call()
+        try:
+            call()
+        finally:
+            then()
     except Refused as refusal:
         return str(refusal)
     except Unclear:
@@ -374,10 +384,6 @@ def _result(call: Callable[[], object]) -> str:
     except SpragError as error:
         return _WORDS[type(error)]
     return "ok"
-
-
-def _renamed(spec: Spec, name: str) -> Spec:
-    return replace(spec, name=name)
 
 
 def _rows(node: Node) -> Row:
@@ -399,7 +405,7 @@ def _picture(snapshot: Snapshot, now: float) -> Row:
 def _lacks(root: Service) -> dict[str, tuple[str, str]]:
     """Return who is not ready, as the model has it: failures are told in the journal."""
     return {
-        path: (lack.state.value, lack.reason if lack.reason in _REASONS else "")
+        path: (lack.state.value, lack.reason if lack.reason.startswith(_REASONS) else "")
         for path, lack in root.not_ready().items()
     }
 
