@@ -227,6 +227,8 @@ class Model:
                 rest.append(each)
         groups = {"one_for_all": all_, "rest_for_one": rest}
         group = [failed] if alone or failed.is_first else groups.get(parent.spec.strategy, [failed])
+        if not alone:  # also those who wait for it, whether they need it or not: 41
+            group = [each for each in all_ if each in group or each.waits_for is failed]
         group = [each for each in group if each not in failed.taken_out or each.state in UP]
         for each in [each for each in group if each is not failed and self.is_held(each)]:
             group.remove(each)
@@ -260,6 +262,8 @@ class Model:
                 self.start(child, "started" if is_new else "restarted")
             except Refused:  # who comes after it waits for its next try: 41
                 if child.is_first:
+                    if self.to_decide():
+                        raise Unclear from None  # it is decided on after these
                     self.decide(parent, child)
                     continue
                 if child.spec.restart == "temporary":

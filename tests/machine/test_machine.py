@@ -298,6 +298,9 @@ class Machine(RuleBasedStateMachine):
     def say(self, number: int, reason: str) -> None:
         """Let a service that runs say that it is ready, or why it is not."""
         node = self.any_of(number, "running")
+        awaited = [each for each in self.model.nodes() if each.state == "running" and each.lack]
+        if awaited and number % 4:
+            node, reason = awaited[number % len(awaited)], ""
         if node is None:
             self.start(0)
             return
