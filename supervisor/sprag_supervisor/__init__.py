@@ -147,6 +147,7 @@ from sprag_supervisor.views.snapshot import (
     picture,
     pictures,
     snapshot,
+    status_of,
     uptime_of,
     walk,
 )
@@ -308,6 +309,7 @@ __all__ = [
     "start_again",
     "start_order",
     "start_root",
+    "status_of",
     "still_drain",
     "text_of",
     "told",

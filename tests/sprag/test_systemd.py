@@ -196,6 +196,24 @@ def test_later_crashes_are_told_once_a_second_too(clock: VirtualClock) -> None:
     assert len([each for each in manager.heard if each.startswith("running;")]) == 2
 
 
+def test_what_the_root_is_at_is_told_too(clock: VirtualClock) -> None:
+    manager, root = Manager(), Supervisor([], name="shop")
+    status = telling(manager, root)
+    with status.told():
+        root.start()
+        status.up()
+        root.set_status("3 of 10 files")
+        clock.advance(2)
+        assert manager.heard[-1] == "running: 3 of 10 files"
+        told = len(manager.heard)
+        clock.advance(5)
+        assert len(manager.heard) == told
+        root.set_status("")
+        clock.advance(2)
+        assert manager.heard[-1] == "running"
+        root.stop()
+
+
 @pytest.mark.parametrize(("seconds", "lives"), [(0.5, 21), (None, 0)])
 def test_signs_of_life_are_given_as_long_as_the_loop_turns(
     clock: VirtualClock, seconds: float | None, lives: int

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent import get_hub
 
 from sprag.process.deadman import OVERTIME
-from sprag_supervisor import Pace, State, clock, not_ready
+from sprag_supervisor import Pace, State, clock, not_ready, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -46,6 +46,8 @@ class Status:
         """Whether everything was once up and ready at the same time."""
         self._timer: clock.Timer | None = None
         """What is told, or looked at, in a moment."""
+        self._own = ""
+        """What the root said that it was at, when it was told last."""
         self._looks = False
         """It is about to look whether all is ready."""
 
@@ -59,9 +61,13 @@ class Status:
             alive = loop.timer(0.0, period, ref=False)
             # In the hub: it tells that the loop turns, and sending never waits.
             alive.start(self._notifier.alive)
+        asked: Any = None
         if self._notifier.is_wanted:
             self._tree.observers.append(self._heard)
             self._notifier.status("starting")
+            # What the root is at: nobody is told when it says so, so it is asked.
+            asked = loop.timer(_PAUSE, _PAUSE, ref=False)
+            asked.start(self._ask)
         try:
             yield
         finally:
@@ -70,8 +76,9 @@ class Status:
                 if observer in self._tree.observers:
                     self._tree.observers.remove(observer)
             self._put_off()
-            if alive is not None:
-                alive.close()
+            for timer in (alive, asked):
+                if timer is not None:
+                    timer.close()
 
     def up(self) -> None:
         """Take note that the tree is up. Who waits for the unit goes on when it is ready, too."""
@@ -181,10 +188,17 @@ class Status:
         if self.was_ready and self._is_up and self._timer is None:
             self._soon(self._tell)
 
+    def _ask(self) -> None:
+        # In the hub.
+        says = self.was_ready and self._is_up and self._timer is None
+        if says and (status_of(self._tree.root) or "") != self._own:
+            self._tree.pool.launch(self._tell)
+
     def _tell(self) -> None:
         if not self._is_up:
             return
-        said = "running"
+        said = self._own = status_of(self._tree.root) or ""
+        said = f"running: {said}" if said else "running"
         if self._last:
             said += f"; {self._restarts} restarts; last crash: {self._last}"
         self._notifier.status(said)

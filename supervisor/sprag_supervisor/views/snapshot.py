@@ -208,7 +208,7 @@ def _picture(
 ) -> Snapshot:
     uptime = uptime_of(node)
     down = node._incarnation_ > 0 and uptime is None and node._op_ is None
-    history, holdings = node._history_, node._holdings_
+    history = node._history_
     next_try = next_try_of(node)
     return Snapshot(
         name_of(node),
@@ -228,12 +228,18 @@ def _picture(
         () if history is None else stragglers_of(node),
         children,
         unready(node),
-        holdings.status if type(holdings) is Holdings else None,
+        status_of(node),
         None if (load := node._load_()) is None else Items(*load),
         None if node._tree_ is None or node._tree_.holds is None else hold_of(node, path),
         is_draining(node),
         () if history is None else tuple(history.waits_for),
     )
+
+
+def status_of(node: Node) -> str | None:
+    """Return what *node* says that it is at; None: nothing."""
+    holdings = node._holdings_
+    return holdings.status if type(holdings) is Holdings else None
 
 
 def unready(node: Node) -> str | None:
