@@ -71,6 +71,25 @@ def test_who_runs_and_is_not_ready_is_named_with_its_reason(answering: Callable[
     assert caught.value.exit_code == ExitCode.TIMED_OUT
 
 
+def test_who_waits_for_another_or_is_held_is_named_with_that(
+    answering: Callable[..., Any],
+) -> None:
+    lacks = [
+        {"path": "shop/a", "state": "restarting", "reason": "waits for db"},
+        {"path": "shop/b", "state": "restarting", "reason": "held"},
+        {"path": "shop/c", "state": "restarting", "reason": "OSError: no"},
+    ]
+    status, told = missing("starting")
+    answering({"/v1/ready": (status, {**told, "not_ready": lacks, "count": 3})})
+    with pytest.raises(NotReady) as caught:
+        wait_for(given(timeout=0.01))
+    said = str(caught.value)
+    assert (
+        "shop/a (restarting, waits for db), shop/b (restarting, held), shop/c (restarting)" in said
+    )
+    assert "see 'sprag status shop/a'" in said
+
+
 def test_several_and_those_a_glob_stands_for_are_waited_for_one_after_another(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str], shop: dict[str, Any]
 ) -> None:

@@ -49,8 +49,10 @@ class NotReady(CommandError):
         if any(text_of(each, "state") == "failed" for each in missing):
             self.exit_code = ExitCode.FAILED
         first = text_of(missing[0], "path") if missing else ""
-        runs = bool(missing) and text_of(missing[0], "state") == "running"
-        look = "status" if runs else "why"
+        says = bool(missing) and (
+            text_of(missing[0], "state") == "running" or _waits(text_of(missing[0], "reason"))
+        )
+        look = "status" if says else "why"
         super().__init__(
             f"not ready after {timeout:g} s: {', '.join(named)} — see 'sprag {look} {first}', "
             "or wait longer with --timeout"
@@ -61,8 +63,13 @@ def _why(lack: Node) -> str:
     """Say what a service lacks: its state, or why it is not ready although it runs."""
     state, reason = text_of(lack, "state"), text_of(lack, "reason")
     if state != "running":
-        return state
+        return f"{state}, {reason}" if _waits(reason) else state
     return f"not ready: {reason}" if reason else "not ready"
+
+
+def _waits(reason: str) -> bool:
+    """Whether it is down for somebody else's sake, and not for a failure of its own."""
+    return reason == "held" or reason.startswith("waits for ")
 
 
 def wait_for(options: WaitOptions, *, sleep: Callable[[float], None] = time.sleep) -> int:
