@@ -57,6 +57,8 @@ NOT_OF_A_STORY = {
     "life.walking._steps_left",
     "life.steps.take_up_call",
     "loop.calls.Call.broke",
+    "life.lineup._Start.broke",
+    "life.lineup._Start.revoke",
     "loop.calls.Errand.broke",
     "life.undoing.undo_by_force",
     "life.undoing._wait_for",

@@ -167,8 +167,8 @@ BAD: Final = {
                 gevent.sleep(60)
         app = Supervisor([Bad()], name="app")
         """,
-        4,
-        "killed when the budget is used up",
+        0,
+        "killed when a third of the budget is used up",
         says=('"killed": 1',),
     ),
     "on_stop-blocks": Bad(
@@ -268,6 +268,7 @@ BAD: Final = {
                 if len(lives) > 1:
                     raise ValueError("bad")
             def run(self):
+                gevent.sleep(0.3)  # till the app is ready, else it never came up
                 raise ValueError("first")
         app = Supervisor([Bad()], name="app")
         """,
