@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scripted import crash, spawn, states
 from sprag import Backoff, DynamicSupervisor, Service, StartFailed, State, Supervisor
 from sprag.exceptions import BadPolicy, WouldDeadlock
+from sprag.testing import check_invariants
 from sprag_supervisor.rules.graph import (
     NeedsThemselvesError,
     called_for,
@@ -337,6 +338,21 @@ def test_what_does_not_come_by_itself_is_told_once(
         top.service("db").start()
         clock.advance(2)
         assert api.snapshot().state is State.RUNNING
+
+
+def test_who_has_waited_long_enough_below_a_hold_waits_for_nothing_but_that(
+    clock: VirtualClock,
+) -> None:
+    db = Part("db", ready=False)
+    with Supervisor(listed((db, ()), (Part("api"), ("db",)))) as top:
+        top.hold_exits()
+        db.set_ready()
+        clock.settle()
+        check_invariants(top)
+        assert states(top)["api"] == "restarting"
+        top.release_exits()
+        clock.advance(2)
+        assert states(top)["api"] == "running"
 
 
 def test_nothing_observes_the_tree_once_nobody_waits(clock: VirtualClock) -> None:

@@ -155,7 +155,10 @@ class Wait:
 
     def close(self) -> None:
         """Wait no longer. Harmless a second time."""
-        self._history.waits_for = {}
+        history = self._history
+        history.waits_for = {}
+        if history.retry_timer is self:
+            history.retry_timer = None
         waits_of(self._tree).remove(self)
 
     def _tell(self, names: Iterable[str]) -> None:
