@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from scripted import crash, spawn, states
 from sprag import Backoff, DynamicSupervisor, Service, StartFailed, State, Supervisor
-from sprag.exceptions import BadPolicy, WouldDeadlock
+from sprag.exceptions import AlreadyStarted, BadPolicy, WouldDeadlock
 from sprag.testing import check_invariants
 from sprag_supervisor.rules.graph import (
     NeedsThemselvesError,
@@ -232,6 +232,13 @@ def test_adopt_refuses_a_need_of_what_is_not_there(clock: VirtualClock) -> None:
         with pytest.raises(StartFailed, match="it needs 'bd', which is no"):
             top.adopt(Service(), name="api", needs=("bd",))
         assert list(states(top)) == ["db"]
+
+
+def test_a_name_that_is_taken_is_refused_for_that_whatever_it_needs(clock: VirtualClock) -> None:
+    with Supervisor([Service()]) as top:
+        top.adopt(Part("a"), needs={"Service": "started"})
+        with pytest.raises(AlreadyStarted):
+            top.adopt(Service(), name="Service", needs=("a",))
 
 
 def test_its_first_start_counts_as_a_restart_once_it_has_waited(clock: VirtualClock) -> None:

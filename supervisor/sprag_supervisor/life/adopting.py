@@ -144,8 +144,10 @@ def _check_place(parent: Node, name: str, policy: Policy) -> None:
         raise BadPolicy("significant", True, "it below a parent with auto_shutdown set")
     if policy.needs:
         _check_needs(parent, name, policy.needs)
-        if parent._supervision_ is None or parent._supervision_.lineup is None:
-            _check_circle(parent, name, policy.needs)  # a list is looked at as a whole
+        in_list = parent._supervision_ is not None and parent._supervision_.lineup is not None
+        if not in_list and name not in (parent._children_ or {}):
+            # A list is looked at as a whole, and who has the name already is refused for that.
+            _check_circle(parent, name, policy.needs)
 
 
 def _check_needs(parent: Node, child: str, needs: Mapping[str, Need]) -> None:
