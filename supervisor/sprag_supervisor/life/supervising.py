@@ -175,6 +175,7 @@ def _act_on_waiting(  # noqa: C901, PLR0912, PLR0917 - a branch for each word
             seconds = _back_off(node, child, backoff or PATIENT)
             args = (node, supervision, child, reason, failure, decision, group, seconds)
             _write_down(*args, counts=counts)
+            say(logging.INFO, child, "service waits before its restart", seconds=round(seconds, 3))
         return
     _write_down(node, supervision, child, reason, failure, decision, group, counts=counts)
     if policy.strategy == "one_for_one":
@@ -323,5 +324,4 @@ def _back_off(node: Node, child: Node, backoff: Backoff) -> float:
     # Should a signal handler cut `over` short in the hub, it comes again.
     history.retry_timer = timer = clock.new_timer(seconds, _AGAIN)
     timer.start(over, update=True)
-    say(logging.INFO, child, "service waits before its restart", seconds=round(seconds, 3))
     return seconds
