@@ -29,8 +29,8 @@ import sprag_cli
 import sprag_supervisor
 from bench.plot import plots
 from sprag._exit_codes import ExitCode
-from sprag.control import blame as _blame
 from sprag.control import log_ring as _log_ring
+from sprag.control import start_times as _start_times
 from sprag.owned import lifecycle as _lifecycle
 from sprag.process import log_queue as _log_queue
 from sprag.services.reloading import MOST
@@ -220,7 +220,7 @@ def test_the_limits_that_cannot_be_changed_are_the_code_s() -> None:
     assert f"about {_memory._BYTES_OF_FAILURES // 1_000_000} MB of failures" in said
     assert f"has {MOST_ENTRIES} entries, that of a reload likewise" in said
     assert MOST == MOST_ENTRIES
-    assert f"the {_blame.MOST:,} longest starts" in said
+    assert f"the {_start_times.MOST:,} longest starts" in said
     assert f"{_lifecycle._MOST:,} lifecycle events wait" in said
     assert f"holds {_log_ring._KEPT:,}\nrecords, with {_log_ring._MOST:,} characters" in said
     assert f"{_log_queue.MOST:,} records of the log wait to be written" in said

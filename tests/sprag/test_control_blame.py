@@ -10,7 +10,7 @@ import pytest
 from controlled import aside, ask, check, served
 from scripted import crash, spawn
 from sprag import App, Service, Supervisor
-from sprag.control.blame import MOST, Start, StartTimes, critical, own_seconds
+from sprag.control.start_times import MOST, Start, StartTimes, critical, own_seconds
 from sprag_supervisor import tree_of
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from http import HTTPStatus
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sprag.control.blame import StartTimes
 from sprag.control.http import Refused
 from sprag.control.log_ring import LogRing
 from sprag.control.pictures import SCHEMA
 from sprag.control.sampler import Sampler
+from sprag.control.start_times import StartTimes
 from sprag.services.finding import meanings
 from sprag_supervisor import Pace, name_of, path_of, walk
 
