@@ -320,6 +320,7 @@ def _back_off(node: Node, child: Node, backoff: Backoff) -> float:
         post(node, has_waited)
         hold_back(child)
 
+    hold_back(child)  # a timer that nobody holds any more would come again and again
     history.next_try = clock.now() + seconds
     # Should a signal handler cut `over` short in the hub, it comes again.
     history.retry_timer = timer = clock.new_timer(seconds, _AGAIN)
