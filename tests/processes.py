@@ -212,11 +212,24 @@ class Process:
         raise AssertionError(f"no control socket:\n{self._everything()}")
 
 
+_HEAD: Final = """import gevent, os, sys, time
+from gevent.monkey import get_original
+from sprag import *
+
+def say(*what):
+    print(*what, flush=True)
+
+# gevent's own waitpid does not always come back: a child of os.fork that makes its loop anew can
+# take the news of its parent's dead children.
+def end_of(pid):
+    return os.waitstatus_to_exitcode(get_original("os", "waitpid")(pid, 0)[1])
+
+"""
+
+
 def app(directory: Path, source: str, *, name: str = "app") -> None:
-    """Write a module of the user's, with sprag's names imported."""
-    head = "import gevent, sys, time\nfrom sprag import *\n\ndef say(*what):\n"
-    head += "    print(*what, flush=True)\n\n"
-    (directory / f"{name}.py").write_text(head + dedent(source))
+    """Write a module of the user's, with sprag's names imported, and a few of the tests'."""
+    (directory / f"{name}.py").write_text(_HEAD + dedent(source))
 
 
 def run(directory: Path, *arguments: str, target: str = "app:app", **options: Any) -> Process:

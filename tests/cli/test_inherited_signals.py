@@ -112,7 +112,7 @@ def test_an_ignored_sigchld_does_not_lose_exit_codes(tmp_path: Path) -> None:
         """
         import os
         pid = os.spawnlp(os.P_NOWAIT, "false", "false")
-        say("code", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        say("code", end_of(pid))
         app = App(name="shop")
         """,
     )
@@ -359,14 +359,13 @@ def test_a_forked_child_of_an_app_has_the_default_for_sighup(tmp_path: Path) -> 
         tmp_path,
         """
         import os, signal
-        from gevent.monkey import get_original
         class Forks(Service):
             def run(self):
                 pid = os.fork()
                 if pid == 0:
                     is_default = signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
                     os._exit(0 if is_default else 1)
-                say("child", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+                say("child", end_of(pid))
                 gevent.sleep(60)
         app = App(name="shop", providers={"forks": Forks()})
         """,

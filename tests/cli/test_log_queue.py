@@ -376,7 +376,7 @@ def test_a_forked_child_writes_its_own_records_and_none_of_its_parents(
                 if not pid:
                     work()
                     os._exit(0)
-                os.waitpid(pid, 0)""",
+                end_of(pid)""",
         "multiprocessing": """
                 child = multiprocessing.get_context("fork").Process(target=work)
                 child.start()
@@ -423,7 +423,7 @@ class Forking(Service):
             for _ in range(1000):
                 logging.getLogger("child").warning("of the child")
             os._exit(7)
-        say("child", os.waitpid(pid, 0)[1] >> 8)
+        say("child", end_of(pid))
         gevent.sleep(60)
 app = App(""",
         ).replace("providers={", 'providers={"forking": Forking(), '),

@@ -14,6 +14,7 @@ if "patched" in sys.argv:
     from gevent import monkey
     monkey.patch_all()
 import gevent, gevent.event, gevent.queue, gevent.subprocess, multiprocessing, os, subprocess
+from gevent.monkey import get_original
 from sprag import *
 from sprag.exceptions import AfterFork
 
@@ -65,11 +66,9 @@ def in_the_child():
     say(subprocess.check_output(["echo", "a program"]).decode().strip())
 
 def ends_with(pid):
-    while True:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        gevent.sleep(0.01)
+    # gevent's own waitpid does not always come back: a child of os.fork that makes its loop
+    # anew can take the news of its parent's dead children.
+    return os.waitstatus_to_exitcode(get_original("os", "waitpid")(pid, 0)[1])
 
 class Forks(Service, restart="temporary"):
     def run(self):
