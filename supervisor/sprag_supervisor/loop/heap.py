@@ -32,7 +32,8 @@ def all_of(kind: type[T]) -> list[T]:
 
 def everything() -> Iterable[Any]:
     """Return all there is; of what is frozen, greenlets only."""
-    if not gc.get_freeze_count():  # or unfrozen by somebody else: they would be there twice
+    # None are remembered, or they were unfrozen by somebody else: they would be there twice.
+    if not _frozen or not gc.get_freeze_count():  # which is counted by a look at each
         return gc.get_objects()
     frozen = [each() for each in _frozen]
     return chain([each for each in frozen if each is not None], gc.get_objects())
