@@ -113,6 +113,25 @@ def test_a_group_restart_drains_nobody(
         assert clock.now == 0.0
 
 
+def test_who_comes_up_late_keeps_nobody_below_it_from_draining(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    late = parent("late", journal, drainer("fed", journal, 1.0), start_takes=1.0)
+    top = drainer("top", journal, 2.0)
+    top.start()
+    spawn(lambda: top.adopt(late))
+    clock.settle()
+    stopping = spawn(top.stop)
+    clock.advance(1.5)
+    assert states(top) == {"late": "running"}
+    clock.advance(2.0)
+    assert stopping.value.is_clean
+    assert journal.take() == [
+        *("drain top", "drain fed", "drain late"),
+        *("stop fed", "stop late", "stop top"),
+    ]
+
+
 def test_who_is_killed_brutally_does_not_drain(clock: VirtualClock, journal: Journal) -> None:
     brutal = drainer("brutal", journal, shutdown="brutal_kill")
     with Supervisor([brutal, drainer("a", journal)]):
@@ -413,6 +432,16 @@ def test_a_task_that_a_draining_service_begins_is_waited_for_too(clock: VirtualC
 
     with Supervisor([working(drains)()]) as top:
         assert top.stop().seconds == 2.0
+
+
+def test_a_task_that_is_done_before_its_service_drains_holds_up_nobody(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    top = parent("top", journal, Idle("a"), takes=2.0)
+    top.start()
+    top.service("a").task(gevent.sleep, 1.0)
+    assert top.stop().seconds == 2.0
+    assert journal.take() == ["drain top", "stop top"]
 
 
 def test_a_group_restart_waits_for_no_task(clock: VirtualClock) -> None:

@@ -34,7 +34,6 @@ from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.rules.decide import CRASHED
 from sprag_supervisor.tree.drainers import nearest
 from sprag_supervisor.tree.log import say
-from sprag_supervisor.tree.moves import is_draining
 from sprag_supervisor.tree.names import path_of
 from sprag_supervisor.tree.stragglers import keep
 
@@ -322,7 +321,7 @@ def tighten(node: Node, deadline: float) -> None:
         operation, tree = one._op_, one._tree_
         if operation is None:
             if tree is not None and id(one) in tree.drainers:
-                pending.extend(each for each in nearest(one, tree) if is_draining(each))
+                pending.extend(nearest(one, tree))
         elif deadline < operation.deadline:
             operation.deadline = deadline
             if isinstance(operation, Ending):

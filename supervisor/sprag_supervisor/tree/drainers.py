@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sprag_supervisor.tree.moves import is_draining
 from sprag_supervisor.tree.node import Node
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def forget_work(node: Node, holdings: Holdings) -> None:
         and node._holdings_ is holdings
         and type(node).on_drain is Node.on_drain
         and not any(call.is_work for call in holdings.calls or ())
+        and not is_draining(node)  # a stop waits for it, and finds it by its note
     ):
         forget(node, tree)
 
@@ -84,12 +86,15 @@ def drainers(node: Node, tree: Tree) -> Iterator[Node]:
 
 
 def nearest(node: Node, tree: Tree) -> Iterator[Node]:
-    """Yield who drains below *node* with nobody in between who does, the latest first."""
+    """Yield whom a stop has drain below *node* with nobody in between, the latest first.
+
+    Who has come up since that began is passed by: those below it are not its to set going.
+    """
     stack = [node]
     while stack:
         one = stack.pop()
         noted = tree.drainers.get(id(one), {})
-        if one is not node and id(one) in noted:
+        if one is not node and is_draining(one) and id(one) in noted:
             yield one
         else:
             stack.extend(each for each in noted.values() if each is not one)
