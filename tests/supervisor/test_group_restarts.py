@@ -20,6 +20,8 @@ from sprag.testing import check_invariants
 from sprag_supervisor.loop import clock as _clock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sprag.testing import VirtualClock
 
 TEN_SECONDS = Backoff(initial=10.0, factor=1.0, jitter=0.0)
@@ -438,6 +440,73 @@ def test_a_sibling_that_crashes_while_the_group_goes_down_waits_with_it(
         clock.advance(60.0)
         assert states(top) == dict.fromkeys("abc", "running")
         assert _clock.now() > 60.0
+
+
+# -- the supervisor comes back meanwhile -------------------------------------------------
+
+
+def slow_in(life: int) -> Callable[[Scripted], None]:
+    """Return an `in_on_stop` that takes a second in that life."""
+    return lambda service: gevent.sleep(1.0 if service._incarnation_ == life else 0.0)
+
+
+def renewed(top: Supervisor, failed: Scripted, clock: VirtualClock) -> None:
+    """Let *failed* crash, and *top* while c, which takes a second, goes down with it."""
+    crash(failed)
+    clock.advance(0.5)
+    crash(top)
+    clock.advance(0.6)
+
+
+@pytest.mark.parametrize("backoff", [None, TEN_SECONDS])
+def test_a_group_restart_ends_with_the_life_of_its_supervisor(
+    clock: VirtualClock, journal: Journal, backoff: Backoff | None
+) -> None:
+    a, b, c = family("abc", journal, backoff=backoff)
+    c.script.in_on_stop = slow_in(1)
+    top = Supervisor(children=[a, b, c], strategy="one_for_all", name="top")
+    with Supervisor(children=[top], name="root"):
+        renewed(top, a, clock)
+        started = ["start a", "start b", "start c"]
+        assert journal.take() == [*started, "stop a", "stop c", "stop b", *started]
+        clock.advance(60.0)
+        assert states(top) == dict.fromkeys("abc", "running")
+        assert not journal.take()
+        assert restarts(top) == dict.fromkeys("abc", 0)
+
+
+def test_a_crash_in_its_next_life_is_not_taken_for_one_of_a_group_that_went_down(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a, b, c = family("abc", journal)
+    c.script.in_on_stop = slow_in(1)
+    b.script.in_on_stop = slow_in(2)
+    top = Supervisor(children=[a, b, c], strategy="one_for_all", name="top")
+    with Supervisor(children=[top], name="root"):
+        renewed(top, a, clock)
+        crash(b)
+        clock.advance(60.0)
+        assert states(top) == dict.fromkeys("abc", "running")
+        assert restarts(top) == dict.fromkeys("abc", 1)
+
+
+def test_a_group_restart_of_a_past_life_sets_no_backoff_in_the_next_one(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a, b, c = family("abc", journal, backoff=TEN_SECONDS)
+    c.script.in_on_stop = slow_in(1)
+    b.script.in_on_stop = slow_in(2)
+    top = Supervisor(children=[a, b, c], strategy="one_for_all", name="top")
+    with Supervisor(children=[top], name="root"):
+        renewed(top, a, clock)
+        crash(a)
+        clock.advance(1.5)
+        assert states(top) == dict.fromkeys("abc", "restarting")
+        assert a._history_ is not None
+        assert a._history_.in_a_row == 1
+        clock.advance(60.0)
+        assert states(top) == dict.fromkeys("abc", "running")
+    # And the clock's LeakCheck: a timer was lost here, which went off every second for ever.
 
 
 # -- any story ---------------------------------------------------------------------------

@@ -82,22 +82,27 @@ def stop_group(
     """Stop those who are restarted with *failed*, last first; they wait together from now on.
 
     The end of a significant one that the supervisor has not heard of is part of it: it does
-    not shut the supervisor down (otp-rules 14, 66).
+    not shut the supervisor down (otp-rules 14, 66). If the supervisor ends meanwhile, so do all:
+    then the rest is left to that, see `goes_on`.
     """
     together = gather(supervision, group, failed, waits=waits)
     parking = Parking()
     pace = Pace()
     for sibling in reversed(group):
         pace()
+        if not goes_on(node, supervision):
+            return together
         if sibling is failed or sibling._parent_ is not node:
             continue
         if sibling._state_ is RUNNING:
             end_soon(sibling, Reason.STOPPED, drains=False)
-        while (operation := sibling._op_) is not None:
+        while goes_on(node, supervision) and (operation := sibling._op_) is not None:
             if not operation.is_start:
                 operation.on_purpose = True  # its own crash counts with the group (otp-rules 14)
                 end_now(operation)
             operation.join(parking)
+        if not goes_on(node, supervision):
+            return together
         if sibling._state_ is RESTARTING and id(sibling) in together.waiting:
             hold_back(sibling)  # it waits for its group now, whatever it has waited for
         leave_if_over(node, sibling)
@@ -107,6 +112,15 @@ def stop_group(
         supervision.inbox.clear()
         supervision.inbox.extend(inbox)
     return together
+
+
+def goes_on(node: Node, supervision: Supervision) -> bool:
+    """Whether *node* still runs, in the life of which *supervision* is.
+
+    To be asked whenever somebody else had a turn: the children of its next life are the same ones,
+    at the same places, and none of the business of a restart that its last one has begun.
+    """
+    return node._state_ is RUNNING and node._supervision_ is supervision
 
 
 def _is_past(item: Item, significant: Collection[int]) -> bool:
@@ -130,7 +144,7 @@ def restart_group(
     pace = Pace()
     for child in [one for one in (node._children_ or {}).values() if id(one) in together.waiting]:
         pace()
-        if node._state_ is not RUNNING:
+        if not goes_on(node, supervision):
             return
         if not together.takes(child) or child._parent_ is not node:
             continue  # stopped on purpose meanwhile, or temporary and gone (otp-rules 29)
@@ -143,5 +157,6 @@ def restart_group(
                 together.leader = child  # those after it wait for its next try (otp-rules 41)
                 return
             break
-    for child in dissolved(supervision, together):
-        cancel_retry(child)
+    if goes_on(node, supervision):
+        for child in dissolved(supervision, together):
+            cancel_retry(child)

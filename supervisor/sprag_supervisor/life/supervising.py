@@ -27,7 +27,7 @@ from sprag_supervisor.life.bugs import interrupt_main
 from sprag_supervisor.life.giving_up import fail_for_good, give_up, root_of, too_often
 from sprag_supervisor.life.needing import must_wait
 from sprag_supervisor.life.net import engine_error
-from sprag_supervisor.life.regrouping import group_of, restart_group, stop_group
+from sprag_supervisor.life.regrouping import goes_on, group_of, restart_group, stop_group
 from sprag_supervisor.life.resting import cancel_retry, hold_back, leave_if_over
 from sprag_supervisor.life.settling import attend_soon, post
 from sprag_supervisor.life.stopping import end_soon
@@ -171,7 +171,7 @@ def _act_on_waiting(  # noqa: C901, PLR0912, PLR0917 - a branch for each word
     if decision == "back_off":
         if has_group:
             stop_group(node, supervision, group, child, waits=True)
-        if child._state_ is RESTARTING and node._state_ is RUNNING:  # else it was stopped
+        if child._state_ is RESTARTING and goes_on(node, supervision):  # else it was stopped
             seconds = _back_off(node, child, backoff or PATIENT)
             args = (node, supervision, child, reason, failure, decision, group, seconds)
             _write_down(*args, counts=counts)
