@@ -250,6 +250,7 @@ class Model:
             failed.in_a_row += 1
             self.waiting = [*(each for each in self.waiting if each is not failed), failed]
             return
+        first = list[Node]()  # whose first start fails again: others do not wait for these
         for child in [child for child in group if child.spec.name in parent.children]:  # 29 to 31
             child.missing = self.unmet(child) if child.state == "restarting" else []
             if child.missing:
@@ -264,7 +265,8 @@ class Model:
                 if child.is_first:
                     if self.to_decide():
                         raise Unclear from None  # it is decided on after these
-                    self.decide(parent, child)
+                    child.state = "restarting"
+                    first.append(child)
                     continue
                 if child.spec.restart == "temporary":
                     child.rest("failed")
@@ -272,10 +274,19 @@ class Model:
                 child.taken_out |= failed.taken_out
                 for each in [each for each in group if each.state == "restarting"]:
                     each.waits_for = None if each is child else child
-                self.count(parent, child, self.now)  # 15, 38 to 40
+                if self.have_tried(parent, first):
+                    self.count(parent, child, self.now)  # 15, 38 to 40
                 break
         else:
             failed.taken_out.clear()
+            self.have_tried(parent, first)
+
+    def have_tried(self, parent: Node, first: list[Node]) -> bool:
+        """Decide on first starts that have failed; return whether their parent goes on."""
+        for child in first:
+            if parent.state == "running":
+                self.decide(parent, child)
+        return parent.state == "running"
 
     def pass_time(self, until: float) -> None:
         while (

@@ -1,0 +1,31 @@
+"""Stories that the machine has found, each as short as it can be told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from machine.plans import Spec
+from machine.test_machine import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def tell(spec: Spec, *steps: Callable[[Machine], object]) -> None:
+    """Let the tree and the model do the same, step by step, and compare."""
+    machine = Machine()
+    try:
+        machine.begin(spec=spec)
+        for step in steps:
+            step(machine)
+    finally:
+        machine.teardown()
+
+
+def test_a_group_comes_up_before_its_parent_gives_up_over_the_last_try_of_a_first_start() -> None:
+    never = Spec("b", "pool", retry_start=True, backoff=0.5, tries=1, faults=3)
+    children = Spec("a", "supervisor"), never, Spec("c", "supervisor")
+    tell(
+        Spec("root", "supervisor", strategy="one_for_all", children=children),
+        lambda machine: machine.crash(number=1, how="greenlet", troubles=[]),
+    )
