@@ -199,7 +199,7 @@ class MaxRestartsExceeded(SpragFieldsError):
 
     path: str
     child: str
-    max_restarts: int
+    max_restarts: float
     max_seconds: float
     last: str
     _template = (
@@ -208,7 +208,7 @@ class MaxRestartsExceeded(SpragFieldsError):
     )
 
     def __init__(
-        self, path: str, child: str, max_restarts: int, max_seconds: float, last: str
+        self, path: str, child: str, max_restarts: float, max_seconds: float, last: str
     ) -> None:
         super().__init__(
             path=path, child=child, max_restarts=max_restarts, max_seconds=max_seconds, last=last

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -297,3 +298,8 @@ def test_the_app_is_imported_patched_and_not_started(tmp_path: Path) -> None:
     for arguments in (("--ignore", "stop-over-budget"), ("--shutdown-timeout", "40")):
         done = check(*arguments)
         assert (done.returncode, done.stdout) == (0, "shop: 2 services, nothing found\n")
+
+
+def test_a_supervisor_that_never_gives_up_ends_the_chain_of_limits() -> None:
+    assert found(nested(4), max_restarts=math.inf) != []
+    assert found(nested(4, max_restarts=math.inf), max_restarts=math.inf) == []

@@ -198,6 +198,8 @@ def test_a_supervisor_says_how_near_its_limit_is(now: float) -> None:
         "  Children: 3, 2 of them up · one_for_one · gives up after 3 restarts within 5 s; "
         "2 of them used\n" in text
     )
+    fleet["policy"] = {**fleet["policy"], "max_restarts": None}
+    assert "never gives up\n" in drawn(fleet, now, width=100, charset=UNICODE)
 
 
 @pytest.mark.parametrize("cls", [App, Service, Supervisor, DynamicSupervisor])

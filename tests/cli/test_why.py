@@ -61,6 +61,12 @@ def drawn(told: dict[str, Any], now: float, **options: Any) -> str:
     return "".join(f"{plain(line)}\n" for line in render(told, now=now, **given))
 
 
+def test_a_supervisor_without_a_limit_has_none_to_tell(now: float) -> None:
+    text = drawn(answer(ruling("restart", max_restarts=None)), now)
+
+    assert "restart 2 within 5 s, which has no limit" in text
+
+
 def test_the_story_of_a_service(now: float) -> None:
     told = answer(ruling("restart"), ruling("back_off"), ruling("give_up", restarts=4))
     assert drawn(told, now) == (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import gevent
 import pytest
 
 from scripted import Idle, Journal, Scripted, crash
-from sprag import State, Supervisor
+from sprag import State, Supervisor, to_json
 
 if TYPE_CHECKING:
     from sprag.testing import VirtualClock
@@ -65,3 +66,16 @@ def test_a_significant_child_may_end_while_its_supervisor_still_starts(
     gevent.spawn(top.start)
     clock.advance(2)
     assert top.snapshot().state is State.FINISHED
+
+
+def test_a_supervisor_without_a_limit_never_gives_up(clock: VirtualClock) -> None:
+    journal = Journal()
+    child = Scripted("a", journal)
+    with Supervisor(children=[child], max_restarts=math.inf) as top:
+        for _ in range(50):
+            crash(child)
+            clock.settle()
+        told = to_json(top.snapshot())
+
+    assert journal.take().count("start a") == 51
+    assert told["policy"]["max_restarts"] is None

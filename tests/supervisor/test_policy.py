@@ -54,6 +54,7 @@ def test_the_defaults_are_elixirs() -> None:
         {"strategy": "rest_for_one"},
         {"max_restarts": 0},
         {"max_restarts": 10**9},
+        {"max_restarts": math.inf},
         {"max_seconds": 0.001},
         {"max_seconds": math.inf},
         {"auto_shutdown": "never"},
@@ -73,6 +74,7 @@ def test_these_values_are_accepted_wherever_a_policy_is_given(given: dict[str, A
 
 # -- what is not --------------------------------
 
+COUNT = "a whole number, 0 or more, or math.inf for no limit"
 NEEDS = "a tuple of siblings' names, or a dict as in {'db': 'started'}, or None"
 REFUSED: list[tuple[dict[str, Any], str]] = [
     (
@@ -144,11 +146,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"significant": 1}, "policy significant=1 is not accepted: use True or False"),
     (
         {"max_restarts": 1.5},
-        "policy max_restarts=1.5 is not accepted: use a whole number, 0 or more",
+        f"policy max_restarts=1.5 is not accepted: use {COUNT}",
     ),
     (
         {"max_restarts": True},
-        "policy max_restarts=True is not accepted: use a whole number, 0 or more",
+        f"policy max_restarts=True is not accepted: use {COUNT}",
     ),
     ({"max_seconds": 0}, "policy max_seconds=0 is not accepted: use seconds above 0"),
     ({"max_seconds": -5}, "policy max_seconds=-5 is not accepted: use seconds above 0"),

@@ -144,9 +144,11 @@ def held_text(node: Node, *, now: float) -> str:
 
 
 def limit_text(node: Node) -> str:
-    """Say a restart limit: ``3 restarts within 5 s``."""
+    """Say a restart limit: ``3 restarts within 5 s``; "" where there is none."""
     most, within = number_of(node, "max_restarts"), number_of(node, "max_seconds")
-    return f"{counted(most or 0, 'restart')} within {seconds(within, 'any time')}"
+    if most is None:
+        return ""
+    return f"{counted(most, 'restart')} within {seconds(within, 'any time')}"
 
 
 def children_of(node: Node) -> list[Node]:

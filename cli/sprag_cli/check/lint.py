@@ -109,10 +109,14 @@ def _limits_multiply(root: Plan, _budget: float) -> Iterator[_Said]:
         if not plan.has_children or any(child.has_children for child in plan.children):
             continue  # the lowest supervisors say it for those above
         chain = [plan]
-        while chain[-1].parent is not None and chain[-1].policy.restart != "temporary":
+        while (
+            chain[-1].parent is not None
+            and chain[-1].policy.restart != "temporary"
+            and not math.isinf(chain[-1].parent.policy.max_restarts)  # it never gives up
+        ):
             chain.append(chain[-1].parent)
         product = math.prod(each.policy.max_restarts + 1 for each in chain)
-        if len(chain) < 2 or product <= _MANY_RESTARTS:
+        if len(chain) < 2 or not _MANY_RESTARTS < product < math.inf:
             continue
         limits = ", ".join(f"{each.name} {each.policy.max_restarts}" for each in reversed(chain))
         yield _Said(

@@ -156,13 +156,14 @@ def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]
     counts = mapping_of(node, "children_counts")
     if count_of(counts, "specs"):
         used = count_of(counters, "child_restarts_within_window")
+        limit = limit_text(policy)
         yield (
             "Children",
             between.join(
                 [
                     f"{count_of(counts, 'specs')}, {count_of(counts, 'active')} of them up",
                     text_of(policy, "strategy"),
-                    f"gives up after {limit_text(policy)}; {used} of them used",
+                    f"gives up after {limit}; {used} of them used" if limit else "never gives up",
                 ]
             ),
         )

@@ -147,14 +147,14 @@ def _sentences(ruling: Node, path: str) -> Iterator[tuple[str, Tone]]:
         yield f"{judge} decided to restart {who} {after}{_along(ruling, path)}", Tone.PLAIN
         restarts = count_of(ruling, "restarts")
         if restarts:
-            yield f"restart {restarts} of at most {_limit(ruling)}", Tone.DIM
+            yield f"restart {restarts} {_limit(ruling)}", Tone.DIM
         elif text_of(ruling, "reason") == "crashed":
             yield "which counts against the item that it handled, and toward no limit", Tone.DIM
         else:
             yield "a first start, which counts nothing (retry_start)", Tone.DIM
     elif decision == "give_up":
         used = count_of(ruling, "restarts")
-        yield f"{judge} gave up: restart {used} of at most {_limit(ruling)}", Tone.BAD
+        yield f"{judge} gave up: restart {used} {_limit(ruling)}", Tone.BAD
     elif decision == "gave_up_tries":
         yield f"{judge} lets {who} stay down: its Backoff allows no more tries", Tone.BAD
     elif decision == "escalate":
@@ -194,4 +194,6 @@ def _along(ruling: Node, path: str) -> str:
 
 
 def _limit(ruling: Node) -> str:
-    return f"{count_of(ruling, 'max_restarts')} within {seconds(number_of(ruling, 'max_seconds'))}"
+    within = f"within {seconds(number_of(ruling, 'max_seconds'))}"
+    most = number_of(ruling, "max_restarts")
+    return f"{within}, which has no limit" if most is None else f"of at most {most:g} {within}"

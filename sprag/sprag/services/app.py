@@ -48,7 +48,7 @@ class App(Supervisor):
         limits: What clients may ask of the web server.
         name: The app's name, by which the command line finds it. Default: "app".
         strategy: Whom it restarts when a provider fails, as for `Service`.
-        max_restarts: With more restarts than this …
+        max_restarts: With more restarts than this (`math.inf`: no limit) …
         max_seconds: … within this many seconds the app gives up.
 
     Raises:
@@ -74,7 +74,7 @@ class App(Supervisor):
         limits: Limits | None = None,
         name: str | None = None,
         strategy: str = "one_for_one",
-        max_restarts: int = 3,
+        max_restarts: float = 3,
         max_seconds: Seconds = 5.0,
         **unknown: Never,
     ) -> None:

@@ -82,7 +82,7 @@ class Service(Acquiring, Declaring, Timing, Operating, Reloading):
     - ``strategy``: whom I restart when one of my children fails: ``"one_for_one"``
       (default) the child, ``"one_for_all"`` all, ``"rest_for_one"`` it and those after it.
     - ``max_restarts``, ``max_seconds``: with more than 3 restarts within 5.0 seconds I
-      give up, which is a failure my own parent sees.
+      give up, which is a failure my own parent sees; `math.inf` for no limit.
     - ``auto_shutdown``: ``"never"`` (default), ``"any_significant"`` or
       ``"all_significant"``: I end cleanly when my significant children end by themselves.
 

@@ -84,10 +84,10 @@ class Backoff:
         delay = min(delay, self.maximum)
         return min(delay * (1.0 + self.jitter * (2.0 * random.random() - 1.0)), _LONGEST)
 
-    def least(self, restarts: int) -> float:
-        """Return the least seconds that so many delays in a row take together."""
+    def least(self, restarts: float) -> float:
+        """Return the least seconds that so many delays in a row, a whole number, take together."""
         total, delay = 0.0, min(self.initial, self.maximum)
-        for _ in range(min(restarts, 10_000)):
+        for _ in range(int(min(restarts, 10_000))):
             total += delay * (1.0 - self.jitter)
             delay = min(delay * self.factor, self.maximum)
         return total

@@ -20,7 +20,7 @@ from sprag_supervisor.foreign import ancestors, is_a
 from sprag_supervisor.rules.backoff import PATIENT, Backoff, ExitApp, above_0, number_of
 from sprag_supervisor.rules.graph import Need
 from sprag_supervisor.rules.groups import leaves_of
-from sprag_supervisor.rules.seconds import as_count
+from sprag_supervisor.rules.seconds import as_count, as_number
 from sprag_supervisor.wording import choices
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class Policy:
     backoff: Backoff | None = None
     significant: bool = False
     strategy: Strategy = "one_for_one"
-    max_restarts: int = 3
+    max_restarts: float = 3
+    """A whole number; infinite: no limit."""
     max_seconds: float = 5.0
     auto_shutdown: AutoShutdown = "never"
     on_failure: Mapping[type[BaseException], OnFailure] = field(
@@ -77,10 +78,12 @@ class Policy:
         for flag in ("significant", "retry_start", "autostart"):
             if type(value := getattr(self, flag)) is not bool:
                 raise BadPolicy(flag, value, "True or False")
-        count = as_count(self.max_restarts)
-        if count < 0:
-            raise BadPolicy("max_restarts", self.max_restarts, "a whole number, 0 or more")
-        self._keep("max_restarts", count)
+        if as_number(self.max_restarts) != math.inf:
+            count = as_count(self.max_restarts)
+            if count < 0:
+                accepted = "a whole number, 0 or more, or math.inf for no limit"
+                raise BadPolicy("max_restarts", self.max_restarts, accepted)
+            self._keep("max_restarts", count)
         self._keep("max_seconds", above_0("max_seconds", self.max_seconds, "seconds above 0"))
         self._keep("on_failure", _rules(self.on_failure))
         if self.needs is not None:
