@@ -80,3 +80,31 @@ def test_twice_as_many_cost_twice_as_much(
 
     life(FEW)
     assert life(2 * FEW) < 2.4 * life(FEW)
+
+
+class Draining(Service):
+    def on_drain(self) -> None:
+        gevent.sleep(0.001)
+
+
+def in_a_chain(many: int) -> list[Any]:
+    return [named(0, ()), *(named(at, (f"c{at - 1}",)) for at in range(1, many))]
+
+
+@pytest.mark.parametrize(
+    "shape", [side_by_side, all_after_one, one_after_all, in_two_rows, in_a_chain]
+)
+def test_twice_as_many_that_drain_cost_twice_as_much(
+    clock: VirtualClock, shape: Callable[[int], list[Any]]
+) -> None:
+    del clock
+
+    def stop(many: int) -> int:
+        top = Supervisor([(Draining(), how) for _, how in shape(many)])
+        top.start()
+        with counted() as opcodes:
+            assert top.stop().is_clean
+        return opcodes[0]
+
+    stop(FEW)
+    assert stop(2 * FEW) < 2.4 * stop(FEW)

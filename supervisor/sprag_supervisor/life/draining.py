@@ -2,7 +2,8 @@
 
 Who is stopped last is often who gives work to all others, or does it for them. So nobody ends
 before everybody below the service that is stopped has taken its last work and seen to it: parents
-before children, who may be fed by them, and all others side by side.
+before children, who may be fed by them, who needs another before that one (`drain_order`), and all
+others side by side.
 
 Whoever drains is `stopping` from the first moment on, with an `Ending` that nobody carries out yet
 (`Ending.drain`): it acquires what it needs, what it crashes of is an error of the stop, and when
@@ -10,7 +11,8 @@ its turn comes the walk takes up its `Ending`. Should somebody want it down befo
 walked by itself (`stopping.end_now`). Those in between that have no `on_drain` run on, and restart
 what crashes, until their turn comes. Who comes up meanwhile drains then.
 
-Each `on_drain` is seen through by an engine greenlet of its own, which sets those below it going.
+Each `on_drain` is seen through by an engine greenlet of its own, which sets those below it going
+where nobody needs anybody.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sprag_supervisor.life.drain_order import drain_in_order
 from sprag_supervisor.life.ending import Drain, Ending, tighten
 from sprag_supervisor.life.settling import End
 from sprag_supervisor.life.steps import see_to_work
@@ -27,7 +30,7 @@ from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.loop.waiting import joiners_served
 from sprag_supervisor.rules.decide import Reason
 from sprag_supervisor.rules.states import RUNNING
-from sprag_supervisor.tree.drainers import drainers, drains, nearest
+from sprag_supervisor.tree.drainers import drainers, drains, nearest, noted
 from sprag_supervisor.tree.names import is_within
 
 if TYPE_CHECKING:
@@ -46,7 +49,12 @@ def drain(ending: Ending) -> None:
         return
     if ending.drain is None and ending.reason.is_clean and ending.had_started:
         ending.drain = Drain(ending.deadline)
-    everyone, pace = list(drainers(node, tree)), Pace()
+    everyone: list[Node] = []
+    by_needs, pace = False, Pace()
+    for one in noted(node, tree):
+        if drains(one, tree):
+            everyone.append(one)
+        by_needs = by_needs or (one._supervision_ is not None and one._supervision_.by_needs)
     subs: list[Ending] = []
     for one in everyone:
         pace()
@@ -59,6 +67,9 @@ def drain(ending: Ending) -> None:
             _perform(ending, own)
         else:
             own.has_begun = own.is_over = True
+    if by_needs:
+        drain_in_order(node, tree, subs, partial(_launch, goes_on=False))
+        return
     _set_going(node, tree)
     parking = Parking()  # in that of an `Ending` waits who sees its `on_drain` through
     for sub in subs:
@@ -110,19 +121,26 @@ def _set_going(node: Node, tree: Tree) -> None:
     for one in list(nearest(node, tree)):
         sub = one._op_
         if isinstance(sub, Ending) and sub.drain is not None and not sub.drain.has_begun:
-            tree.pool.launch(partial(_see_through, sub), one, "drain")
+            _launch(sub)
             batches()
 
 
-def _see_through(sub: Ending) -> None:
-    """Let one service drain, and then those below it; in an engine greenlet."""
+def _launch(sub: Ending, *, goes_on: bool = True) -> None:
+    tree = sub.node._tree_
+    if tree is not None:  # else it is down already
+        tree.pool.launch(partial(_see_through, sub, goes_on=goes_on), sub.node, "drain")
+
+
+def _see_through(sub: Ending, *, goes_on: bool) -> None:
+    """Let one service drain, and then, if it *goes_on*, those below it; in an engine greenlet."""
     tree, own = sub.node._tree_, sub.drain
     if tree is None or own is None or own.has_begun:
         return  # somebody wants it down at once, and was faster
     served = joiners_served()
     served.append(sub.joiners)
     _perform(sub, own)
-    _set_going(sub.node, tree)
+    if goes_on:
+        _set_going(sub.node, tree)
     served.pop()
 
 

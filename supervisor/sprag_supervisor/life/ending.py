@@ -189,16 +189,24 @@ class Ending(End):
 
     def join_drain(self, parking: Parking) -> None:
         """Wait in *parking* until its `on_drain` is over, or what comes after has begun."""
-        self._wait(parking, None, lambda: self.done or self.drain is None or self.drain.is_over)
+        self._wait(parking, None, self.has_drained)
 
-    def _wait(self, parking: Parking, until: float | None, is_over: Callable[[], bool]) -> None:
-        if is_over():
-            return
+    def has_drained(self) -> bool:
+        """Whether its `on_drain` is over, or what comes after that has begun."""
+        return self.done or self.drain is None or self.drain.is_over
+
+    def add_joiner(self, parking: Parking) -> None:
+        """Let *parking* be poked at each step that somebody may wait for."""
         self.joiners.append(parking)
         tree = self.node._tree_
         assert tree is not None
         for waiting in tree.pool.queued:
             waiting.poke()  # to look for a deadlock again: one more waits for somebody
+
+    def _wait(self, parking: Parking, until: float | None, is_over: Callable[[], bool]) -> None:
+        if is_over():
+            return
+        self.add_joiner(parking)
         try:
             while not is_over() and (until is None or clock.now() < until):
                 parking.park(until)

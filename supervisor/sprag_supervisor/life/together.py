@@ -16,15 +16,13 @@ from sprag_supervisor.life.going_down import (
     taken_up,
     wait_until_down,
 )
+from sprag_supervisor.life.notices import Notices
 from sprag_supervisor.life.resting import detach, leave_memories
 from sprag_supervisor.life.stopping import launch
 from sprag_supervisor.loop.pace import Batches, Pace
-from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.rules.states import RESTARTING
 
 if TYPE_CHECKING:
-    from greenlet import greenlet
-
     from sprag_supervisor.life.ending import Ending
     from sprag_supervisor.tree.node import Node
 
@@ -116,7 +114,7 @@ def end_by_needs(ending: Ending, children: dict[str, Node]) -> None:
     Who says nothing needs all that come before it.
     """
     everyone = list(children.values())  # nobody is adopted any more
-    order, notices = _Order(everyone), _Notices(ending.parking)
+    order, notices = _Order(everyone), Notices(ending.parking, _is_done)
     ending.by_needs = {id(child): place for place, child in enumerate(everyone)}
     ending.rest, ending.counted = everyone, None
     pace = Pace()
@@ -138,6 +136,10 @@ def end_by_needs(ending: Ending, children: dict[str, Node]) -> None:
         for sub in notices.wait():
             ending.absorb(sub)
             _is_down(sub.node, ending, order)
+
+
+def _is_done(ending: Ending) -> bool:
+    return ending.done
 
 
 def _is_down(child: Node, ending: Ending, order: _Order) -> None:
@@ -203,46 +205,3 @@ class _Order:
             self._needed_by[needed] -= 1
             if not self._needed_by[needed]:
                 heappush(self._free, -needed)
-
-
-class _Notices:
-    """The ends that are over and not yet seen to, and who waits for more of them."""
-
-    def __init__(self, parking: Parking) -> None:
-        self.parking = parking
-        self.awaited: dict[int, Ending] = {}
-        """By id: those that are not over, and those not yet seen to."""
-        self.over: list[Ending] = []
-
-    def of(self, ending: Ending) -> None:
-        """Await *ending*, too."""
-        self.awaited[id(ending)] = ending
-        ending.joiners.append(_Notice(ending, self))
-
-    def wait(self) -> list[Ending]:
-        """Wait until some are over, and return them, each once: a bug may have it told twice."""
-        while True:
-            over, self.over = self.over, []
-            new = [each for each in over if self.awaited.pop(id(each), None) is not None]
-            if new:
-                return new
-            self.parking.park()
-
-
-class _Notice(Parking):
-    """Tells that one end is over. Who waits for it is who waits for any of them."""
-
-    def __init__(self, ending: Ending, notices: _Notices) -> None:
-        self._ending = ending
-        self._notices = notices
-
-    @property
-    def greenlet(self) -> greenlet | None:
-        """The greenlet that waits now, if any."""
-        return self._notices.parking.greenlet
-
-    def poke(self) -> None:
-        """Take note if it is over, and wake who waits."""
-        if self._ending.done:  # else it has drained, say
-            self._notices.over.append(self._ending)
-            self._notices.parking.poke()

@@ -73,16 +73,20 @@ def drains(node: Node, tree: Tree) -> bool:
     return id(node) in tree.drainers.get(id(node), ())
 
 
-def drainers(node: Node, tree: Tree) -> Iterator[Node]:
-    """Yield who drains at and below *node*, parents before children, the latest first."""
+def noted(node: Node, tree: Tree) -> Iterator[Node]:
+    """Yield all at and below *node* that drain or are above one, parents first, latest first."""
     stack = [node]
     while stack:
         one = stack.pop()
-        noted = tree.drainers.get(id(one))
-        if noted is not None:
-            if id(one) in noted:
-                yield one
-            stack.extend(each for each in noted.values() if each is not one)
+        below = tree.drainers.get(id(one))
+        if below is not None:
+            yield one
+            stack.extend(each for each in below.values() if each is not one)
+
+
+def drainers(node: Node, tree: Tree) -> Iterator[Node]:
+    """Yield who drains at and below *node*, parents before children, the latest first."""
+    return (one for one in noted(node, tree) if drains(one, tree))
 
 
 def nearest(node: Node, tree: Tree) -> Iterator[Node]:

@@ -211,11 +211,11 @@ class Node:
     def on_drain(self) -> None:
         """Hook: take no new work, and see to the work there is. All of a stop's come first.
 
-        Parents before children, independent ones side by side; nothing below the service that
-        is stopped ends before all of them are over. Meanwhile the service may acquire what it
-        needs. May block, within the service's ``shutdown`` seconds, and a third of the stop's
-        time. An exception is reported and the stop goes on. Does not run after a crash, nor
-        where a group is restarted.
+        Parents before children, who names another in ``needs`` before that, independent ones side
+        by side; nothing below the service that is stopped ends before all of them are over.
+        Meanwhile the service may acquire what it needs. May block, within the service's
+        ``shutdown`` seconds, and a third of the stop's time. An exception is reported and the stop
+        goes on. Does not run after a crash, nor where a group is restarted.
         """
 
     @hook
