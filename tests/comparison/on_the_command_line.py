@@ -50,7 +50,7 @@ ON_THE_COMMAND_LINE: Final[dict[str, tuple[str, str]]] = {
     "A picture of the tree": ("sprag tree", "● shop .*├─ ● fleet .*│  ├─ ↻ Courier .*bad order 17"),
     "Ask and act from another process": ("sprag restart metrics", "● shop/metrics restarted"),
     "Look into a living service": ("sprag inspect metrics", r"counted = \d+"),
-    "Reload without a restart": ("sprag reload", r"shop/intake reloaded in 0\.1 s"),
+    "Reload without a restart": ("sprag reload", r"shop/intake reloaded in 0\.\d s"),
     "Where the time of a start went": ("sprag blame", r"\* +0\.0[5-9]\d +0\.\d+ +shop/busy"),
     "Work done, for each": ("sprag top --once", r"shop/busy +\S+ +- +- +- +[1-9]"),
     "Why was it restarted?": (

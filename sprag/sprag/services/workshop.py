@@ -33,6 +33,7 @@ from sprag_supervisor import (
     report_crash,
     say,
     spare,
+    told,
 )
 from sprag_supervisor.exceptions import NotRunning, WouldDeadlock
 
@@ -261,14 +262,14 @@ class Workshop:
                 line.give_back(job)
                 raise
             said = f"{class_name(type(error))}: {as_text(error)}"
-            self._crashed(job, error, said.removesuffix(": "))
+            level = self._crashed(job, error, said.removesuffix(": "))
             if worker._op_ is not None:
-                report_crash(worker, worker._incarnation_, "handle", error)
+                report_crash(worker, worker._incarnation_, "handle", error, level=level)
                 return True
             if self._is_closed:  # nobody would restart it, and there is work left
-                say(logging.ERROR, worker, "an item crashed while its pool drained", error)
+                say(level, worker, "an item crashed while its pool drained", error)
                 return True
-            report_crash(worker, worker._incarnation_, "handle", error)
+            report_crash(worker, worker._incarnation_, "handle", error, level=level)
             spare(worker)
             return False
         else:
@@ -281,11 +282,23 @@ class Workshop:
             wake_stop_of(worker)
             self._changed()
 
-    def _crashed(self, job: Job, error: BaseException | None, last: str) -> None:
-        if not self._line.crashed(job) and job.end == "poison":
-            poison = PoisonItem(path_of(self._pool), job.crashes, last)
-            poison.__cause__ = error
-            job.task._fails(poison)
+    def _crashed(self, job: Job, error: BaseException | None, last: str) -> int:
+        """Take note that *job* has crashed its worker; return the level at which to log that.
+
+        One that becomes poison is told of itself, here and once, and no crash of a worker besides.
+        """
+        pool, line = self._pool, self._line
+        if line.crashed(job) or job.end != "poison":
+            return logging.WARNING
+        poison = PoisonItem(path_of(pool), job.crashes, last)
+        poison.__cause__ = error
+        job.task._nobody_asks()
+        job.task._fails(poison)
+        fields = {} if error is not None else {"last": last}
+        item = told(job.value, texts=False)
+        text = "an item is poison, and is not tried again"
+        say(logging.ERROR, pool, text, error, item=item, tries=job.crashes, **fields)
+        return logging.DEBUG
 
     # -- waking ---------------------------------------------------------------------------
 

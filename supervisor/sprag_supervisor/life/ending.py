@@ -231,14 +231,14 @@ class Ending(End):
         if outcome.value > self.worst.value:
             self.worst = outcome
 
-    def stop_error(self, step: str, error: BaseException) -> None:
+    def stop_error(self, step: str, error: BaseException, level: int = logging.ERROR) -> None:
         """Report an exception during the stop: never a restart (gevent-traps 5)."""
         self.note(Outcome.ERROR, step, str(remember(error, self.node._incarnation_)))
-        say(logging.ERROR, self.node, "service raised while stopping", error, step=step)
+        say(level, self.node, "service raised while stopping", error, step=step)
 
-    def crashed(self, step: str, error: BaseException) -> None:
+    def crashed(self, step: str, error: BaseException, level: int = logging.ERROR) -> None:
         """Take note that something of the service crashed while it goes down."""
-        self.stop_error(step, error)
+        self.stop_error(step, error, level)
 
     def finished(self) -> None:
         """Take note that the service is done: it is going down anyway."""

@@ -56,8 +56,10 @@ def report_crash(
     step: str,
     error: BaseException,
     stack_is_fresh: bool = False,  # noqa: FBT001, FBT002 - see `bringing_up._bring_up`
+    *,
+    level: int = logging.ERROR,
 ) -> None:
-    """Act on what left a managed callable of *node*. Never raises.
+    """Act on what left a managed callable of *node*, and log it at *level*. Never raises.
 
     Does not block, but where the caller's stack is used up it waits for a greenlet with another.
     """
@@ -67,12 +69,13 @@ def report_crash(
             if tree.is_copy:
                 return  # in a forked child it is the child's end; the parent's tree is not told
             if not stack_is_fresh and tree.thread and not has_room():
-                tree.pool.run_apart(partial(report_crash, node, incarnation, step, error))
+                apart = partial(report_crash, node, incarnation, step, error, level=level)
+                tree.pool.run_apart(apart)
                 return
         if issubclass(type(error), _EXITS):
             _report_exit(node, incarnation, step, error)
         else:
-            _crash(node, incarnation, step, error)
+            _crash(node, incarnation, step, error, level)
     except RecursionError as bug:
         if not has_room():
             raise  # further out there is more
@@ -96,22 +99,24 @@ def _report_exit(node: Node, incarnation: int, step: str, error: BaseException) 
         _crash(node, incarnation, step, error)
 
 
-def _crash(node: Node, incarnation: int, step: str, error: BaseException) -> None:
+def _crash(
+    node: Node, incarnation: int, step: str, error: BaseException, level: int = logging.ERROR
+) -> None:
     """Take down the incarnation that *error* belongs to; a stale one is only logged."""
     if node._incarnation_ != incarnation or node._tree_ is None:
         say(logging.WARNING, node, "late crash of an older incarnation", error, late=incarnation)
         return
     operation = node._op_
     if operation is not None:
-        operation.crashed(step, error)
+        operation.crashed(step, error, level)
     elif node._state_ is RUNNING:
         tell, action, rules = None, None, node._policy_.on_failure
         if rules:
             action = node._policy_.action_for(error)
         if action == "finish":
             tell = saying(logging.INFO, node, "service finished", because=as_text(error), step=step)
-        elif listening(logging.ERROR):
-            tell = saying(logging.ERROR, node, "service crashed", error, step=step)
+        elif listening(level):
+            tell = saying(level, node, "service crashed", error, step=step)
         failure = remember(error, incarnation, action)
         if (
             node._op_ is not None
@@ -119,7 +124,7 @@ def _crash(node: Node, incarnation: int, step: str, error: BaseException) -> Non
             or node._incarnation_ != incarnation
         ):
             # Code of the exception's own ran, and blocked.
-            _crash(node, incarnation, step, error)
+            _crash(node, incarnation, step, error, level)
             return
         if not (rules and _ended_by_rule(node, failure, action)) and not quick.crash(
             node, failure, action

@@ -7,6 +7,7 @@ well. All of it is noted here; `bringing_up` and `undoing` act on it.
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, ClassVar
 
@@ -80,9 +81,9 @@ class Starting(Call):
         """Move the deadline of an abort nearer; a later one changes nothing."""
         tighten(self.node, deadline)
 
-    def crashed(self, step: str, error: BaseException) -> None:
+    def crashed(self, step: str, error: BaseException, level: int = logging.ERROR) -> None:
         """Cut the start short: something the service already owns has crashed."""
-        del step  # logged once, as the failed start it becomes
+        del step, level  # logged once, as the failed start it becomes
         self._abort(error)
 
     def finished(self) -> None:

@@ -39,8 +39,8 @@ class Operation(Protocol):
     def call_off(self, deadline: float, why: str) -> None:
         """Let it end with the service down, by *deadline*."""
 
-    def crashed(self, step: str, error: BaseException) -> None:
-        """Take note that something of the service has crashed meanwhile."""
+    def crashed(self, step: str, error: BaseException, level: int = ...) -> None:
+        """Take note that something of the service has crashed meanwhile; log it at *level*."""
 
     def finished(self) -> None:
         """Take note that the service has said that it is done."""
