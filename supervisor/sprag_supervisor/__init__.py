@@ -74,6 +74,7 @@ from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.loop.pool import Worker, was_thrown_in
 from sprag_supervisor.loop.pools import idle_greenlets
 from sprag_supervisor.loop.room import has_room, need_room
+from sprag_supervisor.loop.turn import Turn
 from sprag_supervisor.loop.waiting import waits_for_caller
 from sprag_supervisor.process.roots import forget_hub, start_root
 from sprag_supervisor.redaction import arguments_told, is_secret, redacted, told
@@ -198,6 +199,7 @@ __all__ = [
     "Straggler",
     "Strategy",
     "Tree",
+    "Turn",
     "Work",
     "Worker",
     "adopt",

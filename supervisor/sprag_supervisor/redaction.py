@@ -43,13 +43,20 @@ _WORDS: Final = frozenset(
 )
 """… and what does as a word of its own, as in ``api_key``, ``sshKey``, ``KEY``."""
 _BETWEEN_WORDS: Final = re.compile(r"[^a-zA-Z]+|(?<=[a-z])(?=[A-Z])")
-_USER_INFO: Final = re.compile(r"://[^\s'\"<>]*@")
-_SCHEME: Final = re.compile(r"\b(bearer|basic)\s+[^\s'\",]+", re.IGNORECASE)
+_VALUE: Final = r"""(?:b?'(?:[^'\\]|\\.)*+'|b?"(?:[^"\\]|\\.)*+"|[^\s,;&)}\]]++)"""
+# A message of any length is looked at, and somebody waits: each begins at the beginning of a word,
+# and gives nothing back, so that the time goes with the length (test_redaction, "the time").
+_USER_INFO: Final = re.compile(r"://([^\s'\"<>]*+)")
+_SCHEME: Final = re.compile(
+    r"\b(bearer|basic|authorization:\s*+\w++)\s++[^\s'\",]++", re.IGNORECASE
+)
 _PAIR: Final = re.compile(
-    r"""([\w.-]*(?:passw|passphrase|pwd|secret|token|api[-_]?key|credential|authoriz)[\w.-]*
-        ['"]?\s*[:=]\s*)
-        (?:b?'[^']*'|b?"[^"]*"|[^\s,;&)}\]]+)""",
-    re.IGNORECASE | re.VERBOSE,
+    rf"""(?<![\w.-])
+        (?=[\w.-]*?(?:passw|passphrase|pwd|secret|token|credential|authoriz
+            |(?:api|access|account|private)[-_]?key))
+        ([\w.-]++\\?['"]?\s*+[:=]\s*+|--?[\w-]++\s++)
+        {_VALUE}""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 _dict_of: Final[Any] = type.__dict__["__dict__"].__get__
 
@@ -67,8 +74,13 @@ def is_secret(name: str) -> bool:
 def redacted(text: str) -> str:
     """Return *text* without what looks like a secret in it."""
     if "://" in text:
-        text = _USER_INFO.sub(f"://{REDACTED}@", text)
+        text = _USER_INFO.sub(_without_user, text)
     return _PAIR.sub(rf"\1{REDACTED}", _SCHEME.sub(rf"\1 {REDACTED}", text))
+
+
+def _without_user(found: re.Match[str]) -> str:
+    _, at, host = found[1].rpartition("@")
+    return f"://{REDACTED}@{host}" if at else found[0]
 
 
 def told(value: object, name: str = "", *, texts: bool) -> str:
@@ -180,6 +192,7 @@ def _elements(value: Any, name: str, depth: int) -> str:
     if depth == _DEPTH:
         return f"{opening}…{closing}" if count else opening + closing
     parts: list[str] = []
+    option: str | None = None
     try:
         each: Any
         for each in _some(value.items() if kind is dict else value):
@@ -189,7 +202,9 @@ def _elements(value: Any, name: str, depth: int) -> str:
                 # As in the headers of a request.
                 parts.append(f"({', '.join(_pair(*each, name=name, depth=depth))})")
             else:
-                parts.append(_told(each, name, texts=True, depth=depth + 1))
+                own = name if option is None else option
+                parts.append(_told(each, own, texts=True, depth=depth + 1))
+                option = _option(each)
     except RuntimeError:  # another thread changes it
         return f"<{class_name(kind)}>"
     if count > len(parts):
@@ -203,6 +218,12 @@ def _kind_of(value: object) -> type[object]:
 
 def _is_named(each: Any) -> bool:
     return _kind_of(each) is tuple and len(each) == 2 and is_a(each[0], str)
+
+
+def _option(each: object) -> str | None:
+    """Return *each* if it is an option of a command, whose value comes next."""
+    text = str.__str__(each) if is_a(each, str) else ""
+    return text if text.startswith("-") and "=" not in text and len(text) <= LONGEST else None
 
 
 def _some(values: Iterable[Any]) -> Iterable[Any]:

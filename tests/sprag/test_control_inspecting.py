@@ -30,6 +30,15 @@ class Sly:
         raise AssertionError("its len has run")
 
 
+class Name(str):
+    __slots__ = ()
+
+    def lower(self) -> str:
+        raise AssertionError("its code has run")
+
+    __getitem__ = __str__ = __len__ = lower  # type: ignore[assignment]
+
+
 class Plain(Service):
     ran = False
 
@@ -54,6 +63,10 @@ class Plain(Service):
         raise AttributeError(name)
 
 
+class Bare(Service):
+    pass
+
+
 class Slotted(Service):
     __slots__ = ("port", "unset")
 
@@ -71,6 +84,10 @@ class Telling(Service):
             raise gevent.Timeout(3)
         if self.how == "block":
             gevent.sleep(3600)
+        if self.how == "many":
+            return dict.fromkeys(range(100_000), 1)
+        if self.how == "names":
+            return {"token" * 100_000: 1, "x" * 2000 + "password": "hunter2"}
         if self.how == "list":
             return [1, Sly()]
         return {"queue": 3, "api_key": "hunter2", 4: Sly(), "deep": {"a": [1, (2, 3)]}}
@@ -79,6 +96,7 @@ class Telling(Service):
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[tuple[App, Path]]:
     providers: dict[str, Service] = {"plain": Plain(), "slotted": Slotted(), "telling": Telling()}
+    providers["bare"] = Bare()
     app = App(name="shop", providers=providers)
     with served(app, tmp_path) as path:
         yield app, path
@@ -141,6 +159,26 @@ def test_an_on_inspect_that_fails_is_no_crash_and_leaves_nothing(
     gevent.sleep(0.05)
     assert telling.snapshot().state is State.RUNNING
     assert not any(telling.snapshot().owned)
+
+
+def test_names_may_be_anything(shop: tuple[App, Path], get: Callable[..., Any]) -> None:
+    attributes: dict[Any, object] = shop[0].service("bare").__dict__
+    attributes[Name("token")] = "hunter2"
+    attributes[3] = 4
+    assert get("bare")["values"] == {"token": "***", "3": "4"}
+    telling = shop[0].service("telling", Telling)
+    telling.how = "names"
+    assert sorted(map(len, get("telling")["values"])) == [80, 80]
+    telling.how = "many"
+    answer = get("telling")
+    assert (len(answer["values"]), answer["more"]) == (100, 99_900)
+
+
+def test_an_on_inspect_that_is_hidden_by_an_attribute_is_told(
+    shop: tuple[App, Path], get: Callable[..., Any]
+) -> None:
+    shop[0].service("telling", Telling).on_inspect = 3  # type: ignore[assignment,method-assign] # pyright: ignore[reportAttributeAccessIssue]
+    assert get("telling")["error"].startswith("BadValue: fn=3 is not accepted")
 
 
 def test_of_one_that_is_down_the_attributes_are_shown(

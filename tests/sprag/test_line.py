@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -99,7 +100,7 @@ def test_each_item_ends_once_whatever_happens(
     world.finish()
     assert all(item.end in {"done", "poison", "dropped"} for item in world.items)
     assert world.line.counts()[:2] == (0, 0)
-    assert not world.line._behind
+    assert not world.line._chains
     for key in KEYS[1:]:
         # Of one key nobody begins before those ahead of it have ended.
         begun = [item.number for item in world.begun if item.key == key]
@@ -148,3 +149,55 @@ def test_an_item_that_a_free_worker_takes_at_once_needs_no_place() -> None:
     assert line.has_place("b", free=2)
     assert line.has_place(None, free=1)
     assert not line.has_place(None, free=0)
+
+
+class Key:
+    """Cannot be compared any more, once it is spoilt."""
+
+    is_spoilt = False
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        if Key.is_spoilt:
+            raise ValueError("no")
+        return self is other
+
+
+def test_a_key_that_cannot_be_compared_any_more_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = Line(10, 0)
+    first, second = Key(), Key()
+    for key in (first, second, first, second):
+        line.add(Item(None, key))
+    monkeypatch.setattr(Key, "is_spoilt", True)
+    for _ in range(4):
+        item = line.take()
+        assert item is not None
+        line.done(item)
+    assert line.is_empty
+    monkeypatch.setattr(Key, "is_spoilt", False)
+    line.add(Item(None, second))
+    assert line.take() is not None
+
+
+@pytest.mark.parametrize("key", [None, "a"])
+def test_what_is_dropped_from_a_long_line_is_neither_looked_for_nor_kept(key: str | None) -> None:
+    line = Line(1000, 0)
+    before = [Item(number, key) for number in range(3)]
+    for item in before:
+        line.add(item)
+    for number in range(10_000):
+        item = Item(number, key)
+        line.add(item)
+        assert line.drop(item)
+        assert not line.drop(item)
+    kept = len(line._ready) + sum(len(chain.behind) for chain in line._chains.values())
+    assert kept <= 2 * len(before) + 1
+    assert (line.counts().queued, line.counts().dropped) == (3, 10_000)
+    for item in before:
+        assert line.take() is item
+        line.done(item)
+    assert line.is_empty

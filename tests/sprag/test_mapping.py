@@ -9,7 +9,7 @@ import pytest
 from gevent import Timeout, sleep
 
 from sprag import Service, Supervisor
-from sprag.exceptions import BadValue, NotRunning, TaskCancelled, TaskTimeout
+from sprag.exceptions import BadValue, NotRunning, TaskCancelled, TaskTimeout, WouldDeadlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,3 +182,54 @@ def test_a_service_that_is_down_maps_nothing(clock: VirtualClock) -> None:
     with pytest.raises(NotRunning):
         Plain().map(Log(), items())
     assert read == []
+
+
+# -- several who take results ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_each_result_is_had_by_one_of_several_who_take_them(
+    service: Plain, clock: VirtualClock, limit: int
+) -> None:
+    def slowly() -> Iterator[int]:
+        for number in range(9):
+            sleep(0.5)
+            yield number
+
+    results = service.map(Log(), slowly(), limit=limit)
+    had: list[tuple[int, float]] = []
+
+    def take(who: int) -> None:
+        for result in results:
+            had.append((who, result))
+            sleep(1)
+
+    for who in range(3):
+        service.spawn(take, who)
+    clock.advance(100)
+    assert [result for _, result in had] == [*range(9)]
+    assert {who for who, _ in had} == {0, 1, 2}
+
+
+def test_who_is_killed_while_others_take_results_leaves_them_their_turn(
+    service: Plain, clock: VirtualClock
+) -> None:
+    results = service.map(Log(), [1, 2, 3], limit=1)
+    had: list[float] = []
+    greenlets = [service.spawn(lambda: had.append(next(results))) for _ in range(3)]
+    clock.advance(0.5)
+    greenlets[0].kill()
+    greenlets[1].kill()
+    clock.advance(10)
+    assert had == [1]
+    assert list(results) == [2, 3]
+
+
+def test_items_that_ask_for_their_own_results_are_a_deadlock(service: Plain) -> None:
+    def circle() -> Iterator[float]:
+        yield 0
+        yield next(results)
+
+    results = service.map(Log(), circle(), limit=1)
+    with pytest.raises(WouldDeadlock):
+        list(results)

@@ -34,7 +34,9 @@ def test_every_message_is_one_datagram(manager: tuple[socket.socket, str]) -> No
     notifier.stopping()
     notifier.give_time(2.5)
     notifier.give_time(1e300)
-    received = [receiver.recv(1000).decode() for _ in range(6)]
+    notifier.status("no such file: caf\udce9")
+    received = [receiver.recv(1000).decode() for _ in range(7)]
+    assert received.pop() == "STATUS=no such file: caf\\udce9"
     assert received == [
         *("READY=1", "STATUS=12 services running", "WATCHDOG=1", "STOPPING=1"),
         *("EXTEND_TIMEOUT_USEC=2500000", "EXTEND_TIMEOUT_USEC=1000000000000000"),

@@ -378,6 +378,7 @@ def test_what_fails_without_end_keeps_nothing(clock: VirtualClock) -> None:
         ("fn", (True,), {}),
         ("every", (print,), {"every": 0}),
         ("every", (print,), {"every": "5"}),
+        ("every", (print,), {"every": 1e-320}),
         ("every", (print,), {"every": float("inf")}),
         ("timeout", (print,), {"timeout": -1}),
         ("timeout", (print,), {"timeout": None}),

@@ -22,6 +22,7 @@ from sprag.exceptions import (
     TaskCancelled,
     WouldDeadlock,
 )
+from sprag.services.pool import size_of
 from sprag.testing import RunningTree
 from sprag_supervisor import hidden_methods, path_of
 
@@ -592,3 +593,47 @@ def test_a_pool_whose_init_was_not_called_says_so(top: Supervisor, clock: Virtua
         Forgets().submit(1)
     with pytest.raises(StartFailed, match=r"super\(\).__init__\(worker, ...\)"):
         top.adopt(Forgets())
+
+
+def test_several_who_scale_at_once_wait_for_each_other_and_the_last_one_has_its_size(
+    top: Supervisor, clock: VirtualClock
+) -> None:
+    class Slow(Worker):
+        def on_start(self) -> None:
+            sleep(1)
+
+        def handle(self, item: object) -> None:
+            pass
+
+    pool = pool_in(top, Slow)
+    scaling = [spawn(pool.scale, size) for size in (4, 8, 3)]
+    clock.advance(20)
+    assert all(greenlet.ready() for greenlet in scaling)
+    assert size_of(pool) == 3
+
+
+def test_who_scales_a_pool_that_ends_meanwhile_is_told(
+    top: Supervisor, clock: VirtualClock
+) -> None:
+    class Slow(Worker):
+        def on_start(self) -> None:
+            sleep(1)
+
+        def handle(self, item: object) -> None:
+            pass
+
+    pool = pool_in(top, Slow)
+    told: list[str] = []
+
+    def scale(size: int) -> None:
+        try:
+            pool.scale(size)
+        except (NotRunning, StartFailed) as error:
+            told.append(type(error).__name__)
+
+    scaling = [spawn(scale, size) for size in (4, 8)]
+    clock.advance(0.5)
+    pool.stop()
+    clock.advance(5)
+    assert all(greenlet.ready() for greenlet in scaling)
+    assert told == ["StartFailed", "NotRunning"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,6 +153,12 @@ def test_a_name_that_only_looks_like_one_is_none(name: str) -> None:
         {f"x://user:{HUSH}@h": 1},
         {f"{'x' * 70}://user:{HUSH}@h": 1},
         {object: HUSH * 20},
+        f'password="a\\" {HUSH}"',
+        f"Authorization: Token {HUSH}",
+        f"mysql --password {HUSH} shop",
+        ["mysql", "--password", HUSH, "shop"],
+        f'{{\\"token\\": \\"{HUSH}\\"}}',
+        f"AccountKey={HUSH};EndpointSuffix=x",
     ],
 )
 def test_a_secret_is_found_by_its_key_and_by_what_it_looks_like(value: object) -> None:
@@ -162,6 +169,20 @@ def test_what_is_no_secret_stays_readable() -> None:
     assert redacted("postgres://db/shop: no route") == "postgres://db/shop: no route"
     assert redacted("see a@b.c and x://user:pw@host:1/p") == "see a@b.c and x://***@host:1/p"
     assert redacted("port=80 password=x, then") == "port=80 password=***, then"
+    assert redacted("the token --port 80 is no secret") == "the token --port 80 is no secret"
+    assert told(["--port", 80, "-v", "shop"], texts=True) == "['--port', 80, '-v', 'shop']"
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["a", "token", "pwd.", "://", "token=", "secret='", "bearer ", "-token ", "basic  "],
+)
+def test_the_time_to_look_for_secrets_goes_with_the_length_of_the_text(part: str) -> None:
+    text = part * (20_000 // len(part))
+    began = time.process_time()
+    redacted(text)
+    redacted(f"secret{text}")
+    assert time.process_time() - began < 2.0  # with its square it would be minutes
 
 
 # -- arguments -----------------------------------------------------------------------------

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from sprag.owned.running import Running
 from sprag.owned.tasks import Task
-from sprag_supervisor import function_name, must_be_at_home, was_thrown_in
+from sprag_supervisor import (
+    Turn,
+    function_name,
+    must_be_able_to_wait,
+    must_be_at_home,
+    path_of,
+    was_thrown_in,
+)
+from sprag_supervisor.exceptions import WouldDeadlock
 
 if TYPE_CHECKING:
     import contextvars
@@ -25,6 +33,7 @@ class Mapped(Generic[T]):
     At most so many items as the limit are under way, or done and not taken yet: who takes the
     results slowly slows down the work. What one item raises is raised in its place, and is the
     end: the others are cancelled. So they are by `close`, and when the iterator is dropped.
+    Several greenlets may take results: each is had by one of them, in order of asking.
     """
 
     def __init__(  # noqa: PLR0917 - as Managed
@@ -45,6 +54,8 @@ class Mapped(Generic[T]):
         self._context = context
         self._may_begin = may_begin
         self._fn = fn
+        self._turn = Turn()
+        """The right to take a result: several may take them, one after another."""
         self._what = function_name(fn)
         self._limit = limit
         self._seconds = seconds
@@ -64,6 +75,16 @@ class Mapped(Generic[T]):
             WouldDeadlock, CalledInHub: As for `Task.get`.
         """
         must_be_at_home(self._node)
+        if self._turn.holder is not None:
+            must_be_able_to_wait(self._node, "wait for a result")
+        if not self._turn.take():
+            raise WouldDeadlock(path_of(self._node), "take a result for which it waits itself")
+        try:
+            return self._take()
+        finally:
+            self._turn.give()
+
+    def _take(self) -> T:
         self._fill()
         if not self._pending:
             raise StopIteration

@@ -104,9 +104,10 @@ class Watch:
         self._news.clear()
         history = self._other._history_
         waiters = None if history is None else history.waiters
-        for place, each in enumerate(waiters or ()):
-            if each is self and waiters:  # in place: others who wait have the list in their hands
-                del waiters[place]
+        # The last ones first: of many that watch one service, those are stopped first.
+        for place in range(len(waiters or ()) - 1, -1, -1):
+            if waiters and waiters[place] is self:
+                del waiters[place]  # in place: others who wait have the list in their hands
                 break
 
     def poke(self) -> None:

@@ -93,7 +93,8 @@ class Notifier:
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
         ):
             sender.setblocking(False)
-            sender.sendto(message.encode(), self._address)
+            # In the manager's UTF-8 there is no half of a character, as in the name of a file.
+            sender.sendto(message.encode(errors="backslashreplace"), self._address)
 
 
 def _watchdog_seconds(environ: Mapping[str, str]) -> float | None:

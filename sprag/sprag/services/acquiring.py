@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from sprag_supervisor import Exit
 
 NodeT = TypeVar("NodeT", bound=Node)
-_SHORTEST: Final = 1e-9
+SHORTEST: Final = 1e-9
+"""Seconds of a period: of less, the number of those that have passed is no number."""
 _EXACT: Final = 2**53
 """Whole numbers below are floats without loss."""
 
@@ -120,10 +121,10 @@ class Acquiring(Node):
         """
         check(fn)
         period = seconds_in(seconds)
-        if not _SHORTEST <= period < math.inf:
+        if not SHORTEST <= period < math.inf:
             accepted = "a finite number above 0"
             if period > 0:
-                accepted += f", a nanosecond ({_SHORTEST:g}) at least"
+                accepted += f", a nanosecond ({SHORTEST:g}) at least"
             raise BadValue("seconds", seconds, accepted)
         fraction = jitter if type(jitter) is float else as_number(jitter)
         if not 0 <= fraction <= 1:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ End = Literal["done", "poison", "dropped"]
 class Item:
     """Something to be handled, and how far it has come."""
 
-    __slots__ = ("crashes", "end", "key", "number", "value")
+    __slots__ = ("chain", "crashes", "end", "key", "number", "value", "waits_for_key")
 
     def __init__(self, value: Any, key: Hashable = None) -> None:
         self.value = value
@@ -30,6 +31,22 @@ class Item:
         self.crashes = 0
         """How often it has crashed its worker."""
         self.end: End | None = None
+        self.chain: _Chain | None = None
+        """Those of its key; None: it has no key."""
+        self.waits_for_key = False
+        """One of the same key has to be over before it may run."""
+
+
+class _Chain:
+    """The items of one key: one that may run, or runs, and those behind it."""
+
+    __slots__ = ("behind", "gone", "is_over")
+
+    def __init__(self) -> None:
+        self.behind: deque[Item] = deque()
+        self.gone = 0
+        """How many of these were dropped."""
+        self.is_over = False
 
 
 class Counts(NamedTuple):
@@ -55,9 +72,11 @@ class Line:
         self.places = places
         self.retries = retries
         self._ready: list[tuple[int, Item]] = []
-        """A heap of those that may run now."""
-        self._behind: dict[Hashable, deque[Item]] = {}
-        """Who waits until one of the same key is over; a key is there as long as one has it."""
+        """A heap of those that may run now, and some that were dropped."""
+        self._gone = 0
+        """How many of these were."""
+        self._chains: dict[Hashable, _Chain] = {}
+        """By key, as long as one has it: looked into where one comes in, or a chain is over."""
         self._running: dict[int, Item] = {}
         """By number."""
         self._queued = 0
@@ -72,7 +91,7 @@ class Line:
     @property
     def ready(self) -> int:
         """How many may run now, and wait for a worker."""
-        return len(self._ready)
+        return len(self._ready) - self._gone
 
     def counts(self) -> Counts:
         """Return how many there are."""
@@ -87,29 +106,32 @@ class Line:
         """
         if self._queued < self.places:
             return True
-        return free > len(self._ready) and (key is None or key not in self._behind)
+        return free > self.ready and (key is None or self._chain_of(key) is None)
 
     def add(self, item: Item) -> None:
         """Let *item* come in as the last one."""
+        chain = None if item.key is None else self._chain_of(item.key)
+        if item.key is not None and chain is None:
+            item.chain = self._chains[item.key] = _Chain()
         self._last += 1
         item.number = self._last
-        if item.key is None:
+        if chain is None:
             self._may_run(item)
-        elif item.key in self._behind:
-            self._behind[item.key].append(item)
         else:
-            self._behind[item.key] = deque()
-            self._may_run(item)
+            item.chain, item.waits_for_key = chain, True
+            chain.behind.append(item)
         self._queued += 1
 
     def take(self) -> Item | None:
         """Let the next one run; None if none may."""
-        if not self._ready:
-            return None
-        _, item = heapq.heappop(self._ready)
-        self._queued -= 1
-        self._running[item.number] = item
-        return item
+        while self._ready:
+            _, item = heapq.heappop(self._ready)
+            if item.end is None:
+                self._queued -= 1
+                self._running[item.number] = item
+                return item
+            self._gone -= 1
+        return None
 
     def done(self, item: Item) -> None:
         """Take note that *item* was handled."""
@@ -134,15 +156,22 @@ class Line:
         """Drop *item* if it waits; return whether it does."""
         if item.end is not None or item.number in self._running:
             return False
-        waits = (item.number, item)
-        if waits in self._ready:
-            self._ready.remove(waits)
-            heapq.heapify(self._ready)
-            self._go_on(item.key)
-        else:
-            self._behind[item.key].remove(item)
         self._queued -= 1
         self._has_ended(item, "dropped")
+        # It stays where it is, and is left out later: to take out each of many takes their square.
+        chain = item.chain
+        if item.waits_for_key and chain is not None:
+            chain.gone += 1
+            if chain.gone > len(chain.behind) // 2:
+                chain.behind = deque([each for each in chain.behind if each.end is None])
+                chain.gone = 0
+        else:
+            self._gone += 1
+            self._go_on(chain, item.key)
+            if self._gone > len(self._ready) // 2:
+                self._ready = [each for each in self._ready if each[1].end is None]
+                heapq.heapify(self._ready)
+                self._gone = 0
         return True
 
     def refuse(self, item: Item) -> None:
@@ -152,16 +181,23 @@ class Line:
     def drop_all(self) -> Iterator[Item]:
         """Drop whatever is left, and yield it: what waits, and what runs."""
         left = [item for _, item in self._ready]
-        for behind in self._behind.values():
-            left.extend(behind)
+        for chain in self._chains.values():
+            left.extend(chain.behind)
+            chain.behind.clear()
+        left = [item for item in left if item.end is None]
         left.extend(self._running.values())
         self._ready.clear()
-        self._behind.clear()
+        self._chains.clear()
         self._running.clear()
-        self._queued = 0
+        self._queued = self._gone = 0
         for item in sorted(left, key=lambda each: each.number):
             self._has_ended(item, "dropped")
             yield item
+
+    def _chain_of(self, key: Hashable) -> _Chain | None:
+        """Return the chain of *key* if there is one: looks at the key by its own code."""
+        chain = self._chains.get(key)
+        return None if chain is None or chain.is_over else chain
 
     def _may_run(self, item: Item) -> None:
         heapq.heappush(self._ready, (item.number, item))
@@ -169,17 +205,24 @@ class Line:
     def _over(self, item: Item, end: End) -> None:
         if self._running.pop(item.number, None) is not None:  # else it was dropped meanwhile
             self._has_ended(item, end)
-            self._go_on(item.key)
+            self._go_on(item.chain, item.key)
 
-    def _go_on(self, key: Hashable) -> None:
-        """Let the next one of *key* run, since the one before is over."""
-        if key is None:
+    def _go_on(self, chain: _Chain | None, key: Hashable) -> None:
+        """Let the next one of *chain* run, since the one before is over."""
+        if chain is None:
             return
-        behind = self._behind[key]
-        if behind:
-            self._may_run(behind.popleft())
-        else:
-            del self._behind[key]
+        while chain.behind:
+            item = chain.behind.popleft()
+            if item.end is None:
+                item.waits_for_key = False
+                self._may_run(item)
+                return
+            chain.gone -= 1
+        chain.is_over = True
+        # What the key's own __hash__ and __eq__ raise is nobody's business here: the chain is over.
+        with suppress(Exception):
+            if self._chains[key] is chain:
+                del self._chains[key]
 
     def _has_ended(self, item: Item, end: End) -> None:
         assert item.end is None

@@ -21,8 +21,9 @@ from sprag_supervisor import (
     is_a,
     must_be_able_to_wait,
     not_active,
+    path_of,
 )
-from sprag_supervisor.exceptions import BadPolicy, BadValue
+from sprag_supervisor.exceptions import BadPolicy, BadValue, WouldDeadlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -87,9 +88,9 @@ class WorkerPool(Service):
         _check_worker(worker)
         if name is not None:
             self.name = checked_name(name)
-        word: Any = when_full
-        if not is_a(word, str) or word not in _WORDS:
-            raise BadValue("when_full", word, choices(word, _WORDS))
+        word: Any = str.__str__(when_full) if is_a(when_full, str) else None
+        if word not in _WORDS:
+            raise BadValue("when_full", when_full, choices(when_full, _WORDS))
         self._worker_ = worker
         self._what_ = f"{class_name(worker)}.handle" if is_a(worker, type) else "handle"
         self._size_ = _count("size", size, 1)
@@ -168,8 +169,16 @@ class WorkerPool(Service):
         wanted = _count("size", size, 1)
         must_be_able_to_wait(self, "scale it")
         may_hold(self, "scale it")
-        self._size_ = wanted
-        _bring_to_size(self)
+        workshop = self._workshop_
+        assert workshop is not None  # it runs
+        if not workshop.turn.take():
+            raise WouldDeadlock(path_of(self), "scale it")
+        try:
+            may_hold(self, "scale it")  # it has waited for its turn
+            self._size_ = wanted
+            _bring_to_size(self)
+        finally:
+            workshop.turn.give()
 
 
 def size_of(pool: Node) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sprag.owned.calendar import Calendar
 from sprag.owned.crons import CronHandle
 from sprag.owned.probes import ProbeHandle
-from sprag.services.acquiring import check, context_for, may_hold, seconds_in
+from sprag.services.acquiring import SHORTEST, check, context_for, may_hold, seconds_in
 from sprag_supervisor import Node, Seconds, as_count, is_a
 from sprag_supervisor.exceptions import BadValue
 
@@ -89,8 +89,8 @@ class Timing(Node):
 
         Args:
             fn: May block. It runs in a greenlet of the service.
-            every: Seconds between two rounds; above 0.
-            timeout: Seconds that it may take; above 0. It has them once more if the process was
+            every: Seconds between two rounds; a nanosecond at least.
+            timeout: Seconds that it may take; likewise. It has them once more if the process was
                 suspended meanwhile, or somebody held the loop.
             failures: A whole number, 1 or more.
 
@@ -104,8 +104,8 @@ class Timing(Node):
         check(fn)
         period, limit, most = seconds_in(every), seconds_in(timeout), as_count(failures)
         for argument, given, seconds in (("every", every, period), ("timeout", timeout, limit)):
-            if not 0 < seconds < math.inf:
-                raise BadValue(argument, given, "a finite number above 0")
+            if not SHORTEST <= seconds < math.inf:
+                raise BadValue(argument, given, f"a finite number, {SHORTEST:g} or more")
         if most < 1:
             raise BadValue("failures", failures, "a whole number, 1 or more")
         may_hold(self, "start a timer")

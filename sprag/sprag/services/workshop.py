@@ -20,6 +20,7 @@ from sprag.services.line import Counts, Item, Line
 from sprag.services.unfinished import Hands, Undone, wake_stop_of, was_killed_with
 from sprag_supervisor import (
     Parking,
+    Turn,
     as_text,
     check_asked_result,
     class_name,
@@ -94,6 +95,8 @@ class Workshop:
         self._hands: dict[int, Hands] = {}
         """What each worker has in hand, by its identity."""
         self._is_closed = False
+        self.turn = Turn()
+        """The right to change how many workers there are."""
         self._undone = Undone(self.counts, self.close, self.drop_all)
 
     def open(self) -> None:
