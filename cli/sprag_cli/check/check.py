@@ -63,17 +63,14 @@ def check_app(options: CheckOptions) -> int:
         warnings.simplefilter("ignore", LikelyMistake)  # they are among the findings
         try:
             service = load(options.target, is_service=lambda one: isinstance(one, sprag.Service))
-            refusals = list(_refusals(cast("Node", service)))
+            root, findings = examined(
+                cast("Node", service), options.shutdown_timeout, frozenset(options.ignore)
+            )
         except SystemExit as error:  # a check that has not come to its end has found nothing well
             inside = error.__traceback__ and error.__traceback__.tb_next
             raise UserCodeFailed(
                 f"loading {options.target}", error.with_traceback(inside)
             ) from error
-    root = plan_of(cast("Node", service))
-    ignored = frozenset(options.ignore)
-    findings = [each for each in refusals if each.rule not in ignored]
-    findings += lint(root, options.shutdown_timeout, ignored)
-    findings += [each for each in _mistakes() if each.rule not in ignored]
     unseen = [plan.path for plan in root.walk() if plan.may_adopt]
     count = sum(1 for _ in root.walk())
     if options.json:
@@ -91,6 +88,25 @@ def check_app(options: CheckOptions) -> int:
         )
         write(sys.stdout, painted(lines, screen))
     return ExitCode.FAILED if findings else ExitCode.WELL
+
+
+def examined(root: Node, budget: float, ignored: frozenset[str]) -> tuple[Plan, list[Finding]]:
+    """Return the picture of a tree that has not been started, and all that is found in it.
+
+    Args:
+        root: The tree.
+        budget: Seconds that the whole of it may take to stop.
+        ignored: Rules that are not applied.
+
+    Raises:
+        UserCodeFailed: A module of the routes raises.
+    """
+    refusals = list(_refusals(root))
+    plan = plan_of(root)
+    findings = [each for each in refusals if each.rule not in ignored]
+    findings += lint(plan, budget, ignored)
+    findings += [each for each in _mistakes() if each.rule not in ignored]
+    return plan, findings
 
 
 def _refusals(root: Node) -> Iterator[Finding]:

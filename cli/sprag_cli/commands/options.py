@@ -171,3 +171,63 @@ failed: Decorator = click.option(
 no_wait: Decorator = click.option(
     "--wait/--no-wait", default=True, help="Whether to wait until it is done."
 )
+
+
+def running(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Take what a command that runs a tree as the process is told of that."""
+    for option in reversed(_RUNNING):
+        function = option(function)
+    return function
+
+
+_RUNNING: Final = (
+    click.option("--name", help="What 'sprag tree --app' calls it.  [default: the app's own name]"),
+    shutdown_timeout("How long the whole tree may take to stop after a signal."),
+    click.option(
+        "--log-format",
+        type=click.Choice(["auto", "console", "json"]),
+        default="auto",
+        envvar="SPRAG_LOG_FORMAT",
+        show_envvar=True,
+        help="auto: lines for people on a terminal, else one JSON object per line.",
+    ),
+    click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
+        default="info",
+        envvar="SPRAG_LOG_LEVEL",
+        show_envvar=True,
+        help="The lowest level that is shown.",
+    ),
+    click.option(
+        "--control/--no-control",
+        default=True,
+        help="Listen on a Unix socket, for 'sprag tree' and its like.",
+    ),
+    click.option(
+        "--tree/--no-tree", default=True, help="Print the tree once it is up (terminals)."
+    ),
+    click.option(
+        "--watchdog",
+        type=Seconds(above=True),
+        metavar="SECONDS",
+        envvar="SPRAG_WATCHDOG",
+        show_envvar=True,
+        help="Say who holds the loop for longer than this.  [default: do not watch]",
+    ),
+    click.option(
+        "--watchdog-exit",
+        is_flag=True,
+        help="With --watchdog: end the process then, with exit code 4.",
+    ),
+)
+
+EXITS_OF_RUN: Final = """\b
+Exit codes:
+  0    stopped as asked
+  1    the tree gave up
+  2    wrong usage
+  3    never came up
+  4    stopped, but with stragglers or over the time limit
+  129  ended by a SIGHUP that came after the app's own end
+  130  ended at once by a second SIGINT (143: SIGTERM)"""

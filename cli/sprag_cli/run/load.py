@@ -161,6 +161,15 @@ def load(target: str, *, is_service: IsService) -> object:
     Raises:
         CommandError: One of the classes above, each with its exit code.
     """
+    return _instance(named_by(target, is_service=is_service), target, is_service)
+
+
+def named_by(target: str, *, is_service: IsService) -> object:
+    """Import what *target* names, and return it as it is; see `load`.
+
+    Raises:
+        CommandError: There is no such thing, or importing it has failed.
+    """
     module_name, attribute = _parse(target)
     here = _here()
     if here is not None and sys.path[:1] != [here]:
@@ -168,7 +177,7 @@ def load(target: str, *, is_service: IsService) -> object:
     module = _imported(module_name, target)
     if attribute is None:
         attribute = _only_service(module, target, is_service)
-    return _instance(_attribute(module, attribute, target, is_service), target, is_service)
+    return _attribute(module, attribute, target, is_service)
 
 
 def _parse(target: str) -> tuple[str, str | None]:

@@ -31,15 +31,14 @@ from sprag_cli.term.output import discard_unwritten
 from sprag_cli.term.screen import screen_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from types import FrameType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """The options of ``sprag run``; `commands` explains them, and has their defaults."""
+class Running:
+    """What every command that runs a tree as the process is told; `commands` has the defaults."""
 
-    target: str
     name: str | None
     shutdown_timeout: float
     log_format: LogFormat
@@ -48,6 +47,13 @@ class RunOptions:
     tree: bool
     watchdog: float | None
     watchdog_exit: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(Running):
+    """The options of ``sprag run``; `commands` explains them, and has their defaults."""
+
+    target: str
     host: str | None
     port: int | None
     unix_socket: str | None
@@ -80,24 +86,45 @@ def run_app(options: RunOptions) -> int:
     Raises:
         CommandError: The target cannot be loaded or run; the error says why.
     """
+
+    def made() -> sprag.Service:
+        root = cast("sprag.Service", load(options.target, is_service=_is_service))
+        _serve(root, options)
+        return root
+
+    return run_made(made, options)
+
+
+def run_made(make: Callable[[], sprag.Service], options: Running) -> int:
+    """Run the tree that *make* returns as the process: blocks until it has ended.
+
+    Args:
+        make: May import the user's code.
+        options: How to run it.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CommandError: It cannot be made or run; the error says why.
+    """
     take_signals_back()
     withdraw()  # the app may start processes as soon as it is imported
     if options.name is not None and (not options.name or "/" in options.name):
         raise BadName("--name takes a text that is not empty and holds no slash")
     configure(options.log_format, options.log_level)
     try:
-        return _run(options)
+        return _run(make, options)
     finally:
         flush_logs()  # before it is said how it ended
 
 
-def _run(options: RunOptions) -> int:
+def _run(make: Callable[[], sprag.Service], options: Running) -> int:
     try:
         with _quiet_interrupt():
-            root = cast("sprag.Service", load(options.target, is_service=_is_service))
+            root = make()
     except KeyboardInterrupt:
         return ExitCode.FORCED_INT
-    _serve(root, options)
 
     def show_tree() -> None:
         # A terminal that is closed just now, or cannot print it, must not end the app.

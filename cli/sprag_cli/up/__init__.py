@@ -1,0 +1,1 @@
+"""``sprag up``: programs and services from a file, without writing Python."""
