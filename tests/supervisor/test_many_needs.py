@@ -62,8 +62,12 @@ def in_two_rows(many: int) -> list[Any]:
     return [*firsts, *(named(at, (f"c{at % 2}",)) for at in range(2, many))]
 
 
+def in_a_chain(many: int) -> list[Any]:
+    return [named(0, ()), *(named(at, (f"c{at - 1}",)) for at in range(1, many))]
+
+
 @pytest.mark.parametrize(
-    "shape", [side_by_side, all_after_one, one_after_all, in_listed_order, in_two_rows]
+    "shape", [side_by_side, all_after_one, one_after_all, in_listed_order, in_two_rows, in_a_chain]
 )
 def test_twice_as_many_cost_twice_as_much(
     clock: VirtualClock, shape: Callable[[int], list[Any]]
@@ -87,10 +91,6 @@ class Draining(Service):
         gevent.sleep(0.001)
 
 
-def in_a_chain(many: int) -> list[Any]:
-    return [named(0, ()), *(named(at, (f"c{at - 1}",)) for at in range(1, many))]
-
-
 @pytest.mark.parametrize(
     "shape", [side_by_side, all_after_one, one_after_all, in_two_rows, in_a_chain]
 )
@@ -108,3 +108,24 @@ def test_twice_as_many_that_drain_cost_twice_as_much(
 
     stop(FEW)
     assert stop(2 * FEW) < 2.4 * stop(FEW)
+
+
+@pytest.mark.parametrize("is_ready", [True, False])
+def test_twice_as_many_that_are_adopted_in_a_chain_cost_twice_as_much(
+    clock: VirtualClock, is_ready: bool
+) -> None:
+    class Warm(Service):
+        def on_start(self) -> None:
+            self.set_ready(is_ready)
+
+    def adopt(many: int) -> int:
+        with Supervisor([(Warm(), {"name": "c0"})]) as top, counted() as opcodes:
+            for at in range(1, many):
+                top.adopt(Part(), name=f"c{at}", needs=(f"c{at - 1}",))
+            top.service("c0").set_ready()
+            clock.settle()
+            assert not top.not_ready()
+        return opcodes[0]
+
+    adopt(FEW)
+    assert adopt(2 * FEW) < 2.4 * adopt(FEW)

@@ -513,6 +513,23 @@ def test_who_comes_back_may_not_need_who_needs_it(clock: VirtualClock) -> None:
         assert list(states(top)) == ["api", "web"]
 
 
+def test_that_is_so_however_many_have_come_and_gone(clock: VirtualClock) -> None:
+    del clock
+    pool = DynamicSupervisor()
+    with pool:
+        pool.adopt(Part("db"))
+        pool.adopt(Part("api"), needs=("db",))
+        pool.terminate_child("db")
+        for number in range(300):
+            pool.adopt(Service(), name=f"{number}")
+            pool.adopt(Service(), name="guest", needs=(f"{number}",))
+            pool.terminate_child("guest")
+            pool.terminate_child(f"{number}")
+        assert len(pool._supervision_.needed._names) < 210  # type: ignore[union-attr]
+        with pytest.raises(BadPolicy, match=r"db -> api -> db"):
+            pool.adopt(Part("db"), needs=("api",))
+
+
 # -- autostart ----------------------------------------------------------------------------
 
 

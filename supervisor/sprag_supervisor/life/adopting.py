@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gevent import getcurrent
 
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
     from sprag_supervisor.rules.graph import Need
     from sprag_supervisor.rules.policy import Policy
+
+
+_NEEDED: Final = 100
+"""Names that are remembered before any of them is forgotten."""
 
 
 def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth more
@@ -165,8 +169,31 @@ def _check_needs(parent: Node, child: str, needs: Mapping[str, Need]) -> None:
             raise BadPolicy("needs", {name: need}, accepted)
 
 
+class Needed:
+    """Whom the children of one parent need, or have needed: nobody else can be in a circle."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._most = _NEEDED
+
+    def __contains__(self, name: str) -> bool:
+        """Whether somebody may need what has that *name*."""
+        return name in self._names
+
+    def note(self, needs: Mapping[str, Need], parent: Node | None) -> None:
+        """Take note of what a child of *parent* needs; forget now and then what none does."""
+        self._names.update(needs)
+        if len(self._names) > self._most:
+            children = ((None if parent is None else parent._children_) or {}).values()
+            self._names = {name for each in children for name in each._policy_.needs or ()}
+            self._most = 2 * len(self._names) + _NEEDED
+
+
 def _check_circle(parent: Node, child: str, needs: Mapping[str, Need]) -> None:
     """Refuse to need who needs *child* already: one that has left comes back, maybe."""
+    needed = None if parent._supervision_ is None else parent._supervision_.needed
+    if needed is None or child not in needed:
+        return  # the way down a long chain is not gone for each of its links
     siblings = parent._children_ or {}
     came_from = dict.fromkeys(needs, child)
     pending = list(needs)
@@ -223,7 +250,10 @@ def come_in(child: Node, supervision: Supervision) -> None:
     if policy.heartbeat is not None:
         expect_beats(child)
     if policy.needs is not None:
-        supervision.by_needs = True
+        needed: Needed | None = supervision.needed
+        if needed is None:
+            needed = supervision.needed = Needed()
+        needed.note(policy.needs, child._parent_)
     if not policy.autostart:
         if child._state_ is not STOPPED:
             move(child, STOPPED)

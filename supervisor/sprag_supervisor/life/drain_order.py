@@ -112,7 +112,7 @@ def _steps(
                 step.comes_before(after)
             before = step
         below = [each for each in tree.drainers.get(id(one), {}).values() if each is not one]
-        if one._supervision_ is None or not one._supervision_.by_needs:
+        if one._supervision_ is None or one._supervision_.needed is None:
             pending.extend((each, before, after) for each in below)
             continue
         for each, (begin, end) in zip(below, _by_needs(one, below), strict=True):

@@ -54,7 +54,8 @@ def drain(ending: Ending) -> None:
     for one in noted(node, tree):
         if drains(one, tree):
             everyone.append(one)
-        by_needs = by_needs or (one._supervision_ is not None and one._supervision_.by_needs)
+        supervision = one._supervision_
+        by_needs = by_needs or (supervision is not None and supervision.needed is not None)
     subs: list[Ending] = []
     for one in everyone:
         pace()

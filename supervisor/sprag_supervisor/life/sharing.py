@@ -123,7 +123,7 @@ def _of_all(child: Node, infinity: float) -> float:
         below = [seconds.pop(id(each), 0.0) for each in children]
         if type(node)._stops_together_:
             all_below = max(below, default=0.0)
-        elif node._supervision_ is not None and node._supervision_.by_needs:
+        elif node._supervision_ is not None and node._supervision_.needed is not None:
             after = seconds_after(_needs(children), below)
             all_below = max(map(add, after, below), default=0.0)
         else:

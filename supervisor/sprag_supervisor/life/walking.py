@@ -135,7 +135,7 @@ def _end_children(ending: Ending, children: dict[str, Node]) -> Iterator[Ending]
     supervision = ending.node._supervision_
     if ending.node._stops_together_:
         end_together(ending, children)
-    elif supervision is not None and supervision.by_needs:
+    elif supervision is not None and supervision.needed is not None:
         end_by_needs(ending, children)
     else:
         return _end_in_reverse(ending, children)

@@ -314,11 +314,11 @@ class Supervision:
 
     __slots__ = (
         "attended",
-        "by_needs",
         "groups",
         "inbox",
         "lineup",
         "names",
+        "needed",
         "numbers",
         "path",
         "turn",
@@ -336,8 +336,9 @@ class Supervision:
         self.window: RestartWindow | None = None
         self.groups: list[GroupRestart] = []
         """Restarts of several children together, under way or waiting for their next try."""
-        self.by_needs = False
-        """Whether a child says what it needs: they are stopped in the order of that."""
+        self.needed: Any = None
+        """Whom children need (`life.adopting`), if one says what it needs: they are stopped in the
+        order of that. None: nobody does."""
         self.lineup: Any = None
         """The children of its list, on their way up side by side; None: no such thing."""
         self.numbers: dict[str, int] | None = None
