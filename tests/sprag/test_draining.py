@@ -132,6 +132,26 @@ def test_who_comes_up_late_keeps_nobody_below_it_from_draining(
     ]
 
 
+@pytest.mark.parametrize("takes", [1.0, 3.0])  # over when the other ends, or not
+@pytest.mark.parametrize("needs", [None, ()])
+def test_who_comes_up_below_one_that_drains_does_so_when_something_in_between_ends(
+    clock: VirtualClock, journal: Journal, takes: float, needs: Any
+) -> None:
+    fed = drainer("fed", journal, takes)
+    between = Supervisor([fed], name="between")
+    top = Supervisor([(drainer("slow", journal, 3.5), {"needs": needs}), between])
+    top.start()
+    spawn(lambda: fed.adopt(drainer("late", journal, 1.0, start_takes=2.0)))
+    clock.settle()
+    stopping = spawn(top.stop)
+    clock.advance(2.5)
+    assert states(fed) == {"late": "running"}
+    crash(between)
+    clock.advance(1.5)
+    assert stopping.ready()
+    assert journal.take()[2:] == ["drain late", "stop late", "stop fed", "stop slow"]
+
+
 def test_who_is_killed_brutally_does_not_drain(clock: VirtualClock, journal: Journal) -> None:
     brutal = drainer("brutal", journal, shutdown="brutal_kill")
     with Supervisor([brutal, drainer("a", journal)]):

@@ -68,7 +68,8 @@ def drain(ending: Ending) -> None:
             _perform(ending, own)
         else:
             own.has_begun = own.is_over = True
-    if by_needs:
+    # Who drains already was begun by another end, which knows nobody who has come up since.
+    if by_needs or any(sub is not ending and _has_begun(sub) for sub in subs):
         drain_in_order(node, tree, subs, partial(_launch, goes_on=False))
         return
     _set_going(node, tree)
@@ -116,12 +117,16 @@ def _prepared(one: Node, ending: Ending) -> Ending | None:
     return operation
 
 
+def _has_begun(sub: Ending) -> bool:
+    return sub.drain is not None and sub.drain.has_begun
+
+
 def _set_going(node: Node, tree: Tree) -> None:
     """Let those drain who have waited for *node* alone."""
     batches = Batches()
     for one in list(nearest(node, tree)):
         sub = one._op_
-        if isinstance(sub, Ending) and sub.drain is not None and not sub.drain.has_begun:
+        if isinstance(sub, Ending) and sub.drain is not None and not _has_begun(sub):
             _launch(sub)
             batches()
 
