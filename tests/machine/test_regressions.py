@@ -29,3 +29,13 @@ def test_a_group_comes_up_before_its_parent_gives_up_over_the_last_try_of_a_firs
         Spec("root", "supervisor", strategy="one_for_all", children=children),
         lambda machine: machine.crash(number=1, how="greenlet", troubles=[]),
     )
+
+
+def test_who_is_adopted_and_needs_nobody_stops_beside_who_was_there() -> None:
+    tell(
+        Spec("root", "supervisor", children=(Spec("a"),)),
+        lambda machine: machine.start_child(
+            number=0, spec=Spec("b"), name="b", needs=(), troubles=[]
+        ),
+        lambda machine: machine.crash(number=0, how="greenlet", troubles=[(2, "slow")]),
+    )

@@ -430,6 +430,13 @@ def test_who_says_nothing_stops_before_all_that_come_before_it(clock: VirtualClo
     assert told == ["d?", "c?", "b?", "d", "c", "b", "a?", "a"]
 
 
+def test_who_is_adopted_and_needs_nobody_stops_beside_the_others(clock: VirtualClock) -> None:
+    with Supervisor([Leaving("a")]) as top:
+        top.adopt(Leaving("b"), needs=())
+        top.stop()
+    assert told == ["b?", "a?", "b", "a"]
+
+
 def test_a_stop_by_needs_keeps_its_budget_and_names_who_did_not_end(clock: VirtualClock) -> None:
     parts = [("db", ()), ("api", ("db",)), ("log", ())]
     top = Supervisor([(Leaving(name, 99), {"needs": needs}) for name, needs in parts])

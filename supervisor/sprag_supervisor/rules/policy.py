@@ -119,7 +119,7 @@ class Policy:
         return action if is_a(action, Backoff) else self.backoff
 
     def _is_demanding(self) -> bool:
-        more = self.significant or self.needs or self.retry_start or self.heartbeat
+        more = self.significant or self.needs is not None or self.retry_start or self.heartbeat
         return bool(more or not self.autostart)
 
     def _keep(self, keyword: str, value: object) -> None:
