@@ -332,6 +332,8 @@ class Model(Activities):
                 yield from self.wait_for(lambda: not node.is_going_down())
             if node.state == "restarting" or node.is_active() or node.is_busy():  # 56
                 raise Refused("not_down")
+            if parent:
+                node.in_a_row = 0
             for group in parent.groups if parent else []:
                 node.group = None if node.group is group else node.group
                 group.out = [each for each in group.out if each is not node]

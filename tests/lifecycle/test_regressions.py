@@ -189,3 +189,18 @@ def test_a_start_waits_for_the_stop_that_cuts_an_earlier_start_short() -> None:
         state.model_and_sprag_agree()
     finally:
         state.teardown()
+
+
+def test_a_start_by_hand_forgets_what_was_tried_before() -> None:
+    """The model kept the row of tries."""
+    state = LifecycleMachine()
+    patient = Spec(backoff=(1.0, 4.0, 60.0))
+    state.build(spec=Spec(max_restarts=9, children=(patient,)), waits=True)
+    try:
+        state.crash_a_greenlet(number=1)
+        state.stop(number=1, timeout=None)
+        state.start(number=1)
+        state.crash_a_greenlet(number=1)
+        state.model_and_sprag_agree()
+    finally:
+        state.teardown()
