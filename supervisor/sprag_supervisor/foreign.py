@@ -10,7 +10,7 @@ The classes they compare with are sprag's, gevent's and Python's: those have no 
 
 from __future__ import annotations
 
-from types import FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, TypeVar
 
 if TYPE_CHECKING:
@@ -115,4 +115,6 @@ def function_name(fn: object) -> str:
     """Return what people call a function, or the class of another callable."""
     if type(fn) is MethodType:
         fn = fn.__func__
+    if type(fn) is BuiltinFunctionType:
+        return fn.__name__
     return fn.__qualname__ if type(fn) is FunctionType else class_name(type(fn))

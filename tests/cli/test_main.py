@@ -136,3 +136,17 @@ def test_the_selectors_are_explained_where_they_apply() -> None:
         said = " ".join(invoke(command, "-h").output.split())
         assert "a glob: 'fleet/*' for one level, 'fleet/**' for all below" in said
         assert "--failed" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["scale", "pool", "x"], "'x' is not a valid whole number"),
+        (["tree", "--depth", "1.5"], "'1.5' is not a valid whole number"),
+        (["reload", "--timeout", "soon"], "'soon' is not a number of seconds"),
+    ],
+)
+def test_what_is_no_number_is_said_to_be_none(arguments: list[str], said: str) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == ExitCode.USAGE
+    assert said in result.output

@@ -132,3 +132,14 @@ def test_a_start_of_one_that_waits_starts_it_now(
         answer = post(f"/v1/start/{path}")
         assert (answer["before"], answer["state"]) == ("restarting", "running")
     assert post("/v1/start/patient", status=409)["name"] == "ChildRunning"
+
+
+def test_a_hold_without_an_end_that_has_a_name_is_shown_all_the_same(
+    shop: tuple[App, Path], post: Callable[..., Any]
+) -> None:
+    app, path = shop
+    app.service("fleet/courier").hold_exits(1e18)
+    status, answer = aside(ask, path, "GET", "/v1/tree")
+    assert status == 200
+    assert "9999-12-31" in str(answer)
+    assert post("/v1/release/fleet/courier")["was"]["until"].startswith("9999-12-31")

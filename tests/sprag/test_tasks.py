@@ -397,3 +397,8 @@ def test_the_user_s_own_names_hide_ours_and_break_nothing(
 @pytest.fixture(autouse=True)
 def _errors_only(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
+
+
+def test_a_function_of_pythons_own_goes_by_its_name(service: Plain) -> None:
+    assert repr(service.task(len, "ab")).startswith("<Task len of ")
+    assert repr(service.task([].append, 1)).startswith("<Task append of ")

@@ -16,7 +16,7 @@ from sprag_cli.commands import options
 @click.option("--json", is_flag=True, help="Print one JSON object a line.")
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=options.Whole(min=1),
     metavar="NUMBER",
     help="End after so many changes.  [default: never]",
 )

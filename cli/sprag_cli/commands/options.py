@@ -44,10 +44,20 @@ class Seconds(click.FloatRange):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return the seconds."""
+        try:
+            float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
         seconds = float(super().convert(value, param, ctx))
         if math.isnan(seconds) or (seconds >= _ENDLESS and not self._endless):
             self.fail(f"{value!r} is not a number of seconds that can be waited for.", param, ctx)
         return math.inf if seconds >= _ENDLESS else seconds
+
+
+class Whole(click.IntRange):
+    """A whole number; `IntRange` calls what is none "not a valid integer range"."""
+
+    name = "whole number"
 
 
 class Duration(click.ParamType[float]):

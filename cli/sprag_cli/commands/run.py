@@ -21,7 +21,7 @@ from sprag_cli.commands import options
 )
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=options.Whole(0, 65535),
     metavar="PORT",
     help=f"Its port; 0 for any that is free.  [default: {PORT}]",
 )

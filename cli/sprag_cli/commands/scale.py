@@ -13,7 +13,7 @@ from sprag_cli.complete.prompt import ServicePath
 
 @options.acting
 @click.argument("path", metavar="PATH", type=ServicePath())
-@click.argument("size", metavar="N", type=click.IntRange(1, 10_000))
+@click.argument("size", metavar="N", type=options.Whole(1, 10_000))
 @options.as_json
 @options.no_wait
 @options.in_ascii

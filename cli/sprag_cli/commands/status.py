@@ -18,13 +18,13 @@ from sprag_cli.commands import options
 @options.as_json
 @click.option(
     "--lines",
-    type=click.IntRange(min=0),
+    type=options.Whole(min=0),
     metavar="NUMBER",
     help="How many lines of its log to show.  [default: 10, or what the window has room for]",
 )
 @click.option(
     "--tracebacks",
-    type=click.IntRange(min=0),
+    type=options.Whole(min=0),
     metavar="NUMBER",
     help="How many failures to show with their traceback; the others get a line.  "
     "[default: 1, or what the window has room for of it]",

@@ -31,7 +31,7 @@ from sprag_cli.commands import options
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=0, max=MOST_ROWS),
+    type=options.Whole(min=0, max=MOST_ROWS),
     default=30,
     metavar="NUMBER",
     help="How many rows to print; a live table is as long as the window.",

@@ -23,7 +23,7 @@ from sprag_cli.commands import options
 )
 @click.option(
     "--depth",
-    type=click.IntRange(min=0),
+    type=options.Whole(min=0),
     metavar="LEVELS",
     help="Levels to show below the first.  [default: all]",
 )

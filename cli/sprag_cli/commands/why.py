@@ -18,7 +18,7 @@ from sprag_cli.commands import options
 @options.as_json
 @click.option(
     "--lines",
-    type=click.IntRange(min=1),
+    type=options.Whole(min=1),
     default=10,
     metavar="NUMBER",
     help="How many decisions to tell, the latest.",

@@ -145,7 +145,13 @@ def rounded(seconds: float | None) -> float | None:
 
 
 def iso(seconds: float | None) -> str | None:
-    """Return seconds since the epoch as ISO 8601 in UTC, None for None."""
+    """Return seconds since the epoch as ISO 8601 in UTC, None for None.
+
+    The last moment that has a name for all that is later, as the end of a hold may be.
+    """
     if seconds is None:
         return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return datetime.fromtimestamp(min(seconds, _LAST), UTC).isoformat(timespec="milliseconds")
+
+
+_LAST: Final = datetime.max.replace(tzinfo=UTC).timestamp() - 1
