@@ -940,6 +940,8 @@ def needs(world: World) -> None:
     )
     world.go(lambda: top.adopt(chain))
     world.advance(3.0)
+    world.do(crash, chain._children_["x"])  # type: ignore[index]
+    world.advance(0.2)
     world.go(lambda: chain.stop(0.7))
     world.advance(2.0)
     world.do(lambda: Supervisor([part("x", "y"), part("y", "x")]))

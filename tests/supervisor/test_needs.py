@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripted import crash, spawn, states
+from scripted import Journal, Scripted, crash, spawn, states
 from sprag import Backoff, DynamicSupervisor, Service, StartFailed, State, Supervisor
 from sprag.exceptions import AlreadyStarted, BadPolicy, WouldDeadlock
 from sprag.testing import check_invariants
@@ -483,6 +483,28 @@ def test_ends_without_hooks_are_over_on_the_spot_in_the_order_of_needs(
     report = top.stop()
     assert told == ["0", str(size - 1)]
     assert report.clean == size + 1
+
+
+def test_one_that_is_caught_while_it_starts_holds_up_those_only_that_it_needs(
+    clock: VirtualClock,
+) -> None:
+    deaf = Scripted("deaf", Journal(), needs=("db",), deaf=True, shutdown=3.0)
+    parts = [("db", ()), ("api", ()), ("web", ("api",))]
+    children: list[Any] = [(Leaving(name), {"needs": needs}) for name, needs in parts]
+    top = Supervisor([*children, deaf])
+    top.start()
+    deaf.script.start_takes = 50.0
+    crash(deaf)
+    clock.settle()
+    began = clock.now
+    spawn(top.stop)
+    clock.advance(2.5)
+    assert told == ["web?", "web", "api?", "api"]
+    clock.advance(2.5)
+    assert told[4:] == ["db?", "db"]
+    assert top.snapshot().state is State.STOPPED
+    assert clock.now - began == 5.0
+    clock.advance(50.0)
 
 
 def test_a_child_that_is_stopping_already_is_waited_for(clock: VirtualClock) -> None:

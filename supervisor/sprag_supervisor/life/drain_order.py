@@ -63,7 +63,7 @@ def drain_in_order(
     """
     draining = {id(sub.node): sub for sub in subs if not sub.has_drained()}
     steps, free = _steps(node, tree, draining)
-    notices = Notices(Parking(), Ending.has_drained)
+    notices = Notices[Ending](Parking(), Ending.has_drained)
     for sub in draining.values():
         if id(sub) in steps and not sub.has_drained():
             notices.of(sub)

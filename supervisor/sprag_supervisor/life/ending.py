@@ -196,7 +196,7 @@ class Ending(End):
         return self.done or self.drain is None or self.drain.is_over
 
     def add_joiner(self, parking: Parking) -> None:
-        """Let *parking* be poked at each step that somebody may wait for."""
+        """Have *parking* poked when it has drained, and when it is over."""
         self.joiners.append(parking)
         tree = self.node._tree_
         assert tree is not None

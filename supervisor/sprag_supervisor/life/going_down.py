@@ -16,6 +16,7 @@ from sprag_supervisor.rules.states import RESTARTING, RUNNING, STOPPING
 
 if TYPE_CHECKING:
     from sprag_supervisor.tree.node import Node
+    from sprag_supervisor.tree.operation import Operation
 
 PARENT: Final = "its parent is stopping"
 AT_ONCE: Final = 100
@@ -70,11 +71,16 @@ def wait_until_down(child: Node, ending: Ending) -> None:
     One whose start fails leaves the tree, and who has asked for it may at once adopt it elsewhere.
     """
     while child._parent_ is ending.node and (operation := child._op_) is not None:
-        operation.call_off(ending.deadline, PARENT)
-        if isinstance(operation, Ending) and operation.walk is None and ending.faults:
-            launch(operation)
+        call_off(operation, ending)
         operation.join(ending.parking)
         if isinstance(operation, Ending):
             ending.absorb(operation)
     if child._parent_ is ending.node and child._state_ is RESTARTING:
         call_off_restart(child)
+
+
+def call_off(operation: Operation, ending: Ending) -> None:
+    """Have what somebody else carries out in a child over soon, on behalf of *ending*."""
+    operation.call_off(ending.deadline, PARENT)
+    if isinstance(operation, Ending) and operation.walk is None and ending.faults:
+        launch(operation)

@@ -92,13 +92,17 @@ class Starting(Call):
 
     def join(self, parking: Parking, until: float | None = None) -> bool:
         """Wait in *parking* until the start is over or *until*; return whether it is over."""
+        self.add_joiner(parking)
+        while self.node._op_ is self and (until is None or clock.now() < until):
+            parking.park(until)
+        return self.node._op_ is not self
+
+    def add_joiner(self, parking: Parking) -> None:
+        """Have *parking* poked when the start is over, or undone."""
         self.is_disturbed = True
         if self.joiners is None:
             self.joiners = []
         self.joiners.append(parking)
-        while self.node._op_ is self and (until is None or clock.now() < until):
-            parking.park(until)
-        return self.node._op_ is not self
 
     def _abort(self, error: BaseException) -> None:
         self.is_disturbed = True

@@ -8,9 +8,11 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
+from sprag_supervisor.life.ending import Ending
 from sprag_supervisor.life.going_down import (
     AT_ONCE,
     PARENT,
+    call_off,
     end_child,
     put_down,
     taken_up,
@@ -18,12 +20,12 @@ from sprag_supervisor.life.going_down import (
 )
 from sprag_supervisor.life.notices import Notices
 from sprag_supervisor.life.resting import detach, leave_memories
+from sprag_supervisor.life.starting import Starting
 from sprag_supervisor.life.stopping import launch
 from sprag_supervisor.loop.pace import Batches, Pace
 from sprag_supervisor.rules.states import RESTARTING
 
 if TYPE_CHECKING:
-    from sprag_supervisor.life.ending import Ending
     from sprag_supervisor.tree.node import Node
 
 
@@ -114,7 +116,8 @@ def end_by_needs(ending: Ending, children: dict[str, Node]) -> None:
     Who says nothing needs all that come before it.
     """
     everyone = list(children.values())  # nobody is adopted any more
-    order, notices = _Order(everyone), Notices(ending.parking, _is_done)
+    order = _Order(everyone)
+    notices = Notices[Ending | Starting](ending.parking, _is_over)
     ending.by_needs = {id(child): place for place, child in enumerate(everyone)}
     ending.rest, ending.counted = everyone, None
     pace = Pace()
@@ -124,25 +127,31 @@ def end_by_needs(ending: Ending, children: dict[str, Node]) -> None:
             sub = None
             if child._parent_ is ending.node:  # else it has left meanwhile, and may run elsewhere
                 sub = end_child(child, ending) or taken_up(child, ending)
-            if sub is None:
-                wait_until_down(child, ending)
-                _is_down(child, ending, order)
-            else:
+            if sub is not None:
                 sub.above = ending
                 notices.of(sub)
                 launch(sub)
+            elif child._parent_ is ending.node and isinstance(child._op_, (Ending, Starting)):
+                call_off(child._op_, ending)
+                notices.of(child._op_)  # others need not wait for it, too
+            else:
+                _is_down(child, ending, order)
         if not notices.awaited:
             return
-        for sub in notices.wait():
-            ending.absorb(sub)
-            _is_down(sub.node, ending, order)
+        for each in notices.wait():
+            if isinstance(each, Ending):
+                ending.absorb(each)
+            _is_down(each.node, ending, order)
 
 
-def _is_done(ending: Ending) -> bool:
-    return ending.done
+def _is_over(operation: Ending | Starting) -> bool:
+    if isinstance(operation, Ending):
+        return operation.done
+    return operation.node._op_ is not operation
 
 
 def _is_down(child: Node, ending: Ending, order: _Order) -> None:
+    wait_until_down(child, ending)  # it may end now, because its start was called off
     order.is_down(child)
     if child._parent_ is ending.node:
         detach(child)

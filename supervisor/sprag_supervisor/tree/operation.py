@@ -36,6 +36,9 @@ class Operation(Protocol):
         """Wait in *parking* until it is over or *until*; return whether it is over."""
         ...
 
+    def add_joiner(self, parking: Parking) -> None:
+        """Have *parking* poked when it is over, and maybe before."""
+
     def call_off(self, deadline: float, why: str) -> None:
         """Let it end with the service down, by *deadline*."""
 
