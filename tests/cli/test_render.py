@@ -87,6 +87,18 @@ def test_who_runs_and_is_not_ready_says_why_and_what_it_is_at(make: Make) -> Non
     )
 
 
+def test_in_a_narrow_window_its_state_says_that_it_is_not_ready(make: Make) -> None:
+    mail = make("mail", "Mail", path="shop/mail", unready="warming up: 3 of 9 files")
+    assert (
+        picture(make("shop", "App", "running", mail, make("till", "Till")), 40)
+        == """
+● shop     running    up 2h03m
+├─ ● mail  not ready  up 2h03m  ↺ 0
+└─ ● till  running    up 2h03m  ↺ 0
+"""
+    )
+
+
 def test_who_waits_for_siblings_says_for_whom(make: Make) -> None:
     mail = make("mail", "Mail", "restarting", waits_for=["db", "cache"])
     assert (

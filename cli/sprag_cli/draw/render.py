@@ -11,7 +11,8 @@ What is owned is shown where there is room to spare. The other columns fall away
 narrows, in this order: class, detail, restarts, when, state. The tree column (guides, symbol,
 name) stays. Before any of them falls, the tree column is cut to half of the width and the detail
 to `_DETAIL_LEAST` cells; what is left over in the end goes back to names first, then to the
-detail. No line is longer than the width.
+detail. No line is longer than the width. Where the detail has fallen away the state of a service
+that runs and is not ready says that.
 
 Guides may take half of the width. In a tree deeper than that all of them are held to a third: the
 innermost levels are drawn, and a number says how many further levels lie above (``…988 ``).
@@ -19,6 +20,7 @@ innermost levels are drawn, and a number says how many further levels lie above 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sprag_cli.app.told import Node, walk
@@ -78,6 +80,9 @@ def render(
         for node, trail in walk(root, depth)
     ]
     widths = _layout(rows, width)
+    if Column.DETAIL not in widths:
+        rows = [replace(row, words={**row.words, Column.STATE: row.state_alone}) for row in rows]
+        widths = _layout(rows, width)
     owned = _shows_owned(rows, widths.get(Column.DETAIL, 0))
     return [_line(row, widths, charset, owned=owned) for row in rows]
 

@@ -35,6 +35,7 @@ _CLASS_MOST: Final = 24
 _STATUS_MOST: Final = 32
 _LIVES_NAMED: Final = 2
 _MINUTE: Final = 60
+_UNREADY: Final = "not ready"
 _NAMED: Final = 3
 """Of those that a service waits for."""
 
@@ -62,6 +63,8 @@ class Row:
         hidden: How many services below it are not shown, or ``""``.
         hidden_tone: Whether any of those has failed.
         words: What stands in the columns that hold a word or two.
+        state_alone: Its state where there is no room for the detail: that it is not ready, of one
+            that runs and is not.
         owned: What it is at, in its own words, and its greenlets, tasks, timers, listeners.
         left: What holds it, why it is not ready, what earlier lives have left behind and still
             runs, and how many records of the log were dropped.
@@ -77,6 +80,7 @@ class Row:
     hidden: str
     hidden_tone: Tone
     words: Mapping[Column, str]
+    state_alone: str
     owned: str
     left: str
     failure: str
@@ -101,6 +105,10 @@ def row_of(node: Node, guide: str, *, now: float, charset: Charset, ends_here: b
     own_hold = held if text_of(mapping_of(node, "held"), "path") == text_of(node, "path") else ""
     said = charset.safe(failure_text(failure))
     age = ago(text_of(failure, "at"), now)
+    state_word = charset.safe(state_text(node)) or "-"
+    unready = _unready(node, charset)
+    alone = _UNREADY if unready and state == "running" else state_word
+    is_held = " (held)" if held else ""
     return Row(
         guide=guide,
         symbol=charset.symbol(state),
@@ -110,15 +118,16 @@ def row_of(node: Node, guide: str, *, now: float, charset: Charset, ends_here: b
         hidden_tone=hidden_tone,
         words={
             Column.CLASS: cut(charset.safe(_class(node)), _CLASS_MOST, charset.ellipsis),
-            Column.STATE: (charset.safe(state_text(node)) or "-") + (" (held)" if held else ""),
+            Column.STATE: state_word + is_held,
             Column.WHEN: charset.safe(_when(node, state, now)),
             Column.RESTARTS: _restarts(node, state, charset, root=not guide),
         },
+        state_alone=alone + is_held,
         owned=_owned(node, charset),
         left=charset.between.join(
             filter(
                 None,
-                (own_hold, _unready(node, charset), _left(node, charset), dropped_text(node)),
+                (own_hold, unready, _left(node, charset), dropped_text(node)),
             )
         ),
         failure=said,
@@ -191,7 +200,7 @@ def _unready(node: Node, charset: Charset) -> str:
     reason = node.get("unready")
     if not isinstance(reason, str):
         return ""
-    return f"not ready: {charset.safe(reason)}" if reason else "not ready"
+    return f"{_UNREADY}: {charset.safe(reason)}" if reason else _UNREADY
 
 
 def _left(node: Node, charset: Charset) -> str:
