@@ -52,7 +52,9 @@ EVENTS: list[dict[str, Any]] = [
     {"event": "snapshot", "path": "shop/fleet/courier", "state": "running"},
     {"event": "live", "services": 4},
     change("crashed", "shop/fleet/courier", exception="ValueError", message="bad order 17"),
-    change("restarted", "shop/fleet/courier"),
+    change("restarted", "shop/fleet/courier", seconds=0.004),
+    change("restarted", "shop/fleet", seconds=2.345),
+    change("started", "shop/mail", seconds=1.0),
     change("crashed", "shop/mail", context="start_error", exception="OSError", message="no route"),
     change("gave_up", "shop/fleet"),
     {"event": "end", "reason": "the app has ended"},
@@ -73,6 +75,8 @@ def test_people_read_what_is_wrong_and_then_what_changes(
         "4 services; now come the changes\n"
         "11:59:58 ✗ crashed   shop/fleet/courier  ValueError: bad order 17\n"
         "11:59:58 ● restarted shop/fleet/courier  restart 1\n"
+        "11:59:58 ● restarted shop/fleet  restart 1, took 2.3 s\n"
+        "11:59:58 ● started   shop/mail  took 1.0 s\n"
         "11:59:58 ✗ crashed   shop/mail  failed to start: OSError: no route\n"
         "11:59:58 ✗ gave up   shop/fleet\n"
         "the app has ended\n"
@@ -102,6 +106,7 @@ def test_a_path_a_glob_or_failures_narrow_it_down(
         ("snapshot", "shop/fleet/courier"),
         ("crashed", "shop/fleet/courier"),
         ("restarted", "shop/fleet/courier"),
+        ("restarted", "shop/fleet"),
         ("gave_up", "shop/fleet"),
     ]
     assert paths(paths=("m*",), failed=True) == [

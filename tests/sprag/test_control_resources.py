@@ -17,10 +17,14 @@ from jsonschema import Draft202012Validator
 from controlled import SCHEMA_FILE, Connection, aside, ask, check, served
 from processes import app, run
 from sprag import App, DynamicSupervisor, Service, Supervisor, Worker, WorkerPool
+from sprag.control.events import change_to_json
+from sprag_supervisor import tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from sprag.testing import VirtualClock
 
 
 class Mail(Service):
@@ -370,6 +374,31 @@ def test_events_are_a_snapshot_and_then_the_changes(shop: Path, post: Callable[.
             event = aside(following, events)
             check("event", event)
             assert (event["event"], event["path"]) == (expected, "shop/mail")
+
+
+class Tardy(Service):
+    def on_start(self) -> None:
+        gevent.sleep(2.0)
+
+
+def test_events_tell_of_readiness_and_how_long_a_start_took(clock: VirtualClock) -> None:
+    del clock
+    told: list[Any] = []
+    with Supervisor([Tardy()], name="top") as top:
+        tardy = top.service("Tardy")
+        tree_of(top).observers.append(lambda record: told.append(change_to_json(record)))
+        tardy.set_ready(False, "later")
+        tardy.set_ready()
+        tardy.stop()
+        tardy.start()
+    for event in told:
+        check("event", event)
+    assert [(event["event"], event["seconds"]) for event in told[:4]] == [
+        ("unready", None),
+        ("ready", None),
+        ("stopped", None),
+        ("started", 2.0),
+    ]
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from sprag._unix_sockets import listens
 from sprag_cli.app.client import AppGone, Client
 from sprag_cli.app.find import find_app
 from sprag_cli.app.select import Asked, is_glob, matcher
-from sprag_cli.app.told import Node, count_of, failure_text, find, mapping_of, text_of
+from sprag_cli.app.told import Node, count_of, failure_text, find, mapping_of, number_of, text_of
 from sprag_cli.term import deep_json
 from sprag_cli.term.cells import cell_len, cut
 from sprag_cli.term.errors import CommandError
@@ -38,6 +38,8 @@ _STATES: Final = {
 _FAILURES: Final = ("crashed", "gave_up")
 _WELL: Final = ("running", "stopped", "finished")
 _WORD: Final = 9
+_LONG: Final = 0.1
+"""Seconds of a start that are worth a word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,10 +192,18 @@ def _change_line(event: Node, charset: Charset) -> Line:
     elif text_of(event, "context") == "restart_cancelled":
         said = "its restart was called off"
     elif kind == "restarted":
-        said = f"restart {count_of(event, 'restarts')}"
+        said = f"restart {count_of(event, 'restarts')}{_took(event)}"
+    elif kind == "started":
+        said = _took(event).removeprefix(", ")
     state = _STATES.get(kind, "")
     word, path = kind.replace("_", " "), text_of(event, "path")
     return _line(f"{when} ", state, word=word, path=path, said=said, charset=charset)
+
+
+def _took(event: Node) -> str:
+    """Say how long a start took, if it took long enough to be told."""
+    took = number_of(event, "seconds") or 0.0
+    return f", took {took:.1f} s" if took >= _LONG else ""
 
 
 def _line(when: str, state: str, *, word: str, path: str, said: str, charset: Charset) -> Line:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent.event import Event
 
 from sprag.control.http import Answer
-from sprag.control.pictures import iso, node_to_json
+from sprag.control.pictures import iso, node_to_json, rounded
 from sprag.control.pieces import chunks
 from sprag_supervisor import Pace, pictures
 
@@ -87,7 +87,7 @@ def _changes(feed: Feed, has_hung_up: Callable[[], bool]) -> Iterator[bytes]:
     while not feed.is_lost:
         if feed.records:
             batch = [feed.records.popleft() for _ in range(min(len(feed.records), _AT_ONCE))]
-            yield "".join(_line(_told(record)) for record in batch).encode()
+            yield "".join(_line(change_to_json(record)) for record in batch).encode()
         elif feed.is_over:
             yield _encoded({"event": "end", "reason": "the app has ended"})
             return
@@ -97,7 +97,8 @@ def _changes(feed: Feed, has_hung_up: Callable[[], bool]) -> Iterator[bytes]:
                 return
 
 
-def _told(record: Lifecycle) -> dict[str, Any]:
+def change_to_json(record: Lifecycle) -> dict[str, Any]:
+    """Return what is told of a change."""
     return {
         "event": record.event,
         "path": record.path,
@@ -108,6 +109,7 @@ def _told(record: Lifecycle) -> dict[str, Any]:
         "message": record.message,
         "restarts": record.restarts,
         "at": iso(record.time),
+        "seconds": rounded(record.seconds),
     }
 
 
