@@ -171,6 +171,23 @@ def test_one_that_was_taken_out_may_be_deleted(clock: VirtualClock, journal: Jou
         assert states(top) == {"a": "running", "c": "running"}
 
 
+def test_one_that_waited_for_its_own_backoff_waits_for_its_group_as_soon_as_that_goes_down(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a = Scripted("a", journal)
+    b, slow = family(("b", "slow"), journal, backoff=TEN_SECONDS)
+    with Supervisor(children=[a, b], strategy="rest_for_one", name="top") as top:
+        waiting(top, b, clock)
+        top.start_child(slow)
+        slow.script.stop_takes = 1.0
+        crash(a)
+        clock.settle()
+        assert states(top) == {"a": "restarting", "b": "restarting", "slow": "stopping"}
+        assert b.snapshot().next_try is None
+        clock.advance(1.0)
+        assert states(top) == dict.fromkeys(("a", "b", "slow"), "running")
+
+
 def test_with_the_failed_one_its_group_is_called_off(clock: VirtualClock, journal: Journal) -> None:
     # otp-rules 43: the one whose next try begins the restart is stopped, and nobody retries.
     a, b, c = three(journal)

@@ -55,6 +55,42 @@ def test_after_it_was_up_once_its_restarts_count_as_any(clock: VirtualClock) -> 
         assert top.snapshot().state is State.FAILED
 
 
+class Slow(Service):
+    """Gets ready after a second."""
+
+    def on_start(self) -> None:
+        self.set_ready(False, "slow")
+        self.timeout(self.set_ready, 1.0)
+
+
+def test_who_waits_for_its_needs_has_its_first_start_after_that_in_each_life_of_its_parent(
+    clock: VirtualClock,
+) -> None:
+    world = {"failing": 2}
+    database = (Database(world), {"needs": ("Slow",)})
+    top = Supervisor([(Slow(), {"needs": ()}), database], name="top", max_restarts=0)
+    with Supervisor([top]):
+        for crashes in range(2):
+            world["tries"] = 0
+            clock.advance(60)
+            assert states(top) == dict.fromkeys(("Slow", "Database"), "running")
+            assert top.snapshot().restarts == crashes
+            crash(top)
+
+
+def test_who_leaves_before_it_was_up_is_tried_again_elsewhere_only_if_it_asks_for_that(
+    clock: VirtualClock,
+) -> None:
+    database = Database({"failing": 9})
+    with Supervisor() as top:
+        top.adopt(database)
+        assert states(top) == {"Database": "restarting"}
+    with Supervisor() as top:
+        with pytest.raises(StartFailed):
+            top.adopt(database, retry_start=False)
+        assert database.snapshot().state is State.FAILED
+
+
 def test_adopt_returns_a_child_that_is_still_to_come_up(clock: VirtualClock) -> None:
     with Supervisor() as top:
         child = top.adopt(Database({"failing": 1}))

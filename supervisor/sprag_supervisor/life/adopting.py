@@ -254,6 +254,8 @@ def come_in(child: Node, supervision: Supervision) -> None:
         if needed is None:
             needed = supervision.needed = Needed()
         needed.note(policy.needs, child._parent_)
+    if policy.retry_start:
+        note_first_start(child)  # until it has come up here, or is started by hand
     if not policy.autostart:
         if child._state_ is not STOPPED:
             move(child, STOPPED)
@@ -277,7 +279,6 @@ def start_first(child: Node) -> None:
     Raises:
         StartFailed: It is not.
     """
-    history = note_first_start(child) if child._policy_.retry_start else None
     try:
         start(child)
     except StartFailed:
@@ -285,6 +286,7 @@ def start_first(child: Node) -> None:
             raise
         # It is tried again once its parent runs.
     finally:
+        history = child._history_
         if history is not None and child._state_ is not RESTARTING:
             history.first_start = False
 

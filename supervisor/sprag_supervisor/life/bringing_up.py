@@ -98,8 +98,6 @@ def restart(child: Node) -> bool:
         return True  # somebody else has started it
     if child._incarnation_:
         child._restarts_ += 1
-    elif child._policy_.retry_start:  # it has waited for what it needs: this is its first start
-        note_first_start(child)
     try:
         start(child, True)
     except StartFailed:

@@ -86,6 +86,9 @@ def stop_group(
     then the rest is left to that, see `goes_on`.
     """
     together = gather(supervision, group, failed, waits=waits)
+    for one in together.waiting.values():
+        if one._state_ is RESTARTING:
+            hold_back(one)  # it waits for its group now, whatever it has waited for
     parking = Parking()
     pace = Pace()
     for sibling in reversed(group):
@@ -103,8 +106,6 @@ def stop_group(
             operation.join(parking)
         if not goes_on(node, supervision):
             return together
-        if sibling._state_ is RESTARTING and id(sibling) in together.waiting:
-            hold_back(sibling)  # it waits for its group now, whatever it has waited for
         leave_if_over(node, sibling)
     significant = {id(one) for one in group if one._policy_.significant and one is not failed}
     if significant:

@@ -70,8 +70,10 @@ def detach(child: Node) -> None:
 def leave_memories(child: Node, parent: Node) -> None:
     """Let the parent, and the tree, have what a child that leaves them was remembered for."""
     bequeath(child, parent)
-    if child._history_ is not None and child._tree_ is not None:
-        child._tree_.memories.leave(child._history_)
+    if child._history_ is not None:
+        child._history_.first_start = False  # at its next place it may not ask for that
+        if child._tree_ is not None:
+            child._tree_.memories.leave(child._history_)
 
 
 def leave_if_over(node: Node, child: Node) -> bool:
