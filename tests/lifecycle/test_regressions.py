@@ -204,3 +204,22 @@ def test_a_start_by_hand_forgets_what_was_tried_before() -> None:
         state.model_and_sprag_agree()
     finally:
         state.teardown()
+
+
+def test_a_wait_that_begins_at_no_even_moment_ends_at_its_nanosecond() -> None:
+    """The model's sum was a little more than that, and it took the next one."""
+    state = LifecycleMachine()
+    patient = Spec(backoff=(1.0, 4.0, 60.0))
+    spec = Spec(strategy="one_for_all", max_restarts=9, children=(patient, Spec()))
+    state.build(spec=spec, waits=False)
+    try:
+        state.stop(number=1, timeout=None)
+        state.advance(seconds=15.0)
+        state.adopt(number=0, spec=Spec(backoff=(0.0, 1.0, 3.0), drain_takes=0.5))
+        state.crash_a_greenlet(number=0)
+        state.stop(number=1, timeout=1.0)
+        state.advance(seconds=1.0)
+        state.crash_at_an_edge(number=0, off=-0.001953125)
+        state.model_and_sprag_agree()
+    finally:
+        state.teardown()
