@@ -7,63 +7,25 @@ from __future__ import annotations
 
 from math import inf
 
-from machine.plans import CLEAN, COSTS, PATIENT, RESET_AFTER, UP, Refused, Spec, Unclear
+from machine.plans import CLEAN, COSTS, PATIENT, RESET_AFTER, UP, Refused, Spec, Unclear, comes_back
+from machine.tree import Node, Tree
 
 
-class Node:
-    def __init__(self, spec: Spec, parent: Node | None = None) -> None:
-        self.spec, self.parent, self.state = spec, parent, "new"
-        self.path: str = f"{parent.path}/{spec.name}" if parent else spec.name
-        self.incarnation = self.restarts = self.in_a_row = 0
-        self.since, self.next_try = 0.0, inf
-        self.lack = ""  # why it is not ready although it runs
-        self.is_first = False  # a first start, which is tried again until it is up
-        self.missing: list[str] = []  # of what it needs; it waits for that
-        self.decided_in = 0  # the step in which its first start failed with that of its parent
-        self.waits_for: Node | None = None  # whose next try starts it as well
-        self.leads = False  # others may wait for it, although it is held
-        self.taken_out: set[Node] = set()  # of its next try, by a stop
-        self.children, self.window = dict[str, Node](), list[float]()
-        self.static = [Node(each, self) for each in spec.children]
-
-    @property
-    def is_side_by_side(self) -> bool:
-        """Whether some below it start or stop at the same time."""
-        below = self.children.values()
-        return self.spec.kind == "pool" or any(each.spec.needs is not None for each in below)
-
-    def rest(self, state: str) -> None:  # stay, or leave: 4, 27, 58, 62
-        self.state, self.next_try, self.waits_for, above = state, inf, None, self.parent
-        self.leads, self.missing = False, []
-        self.taken_out.clear()
-        leaves = self.spec.restart == "temporary" or (above and above.spec.kind == "pool")
-        if above and leaves and state != "restarting":
-            above.children.pop(self.spec.name, None)
-
-
-class Model:
-    def __init__(self, spec: Spec) -> None:
-        self.root, self.now = Node(spec), 0.0
-        self.step = 0
-        self.journal: list[tuple[float, str, str]] = []
-        self.faults: dict[str, list[str]] = {}  # of the next starts: "raise", "ignore"
-        self.waiting: list[Node] = []  # for a backoff, now or formerly; the latest last
-        self.troubles: dict[str, str] = {}  # of the next stop: "slow", "deaf" to its kill
-        self.holds: set[str] = set()
-        self.undecided: list[tuple[Node, int, float, str]] = []  # who, which life, when, and what
-
-    def note(self, node: Node, word: str) -> None:
-        self.journal.append((self.now, word, node.path))
+class Model(Tree):
+    """The rules."""
 
     def start(self, node: Node, word: str = "started") -> None:  # never counts by itself: 17
         node.state, node.next_try, reason = "starting", inf, "start_failed"
-        node.waits_for, node.leads, node.missing = None, False, []
+        node.waits_for, node.leads, node.missing, node.is_called = None, False, [], False
         for each in node.parent.children.values() if node.parent else ():
             each.taken_out.discard(node)
         node.incarnation += 1
         try:
-            for child in node.static:  # 1; those added later are gone: 24
-                self.adopt(node, child)
+            if node.by_needs and node.spec.kind == "supervisor":
+                self.line_up(node)
+            else:
+                for child in node.static:  # 1; those added later are gone: 24
+                    self.come_in(node, child)
             self.note(node, "on_start")
             if faults := self.faults.get(node.path):
                 reason = "ignored" if faults.pop(0) == "ignore" else reason
@@ -73,7 +35,7 @@ class Model:
             self.note(node, word)
             node.is_first = False
             for child in [each for each in node.children.values() if each.is_first]:
-                if child.state == "restarting":
+                if child.state == "restarting" and not child.missing and not child.is_called:
                     if not self.is_held(child) and self.is_over(child):
                         raise Unclear  # while others above may still start
                     child.decided_in = self.step
@@ -90,9 +52,76 @@ class Model:
         node.in_a_row, node.is_first = 0, False
         self.start(node)
 
+    def line_up(self, parent: Node) -> None:
+        """Start the children of a list, each as soon as it has what it needs."""
+        children = parent.static
+        for child in children:
+            parent.children[child.spec.name] = child
+            child.state = "restarting" if child.spec.autostart else "stopped"
+            child.is_first = child.spec.retry_start
+        called = [each for each in children if each.spec.autostart]
+        for child in called:
+            wanted = [parent.children[name] for name, _ in child.spec.needs or ()]
+            called.extend([each for each in wanted if each not in called])
+            child.state = "restarting"
+        to_come = [each for each in children if each in called]
+        while to_come:
+            group = [each for each in to_come if each.spec.needs is not None]
+            group = [each for each in group if not self.unmet(each)]
+            for child in to_come:  # who says nothing begins when all before it are over
+                if child in group:
+                    break
+                if child.spec.needs is None:
+                    group = [child, *group]
+                    break
+                if group:
+                    break
+            if not group:
+                break
+            to_come = [each for each in to_come if each not in group]
+            for child in group:
+                try:
+                    self.adopt(parent, child)
+                except Refused:
+                    if len(group) > 1:
+                        raise Unclear from None  # who of the others has begun
+                    raise
+        for child in to_come:
+            child.missing = self.unmet(child)  # who has been called for has had its chance
+
+    def wait(self, child: Node) -> None:
+        """Let it wait for what it needs, and have those come who do not by themselves."""
+        child.state, child.missing = "restarting", self.unmet(child)
+        for name in child.missing:
+            other = child.parent.children.get(name) if child.parent else None
+            if other:
+                self.call_up(other)
+
+    def call_up(self, node: Node) -> None:
+        if node.state == "stopped" and not node.spec.autostart:
+            node.state, node.is_called = "restarting", True
+            if self.is_held(node):
+                self.undecided.append((node, node.incarnation, self.now, "waited"))
+
+    def come_in(self, parent: Node, child: Node) -> None:
+        """Get its place, and start there now or later, as it asks for."""
+        child.is_first = child.spec.retry_start  # until it has come up here
+        if not child.spec.autostart:
+            parent.children[child.spec.name] = child
+            child.state = "stopped"
+            others = parent.children.values()
+            if any(each.missing and self.depends(each, [child]) for each in others):
+                self.call_up(child)
+        elif self.unmet(child):
+            if any(name not in parent.children for name, _ in child.spec.needs or ()):
+                raise Refused(child.path)
+            parent.children[child.spec.name] = child
+            self.wait(child)
+        else:
+            self.adopt(parent, child)
+
     def adopt(self, parent: Node, child: Node) -> None:
         parent.children[child.spec.name] = child  # 37
-        child.is_first = child.spec.retry_start
         try:
             self.start(child)
         except Refused:
@@ -106,6 +135,8 @@ class Model:
 
     def end(self, node: Node, reason: str, *, came_up: bool = True) -> None:
         began, ends, node.state = self.now, [self.now], "stopping"
+        if node.is_side_by_side:
+            self.together.add(node.path)
         down: list[tuple[Node, float]] = []
         for child in reversed(list(node.children.values())):  # a pool's together: 46
             is_alone = node.spec.kind == "pool"
@@ -167,9 +198,6 @@ class Model:
         else:
             self.count(parent, child, self.now)
 
-    def is_over(self, node: Node) -> bool:  # it has been tried often enough
-        return 0 < node.spec.tries <= node.in_a_row and node.spec.backoff > 0
-
     def count(self, parent: Node, child: Node, then: float) -> None:  # 11 to 19, 40
         child.state, within = "restarting", parent.spec.max_seconds
         if self.is_over(child) and parent.spec.strategy == "one_for_one":
@@ -193,28 +221,22 @@ class Model:
         else:
             self.restart(parent, child, waits=child.spec.backoff > 0)
 
-    def depends(self, node: Node, others: list[Node]) -> bool:  # which come before it
-        named = None if node.spec.needs is None else dict(node.spec.needs)
-        return named is None or any(each.spec.name in named for each in others)
-
-    def unmet(self, node: Node) -> list[str]:
-        found: list[str] = []
-        for name, what in node.spec.needs or ():
-            other = node.parent.children.get(name) if node.parent else None
-            if not other or other.state != "running" or (what == "ready" and other.lack):
-                found.append(name)
-        return found
-
     def wake(self) -> None:
         """Start those who have got what they have waited for."""
         for node in self.nodes():
-            if node.missing and node.parent:
+            if not node.parent or node.parent.state != "running":
+                continue
+            if node.missing:
                 node.missing = self.unmet(node)
-                if not node.missing and self.is_held(node):
+                if node.missing:
+                    continue
+                if self.is_held(node):
                     self.undecided.append((node, node.incarnation, self.now, "waited"))
-                elif not node.missing:
-                    self.restart(node.parent, node, alone=True)
-                    return self.wake()
+                    continue
+            elif not node.is_called or self.is_held(node):
+                continue
+            self.restart(node.parent, node, alone=True)
+            return self.wake()
         return None
 
     def restart(
@@ -252,13 +274,13 @@ class Model:
             return
         first = list[Node]()  # whose first start fails again: others do not wait for these
         for child in [child for child in group if child.spec.name in parent.children]:  # 29 to 31
-            child.missing = self.unmet(child) if child.state == "restarting" else []
-            if child.missing:
+            child.is_called = False
+            if child.state == "restarting" and self.unmet(child):
                 child.waits_for = None
+                self.wait(child)
                 continue
             is_new = not child.incarnation
             child.restarts += not is_new
-            child.is_first = child.is_first or (is_new and child.spec.retry_start)
             try:
                 self.start(child, "started" if is_new else "restarted")
             except Refused:  # who comes after it waits for its next try: 41
@@ -309,44 +331,6 @@ class Model:
             self.note(node, "unready" if lack else "ready")
         node.lack = lack
 
-    def not_ready(self) -> dict[str, tuple[str, str]]:
-        """Return who is not ready but should be, by path, with its state and what it says."""
-        lacks = dict[str, tuple[str, str]]()
-        for node in self.nodes():
-            if node.path in self.holds:
-                lacks[node.path] = node.state, "held"
-            elif node.state == "running":
-                if node.lack:
-                    lacks[node.path] = node.state, node.lack
-            elif node.missing:
-                lacks[node.path] = node.state, f"waits for {', '.join(node.missing)}"
-            elif node.state not in ("stopped", "finished") or node is self.root:
-                lacks[node.path] = node.state, ""
-        return lacks
-
-    def nodes(self) -> list[Node]:
-        """Return the root and all below it."""
-        found = [self.root]
-        for node in found:
-            found.extend(node.children.values())
-        return found
-
-    def is_held(self, node: Node) -> bool:
-        return any(node.path == each or node.path.startswith(f"{each}/") for each in self.holds)
-
-    def to_decide(self) -> list[tuple[Node, int, float, str]]:
-        """Return what is still undecided: not what was deleted, stopped or started meanwhile."""
-        self.undecided = [
-            (node, life, then, what)
-            for node, life, then, what in self.undecided
-            if (parent := node.parent)
-            and parent.state == "running"
-            and parent.children.get(node.spec.name) is node
-            and node.incarnation == life
-            and node.state in (("finished", "failed") if what == "ended" else ("restarting",))
-        ]
-        return self.undecided
-
     def release(self, path: str) -> None:
         self.holds.discard(path)
         for entry in list(self.to_decide()):
@@ -371,16 +355,22 @@ class Model:
             raise Refused("max_children")  # 62
         if spec.significant and parent.spec.auto_shutdown == "never":
             raise Refused("bad_combination")  # 63
-        child = Node(spec, parent)
-        if any(name not in parent.children for name, _ in spec.needs or ()):
-            raise Refused(child.path)
-        if other := parent.children.get(spec.name):
+        child, others = Node(spec, parent), parent.children
+        for name, what in spec.needs or ():
+            if name not in others:
+                raise Refused(child.path)
+            never = parent.spec.kind == "pool" or comes_back(others[name].spec)
+            if what == "finished" and never:
+                raise Refused("bad_combination")
+        if other := others.get(spec.name):
             raise Refused("already_started" if other.state == "running" else "already_present")
-        if missing := self.unmet(child):
-            parent.children[spec.name] = child
-            child.state, child.missing = "restarting", missing
-            return
-        self.adopt(parent, child)
+        needed = [name for name, _ in spec.needs or ()]
+        for name in needed:  # one that has left may come back, but not to need who needs it
+            more = others[name].spec.needs if name in others else None
+            needed.extend([each for each, _ in more or () if each not in needed])
+        if spec.name in needed:
+            raise Refused("bad_combination")
+        self.come_in(parent, child)
 
     def manage(self, parent: Node, call: str, name: str) -> None:
         child = parent.children.get(name)

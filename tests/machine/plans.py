@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,6 +55,7 @@ class Spec:
         retry_start: A first start that fails is tried again.
         faults: Starts that raise, from the first on.
         needs: Of whom it needs what; None for all before it.
+        autostart: It is started with its parent; else by hand, or by who needs it.
         is_late: In each life it is not ready when it has started.
     """
 
@@ -68,6 +69,7 @@ class Spec:
     retry_start: bool = False
     faults: int = 0
     needs: tuple[tuple[str, str], ...] | None = None
+    autostart: bool = True
     is_late: bool = False
     strategy: str = "one_for_one"
     max_restarts: int = 3
@@ -92,6 +94,8 @@ waits = {
     patient: st.sampled_from([patient, patient, patient, not patient]) for patient in (False, True)
 }
 kinds = ["supervisor", "supervisor", "service", "pool"]
+WHAT: Final = ("ready", "started", "finished")
+"""What one may need another to be."""
 
 
 @st.composite
@@ -114,6 +118,7 @@ def specs(
         is_brutal=draw(numbers) == 63,
         tries=draw(st.sampled_from([0, 0, 1, 2])),
         retry_start=is_patient,
+        autostart=name == "root" or draw(numbers) % 8 != 7,
         faults=draw(st.sampled_from([0, 1, 3])) if is_patient and name != "root" else 0,
         is_late=draw(st.sampled_from([False, False, False, True])),
         strategy="one_for_one" if is_plain else draw(st.sampled_from(STRATEGIES)),
@@ -121,12 +126,65 @@ def specs(
         max_seconds=draw(st.sampled_from([2.0, 1.0])),
         auto_shutdown=auto,
         max_children=draw(st.sampled_from([2, 3, inf])) if kind == "pool" else inf,
-        children=tuple([draw(specs(depth - 1, above=auto, name=each)) for each in names]),
+        children=draw(families(kind, depth - 1, auto, names)),
     )
 
 
+@st.composite
+def families(
+    draw: Callable[..., Any], kind: str, depth: int, auto: str, names: str
+) -> tuple[Spec, ...]:
+    """Return a strategy for the children of one parent, of whom some need others.
+
+    In a list these may come later, as long as there is no circle; who is adopted needs those that
+    were adopted before.
+    """
+    children = [draw(specs(depth, above=auto, name=each)) for each in names]
+    if not draw(st.booleans()):
+        return tuple(children)
+    if kind == "supervisor":
+        children = draw(st.permutations(children))
+    for place, child in enumerate(children):
+        wanted = [(each, draw(st.sampled_from(["", *WHAT]))) for each in children[:place]]
+        found = tuple(
+            [
+                (each.name, "ready" if what == "finished" and comes_back(each) else what)
+                for each, what in wanted
+                if what
+            ]
+        )
+        children[place] = replace(child, needs=draw(st.sampled_from([found, found, None])))
+    if kind == "supervisor":
+        mixed = tuple(draw(st.permutations(children)))
+        return mixed if in_order(mixed) else tuple(children)
+    return tuple(children)
+
+
+def comes_back(spec: Spec) -> bool:
+    """Whether it is restarted or forgotten when it has finished."""
+    return spec.restart != "transient"
+
+
+def in_order(children: tuple[Spec, ...]) -> tuple[Spec, ...]:
+    """Return *children*, each after those it needs; nothing if they need each other in a circle."""
+    found: list[Spec] = []
+
+    def take(child: Spec, way: tuple[Spec, ...]) -> bool:
+        if child in way:
+            return False
+        before = children[: children.index(child)]
+        names = [each.name for each in before] if child.needs is None else dict(child.needs)
+        if not all(take(each, (*way, child)) for each in children if each.name in names):
+            return False
+        if child not in found:
+            found.append(child)
+        return True
+
+    return tuple(found) if all(take(each, ()) for each in children) else ()
+
+
 roots = specs(3).filter(lambda spec: spec.kind != "pool")
-needs = st.sampled_from([None, None, (), *(((a, b),) for a in "abc" for b in ("ready", "started"))])
+needs = st.sampled_from([None, None, (), *(((a, b),) for a in "abc" for b in WHAT)])
 # Drawn on purpose without a look at the parent: some are significant where that is refused.
 additions = st.one_of(specs(0, above="any"), specs(0), specs(1, above="any"), specs(2))
 trouble = st.tuples(numbers, st.sampled_from(["slow", "deaf", "raises"]))

@@ -191,6 +191,7 @@ def child_policy(spec: Spec) -> dict[str, Any]:
         "restart": spec.restart,
         "significant": spec.significant,
         "retry_start": spec.retry_start,
+        "autostart": spec.autostart,
         "needs": None if spec.needs is None else dict(spec.needs),
         "backoff": backoff if initial else None,
     }

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from lifecycle.profile import settings_for
-from machine.model import Model, Node
+from machine.model import Model
 from machine.plans import (
     GRACE,
     PATIENT,
@@ -60,6 +60,8 @@ from sprag_supervisor.rules import policy as _policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from machine.tree import Node
 
 
 STEPS = int(os.environ.get("SPRAG_STEPS", "12000"))
@@ -145,10 +147,9 @@ class Machine(RuleBasedStateMachine):
         model.troubles.clear()
         stage.troubles.clear()
         assert got == wanted, f"model: {wanted}; sprag: {got}"
-        pools = [node.path for node in model.nodes() if node.is_side_by_side]
-        pools += [pool for pool in self.pools if pool not in pools]
-        self.pools = pools
-        _compare(_in_order(stage.journal, pools), _in_order(model.journal, pools))
+        pools = {node.path for node in model.nodes() if node.is_side_by_side}
+        self.pools = sorted(pools | model.together | {*self.pools})
+        _compare(_in_order(stage.journal, self.pools), _in_order(model.journal, self.pools))
         assert self.clock.now == model.now, f"it took {self.clock.now - began} seconds"
         stage.journal.clear()
         model.journal.clear()
