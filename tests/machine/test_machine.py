@@ -408,10 +408,16 @@ def _picture(snapshot: Snapshot, now: float) -> Row:
 
 def _lacks(root: Service) -> dict[str, tuple[str, str]]:
     """Return who is not ready, as the model has it: failures are told in the journal."""
+    told = {path: (lack.state.value, lack.reason) for path, lack in root.not_ready().items()}
     return {
-        path: (lack.state.value, lack.reason if lack.reason.startswith(_REASONS) else "")
-        for path, lack in root.not_ready().items()
+        path: (state, _in_any_order(reason) if reason.startswith(_REASONS) else "")
+        for path, (state, reason) in told.items()
     }
+
+
+def _in_any_order(reason: str) -> str:
+    before, waits, names = reason.rpartition("waits for ")
+    return f"{before}{waits}{', '.join(sorted(names.split(', ')))}" if waits else reason
 
 
 def _in_order(journal: Journal, pools: list[str]) -> Journal:

@@ -120,7 +120,7 @@ class Tree:
                 if node.lack:
                     lacks[node.path] = node.state, node.lack
             elif node.missing:
-                lacks[node.path] = node.state, f"waits for {', '.join(node.missing)}"
+                lacks[node.path] = node.state, f"waits for {', '.join(sorted(node.missing))}"
             elif node.state not in ("stopped", "finished") or node is self.root:
                 lacks[node.path] = node.state, ""
         return lacks
