@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import logging
 from typing import TYPE_CHECKING, Any
@@ -8,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
+from sprag import Service, Supervisor
 from sprag_cli.run.logs import configure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(autouse=True)
@@ -111,25 +113,61 @@ def test_what_json_does_not_know_is_written_as_its_repr() -> None:
         {"event": "it", "service": "shop/web", "thing": {1, 2}, "request_id": "its own"},
         {"service": "shop/web", "incarnation": 1},
         {"service": "shop/web", "level": "mine", "event": "mine", "exception": "mine"},
+        {"incarnation": 3, "event": "it"},
         {},
+        None,
     ],
 )
-@pytest.mark.parametrize("extra", [{}, {"exc_info": ValueError("bad")}, {"stack_info": True}])
-def test_sprags_own_records_are_the_same_by_the_short_way(
-    fields: dict[str, Any], extra: dict[str, Any]
+@pytest.mark.parametrize(
+    "around",
+    [
+        {"request_id": "r-1", "controller": "Orders"},
+        {},
+        {"service": "around", "x": 1},
+        {"incarnation": 7, "event": "around", "level": "around"},
+    ],
+)
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_records_of_the_standard_library_are_the_same_by_the_short_way(
+    fields: dict[str, Any] | None, around: dict[str, Any], log_format: Any
 ) -> None:
     stream = io.StringIO()
-    configure("json", "info", stream=stream)
-    with structlog.contextvars.bound_contextvars(request_id="r-1", controller="Orders"):
-        for _ in range(2):
-            logging.getLogger("sprag").info("a %s", "b", extra={"sprag": fields}, **extra)
-            (handler,) = logging.getLogger().handlers
-            handler.setFormatter(_LongWay(handler.formatter))
-    short, long = [json.loads(line) for line in stream.getvalue().splitlines()]
-    for each in (short, long):
-        each["timestamp"] = ""
-        each.pop("stack", None)  # it names the line
-    assert list(short.items()) == list(long.items())
+    configure(log_format, "info", stream=stream, environ={})
+    (handler,) = logging.getLogger().handlers
+    ways = handler.formatter, _LongWay(handler.formatter)
+    own: dict[str, Any] = {} if fields is None else {"extra": {"sprag": fields}}
+
+    def log() -> None:
+        mores: list[dict[str, Any]] = [{}, {"exc_info": ValueError("bad")}, {"stack_info": True}]
+        for level, more in itertools.product((logging.INFO, logging.WARNING, 25), mores):
+            lines: list[object] = []
+            for way in ways:
+                handler.setFormatter(way)
+                begin = len(stream.getvalue())
+                logging.getLogger("sprag").log(level, "a %s", "b", **own, **more)
+                lines.append(_without_the_time(stream.getvalue()[begin:]))
+            assert lines[0] == lines[1]
+
+    with structlog.contextvars.bound_contextvars(**around):
+        log()
+        with Supervisor([OnStart(log)], name="shop"):
+            pass
+
+
+def _without_the_time(text: str) -> object:
+    if not text.startswith("{"):
+        return text[len("12:34:56") :]
+    fields = json.loads(text)
+    fields["timestamp"] = ""
+    return list(fields.items())
+
+
+class OnStart(Service):
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
+
+    def on_start(self) -> None:
+        self.call()
 
 
 class _LongWay(logging.Formatter):

@@ -154,10 +154,10 @@ class Text(str):
 
 REFUSED: list[tuple[Any, str]] = [
     ("", "five fields, as in '5 3 \\* \\* \\*': minute, hour, day of month, month, day of week$"),
-    ("@daily", "five fields"),
+    ("@daily", r"five fields.*; here that is '0 0 \* \* \*'$"),
     ("5 3 * *", "five fields"),
     ("0 5 3 * * *", r"five fields.*; for every so many seconds there is interval\(\)"),
-    ("60 3 * * *", "for the minute 0-59: five fields"),
+    ("60 3 * * *", "for the minute 0-59, also in lists, ranges upwards and steps.*: five fields"),
     ("5 24 * * *", "for the hour 0-23"),
     ("5 3 0 * *", "for the day-of-month 1-31"),
     ("5 3 30 2 *", "for the day-of-month 1-31, which the month has"),

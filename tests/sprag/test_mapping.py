@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from gevent import Timeout, sleep
 
 from sprag import Service, Supervisor
-from sprag.exceptions import BadValue, NotRunning, TaskCancelled, TaskTimeout, WouldDeadlock
+from sprag.exceptions import (
+    BadValue,
+    NotRunning,
+    TaskCancelled,
+    TaskTimeout,
+    WouldDeadlock,
+    WrongThread,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -233,3 +241,20 @@ def test_items_that_ask_for_their_own_results_are_a_deadlock(service: Plain) -> 
     results = service.map(Log(), circle(), limit=1)
     with pytest.raises(WouldDeadlock):
         list(results)
+
+
+def test_a_close_from_another_thread_is_refused_and_changes_nothing(service: Plain) -> None:
+    results = service.map(Log(), [1, 2, 3], limit=2)
+    told: list[type] = []
+
+    def close() -> None:
+        try:
+            results.close()
+        except WrongThread as error:
+            told.append(type(error))
+
+    thread = threading.Thread(target=close)
+    thread.start()
+    thread.join()
+    assert told == [WrongThread]
+    assert list(results) == [1, 2, 3]

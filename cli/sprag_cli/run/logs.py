@@ -48,6 +48,7 @@ def configure(
     from sprag_cli.run import console as lines_for_people
     from sprag_cli.run import json_lines
     from sprag_cli.run.handler import Handler, placed
+    from sprag_cli.run.short_way import ShortWay
     from sprag_cli.run.tracebacks import formatted
 
     target: TextIO = sys.stderr if stream is None else stream
@@ -63,15 +64,13 @@ def configure(
         stamper,
         structlog.processors.ExceptionRenderer(formatted),
     ]
-    formatter: type[structlog.stdlib.ProcessorFormatter]
     if console:
-        formatter = structlog.stdlib.ProcessorFormatter
         renderer: Processor = lines_for_people.ConsoleLines(
             colours=coloured(target, environ),
             width=partial(_width, target) if terminal else None,
         )
     else:
-        formatter, renderer = json_lines.JsonLines, json_lines.JSON
+        renderer = json_lines.JSON
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -92,7 +91,9 @@ def configure(
 
     handler = Handler(target, again=lines.repeated, after_time=lines.AFTER_TIME, notice=notice)
     handler.setFormatter(
-        formatter(
+        ShortWay(
+            stamp=stamper,
+            render=renderer,
             processors=[
                 placed,
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,

@@ -43,6 +43,17 @@ _ACCEPTED: Final = {
     "month": "1-12, or JAN-DEC",
     "day-of-week": "0-7, or SUN-SAT, MON#1 for the first Monday, or 5L for the last Friday",
 }
+_MANY: Final = "also in lists, ranges upwards and steps, 1,3-5,*/2"
+_ALIASES: Final = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+"""What others take for an expression, to say what it is called here."""
 
 
 class Calendar:
@@ -151,6 +162,8 @@ def _fields_of(expression: Any) -> list[str]:
     fields = text.split()
     if len(fields) != len(_ACCEPTED):
         hint = "; for every so many seconds there is interval()" if len(fields) > 5 else ""
+        if (meant := _ALIASES.get(text.strip().lower())) is not None:
+            hint = f"; here that is {meant!r}"
         raise BadValue("expression", text, _FIELDS + hint)
     return fields
 
@@ -164,7 +177,7 @@ def _sim(fields: list[str], given: object) -> Any:
     except CronSimError as error:
         said = str(error)
         field = next((name for name in _ACCEPTED if said.endswith(f" {name}")), None)
-        wanted = "" if field is None else f"for the {field} {_ACCEPTED[field]}: "
+        wanted = "" if field is None else f"for the {field} {_ACCEPTED[field]}, {_MANY}: "
         raise BadValue("expression", given, wanted + _FIELDS) from None
 
 

@@ -102,6 +102,8 @@ class Mapped(Generic[T]):
 
     def close(self) -> None:
         """Cancel what is under way, and be at the end. Does not wait; harmless a second time."""
+        if self._pending:
+            must_be_at_home(self._node)
         self._items = None
         while self._pending:
             self._pending.popleft().cancel()
