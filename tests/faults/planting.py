@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 EVENTS = ("call", "return", "line")
+OF_THE_LIBRARY = ("sprag.services.reloading",)
+"""Modules of the library that have to be as sound: others wait for what they do."""
 
 
 class Planted(Exception):
@@ -42,13 +44,14 @@ class Place(NamedTuple):
 
 
 def functions() -> dict[CodeType, str]:
-    """Return the code of every function of the engine, with its qualified name."""
+    """Return the code of every function of the engine and its like, with its qualified name."""
     found: dict[CodeType, str] = {}
     package = sprag_supervisor
-    for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        module = importlib.import_module(info.name)
+    names = [each.name for each in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
+    for name in (*names, *OF_THE_LIBRARY):
+        module = importlib.import_module(name)
         for code in _codes_of(module):
-            found[code] = f"{info.name.removeprefix('sprag_supervisor.')}.{code.co_qualname}"
+            found[code] = f"{name.removeprefix('sprag_supervisor.')}.{code.co_qualname}"
     return found
 
 

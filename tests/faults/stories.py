@@ -1000,6 +1000,55 @@ def work_for_others(world: World) -> None:
     world.do(a.stop)
 
 
+class Reads(Idle):
+    """Reads its configuration again, as it is told to."""
+
+    def __init__(self, name: str, reads: Callable[[], object], **policy: Any) -> None:
+        super().__init__(name, **policy)
+        self._reads = reads
+
+    def on_reload(self) -> None:
+        Service.on_reload(self)
+        self._reads()
+
+
+def reloads(world: World) -> None:
+    """Some read at once, some slowly, or not at all; others ask meanwhile, or end."""
+    slow = Reads("slow", lambda: gevent.sleep(2.0))
+    inner = Supervisor([Reads("below", int), slow, Idle("idle")], name="inner")
+    asks = Reads("asks", lambda: inner.reload_tree())
+    ends = Reads("ends", lambda: crash(ends), backoff=ONE_SECOND)
+    stops = Reads("stops", lambda: stops.stop())
+    top = world.top([Reads("fails", _fail), ends, stops, inner, asks], max_restarts=99)
+    world.do(top.reload_tree, dry_run=True)
+    world.go(top.reload_tree, 3.0)
+    world.settle()
+    world.go(inner.reload_tree, 1.0)
+    world.go(inner.reload_tree, None)
+    world.advance(1.0)
+    world.do(stops.start)
+    world.advance(9.0)
+    world.go(top.reload_tree, 1.0)
+    world.settle()
+    world.do(slow.stop)
+    world.advance(5.0)
+
+    def impatient() -> None:
+        with gevent.Timeout(0.5), contextlib.suppress(gevent.Timeout):
+            inner.reload_tree()
+
+    world.do(slow.start)
+    world.go(impatient)
+    world.advance(1.0)
+    world.do(top.reload_tree, -1.0)
+    world.do(Idle("alone").reload_tree)
+    world.go(top.reload_tree, None)
+    world.settle()
+    world.go(top.stop)
+    world.advance(9.0)
+    world.do(inner.reload_tree)
+
+
 STORIES: Final[dict[str, Callable[[World], None]]] = {
     story.__name__.replace("_", " "): story
     for story in (
@@ -1047,5 +1096,6 @@ STORIES: Final[dict[str, Callable[[World], None]]] = {
         needs,
         tries,
         work_for_others,
+        reloads,
     )
 }

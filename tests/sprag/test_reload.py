@@ -211,6 +211,24 @@ def test_a_timeout_of_its_own_work_is_its_failure(clock: VirtualClock) -> None:
         assert (entry.outcome, entry.detail.partition(":")[0]) == ("failed", TaskTimeout.__name__)
 
 
+def test_what_it_raises_after_it_has_ended_its_own_service_is_told_too(clock: VirtualClock) -> None:
+    del clock
+
+    def gives_up(service: Service) -> None:
+        service.stop()
+        fails(service)
+
+    def goes_on(service: Service) -> None:
+        service.stop()
+        try:
+            gevent.sleep(1)
+        finally:
+            service.spawn(int)
+
+    with Supervisor([Reads("a", gives_up), Reads("b", goes_on)], name="top") as top:
+        assert outcomes(top.reload_tree()) == [("a", "failed"), ("b", "skipped")]
+
+
 @pytest.mark.parametrize("how", ["stop", "crash"])
 def test_one_that_ends_meanwhile_is_skipped(clock: VirtualClock, how: str) -> None:
     with Supervisor([a := Reads("a", hangs), Reads("b")], name="top") as top:

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from gevent import getcurrent
 
 from sprag._defaults import RELOAD_TIMEOUT
+from sprag.exceptions import TaskTimeout
 from sprag.services.working import Working
 from sprag_supervisor import (
     RUNNING,
@@ -221,13 +222,18 @@ def _reload_one(
         task = line.task = Working.task(node, node.on_reload)
         task.get(None if until is None else max(until - began, 0.0))
     except BaseException as error:
-        if not is_a(error, Exception) and (task is None or task._error is not error):
-            raise  # it is for who asks: a kill, a timeout of theirs
+        is_under_way = task is not None and not task.done
+        is_its_own = task is not None and task._error is error
+        if is_under_way and not is_a(error, TaskTimeout):
+            raise  # a bug of sprag's, or for who asks: a kill, a timeout of theirs
+        if not is_its_own and not is_a(error, Exception):
+            raise
+        has_ended = node._incarnation_ != incarnation or node._state_ is not RUNNING
         took = clock.now() - began
-        if task is not None and not task.done:
+        if is_under_way:
             say(logging.ERROR, node, "on_reload takes too long: killed", seconds=round(took, 3))
             notes.take(node, path, "late", "it was killed: its time was over", took)
-        elif node._incarnation_ != incarnation or node._state_ is not RUNNING:
+        elif has_ended and (not is_its_own or is_a(error, NotRunning)):
             notes.take(node, path, "skipped", "it has ended meanwhile", took)
         else:
             say(logging.ERROR, node, "on_reload failed", error)
@@ -283,6 +289,12 @@ class _Line:
         self.is_taken = False
         self.waiting: list[Parking] = []
 
+    def give(self) -> None:
+        """Let the next one reload."""
+        self.is_taken = False
+        for parking in self.waiting:
+            parking.poke()
+
 
 _lines: Final[WeakKeyDictionary[Tree, _Line]] = WeakKeyDictionary()
 
@@ -304,10 +316,12 @@ def _turn(node: Node, tree: Tree, until: float | None) -> Generator[_Line | None
     if line.is_taken:
         yield None
         return
-    line.is_taken = True
     try:
-        yield line
-    finally:
-        line.is_taken = False
-        for parking in line.waiting:
-            parking.poke()
+        try:
+            line.is_taken = True
+            yield line
+        finally:
+            line.give()
+    except BaseException:
+        line.give()  # again: a signal handler may have raised at the first one
+        raise

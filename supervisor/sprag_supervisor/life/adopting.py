@@ -184,8 +184,9 @@ class Needed:
         """Take note of what a child of *parent* needs; forget now and then what none does."""
         self._names.update(needs)
         if len(self._names) > self._most:
-            children = ((None if parent is None else parent._children_) or {}).values()
-            self._names = {name for each in children for name in each._policy_.needs or ()}
+            self._names.clear()
+            for child in ((None if parent is None else parent._children_) or {}).values():
+                self._names.update(child._policy_.needs or ())
             self._most = 2 * len(self._names) + _NEEDED
 
 
