@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import importlib
 import inspect
 import json
@@ -23,6 +24,8 @@ import pytest
 import sprag
 import sprag.exceptions
 import sprag.host
+import sprag.programs
+import sprag.programs.exceptions
 import sprag.testing
 import sprag.testing.strategies
 import sprag_cli
@@ -167,6 +170,9 @@ def true_defaults() -> dict[str, object]:
     defaults["Service.map(limit=)"] = default_of(sprag.Service.map, "limit")
     for argument in ("size", "queue", "when_full", "retries"):
         defaults[f"WorkerPool({argument}=)"] = default_of(sprag.WorkerPool.__init__, argument)
+    for argument in ("settle", "stop_signal", "kill", "output", "output_limit"):
+        defaults[f"Program({argument}=)"] = default_of(sprag.Program.__init__, argument)
+    defaults["Program(shutdown=)"] = sprag.Program._class_policy_.shutdown
     for parameter in ("tz", "missed"):
         defaults[f"Service.cron({parameter}=)"] = default_of(sprag.Service.cron, parameter)
     for parameter in ("every", "timeout", "failures"):
@@ -305,9 +311,9 @@ def resolve(name: str) -> Any:
     first, _, rest = name.partition(".")
     for module in (sprag.testing, sprag):
         if hasattr(module, first) and first != "sprag":
-            return getattr(getattr(module, first), rest)
+            return functools.reduce(getattr, rest.split("."), getattr(module, first))
     module = importlib.import_module("sprag" if first == "sprag" else f"sprag.{first}")
-    return getattr(module, rest)
+    return functools.reduce(getattr, rest.split("."), module)
 
 
 def arguments_of(thing: Any, *, is_method: bool) -> str:
@@ -338,6 +344,7 @@ METHODS_OF: Final = {
     "Supervisor": sprag.Supervisor,
     "DynamicSupervisor": sprag.DynamicSupervisor,
     "App": sprag.App,
+    "Program": sprag.Program,
     "Task": sprag.Task,
     "Worker": sprag.Worker,
     "WorkerPool": sprag.WorkerPool,
@@ -353,6 +360,10 @@ def public_names() -> Iterator[str]:
     for name in sprag.exceptions.__all__:
         if name not in sprag.__all__:
             yield f"exceptions.{name}"
+    for name in sprag.programs.__all__:
+        yield f"programs.{name}"
+    for name in sprag.programs.exceptions.__all__:
+        yield f"programs.exceptions.{name}"
     for name in sprag.testing.__all__:
         yield f"testing.{name}"
     for name in sprag.testing.strategies.__all__:

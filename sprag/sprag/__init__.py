@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sprag.exceptions import Ignore, SpragError, StartFailed
     from sprag.owned.tasks import Task
     from sprag.process.ownership import own_greenlets
+    from sprag.programs.program import Program
     from sprag.services.app import App
     from sprag.services.dynamic import DynamicSupervisor
     from sprag.services.pool import WorkerPool
@@ -59,6 +60,7 @@ __all__ = [
     "Outcome",
     "Page",
     "Policy",
+    "Program",
     "Reason",
     "ReloadEntry",
     "ReloadReport",
@@ -89,6 +91,7 @@ _HOMES = {
     "sprag.control.pictures": ("to_json",),
     "sprag.owned.tasks": ("Task",),
     "sprag.process.ownership": ("own_greenlets",),
+    "sprag.programs.program": ("Program",),
     "sprag.services.pool": ("WorkerPool",),
     "sprag.services.reloading": ("ReloadEntry", "ReloadReport"),
     "sprag.services.service": ("Service", "current_service"),

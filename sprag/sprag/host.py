@@ -23,6 +23,7 @@ from sprag._defaults import RELOAD_TIMEOUT, SHUTDOWN_TIMEOUT
 from sprag._exit_codes import ExitCode as ExitCode  # noqa: PLC0414 - re-exported
 from sprag.process.deadman import OVERTIME, write_stderr
 from sprag.process.dump import write_dump
+from sprag.process.hosting import forget, process_owned
 from sprag.process.lifecycle_log import LifecycleLog
 from sprag.process.log_queue import backlog, flush_logs
 from sprag.process.outcome import outcome
@@ -181,6 +182,7 @@ class _Host:
             _hosts.append(self)
             try:
                 with ExitStack() as life:
+                    life.enter_context(process_owned())
                     life.enter_context(own_greenlets())
                     life.enter_context(self._status.told())
                     life.enter_context(zombies_watched())
@@ -441,6 +443,7 @@ def _after_fork() -> None:
         if host._control is not None:
             host._control.leave_to_parent()
     _hosts.clear()
+    forget()
 
 
 os.register_at_fork(after_in_child=_after_fork)

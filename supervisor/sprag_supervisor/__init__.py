@@ -140,6 +140,7 @@ from sprag_supervisor.tree.names import (
 )
 from sprag_supervisor.tree.node import Node, Tree
 from sprag_supervisor.tree.seat import Seat, context_of, current_node, seat
+from sprag_supervisor.tree.stragglers import keep as keep_straggler
 from sprag_supervisor.views.readiness import Lack, not_ready
 from sprag_supervisor.views.snapshot import (
     Owned,
@@ -260,6 +261,7 @@ __all__ = [
     "is_policy",
     "is_secret",
     "is_within",
+    "keep_straggler",
     "left_behind",
     "let_go",
     "listening",

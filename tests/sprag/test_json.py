@@ -55,6 +55,7 @@ KEYS = {
     "held",
     "draining",
     "waits_for",
+    "process",
 }
 
 

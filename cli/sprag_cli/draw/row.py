@@ -65,7 +65,8 @@ class Row:
         words: What stands in the columns that hold a word or two.
         state_alone: Its state where there is no room for the detail: that it is not ready, of one
             that runs and is not.
-        owned: What it is at, in its own words, and its greenlets, tasks, timers, listeners.
+        owned: What it is at, in its own words, its process id, and its greenlets, tasks, timers,
+            listeners.
         left: What holds it, why it is not ready, what earlier lives have left behind and still
             runs, and how many records of the log were dropped.
         failure: Its last failure.
@@ -191,6 +192,9 @@ def _owned(node: Node, charset: Charset) -> str:
         for noun in ("greenlet", "task", "timer", "listener")
         if count_of(owned, noun + "s")
     ]
+    pid = number_of(mapping_of(node, "process"), "pid")
+    if pid is not None:
+        parts.insert(0, f"pid {int(pid)}")
     said = cut(charset.safe(text_of(node, "status")), _STATUS_MOST, charset.ellipsis)
     return charset.between.join([said, *parts] if said else parts)
 

@@ -109,6 +109,7 @@ def _flat(node: Snapshot) -> dict[str, Any]:
         "held": None if node.held is None else hold_to_json(node.held),
         "draining": node.draining,
         "waits_for": list(node.waits_for),
+        "process": None if node.pid is None else {"pid": node.pid},
     }
 
 

@@ -293,13 +293,14 @@ class Ending(End):
             return
         frame = frame_of(greenlet)
         stack = "".join(traceback.format_stack(frame, _FRAMES)) if frame is not None else "no stack"
-        self._straggler(step, stack)
+        self.straggler(step, stack)
 
     def _tell_of_unnamed(self) -> None:
         if self._left > _NAMED:
-            self._straggler("greenlet", f"and {self._left - _NAMED} more")
+            self.straggler("greenlet", f"and {self._left - _NAMED} more")
 
-    def _straggler(self, step: str, stack: str) -> None:
+    def straggler(self, step: str, stack: str) -> None:
+        """Name something that does not end."""
         say(logging.ERROR, self.node, "straggler left behind", step=step, stack=stack)
         self.note(Outcome.STRAGGLER, step, stack)
 

@@ -204,7 +204,7 @@ def _end_activities(ending: Ending, holdings: Holdings, busy: Sequence[Subscript
         for each in busy:
             if each.running:
                 keep(ending.node, "listener", lambda one=each: not one.running)  # type: ignore[misc]
-                ending._straggler("listener", each.describe())
+                ending.straggler("listener", each.describe())
         if killed:
             ending.note(Outcome.KILLED, "greenlet", "killed again at the deadline")
     ending.spend(began)

@@ -236,6 +236,10 @@ class Node:
         """Return how many items a pool has queued, running, done, poison, dropped."""
         return None
 
+    def _pid_(self) -> int | None:
+        """Return the process id of a program that runs."""
+        return None
+
     def _check_room_(self) -> None:
         """Refuse one more child; called under the turn of a node that `_forgets_ended_`."""
 

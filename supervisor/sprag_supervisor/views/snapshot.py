@@ -78,6 +78,7 @@ class Snapshot(NamedTuple):
         held: What holds it, so that nobody decides about its exits; None: nothing does.
         draining: It is stopping, and still works: it and all that end with it drain first.
         waits_for: The siblings that it needs and waits for, by name.
+        pid: The process id of a program that runs; None of what is none.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Snapshot(NamedTuple):
     held: Hold | None = None
     draining: bool = False
     waits_for: tuple[str, ...] = ()
+    pid: int | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -233,6 +235,7 @@ def _picture(
         None if node._tree_ is None or node._tree_.holds is None else hold_of(node, path),
         is_draining(node),
         () if history is None else tuple(history.waits_for),
+        node._pid_(),
     )
 
 

@@ -1,0 +1,113 @@
+"""What can go wrong with a program.
+
+`sprag.exceptions` has these names, too; they are here so that who runs no programs loads none.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from sprag_supervisor import SpragFieldsError
+
+__all__ = [
+    "BadEnvFile",
+    "CannotRun",
+    "FatalExit",
+    "PortTaken",
+    "ProgramExited",
+    "ProgramKilled",
+]
+
+
+class CannotRun(SpragFieldsError):
+    """A program cannot be run: no such binary, directory, user, or not allowed.
+
+    Attributes:
+        program: What was to be run.
+        why: What is wrong, and what to do.
+    """
+
+    program: str
+    why: str
+    _template = "{program} cannot be run: {why}"
+
+    def __init__(self, program: str, why: str) -> None:
+        super().__init__(program=program, why=why)
+
+
+class BadEnvFile(SpragFieldsError, ValueError):
+    """A line of an env file is not ``NAME=value``."""
+
+    path: str
+    line: int
+    why: str
+    _template = "{path}:{line}: {why}"
+
+    def __init__(self, path: str, line: int, why: str) -> None:
+        super().__init__(path=path, line=line, why=why)
+
+
+class PortTaken(SpragFieldsError):
+    """Somebody else answers already at the port that tells when a program is ready."""
+
+    port: int
+    owner: str
+
+    def __init__(self, port: int, owner: str) -> None:
+        super().__init__(port=port, owner=owner)
+
+    def _message(self) -> str:
+        by = f" by {self.owner}" if self.owner else ""
+        return f"port {self.port} is taken{by}: stop that first, or choose another port"
+
+
+class ProgramExited(SpragFieldsError):
+    """A program has ended with an exit code that is none of its ``success_codes``.
+
+    Attributes:
+        program: What was run.
+        pid: The process id it had.
+        code: Its exit code.
+    """
+
+    program: str
+    pid: int
+    code: int
+    _template = "{program} (pid {pid}) has exited with code {code}"
+
+    def __init__(self, program: str, pid: int, code: int) -> None:
+        super().__init__(program=program, pid=pid, code=code)
+
+
+class FatalExit(ProgramExited):
+    """A program has ended with one of its ``fatal_codes``: it is not restarted."""
+
+    _template = "{program} (pid {pid}) has exited with code {code}, one of its fatal_codes"
+
+
+class ProgramKilled(SpragFieldsError):
+    """A program was ended by a signal that sprag has not sent.
+
+    Attributes:
+        program: What was run.
+        pid: The process id it had.
+        number: The signal.
+    """
+
+    program: str
+    pid: int
+    number: int
+
+    def __init__(self, program: str, pid: int, number: int) -> None:
+        super().__init__(program=program, pid=pid, number=number)
+
+    def _message(self) -> str:
+        return f"{self.program} (pid {self.pid}) was killed by {signal_name(self.number)}"
+
+
+def signal_name(number: int) -> str:
+    """Return ``SIGTERM`` for 15."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"

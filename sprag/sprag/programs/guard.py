@@ -1,0 +1,173 @@
+"""What sees to it that no program outlives the app: our side of the guard (`guarding`).
+
+Only where sprag owns the process (`hosting`). Then the guard is started with the first program; it
+is told of each session, and started again should somebody kill it. Elsewhere programs
+die with us by the kernel's word alone, which reaches themselves and not what they have started.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import secrets
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+from gevent import Greenlet, get_hub, monkey
+
+from sprag.owned.log import record
+from sprag.process.hosting import at_the_end, owns_process
+from sprag.programs import guarding, popen
+from sprag.programs.popen import close
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_AFTERWARDS: Final = guarding.SECONDS + 1.0
+_MOST_RESTARTS: Final = 5
+"""A guard that cannot live is not started for ever."""
+
+
+class Guard:
+    """The guard of one app."""
+
+    def __init__(self) -> None:
+        self.mark = secrets.token_hex(8)
+        """What is found in the environment of all that this app's programs start."""
+        self._sessions: dict[int, int] = {}
+        self._writing = -1
+        self._watcher: Any = None
+        self._pid = 0
+        self._starts = 0
+        self._is_over = False
+
+    def prepare(self) -> None:
+        """Have the guard run, from the first program on.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        if self._writing < 0 and not self._is_over:
+            self._begin()
+
+    def add(self, session: int, began: int) -> None:
+        """Let the session end with the app."""
+        self._sessions[session] = began
+        self._tell(f"+ {session} {began}\n")
+
+    def forget(self, session: int) -> None:
+        """Take note that nothing is left of a session."""
+        if self._sessions.pop(session, None) is not None:
+            self._tell(f"- {session}\n")
+
+    def end(self) -> None:
+        """Have it end what there is, and wait for that; holds the thread. The app is at its end."""
+        self._is_over = True
+        if self._writing < 0:
+            return
+        close(self._writing)
+        self._writing = -1
+        self._watcher.stop()
+        self._watcher.close()
+        until = time.monotonic() + _AFTERWARDS
+        with suppress(ChildProcessError):
+            while os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG) is None:
+                if time.monotonic() > until:
+                    break
+                _sleep(0.002)
+
+    def leave_to_parent(self) -> None:
+        """Let go of the pipe, in a forked child: the app would seem to live on."""
+        if self._writing >= 0:
+            close(self._writing)
+            self._writing = -1
+
+    def _begin(self) -> None:
+        loop = get_hub().loop
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        try:
+            os.set_blocking(writing, False)
+            words = (sys.executable or "python3", "-I", "-S", str(guarding.__file__), self.mark)
+            null = subprocess.DEVNULL
+            loop.install_sigchld()
+            self._pid = popen.start(
+                words, stdin=reading, stdout=null, stderr=null, cwd="/", start_new_session=True
+            )
+        except BaseException:
+            close(writing)
+            raise
+        finally:
+            close(reading)
+        self._writing = writing
+        self._starts += 1
+        self._watcher = loop.child(self._pid, False, ref=False)
+        self._watcher.start(self._has_died)
+        for session, began in self._sessions.items():
+            self._tell(f"+ {session} {began}\n")
+
+    def _tell(self, line: str) -> None:
+        if self._writing >= 0:
+            with suppress(OSError):  # it has died: the next one is told of all
+                os.write(self._writing, line.encode())
+
+    def _has_died(self) -> None:
+        # In the hub.
+        self._watcher.stop()
+        self._watcher.close()
+        if self._writing >= 0:
+            close(self._writing)
+            self._writing = -1
+        if not self._is_over:
+            Greenlet.spawn(self._again)
+
+    def _again(self) -> None:
+        if self._starts > _MOST_RESTARTS:
+            event = "the guard of the programs does not live: they may outlive this app"
+            record(logging.ERROR, event, starts=self._starts)
+            return
+        record(logging.WARNING, "the guard of the programs has died: it is started again")
+        try:
+            self.prepare()
+        except OSError as error:
+            event = "the guard of the programs cannot be started: they may outlive this app"
+            record(logging.ERROR, event, reason=str(error))
+
+
+_sleep: Final = monkey.get_original("time", "sleep")
+_guards: Final[list[Guard]] = []  # one, from the first program on
+
+
+def current() -> Guard | None:
+    """Return the guard of this app; None: sprag does not own this process.
+
+    With the first one, orphans of programs become our children: the loop waits for them.
+    """
+    if not _guards and owns_process():
+        guard = Guard()
+        _guards.append(guard)
+        at_the_end(partial(_end, guard))
+        _adopt_orphans()
+    return _guards[-1] if _guards else None
+
+
+def _end(guard: Guard) -> None:
+    _guards.remove(guard)
+    guard.end()
+
+
+def _adopt_orphans() -> None:
+    """Have what programs leave behind become our children, which the loop waits for."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _after_fork() -> None:
+    for guard in _guards:
+        guard.leave_to_parent()
+    _guards.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

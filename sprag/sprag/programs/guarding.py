@@ -1,0 +1,87 @@
+"""The guard: a process beside the app that ends all its programs when the app is gone.
+
+Run as a script in a session of its own, with the end of a pipe as its stdin. The app tells it of
+each session that it begins and that is over; the end of the pipe is the end of the app, however it
+came. Then it kills every session it was told of, and whoever bears the app's mark in its
+environment: also who has left those sessions, or was started just before the app could tell of it.
+
+It asks the kernel each time before it kills, by the time at which a process began, and imports
+nothing of sprag: it is there when sprag is not.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+
+SECONDS = 2.0
+"""It looks for so long, until nobody is found any more."""
+_PAUSE = 0.01
+
+
+def _look(pid: int) -> tuple[str, int, int] | None:
+    """Return a process's state, session, and when it began."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib takes time to load
+            text = file.read()
+        fields = text[text.rindex(b")") + 2 :].split()
+        return fields[0].decode(), int(fields[3]), int(fields[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _has_mark(pid: int, mark: bytes) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - as above
+            return mark in file.read()
+    except OSError:
+        return False
+
+
+def _find(sessions: dict[int, int], mark: bytes) -> list[int]:
+    """Return who is to be killed: of the sessions, or with the mark."""
+    found: list[int] = []
+    us = os.getpid()
+    for name in os.listdir("/proc"):  # noqa: PTH208 - as above
+        pid = int(name) if name.isdigit() else us
+        if pid == us or (seen := _look(pid)) is None or seen[0] in "ZX":
+            continue
+        is_of_session = seen[1] in sessions and seen[2] >= sessions[seen[1]]
+        if is_of_session or _has_mark(pid, mark):
+            found.append(pid)
+    return found
+
+
+def _end_all(sessions: dict[int, int], mark: bytes) -> None:
+    until = time.monotonic() + SECONDS
+    while found := _find(sessions, mark):
+        for pid in found:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > until:
+            return
+        time.sleep(_PAUSE)
+
+
+def _main() -> None:
+    mark = f"SPRAG_MARK={sys.argv[1]}".encode()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
+    sessions: dict[int, int] = {}
+    rest = b""
+    while data := os.read(0, 65536):
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            word, *numbers = line.split()
+            if word == b"+":
+                sessions[int(numbers[0])] = int(numbers[1])
+            elif word == b"-":
+                sessions.pop(int(numbers[0]), None)
+    _end_all(sessions, mark)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,343 @@
+"""One run of a program: from its start until the last of its group and of its output is gone.
+
+A service's own greenlets may be killed at any moment, and a process that was just started must not
+be lost then. So each step that hands a process over is done in an engine greenlet, which nobody
+kills: its start, the news of its end. A stop is a clean-up of the service, registered before the
+start: however the life ends, the run is ended, within the service's ``shutdown`` seconds.
+
+Who may write what:
+
+- `child` is set by the start, which looks afterwards whether somebody wants it down already.
+- ``child.status`` is set in the hub, once, when the loop has waited for the process.
+- What that means for the service is decided in `_see_end`, once, unless `is_ending`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Protocol
+
+from gevent import GreenletExit
+
+from sprag.owned.log import bound_logger
+from sprag.programs import proc
+from sprag.programs.exceptions import FatalExit, ProgramExited, ProgramKilled, signal_name
+from sprag.programs.output import Output, Written
+from sprag_supervisor import (
+    Ending,
+    Outcome,
+    Parking,
+    clock,
+    end_cleanly,
+    keep_straggler,
+    listening,
+    path_of,
+    report_crash,
+    say,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sprag.programs.output import RawCopy
+    from sprag.programs.settings import Settings
+    from sprag_supervisor import Node
+
+AFTER_END: Final = 0.5
+"""Seconds that its output is read after its end, if somebody else still holds the pipe."""
+REST: Final = 1.0
+"""Seconds that what is left of its group gets after its own end."""
+_EARLIER: Final = 0.1
+_EARLIEST: Final = 0.5
+"""It is killed by so much of its time, at most so many seconds, before the end of that."""
+_GRACE: Final = 0.08
+"""Seconds that it gets to die when the time is up: the engine gives a tenth of a second."""
+_FIRST_LOOK: Final = 0.005
+_LOOK: Final = 0.05
+
+
+class Process(Protocol):
+    """What is run: a `Child`, or what stands for one in a test."""
+
+    pid: int
+    status: int | None
+
+    @property
+    def is_alive(self) -> bool: ...  # noqa: D102 - as Child
+    @property
+    def code(self) -> int | None: ...  # noqa: D102
+    @property
+    def is_stopped(self) -> bool: ...  # noqa: D102
+    def send(self, number: int) -> bool: ...  # noqa: D102
+    def send_to_group(self, number: int) -> bool: ...  # noqa: D102
+    def has_left_any(self) -> bool: ...  # noqa: D102
+
+
+class Run:
+    """A program that runs, for one life of its service.
+
+    Args:
+        node: The service.
+        settings: What it was declared to be.
+        name: What it is called in errors.
+        mark: What is found in the environment of all that it starts.
+        copy: Where its output goes as it is; None: into the log.
+        start: Starts the process; given what is to be called in the hub at its end. In an engine
+            greenlet.
+        gone: Called when nothing is left of it.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        settings: Settings,
+        *,
+        name: str,
+        mark: str,
+        copy: RawCopy | None,
+        start: Callable[[Run], Process],
+        gone: Callable[[Run], object],
+    ) -> None:
+        tree = node._tree_
+        assert tree is not None
+        self._node = node
+        self._incarnation = node._incarnation_
+        self._settings = settings
+        self._pool = tree.pool
+        self.name = name
+        self.mark = mark
+        self._start = start
+        self._gone = gone
+        self.child: Process | None = None
+        self._is_starting = False
+        self.is_ending = False
+        self._ended_at = math.inf
+        self._waiting: list[Parking] = []
+        self._log = bound_logger(path_of(node), node._incarnation_)
+        self._is_copied = copy is not None
+        self.on_line: Callable[[str], object] | None = None
+        """Looks at each line, until it is set to None."""
+        self.output = Output(self._launch, self._take, self._dropped, settings.output_limit, copy)
+        self.output.on_over = self.news
+
+    # -- up ------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start the process; blocks until its exec has succeeded, and it has settled.
+
+        Raises:
+            CannotRun: It could not be started.
+            ProgramExited, ProgramKilled: It has ended before it has settled.
+        """
+        self._is_starting = True
+        self._pool.run_apart(self._start_it)
+        settled = clock.now() + self._settings.settle
+        self.wait(self._is_over, settled)
+        child = self.child
+        assert child is not None
+        if not child.is_alive:
+            self._wait_for_output()
+            raise self._failure(child)
+
+    def _start_it(self) -> None:
+        try:
+            self.child = self._start(self)
+        finally:
+            self._is_starting = False
+            self.news()
+        if self.is_ending:  # who wants it down has not waited
+            self._kill(self.child)
+
+    def ended(self) -> None:
+        """Take note that the process has ended. Called in the hub."""
+        self._ended_at = clock.now()
+        self.news()
+        if not self.is_ending:
+            self._pool.launch(self._see_end, self._node, "program")
+
+    def _see_end(self) -> None:
+        """Tell the service that its program has ended by itself."""
+        self._wait_for_output()
+        child = self.child
+        if child is None or self.is_ending:
+            return
+        if child.code in self._settings.success_codes:
+            end_cleanly(self._node, self._incarnation)
+        else:
+            report_crash(self._node, self._incarnation, "program", self._failure(child))
+
+    def _failure(self, child: Process) -> ProgramExited | ProgramKilled:
+        code = child.code
+        assert code is not None
+        error: ProgramExited | ProgramKilled
+        if code < 0:
+            error = ProgramKilled(self.name, child.pid, -code)
+        elif code in self._settings.fatal_codes:
+            error = FatalExit(self.name, child.pid, code)
+        else:
+            error = ProgramExited(self.name, child.pid, code)
+        if self.output.last:
+            lines = [f"  {each.text}" for each in self.output.last]
+            error.add_note("\n".join(["Its last output:", *lines]))
+        return error
+
+    # -- down ----------------------------------------------------------------------
+
+    def end(self) -> None:
+        """End the process, and what is left of its group: the clean-up of the service.
+
+        Asks first, by the ``stop_signal``, and kills in time.
+        """
+        self.is_ending = True
+        began = clock.now()
+        operation = self._node._op_
+        ending = operation if isinstance(operation, Ending) else None
+        limit = math.inf if ending is None else ending.limit(began)
+        kill_at = limit - min((limit - began) * _EARLIER, _EARLIEST) if limit < math.inf else limit
+        killed = False
+        try:
+            self.wait(lambda: not self._is_starting, kill_at)
+            if self.child is not None:
+                killed = self._bring_down(self.child, kill_at)
+        except GreenletExit:
+            killed = True
+            if self.child is not None:
+                self._kill(self.child)
+                with suppress(GreenletExit):
+                    self.wait(self._is_over, clock.now() + _GRACE)
+            raise
+        finally:
+            child = self.child
+            if child is not None and killed and ending is not None:
+                self._note_kill(ending, child, clock.now() - began)
+            self.output.close()
+            self._gone(self)
+
+    def _bring_down(self, child: Process, kill_at: float) -> bool:
+        """Ask it to end, and wait for that; return whether it had to be killed."""
+        killed = False
+        others = self._others(child)
+        if child.is_alive:
+            if clock.now() < kill_at:
+                self._ask(child)
+                self.wait(self._is_over, kill_at)
+            if child.is_alive:
+                killed = True
+                self._kill(child)
+                self.wait(self._is_over)
+        if self._settings.kill != "process":
+            self._end_rest(child, min(kill_at, clock.now() + REST))
+        for seen in others:
+            if proc.is_still(seen):
+                with suppress(OSError):
+                    os.kill(seen.pid, signal.SIGKILL)
+        self._wait_for_output()
+        return killed
+
+    def _ask(self, child: Process) -> None:
+        number = self._settings.stop_signal
+        if self._settings.shell and self._settings.kill != "process":
+            child.send_to_group(number)  # the shell waits for what it runs
+        else:
+            child.send(number)
+        if child.is_stopped:
+            child.send(signal.SIGCONT)
+
+    def _kill(self, child: Process) -> None:
+        if self._settings.kill == "process":
+            child.send(signal.SIGKILL)
+        else:
+            child.send_to_group(signal.SIGKILL)
+
+    def _end_rest(self, child: Process, until: float) -> None:
+        """End what the process has left of its group: one signal, then it is killed."""
+        if not child.has_left_any():
+            return
+        child.send_to_group(self._settings.stop_signal)
+        child.send_to_group(signal.SIGCONT)
+        if not self._is_left_alone(child, until):
+            child.send_to_group(signal.SIGKILL)
+            self._is_left_alone(child, clock.now() + REST)
+
+    def _is_left_alone(self, child: Process, until: float) -> bool:
+        """Wait until nobody of its group is left; the kernel does not tell, so we look."""
+        pause = _FIRST_LOOK
+        while child.has_left_any():
+            if clock.now() >= until:
+                return False
+            self.wait(lambda: False, min(until, clock.now() + pause))
+            pause = min(pause * 2, _LOOK)
+        return True
+
+    def _others(self, child: Process) -> list[proc.Seen]:
+        """Return who is to be killed beyond the group: all that it has started, for "tree"."""
+        if self._settings.kill != "tree":
+            return []
+        below = {seen.pid: seen for seen in proc.descendants(child.pid)}
+        for seen in proc.everybody():
+            if (
+                seen.pid not in below
+                and seen.pid != child.pid
+                and proc.mark_of(seen.pid) == self.mark
+            ):
+                below[seen.pid] = seen
+        return list(below.values())
+
+    def _note_kill(self, ending: Ending, child: Process, after: float) -> None:
+        asked = signal_name(self._settings.stop_signal)
+        if child.is_alive:
+            seen = proc.look(child.pid)
+            state = "" if seen is None else f", in state {seen.state}"
+            keep_straggler(self._node, "program", lambda: not child.is_alive)
+            ending.straggler("program", f"pid {child.pid} does not die of SIGKILL{state}")
+        else:
+            said = f"pid {child.pid} was killed: it had not ended {after:.1f} s after {asked}"
+            ending.note(Outcome.KILLED, "program", said)
+
+    # -- waiting -------------------------------------------------------------------
+
+    def wait(self, over: Callable[[], bool], until: float | None = None) -> None:
+        """Wait until *over*, or the monotonic time *until*. What is thrown in passes through."""
+        parking = Parking()
+        self._waiting.append(parking)
+        limit = None if until == math.inf else until
+        try:
+            while not over() and (limit is None or clock.now() < limit):
+                parking.park(limit)
+        finally:
+            self._waiting.remove(parking)
+
+    def news(self) -> None:
+        """Wake who waits. Callable from the hub."""
+        for parking in self._waiting:
+            parking.poke()
+
+    def _is_over(self) -> bool:
+        return self.child is not None and not self.child.is_alive
+
+    def _wait_for_output(self) -> None:
+        """Wait until all it has written is read; not long, if somebody else may write there."""
+        self.wait(lambda: self.output.is_over, self._ended_at + AFTER_END)
+
+    # -- what it writes --------------------------------------------------------------
+
+    def _launch(self, read: Callable[[], object]) -> None:
+        self._pool.launch(read, self._node, "program")
+
+    def _take(self, lines: Sequence[Written]) -> None:
+        if self.on_line is not None:
+            for line in lines:
+                if self.on_line is not None:
+                    self.on_line(line.text)
+        if self._is_copied or not listening(logging.INFO):
+            return
+        for line in lines:
+            self._log.info("output", stream=line.stream, line=line.text)
+
+    def _dropped(self, number: int) -> None:
+        limit = self._settings.output_limit
+        say(logging.WARNING, self._node, "output left out of the log", lines=number, limit=limit)

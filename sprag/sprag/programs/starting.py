@@ -1,0 +1,107 @@
+"""How a run of a program begins: checks that hold nobody up, then pipes, process, guard, reader."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import gevent.subprocess
+from gevent import get_hub
+
+from sprag.programs import guard, proc
+from sprag.programs.child import Child
+from sprag.programs.exceptions import CannotRun, PortTaken
+from sprag.programs.popen import close
+from sprag.programs.probes import Port
+from sprag.programs.spawning import await_exec, spawn
+from sprag_supervisor import clock
+
+if TYPE_CHECKING:
+    from sprag.programs.probes import Site
+    from sprag.programs.run import Run
+    from sprag.programs.settings import Settings
+    from sprag.programs.spawning import Launch
+
+
+def must_be_possible(program: str) -> None:
+    """Refuse to start a process where its end could not be learnt of.
+
+    Raises:
+        CannotRun: The remedy is in it.
+    """
+    if clock.now is not time.monotonic:
+        why = "this is virtual time, in which no process lives: use sprag.testing.FakeProgram"
+        raise CannotRun(program, why)
+    loop: Any = get_hub().loop
+    if not loop.default:
+        raise CannotRun(program, "programs are started from the main thread's loop only")
+    if subprocess.Popen is not gevent.subprocess.Popen:
+        why = (
+            "the module subprocess is not patched, so that two would wait for children, and lose "
+            "exit codes: begin the program with 'from gevent import monkey; monkey.patch_all()'"
+        )
+        raise CannotRun(program, why)
+
+
+def must_be_free(settings: Settings, site: Site) -> None:
+    """Refuse to start beside somebody who answers already where readiness is looked for.
+
+    Raises:
+        PortTaken: At the port of ``ready=Port()``.
+    """
+    ready = settings.ready
+    if type(ready) is Port and ready.complaint(site) is None:
+        port = ready.number(site)
+        raise PortTaken(port, proc.who_listens(port))
+
+
+def start(launch: Launch, run: Run, *, is_piped: bool) -> Child:
+    """Start the process and begin to read what it writes. In an engine greenlet.
+
+    Raises:
+        CannotRun: It could not be started.
+    """
+    guarding = guard.current()
+    loop: Any = get_hub().loop
+    loop.install_sigchld()
+    pipes: dict[str, tuple[int, int]] = {}
+    try:
+        if guarding is not None:
+            guarding.prepare()
+        if is_piped:
+            for name in ("stdout", "stderr"):
+                pipes[name] = os.pipe2(os.O_CLOEXEC)
+                os.set_blocking(pipes[name][0], False)
+        out, err = (pipes[name][1] if pipes else None for name in ("stdout", "stderr"))
+        spawned = spawn(launch, out, err)
+        child = Child(spawned.pid, run.ended)
+        if guarding is not None:
+            guarding.add(child.pid, child.began)
+    except BaseException as error:
+        for reading, _writing in pipes.values():
+            close(reading)
+        if isinstance(error, OSError):
+            why = f"{error.strerror or error}: {_remedy(error)}"
+            raise CannotRun(launch.name, why) from error
+        raise
+    finally:
+        for _reading, writing in pipes.values():
+            close(writing)
+    for name, (reading, _writing) in pipes.items():
+        run.output.read(name, reading)
+    try:
+        await_exec(launch, spawned)
+    except CannotRun:
+        run.wait(lambda: not child.is_alive)
+        run.output.close()
+        raise
+    return child
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "each program takes two descriptors; raise the limit ('ulimit -n')"
+    return "it was not started"
