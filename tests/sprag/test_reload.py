@@ -221,7 +221,7 @@ def test_what_it_raises_after_it_has_ended_its_own_service_is_told_too(clock: Vi
     def goes_on(service: Service) -> None:
         service.stop()
         try:
-            gevent.sleep(1)
+            gevent.sleep(60)
         finally:
             service.spawn(int)
 
