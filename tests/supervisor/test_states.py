@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import pytest
 
-from scripted import Crash, Journal, Scripted, crash, spawn, states
+from scripted import Crash, Idle, Journal, Scripted, crash, spawn, states
 from sprag import Backoff, DynamicSupervisor, Service, StartFailed, State, Supervisor
 from sprag_supervisor import Node
 from sprag_supervisor.life.bugs import give_in
@@ -75,6 +75,18 @@ def test_a_service_that_sprag_has_given_up_does_not_come_up_after_all(clock: Vir
         assert isinstance(start.exception, AssertionError)
         assert late.snapshot().state is State.FAILED
         assert not states(top)
+
+
+def test_what_sprag_has_given_up_is_not_waited_for(clock: VirtualClock) -> None:
+    patient = Idle("patient", backoff=Backoff(10.0))
+    top = Supervisor([patient])
+    top.start()
+    crash(patient)
+    clock.settle()
+    assert patient.snapshot().next_try is not None
+    give_in(top)
+    assert patient.snapshot().next_try is None
+    # And the clock's LeakCheck: its timer would go off for a parent that is no more.
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from gevent import get_hub
 
 from sprag_supervisor.exceptions import EngineError
 from sprag_supervisor.foreign import is_a
+from sprag_supervisor.life.resting import hold_back
 from sprag_supervisor.rules.decide import Reason
 from sprag_supervisor.rules.states import DOWN, FAILED
 from sprag_supervisor.tree.drainers import forget
@@ -58,6 +59,8 @@ def give_in(node: Node) -> None:
         for one in below:
             below.extend((one._children_ or {}).values())
         for one in reversed(below):
+            with suppress(BaseException):
+                hold_back(one)
             if one is node or one._state_ not in DOWN:
                 _let_go(one)
     with suppress(BaseException):
