@@ -378,5 +378,8 @@ class Model(Tree):
             raise Refused(child.state if child else "not_found")  # 56, 57
         if call == "delete":
             del parent.children[name]
+            waiting = [each for each in parent.children.values() if each.missing]
+            if any(self.depends(each, [child]) for each in waiting):
+                raise Unclear  # who leaves tells nobody: it is missed when all others are there
         else:
             (self.stop if call == "terminate" else self.start_again)(child)  # 58, 59

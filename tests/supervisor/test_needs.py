@@ -394,6 +394,16 @@ def test_what_finishes_and_leaves_is_nothing_to_wait_for(clock: VirtualClock) ->
         assert list(states(top)) == ["migration"]
 
 
+def test_who_waits_names_also_who_has_got_unready_meanwhile(clock: VirtualClock) -> None:
+    parts = [(Part("db"), ()), (Part("cache", ready=False), ()), (Part("api"), ("db", "cache"))]
+    with Supervisor(listed(*parts), name="top") as top:
+        db = top.service("db", Part)
+        db.set_ready(False, "recovering")
+        assert top.not_ready()["top/api"].reason == "waits for cache, db"
+        db.set_ready()
+        assert top.not_ready()["top/api"].reason == "waits for cache"
+
+
 # -- the stop -----------------------------------------------------------------------------
 
 

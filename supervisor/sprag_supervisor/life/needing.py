@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sprag_supervisor.tree.node import Node, Tree
 
 _HEARD: Final = frozenset(
-    {"started", "restarted", "ready", "finished", "stopped", "crashed", "gave_up"}
+    {"started", "restarted", "ready", "unready", "finished", "stopped", "crashed", "gave_up"}
 )
 
 
