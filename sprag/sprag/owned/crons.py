@@ -104,7 +104,8 @@ class CronHandle(TimerHandle):
 
     def _arm(self) -> None:
         wait = max(self._next - _wall(), 0.0)
-        self._timer = clock.call_later(min(wait, _BETWEEN), self._fire)
+        timer = self._timer = clock.new_timer(min(wait, _BETWEEN))
+        timer.start(self._fire, update=True)
 
     def _fire(self) -> None:
         # In the hub: look, and hand over if there is something to decide.

@@ -129,7 +129,8 @@ class ProbeHandle(TimerHandle):
 
     def _give(self, seconds: float) -> None:
         self._limit = clock.now() + seconds
-        self._timer = clock.call_later(seconds, self._is_up)
+        timer = self._timer = clock.new_timer(seconds)
+        timer.start(self._is_up, update=True)
 
     def _is_up(self) -> None:
         # In the hub: its time is up; once more, if it has swallowed its kill.

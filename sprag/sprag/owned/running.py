@@ -90,7 +90,8 @@ class Running(Work):
     def _run(self) -> None:
         fn, args, kwargs = self._given
         if self._seconds is not None:
-            self._timer = clock.call_later(self._seconds, self._in_hub)
+            timer = self._timer = clock.new_timer(self._seconds)
+            timer.start(self._in_hub, update=True)
         try:
             result = self._context.run(fn, *args, **kwargs)
             if result is not None:

@@ -83,12 +83,12 @@ class TimerHandle:
         self._timer: clock.Timer | None = None
         self.ticks = 0
         self.missed = 0
-        self._arm()
         timers = self._holdings.timers
         if timers is None:
             self._holdings.timers = {self}
         else:
             timers.add(self)
+        self._arm()
 
     @property
     def active(self) -> bool:

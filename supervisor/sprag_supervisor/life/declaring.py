@@ -45,9 +45,7 @@ def set_ready(node: Node, *, ready: bool, reason: str) -> None:
     elif was_ready and isinstance(operation, Starting):
         seconds = node._policy_.start_timeout
         if seconds is not None:
-            if holdings.timers is None:
-                holdings.timers = set()
-            holdings.timers.add(FirstReady(node, holdings, seconds, operation.began + seconds))
+            FirstReady(node, holdings, seconds, operation.began + seconds)
     if ready != was_ready and node._state_ is RUNNING:
         if ready and node._policy_.heartbeat is not None:
             begin_to_listen(node)
@@ -60,7 +58,10 @@ def set_status(node: Node, text: str) -> None:
 
 
 class FirstReady:
-    """The time within which a life has to become ready, once it has said that it is not yet."""
+    """The time within which a life has to become ready, once it has said that it is not yet.
+
+    It is in *holdings* as soon as it is made.
+    """
 
     __slots__ = ("_holdings", "_incarnation", "_node", "_seconds", "_timer")
 
@@ -69,7 +70,12 @@ class FirstReady:
         self._incarnation = node._incarnation_
         self._holdings = holdings
         self._seconds = seconds
-        self._timer: clock.Timer | None = clock.call_later(until - clock.now(), self._in_hub)
+        timer = clock.new_timer(until - clock.now())
+        self._timer: clock.Timer | None = timer
+        if holdings.timers is None:
+            holdings.timers = set()
+        holdings.timers.add(self)
+        timer.start(self._in_hub, update=True)
 
     def release(self) -> None:
         """Wait no longer: it is ready, or its life is over. Harmless a second time."""

@@ -49,5 +49,9 @@ def call_later(
 
 
 def new_timer(seconds: float, again: float = 0.0, *, ref: bool = True) -> Any:
-    """Make a timer, which is yet to be started, for *seconds* and then for every *again*."""
+    """Make a timer, which is yet to be started, for *seconds* and then for every *again*.
+
+    Who starts it with ``update=True`` when it has an owner loses none, whatever a signal handler
+    raises meanwhile.
+    """
     return get_hub().loop.timer(max(seconds, 0.0), again, ref=ref)

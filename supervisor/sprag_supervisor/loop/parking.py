@@ -42,7 +42,9 @@ class Parking:
         try:
             self._greenlet = parked = getcurrent()
             if until is not None:
-                timer = clock.call_later(until - clock.now(), parked.switch)
+                # Ours before it is started: see tests/supervisor/test_interrupted_timers.py.
+                timer = clock.new_timer(until - clock.now())
+                timer.start(parked.switch, update=True)
             get_hub().switch()
         finally:
             self.leave()

@@ -177,7 +177,8 @@ class Pool:
             else:
                 worker = self._take(call)
             if until is not None:
-                timer = clock.call_later(until - clock.now(), current.switch)
+                timer = clock.new_timer(until - clock.now())  # ours before it is started
+                timer.start(current.switch, update=True)
             parking._greenlet = current
             if worker.begun:
                 worker.switch(call)
