@@ -348,6 +348,8 @@ METHODS_OF: Final = {
     "Task": sprag.Task,
     "Worker": sprag.Worker,
     "WorkerPool": sprag.WorkerPool,
+    "FakeProgram": sprag.testing.FakeProgram,
+    "FakeProcess": sprag.testing.FakeProcess,
     "RunningTree": sprag.testing.RunningTree,
     "VirtualClock": sprag.testing.VirtualClock,
     "LeakCheck": sprag.testing.LeakCheck,

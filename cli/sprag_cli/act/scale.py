@@ -74,5 +74,6 @@ def scale(options: ScaleOptions) -> int:
 def _said(answer: Node) -> str:
     workers = mapping_of(answer, "workers")
     before, now = count_of(workers, "before"), count_of(workers, "now")
-    said = f"{text_of(answer, 'path')} has {counted(now, 'worker')}"
+    unit = text_of(workers, "unit") or "worker"
+    said = f"{text_of(answer, 'path')} has {counted(now, unit)}"
     return said if before == now else f"{said}, {before} before"

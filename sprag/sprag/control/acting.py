@@ -16,7 +16,6 @@ from gevent import Greenlet
 
 from sprag.control.http import Answer, Refused
 from sprag.control.pictures import node_to_json
-from sprag.services.pool import WorkerPool, size_of
 from sprag.services.service import Service
 from sprag_supervisor import (
     ACTIVE,
@@ -87,26 +86,31 @@ def restart(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
 
 
 def scale(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
-    """Let a pool have ``?size=`` workers, until it restarts."""
+    """Let a pool, or a program with replicas, have ``?size=`` of them, until it restarts."""
     node = desk.find(path)
-    pool = node if is_a(node, WorkerPool) else None
-    if pool is None:
-        message = f"{path_of(node)} is no pool of workers: only a WorkerPool has a size"
+    sized = node._sized_() if is_a(node, Service) else None
+    if sized is None:
+        message = (
+            f"{path_of(node)} is no pool of workers: "
+            "only a WorkerPool has a size, and a program with replicas"
+        )
         raise Refused(HTTPStatus.CONFLICT, message, name="NoPool")
     given = request.query.get("size", "")
     size = int(given) if given.isascii() and given.isdigit() and len(given) < _DIGITS else 0
     if not 0 < size <= _MOST_WORKERS:
         message = f"size={given[:20]!r} is not accepted: use a whole number, 1 to {_MOST_WORKERS}"
         raise Refused(HTTPStatus.BAD_REQUEST, message)
-    before = size_of(pool)
+    unit, before = sized
 
     def carry_out(_deadline: float | None) -> StopReport | None:
-        WorkerPool.scale(pool, size)
+        cast("Service", node)._resize_(size)
         return None
 
-    answer = _carry_out(request, pool, carry_out)
+    answer = _carry_out(request, node, carry_out)
     told = cast("dict[str, Any]", answer.body)
-    return Answer({**told, "workers": {"before": before, "now": size_of(pool)}}, answer.status)
+    _unit, now = cast("Service", node)._sized_() or sized
+    workers = {"before": before, "now": now, "unit": unit}
+    return Answer({**told, "workers": workers}, answer.status)
 
 
 def _would_end(root: Node, path: str) -> Refused:

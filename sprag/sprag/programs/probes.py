@@ -22,7 +22,7 @@ from sprag_supervisor import as_count, in_seconds, is_a
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 EVERY: Final = 5.0
 TIMEOUT: Final = 2.0
@@ -236,16 +236,14 @@ class Line:
     """
 
     pattern: str
-    search: Callable[[str], object] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         given: Any = self.pattern
         try:
-            search = re.compile(given).search
+            re.compile(given)
         except (re.error, TypeError) as error:
             accepted = f"a regular expression, looked for in each line ({error})"
             raise BadValue("Line", given, accepted) from None
-        object.__setattr__(self, "search", search)
 
 
 @dataclass(frozen=True, slots=True)

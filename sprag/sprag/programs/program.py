@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
-import logging
-import os
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Never
+from typing import TYPE_CHECKING, Any, ClassVar, Never
 
-from sprag.programs import guard, starting
-from sprag.programs.environment import environment
-from sprag.programs.exceptions import CannotRun, FatalExit
-from sprag.programs.notify import NotifySocket
-from sprag.programs.output import RawCopy
-from sprag.programs.probes import Notify, checked_command
-from sprag.programs.readiness import become_ready, hear, watch_over
-from sprag.programs.rotation import listen_for_rotation
-from sprag.programs.run import Process, Run
-from sprag.programs.settings import OUTPUT_LIMIT, called, checked
-from sprag.programs.site import ProgramSite
-from sprag.programs.spawning import Launch, check
-from sprag.programs.users import identity
+from sprag.programs.beginning import begin
+from sprag.programs.exceptions import FatalExit
+from sprag.programs.probes import Notify
+from sprag.programs.replicas import bring_to_size, policy_of_each, tell_readiness
+from sprag.programs.settings import OUTPUT_LIMIT, checked, checked_size
+from sprag.programs.world import World
+from sprag.services.acquiring import may_hold
 from sprag.services.service import Service
-from sprag_supervisor import checked_name, class_name, holdings_of, say
+from sprag_supervisor import checked_name, class_name, must_be_able_to_wait
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Collection, Mapping, Sequence
-    from pathlib import Path
 
+    from sprag.programs.run import Run
     from sprag.programs.settings import AliveProbe, Kill, ReadyProbe, Settings
     from sprag_supervisor import Seconds
-
-_serial: Final = itertools.count(1)
 
 
 class Program(Service, shutdown=10.0):
@@ -72,6 +63,10 @@ class Program(Service, shutdown=10.0):
         output: ``"log"``: each line is a record; a path: a file to which it is appended as it is;
             ``"inherit"``: it goes where ours goes.
         output_limit: Lines in a second that are logged; of more it is told how many.
+        replicas: So many of it, called ``1``, ``2``, …, below a supervisor of its name, which is
+            ready when all are. ``{replica}`` in the command, the variables and the probes is the
+            number; *port* is the first one's, the next has the next. What concerns the life of one
+            (``restart``, ``backoff``, ``shutdown``, …) is asked for each. None: a single one.
         name: Its name in its tree; default: that of the binary.
         **policy: Keywords as for `Service`; ``shutdown`` is 10 seconds here.
 
@@ -82,8 +77,12 @@ class Program(Service, shutdown=10.0):
     """
 
     name: str | None = None
+    _world_: ClassVar[World] = World()
+    """Where its processes live."""
     _settings_: Settings | None = None
     _run_: Run | None = None
+    _replica_: int | None = None
+    _size_ = 0
 
     def __init__(
         self,
@@ -107,6 +106,7 @@ class Program(Service, shutdown=10.0):
         kill: Kill = "group",
         output: str | os.PathLike[str] = "log",
         output_limit: int = OUTPUT_LIMIT,
+        replicas: int | None = None,
         name: str | None = None,
         **policy: Any,
     ) -> None:
@@ -134,6 +134,7 @@ class Program(Service, shutdown=10.0):
                 "kill": kill,
                 "output": output,
                 "output_limit": output_limit,
+                "replicas": replicas,
             }
         )
         if name is not None:
@@ -141,6 +142,9 @@ class Program(Service, shutdown=10.0):
         elif self.name is None and settings.command:
             self.name = settings.called
         self._policy_ = _with_its_own(self._policy_.with_(policy), settings)
+        if settings.replicas is not None:
+            self._is_supervisor_ = True  # type: ignore[misc]
+            self._size_ = settings.replicas
 
     # -- for subclasses ------------------------------------------------------------
 
@@ -157,6 +161,32 @@ class Program(Service, shutdown=10.0):
     # Who defines these hides nothing (`hidden_methods`); for type checkers the class is whole.
     vars()["command"].__isabstractmethod__ = True
     vars()["environment"].__isabstractmethod__ = True
+
+    def scale(self, replicas: int) -> None:
+        """Have so many replicas, from now until I restart.
+
+        Blocks until new ones have started, or those that are too many have ended, the highest
+        numbers first. Never counts toward my limit.
+
+        Args:
+            replicas: How many; 1 or more.
+
+        Raises:
+            BadValue: *replicas* is no such number, or I am a single program.
+            StartFailed: A new one could not be started; those before it are there.
+            NotRunning: I am neither starting nor running.
+            WouldDeadlock, CalledInHub: As for `adopt`.
+        """
+        wanted = checked_size(replicas)
+        settings = self._settings_
+        if settings is None or settings.replicas is None:
+            raise BadValue(
+                "replicas", replicas, "a program declared with replicas=…: it is a single one"
+            )
+        must_be_able_to_wait(self, "scale it")
+        may_hold(self, "scale it")
+        self._size_ = wanted
+        self._bring_to_size_()
 
     @property
     def pid(self) -> int | None:
@@ -178,86 +208,41 @@ class Program(Service, shutdown=10.0):
                 None,
                 "super().__init__(command, ...) in it: the program knows nothing of itself",
             )
-        tree = self._tree_
-        assert tree is not None
-        words = checked_command("what command() returns", self.command())
-        name = settings.called if settings.shell else called(words)
-        site = ProgramSite(tree.pool, settings.port, None)
-        self._must_be_possible_(name, site)
-        notify = None
-        if type(settings.ready) is Notify:
-            notify = NotifySocket(partial(_heard, self, self._incarnation_))
-            holdings_of(self).add_cleanup(notify.close, (), {})
-        mark = _mark()
-        launch = self._launch_(name, words, mark, None if notify is None else notify.address)
-        copy = None
-        if settings.file is not None:
-            copy = _copy(self, settings.file, name)
-        run = self._run_ = Run(
-            self,
-            settings,
-            name=name,
-            mark=mark,
-            copy=copy,
-            start=partial(self._start_, launch),
-            gone=_gone,
-        )
-        holdings_of(self).add_cleanup(run.end, (), {})
-        site.launch = launch
-        become_ready(self, settings, run, site)
-        run.begin()
-        if notify is not None:
-            notify.pid = self._pid_()
-        if settings.alive is not None:
-            watch_over(self, settings.alive, site)
+        if settings.replicas is not None:
+            self._bring_to_size_()
+            tell_readiness(self)
+            return
+        self._run_ = begin(self, self._world_, settings, self._replica_)
 
-    def _must_be_possible_(self, name: str, site: ProgramSite) -> None:
+    def _sized_(self) -> tuple[str, int] | None:
         settings = self._settings_
+        is_single = settings is None or settings.replicas is None
+        return None if is_single else ("replica", len(self._children_ or {}))
+
+    def _resize_(self, size: int) -> None:
+        Program.scale(self, size)
+
+    def _bring_to_size_(self) -> None:
+        bring_to_size(self, self._size_, partial(_Replica, self), Service.stop)
+
+
+class _Replica(Program):
+    """One of several."""
+
+    def __init__(self, group: Program, number: int) -> None:
+        settings = group._settings_
         assert settings is not None
-        starting.must_be_possible(name)
-        starting.must_be_free(settings, site)
+        port = None if settings.port is None else settings.port + number - 1
+        self._settings_ = replace(settings, replicas=None, port=port)
+        self._replica_ = number
+        self._group_ = group
+        self._policy_ = self._policy_.with_(policy_of_each(group._policy_))
 
-    def _launch_(self, name: str, words: tuple[str, ...], mark: str, address: str | None) -> Launch:
-        settings = self._settings_
-        assert settings is not None
-        whose = identity(name, settings.user, settings.group)
-        more = {} if whose is None else dict(whose.variables)
-        if settings.port is not None:
-            more["PORT"] = str(settings.port)
-        if address is not None:
-            more["NOTIFY_SOCKET"] = address
-            watchdog = settings.ready.watchdog if type(settings.ready) is Notify else None
-            if watchdog is not None:
-                more["WATCHDOG_USEC"] = str(int(watchdog * 1e6))
-        variables = environment(name, settings.env_file, self.environment(), more, mark)
-        launch = Launch(
-            words,
-            variables,
-            settings.cwd,
-            settings.umask,
-            settings.limits,
-            whose,
-            dies_with_us=guard.current() is None,
-        )
-        check(launch)
-        return launch
+    def command(self) -> Sequence[str] | str:
+        return self._group_.command()
 
-    def _start_(self, launch: Launch, run: Run) -> Process:
-        settings = self._settings_
-        assert settings is not None
-        return starting.start(launch, run, is_piped=settings.is_piped)
-
-
-def _gone(run: Run) -> None:
-    guarding = guard.current()
-    if guarding is not None and run.child is not None and not run.child.has_left_any():
-        guarding.forget(run.child.pid)
-
-
-def _mark() -> str:
-    guarding = guard.current()
-    app = f"{os.getpid()}" if guarding is None else guarding.mark
-    return f"{app}.{next(_serial)}"
+    def environment(self) -> Mapping[str, str]:
+        return self._group_.environment()
 
 
 def _with_its_own(policy: Any, settings: Settings) -> Any:
@@ -268,22 +253,3 @@ def _with_its_own(policy: Any, settings: Settings) -> Any:
     if type(settings.ready) is Notify and policy.heartbeat is None:
         more["heartbeat"] = settings.ready.watchdog
     return policy.with_(more)
-
-
-def _copy(program: Program, path: Path, name: str) -> RawCopy:
-    def tell(error: OSError) -> None:
-        event = "the output of a program is lost: its file cannot be written"
-        say(logging.ERROR, program, event, path=path, reason=error.strerror or str(error))
-
-    listen_for_rotation()
-    try:
-        return RawCopy(path, tell)
-    except OSError as error:
-        raise CannotRun(name, f"its output, {path}: {error.strerror or error}") from None
-
-
-def _heard(program: Program, incarnation: int, said: dict[str, str]) -> None:
-    # In the hub.
-    tree = program._tree_
-    if tree is not None and program._incarnation_ == incarnation:
-        tree.pool.launch(partial(hear, program, said), program, "program")

@@ -7,6 +7,7 @@ a line of its output, or a message of its own, tells. From then on ``alive`` is 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gevent import sleep
@@ -23,9 +24,11 @@ from sprag_supervisor import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sprag.programs.probes import Probe, Site
     from sprag.programs.run import Run
-    from sprag.programs.settings import Settings
+    from sprag.programs.settings import ReadyProbe
     from sprag_supervisor import Node
 
 _FIRST: Final = 0.02
@@ -33,17 +36,22 @@ _LONGEST: Final = 0.5
 """Seconds between two rounds until it is ready; they grow."""
 
 
-def become_ready(node: Node, settings: Settings, run: Run, site: Site) -> None:
+def become_ready(
+    node: Node,
+    ready: ReadyProbe | None,
+    run: Run,
+    site: Site,
+    asked: Callable[[Probe], Probe],
+) -> None:
     """Begin to look whether *node* is ready; it is not, from now on, if that has to be seen."""
-    ready = settings.ready
     if ready is None:
         return
     if type(ready) is Line:
         set_ready(node, ready=False, reason=f"no line of its output matches {ready.pattern!r} yet")
-        pattern = ready
+        search = re.compile(site.filled(ready.pattern)).search
 
         def look(line: str) -> None:
-            if pattern.search(site.filled(line)):
+            if search(line):
                 run.on_line = None
                 _is_ready(node)
 
@@ -51,8 +59,8 @@ def become_ready(node: Node, settings: Settings, run: Run, site: Site) -> None:
     elif type(ready) is Notify:
         set_ready(node, ready=False, reason="it has not said READY=1 yet")
     else:
-        probe = cast("Probe", ready)
-        set_ready(node, ready=False, reason=_waited_for(probe))
+        set_ready(node, ready=False, reason=_waited_for(ready))
+        probe = asked(ready)
         spawn_managed(node, context_for(cast("Any", node)), _ask, (node, probe, site), {})
 
 

@@ -104,7 +104,7 @@ class Run:
     ) -> None:
         tree = node._tree_
         assert tree is not None
-        self._node = node
+        self.node = node
         self._incarnation = node._incarnation_
         self._settings = settings
         self._pool = tree.pool
@@ -157,7 +157,7 @@ class Run:
         self._ended_at = clock.now()
         self.news()
         if not self.is_ending:
-            self._pool.launch(self._see_end, self._node, "program")
+            self._pool.launch(self._see_end, self.node, "program")
 
     def _see_end(self) -> None:
         """Tell the service that its program has ended by itself."""
@@ -166,9 +166,9 @@ class Run:
         if child is None or self.is_ending:
             return
         if child.code in self._settings.success_codes:
-            end_cleanly(self._node, self._incarnation)
+            end_cleanly(self.node, self._incarnation)
         else:
-            report_crash(self._node, self._incarnation, "program", self._failure(child))
+            report_crash(self.node, self._incarnation, "program", self._failure(child))
 
     def _failure(self, child: Process) -> ProgramExited | ProgramKilled:
         code = child.code
@@ -194,7 +194,7 @@ class Run:
         """
         self.is_ending = True
         began = clock.now()
-        operation = self._node._op_
+        operation = self.node._op_
         ending = operation if isinstance(operation, Ending) else None
         limit = math.inf if ending is None else ending.limit(began)
         kill_at = limit - min((limit - began) * _EARLIER, _EARLIEST) if limit < math.inf else limit
@@ -292,7 +292,7 @@ class Run:
         if child.is_alive:
             seen = proc.look(child.pid)
             state = "" if seen is None else f", in state {seen.state}"
-            keep_straggler(self._node, "program", lambda: not child.is_alive)
+            keep_straggler(self.node, "program", lambda: not child.is_alive)
             ending.straggler("program", f"pid {child.pid} does not die of SIGKILL{state}")
         else:
             said = f"pid {child.pid} was killed: it had not ended {after:.1f} s after {asked}"
@@ -326,7 +326,7 @@ class Run:
     # -- what it writes --------------------------------------------------------------
 
     def _launch(self, read: Callable[[], object]) -> None:
-        self._pool.launch(read, self._node, "program")
+        self._pool.launch(read, self.node, "program")
 
     def _take(self, lines: Sequence[Written]) -> None:
         if self.on_line is not None:
@@ -340,4 +340,4 @@ class Run:
 
     def _dropped(self, number: int) -> None:
         limit = self._settings.output_limit
-        say(logging.WARNING, self._node, "output left out of the log", lines=number, limit=limit)
+        say(logging.WARNING, self.node, "output left out of the log", lines=number, limit=limit)

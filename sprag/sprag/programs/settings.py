@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast, get_args
 
 from sprag.programs.probes import (
     ALIVE,
@@ -59,6 +59,7 @@ class Settings:
     kill: Kill
     output: str | Path
     output_limit: int
+    replicas: int | None
 
     @property
     def is_piped(self) -> bool:
@@ -109,6 +110,7 @@ def checked(given: dict[str, Any]) -> Settings:
         kill=_word("kill", given["kill"], get_args(Kill)),
         output=_output(given["output"]),
         output_limit=_count("output_limit", given["output_limit"], 1),
+        replicas=None if given["replicas"] is None else checked_size(given["replicas"]),
     )
     _check_together(settings)
     return settings
@@ -125,6 +127,15 @@ def _check_together(settings: Settings) -> None:
         needs_port = type(probe) is Port and probe.port is None
         if (needs_port or (type(probe) is Http and not probe.has_port)) and settings.port is None:
             raise BadValue(argument, probe, "a probe with a port, or port=… for the program")
+
+
+def checked_size(given: Any) -> int:
+    """Return how many replicas there are to be.
+
+    Raises:
+        BadValue: It is no whole number above 0.
+    """
+    return _count("replicas", given, 1)
 
 
 def checked_signal(argument: str, given: Any) -> signal.Signals:
@@ -162,15 +173,15 @@ def _flag(argument: str, given: Any) -> bool:
     return given
 
 
-def _path(argument: str, given: Any) -> Path | None:
+def _path(argument: str, given: Any, accepted: str = "a path, or None") -> Path | None:
     if given is None:
         return None
     try:
-        text: Any = os.fspath(given)
+        text = os.fspath(cast("str | os.PathLike[str]", given))
     except TypeError:
-        raise BadValue(argument, given, "a path, or None") from None
+        raise BadValue(argument, given, accepted) from None
     if not isinstance(text, str) or not text or "\0" in text:
-        raise BadValue(argument, given, "a path, or None")
+        raise BadValue(argument, given, accepted)
     return Path(text)
 
 
@@ -222,7 +233,7 @@ def _limits(given: Any) -> dict[int, tuple[int, int]]:
     for name, value in dict(given).items():
         if not is_a(name, str) or name.lower() not in known:
             raise BadValue("limits", name, choices(name, sorted(known)))
-        pair: Any = value if is_a(value, tuple) else (value, value)
+        pair = cast("tuple[Any, ...]", value) if is_a(value, tuple) else (value, value)
         if len(pair) != 2:
             raise BadValue(f"limits[{name!r}]", value, "a number, or (soft, hard)")
         soft, hard = (_limit(name, each) for each in pair)
@@ -274,9 +285,10 @@ def _word(argument: str, given: Any, accepted: tuple[Kill, ...]) -> Kill:
 def _output(given: Any) -> str | Path:
     if is_a(given, str) and given in ("log", "inherit"):
         return str.__str__(given)
-    path = _path("output", given)
+    accepted = "'log', 'inherit', or the path of a file"
+    path = _path("output", given, accepted)
     if path is None:
-        raise BadValue("output", given, "'log', 'inherit', or the path of a file")
+        raise BadValue("output", given, accepted)
     return path
 
 

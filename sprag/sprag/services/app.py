@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Never
 
 from sprag._defaults import HOST, PORT, SHUTDOWN_TIMEOUT
 from sprag.services.service import Service
-from sprag.services.supervisor import Supervisor
+from sprag.services.supervisor import Child, Supervisor, has_class
 from sprag_supervisor import (
     StopReport,
     adopt,
@@ -38,9 +38,9 @@ class App(Supervisor):
     """The root supervisor of an application.
 
     Args:
-        providers: Services by name, or classes that are called without arguments, started in
-            this order; any service of the tree
-            finds them with ``self.service(name)``.
+        providers: Services by name, or classes that are called without arguments, or pairs of
+            one and its policy; started in this order. Any service of the tree finds them with
+            ``self.service(name)``.
         routes: Module or package whose controllers are mounted, as in ``"app.routes"``;
             it is imported when the app starts. Needs the extra ``web``.
         shell: The frame around every page: a function ``(page) -> text``, or
@@ -68,7 +68,7 @@ class App(Supervisor):
     def __init__(
         self,
         *misplaced: Never,
-        providers: Mapping[str, Service | type[Service]] | None = None,
+        providers: Mapping[str, Child] | None = None,
         routes: str | None = None,
         shell: Callable[[Page], str] | None = None,
         limits: Limits | None = None,
@@ -84,7 +84,7 @@ class App(Supervisor):
             accepted = "keywords, as in App(providers={'feed': Feed()}, name='shop')"
             raise BadValue("App's argument", misplaced[0], accepted)
         given = _checked_providers({} if providers is None else providers)
-        if providers is not None and any(map(is_class, dict(providers).values())):
+        if providers is not None and any(map(has_class, dict(providers).values())):
             self._instead_of_(providers, given)  # the same ones in each life
         if routes is not None:
             if not is_a(routes, str) or not all(map(str.isidentifier, routes.split("."))):
@@ -100,7 +100,7 @@ class App(Supervisor):
                 raise BadValue("limits", limits, "Limits(…), as in Limits(max_body=4096)")
         self._web_ = routes, shell, limits
         super().__init__(
-            [(service, {"name": key}) for key, service in given.items()],
+            [(service, {**policy, "name": key}) for key, (service, policy) in given.items()],
             name="app" if name is None else name,
             strategy=strategy,
             max_restarts=max_restarts,
@@ -218,27 +218,37 @@ class App(Supervisor):
 _KEYWORDS: Final = tuple(App.__init__.__kwdefaults__ or ())
 
 
-def _checked_providers(given: Any) -> dict[str, Service]:
-    """Return the providers by name.
+def _checked_providers(given: Any) -> dict[str, tuple[Service, dict[str, Any]]]:
+    """Return the providers by name, each with the policy that it was given there.
 
     Raises:
         BadValue: They are no mapping of plain names and services.
+        BadPolicy: A policy keyword of one is unknown or wrong.
     """
     if not issubclass(type(given), Mapping):
         accepted = "services by their names, as in {'feed': Feed()}"
         raise BadValue("providers", given, accepted)
     mapping: Mapping[Any, Any] = given
-    providers = dict(mapping)
-    for key, each in providers.items():
-        service = each
-        if not is_a(key, str) or not key or "/" in key:
-            raise BadValue("provider", key, "a name that is not empty and holds no slash")
-        if is_class(service):
-            place = f"providers[{shown(key)}]"
-            service = providers[key] = made_of(service, place, "a service, or its class")
-        if not is_a(service, Service):
-            what = "a service, or its class"
-            if issubclass(type(service), tuple):
-                what += ": its policy is given in its class, or by a Supervisor's list of children"
-            raise BadValue(f"providers[{shown(key)}]", service, what)
-    return providers
+    return {_checked_name(key): _checked(key, each) for key, each in dict(mapping).items()}
+
+
+def _checked_name(key: Any) -> str:
+    if not is_a(key, str) or not key or "/" in key:
+        raise BadValue("provider", key, "a name that is not empty and holds no slash")
+    return key
+
+
+def _checked(key: str, given: Any) -> tuple[Service, dict[str, Any]]:
+    place = f"providers[{shown(key)}]"
+    accepted = "a service, or its class; or a pair of one and its policy, (Feed(), {'needs': ()})"
+    service, policy = given, {}
+    if issubclass(type(given), tuple):
+        if len(given) != 2 or not issubclass(type(given[1]), dict):
+            raise BadValue(place, given, accepted)
+        service, policy = given
+    if is_class(service):
+        service = made_of(service, place, accepted)
+    if not is_a(service, Service):
+        raise BadValue(place, service, accepted)
+    service._policy_.with_(policy)
+    return service, dict(policy)

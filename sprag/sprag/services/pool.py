@@ -117,6 +117,12 @@ class WorkerPool(Service):
         workshop = self._workshop_
         return None if workshop is None else workshop.counts()
 
+    def _sized_(self) -> tuple[str, int] | None:
+        return "worker", size_of(self)
+
+    def _resize_(self, size: int) -> None:
+        WorkerPool.scale(self, size)
+
     def submit(self, item: Any, key: Hashable = None) -> Task[Any]:
         """Have *item* handled by whichever worker is free.
 

@@ -266,6 +266,14 @@ class Service(Acquiring, Declaring, Timing, Operating, Reloading):
 
     # -- for the engine ------------------------------------------------------------------
 
+    def _sized_(self) -> tuple[str, int] | None:
+        """Return what it has any number of, and how many: of a pool, say, workers."""
+        return None
+
+    def _resize_(self, size: int) -> None:
+        """Have so many of them; of what is `_sized_`."""
+        raise NotImplementedError
+
     def _found_(self, tree: Tree) -> None:
         tree.bus = EventBus()
 

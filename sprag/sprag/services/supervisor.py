@@ -76,7 +76,7 @@ class Supervisor(Service):
         self._policy_ = self._policy_.with_(policy)
         listed = tuple(children)
         self._static_ = tuple(map(_checked, listed))
-        if issubclass(type(children), Iterator) or any(map(_has_class, listed)):
+        if issubclass(type(children), Iterator) or any(map(has_class, listed)):
             # A restart runs __init__ again with the same arguments: it would be empty then, or
             # others would be made.
             self._instead_of_(children, tuple(map(_as_pair, self._static_)))
@@ -171,7 +171,7 @@ class Supervisor(Service):
         return childspec_of(child_of(self, name))
 
 
-def _has_class(given: object) -> bool:
+def has_class(given: object) -> bool:
     """Whether *given*, which is a child, is a class, or a pair with one."""
     return not is_a(given, Service) and (
         is_class(given) or is_class(next(iter(cast("Iterable[object]", given))))

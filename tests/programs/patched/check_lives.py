@@ -14,6 +14,7 @@ import pytest
 
 from programmed import Log, is_there, python, until
 from sprag import Backoff, Program, Service, StartFailed, State, Supervisor
+from sprag.exceptions import BadValue
 from sprag.programs import Command, Http, Line, Notify, Port
 from sprag.programs.exceptions import CannotRun, FatalExit, PortTaken
 
@@ -385,3 +386,32 @@ def test_on_start_of_a_subclass_needs_no_super(top: Supervisor) -> None:
     program = top.start_child(Own())
     assert program.seen == program.pid
     assert program.seen is not None
+
+
+def test_replicas_are_numbered_and_the_group_is_ready_when_all_are(
+    top: Supervisor, log: Log
+) -> None:
+    source = (
+        "import os, sys, time; print(sys.argv[1], os.environ['PORT'], flush=True); time.sleep(99)"
+    )
+    words = [sys.executable, "-S", "-c", source, "number-{replica}"]
+    group = top.start_child(
+        Program(words, name="web", port=9100, replicas=2, ready=Line("number-{replica} 91"))
+    )
+    until(lambda: group.snapshot().is_ready)
+    assert [child.name for child in group.snapshot().children] == ["1", "2"]
+    assert sorted(log.texts()) == ["number-1 9100", "number-2 9101"]
+    os.kill(top.service("web/2").pid, signal.SIGKILL)
+    until(lambda: group.snapshot().unready == "1 of 2 are ready")
+    until(lambda: group.snapshot().is_ready)
+    group.scale(4)
+    until(lambda: group.snapshot().is_ready)
+    assert [child.name for child in group.snapshot().children] == ["1", "2", "3", "4"]
+    group.scale(1)
+    assert [child.name for child in group.snapshot().children] == ["1"]
+    group.stop()
+    group.start()
+    assert len(group.snapshot().children) == 2
+    single = top.start_child(python(SLEEPS))
+    with pytest.raises(BadValue, match="single"):
+        single.scale(2)

@@ -1,0 +1,144 @@
+"""How a program comes up: what is run, with what around it, and who looks after it from then on."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from sprag.programs import guard
+from sprag.programs.environment import environment
+from sprag.programs.exceptions import CannotRun
+from sprag.programs.output import RawCopy
+from sprag.programs.probes import Notify, checked_command
+from sprag.programs.readiness import become_ready, hear, watch_over
+from sprag.programs.rotation import listen_for_rotation
+from sprag.programs.run import Run
+from sprag.programs.settings import called
+from sprag.programs.site import ProgramSite
+from sprag.programs.spawning import Launch
+from sprag.programs.users import identity
+from sprag_supervisor import holdings_of, say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from sprag.programs.settings import Settings
+    from sprag.programs.world import World
+    from sprag_supervisor import Node
+
+_serial: Final = itertools.count(1)
+
+
+class Runnable(Protocol):
+    """A program, as far as it matters here; and a `Node`."""
+
+    def command(self) -> Sequence[str] | str: ...  # noqa: D102 - as Program
+    def environment(self) -> Mapping[str, str]: ...  # noqa: D102
+
+
+def begin(program: Runnable, world: World, settings: Settings, replica: int | None) -> Run:
+    """Start the process of *program*; blocks until it has started. In its own `_prepare_`.
+
+    Args:
+        program: The service.
+        world: Where its process is to live.
+        settings: What it was declared to be.
+        replica: Its number, if it is one of several.
+
+    Raises:
+        CannotRun, PortTaken, BadEnvFile: It cannot be started.
+        ProgramExited, ProgramKilled: It has ended before it has settled.
+    """
+    node = cast("Node", program)
+    tree = node._tree_
+    assert tree is not None
+    site = ProgramSite(tree.pool, settings.port, replica)
+    words = tuple(map(site.filled, checked_command("what command() returns", program.command())))
+    name = settings.called if settings.shell else called(words)
+    world.must_be_possible(name, settings, site)
+    notify = None
+    if type(settings.ready) is Notify:
+        notify = world.notify_socket(partial(_heard, node, node._incarnation_))
+        if notify is not None:
+            holdings_of(node).add_cleanup(notify.close, (), {})
+    mark = _mark()
+    own = {key: site.filled(value) for key, value in program.environment().items()}
+    more = _told(settings, site.port, None if notify is None else notify.address)
+    whose = identity(name, settings.user, settings.group)
+    if whose is not None:
+        more.update(whose.variables)
+    launch = site.launch = Launch(
+        words,
+        environment(name, settings.env_file, own, more, mark),
+        settings.cwd,
+        settings.umask,
+        settings.limits,
+        whose,
+        dies_with_us=guard.current() is None,
+    )
+    world.check(launch)
+    run = Run(
+        node,
+        settings,
+        name=name,
+        mark=mark,
+        copy=None if settings.file is None else _copy(node, settings.file, name),
+        start=partial(world.start, launch, is_piped=settings.is_piped),
+        gone=_gone,
+    )
+    holdings_of(node).add_cleanup(run.end, (), {})
+    become_ready(node, settings.ready, run, site, partial(world.asked, run=run))
+    run.begin()
+    if notify is not None and run.child is not None:
+        notify.pid = run.child.pid
+    if settings.alive is not None:
+        watch_over(node, world.asked(settings.alive, run), site)
+    return run
+
+
+def _told(settings: Settings, port: int | None, address: str | None) -> dict[str, str]:
+    """Return what sprag says to a program in its environment."""
+    more: dict[str, str] = {}
+    if port is not None:
+        more["PORT"] = str(port)
+    if address is not None:
+        more["NOTIFY_SOCKET"] = address
+        watchdog = settings.ready.watchdog if type(settings.ready) is Notify else None
+        if watchdog is not None:
+            more["WATCHDOG_USEC"] = str(int(watchdog * 1e6))
+    return more
+
+
+def _gone(run: Run) -> None:
+    guarding = guard.current()
+    if guarding is not None and run.child is not None and not run.child.has_left_any():
+        guarding.forget(run.child.pid)
+
+
+def _mark() -> str:
+    guarding = guard.current()
+    app = f"{os.getpid()}" if guarding is None else guarding.mark
+    return f"{app}.{next(_serial)}"
+
+
+def _copy(node: Node, path: Path, name: str) -> RawCopy:
+    def tell(error: OSError) -> None:
+        event = "the output of a program is lost: its file cannot be written"
+        say(logging.ERROR, node, event, path=path, reason=error.strerror or str(error))
+
+    listen_for_rotation()
+    try:
+        return RawCopy(path, tell)
+    except OSError as error:
+        raise CannotRun(name, f"its output, {path}: {error.strerror or error}") from None
+
+
+def _heard(node: Node, incarnation: int, said: dict[str, str]) -> None:
+    # In the hub.
+    tree = node._tree_
+    if tree is not None and node._incarnation_ == incarnation:
+        tree.pool.launch(partial(hear, node, said), node, "program")
