@@ -10,7 +10,7 @@ import pytest
 from gevent import get_hub
 
 from scripted import crash, spawn, states
-from sprag import App, ReloadReport, Service, Supervisor
+from sprag import App, ReloadReport, Service, State, Supervisor
 from sprag.exceptions import BadValue, CalledInHub, NotRunning, TaskTimeout, WouldDeadlock
 from sprag.testing import check_invariants
 
@@ -361,3 +361,15 @@ def test_thousands_are_all_reloaded_and_the_first_of_them_told(clock: VirtualClo
         clock.settle()
         told = report.get()
         assert (told.reloaded, len(told.entries), told.left_out) == (600, 500, 100)
+
+
+def test_an_entry_tells_of_the_life_and_the_state_that_its_turn_has_found(
+    clock: VirtualClock,
+) -> None:
+    class Restless(Service):
+        def on_reload(self) -> None:
+            self.stop()
+
+    with Supervisor([Restless()], name="top") as top:
+        (entry,) = top.reload_tree().entries
+    assert (entry.outcome, entry.incarnation, entry.state) == ("reloaded", 1, State.RUNNING)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from sprag.exceptions import (
     WouldDeadlock,
 )
 from sprag.services.pool import size_of
-from sprag.testing import RunningTree
+from sprag.testing import RunningTree, check_invariants
 from sprag_supervisor import hidden_methods, path_of
 
 if TYPE_CHECKING:
@@ -637,3 +639,24 @@ def test_who_scales_a_pool_that_ends_meanwhile_is_told(
     clock.advance(5)
     assert all(greenlet.ready() for greenlet in scaling)
     assert told == ["StartFailed", "NotRunning"]
+
+
+def test_a_pool_that_is_idle_is_in_order_and_keeps_nothing_of_what_it_was_given(
+    top: Supervisor, clock: VirtualClock
+) -> None:
+    class Thing:
+        pass
+
+    class Handler(Worker):
+        def handle(self, item: object) -> object:
+            return item
+
+    pool = pool_in(top, Handler, size=1)
+    thing = Thing()
+    gone = weakref.ref(thing)
+    pool.submit(thing)
+    del thing
+    clock.advance(1)
+    gc.collect()
+    assert gone() is None
+    check_invariants(top)

@@ -42,7 +42,7 @@ from sprag_supervisor import (
 from sprag_supervisor.exceptions import BadValue, NotRunning, WouldDeadlock
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from sprag.owned.tasks import Task
 
@@ -217,6 +217,7 @@ def _reload_one(
     node: Reloading, path: str, until: float | None, line: _Line, notes: _Notes
 ) -> None:
     incarnation, began = node._incarnation_, clock.now()
+    note = notes.entry(node, path)
     task: Task[object] | None = None
     try:
         task = line.task = Working.task(node, node.on_reload)
@@ -232,15 +233,15 @@ def _reload_one(
         took = clock.now() - began
         if is_under_way:
             say(logging.ERROR, node, "on_reload takes too long: killed", seconds=round(took, 3))
-            notes.take(node, path, "late", "it was killed: its time was over", took)
+            note("late", "it was killed: its time was over", took)
         elif has_ended and (not is_its_own or is_a(error, NotRunning)):
-            notes.take(node, path, "skipped", "it has ended meanwhile", took)
+            note("skipped", "it has ended meanwhile", took)
         else:
             say(logging.ERROR, node, "on_reload failed", error)
             said = redacted(f"{class_name(type(error))}: {as_text(error)}")[:_LONGEST]
-            notes.take(node, path, "failed", said, took)
+            note("failed", said, took)
     else:
-        notes.take(node, path, "reloaded", "", clock.now() - began)
+        note("reloaded", "", clock.now() - began)
     finally:
         line.task = None
         if task is not None:
@@ -255,14 +256,20 @@ class _Notes:
         self._counts: Counter[Reloaded] = Counter()
         self._entries: list[ReloadEntry] = []
 
-    def take(
-        self, node: Node, path: str, outcome: Reloaded, detail: str, seconds: float = 0.0
-    ) -> None:
-        self._counts[outcome] += 1
-        if len(self._entries) < MOST:
-            state, incarnation = node._state_, node._incarnation_
-            entry = ReloadEntry(path, incarnation, outcome, state, round(seconds, 6), detail)
-            self._entries.append(entry)
+    def take(self, node: Node, path: str, outcome: Reloaded, detail: str) -> None:
+        self.entry(node, path)(outcome, detail)
+
+    def entry(self, node: Node, path: str) -> Callable[..., None]:
+        """Return what takes the outcome for *node* as it is now, when its turn has come."""
+        state, incarnation = node._state_, node._incarnation_
+
+        def take(outcome: Reloaded, detail: str, seconds: float = 0.0) -> None:
+            self._counts[outcome] += 1
+            if len(self._entries) < MOST:
+                entry = ReloadEntry(path, incarnation, outcome, state, round(seconds, 6), detail)
+                self._entries.append(entry)
+
+        return take
 
     def report(self) -> ReloadReport:
         counts = self._counts

@@ -197,6 +197,7 @@ class Workshop:
                     Parking().park()  # until it is killed: who returns has finished
                 elif not self._handle(worker, handle, hands, job) or hands.was_killed:
                     return
+                job = None  # or who waits for the next one would keep what it was given
         finally:
             if self._hands.get(id(worker)) is hands:
                 del self._hands[id(worker)]

@@ -86,7 +86,8 @@ def _holds_only_what_lives(node: Node) -> Iterator[str]:
         return
     if any(greenlet.dead for greenlet in (holdings.greenlets or {}).values()):
         yield "holds a greenlet that has ended"
-    if any(call.done for call in holdings.calls or ()):
+    # What stands for no task stays, though nothing of it is left to be done: a pool that is idle.
+    if any(call.done and getattr(call, "tasks", 1) for call in holdings.calls or ()):
         yield "holds a timer's call that has returned"
     timers: Iterable[Any] = holdings.timers or ()
     listeners: Iterable[Any] = holdings.subscriptions or ()
