@@ -136,6 +136,23 @@ def test_what_cannot_be_written_is_counted_and_told_once_something_can(piped: Pi
     assert piped.read(16) == b"missing 3\nthere\n"
 
 
+def test_a_stream_without_a_descriptor_loses_lines_that_are_counted(piped: Piped) -> None:
+    def descriptor() -> int:
+        if is_there:
+            return piped.writing
+        raise ValueError("underlying buffer has been detached")
+
+    is_there = False
+    piped.queue._descriptor = descriptor
+    piped.queue.put(b"1\n")
+    piped.queue.flush()
+    assert piped.queue.backlog == Backlog(1, 0)
+    is_there = True
+    piped.queue.put(b"2\n")
+    piped.queue.flush()
+    assert os.read(piped.reading, 100) == b"missing 1\n2\n"
+
+
 def test_a_line_that_is_cut_in_half_does_not_swallow_the_next(piped: Piped) -> None:
     piped.fill()
     piped.queue.flush(0.1)

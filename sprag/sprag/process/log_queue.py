@@ -257,7 +257,7 @@ class LogQueue:
                 except BlockingIOError:  # somebody has set it so for all who share it
                     self._is_writable(_LONG)
                 self._moved_at = time.monotonic()
-        except OSError:
+        except (OSError, ValueError):  # the second one of a stream that has no descriptor any more
             if done:
                 self._is_torn = data[done - 1 : done] != b"\n"
             return False
