@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextvars
 import math
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sprag_supervisor.exceptions import StartFailed, WouldDeadlock
 from sprag_supervisor.foreign import is_a
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from sprag_supervisor.tree.node import Node, Supervision
 
 _CALLED_OFF = "a sibling failed to start"
+_FEW: Final = 8
+"""So many starts under way are looked at, each time, whether they have said that they are over."""
 
 
 class _Start(Apart):
@@ -168,12 +170,19 @@ class Lineup:
             self._call_off(error)
         over, self._over[:] = tuple(self._over), ()
         for place in over:
-            call = self._under_way.get(place)
-            if call is not None and call.done:
-                del self._under_way[place]
-                if call.error is not None:
-                    self._call_off(call.error)
-                    call.error = None
+            self._see_to(place)
+        if len(self._under_way) <= _FEW:  # a signal handler may have kept one from saying so
+            for place in tuple(self._under_way):
+                self._see_to(place)
+
+    def _see_to(self, place: int) -> None:
+        """Take note of the start at *place*, if it is over."""
+        call = self._under_way.get(place)
+        if call is not None and call.done:
+            del self._under_way[place]
+            if call.error is not None:
+                self._call_off(call.error)
+                call.error = None
 
     def _call_off(self, error: BaseException) -> None:
         """Begin no more, and cut short what is under way: one has failed, or we are killed."""
