@@ -200,6 +200,12 @@ class _Inventor:
             for child in spec.children:
                 self.register((*path, child.id), child)
 
+    def fits(self, path: Path, spec: Spec) -> bool:
+        """Whether nothing of another kind was at *path* or below it."""
+        below = spec.children if spec.kind == "supervisor" else ()
+        is_alike = self.kinds.get(path, spec.kind) == spec.kind
+        return is_alike and all(self.fits((*path, child.id), child) for child in below)
+
     # -- operations
 
     def op(self) -> Op:
@@ -253,7 +259,8 @@ class _Inventor:
             known = [path[-1] for path, _ in self.places if path[:-1] == at]
             alike = [name for name in known if self.kinds[*at, name] == spec.kind]
             if alike and spec.kind != "dynamic" and self.chance(50):
-                spec = dataclasses.replace(spec, id=self.one_of(*alike))
+                renamed = dataclasses.replace(spec, id=self.one_of(*alike))
+                spec = renamed if self.fits((*at, renamed.id), renamed) else spec
             if self.chance(5):
                 spec = dataclasses.replace(spec, significant=not spec.significant)
         self.register((*at, spec.id), spec)
