@@ -103,6 +103,9 @@ class Node:
     def is_active(self) -> bool:
         return self.state in ("starting", "running")
 
+    def lives(self, life: int) -> bool:
+        return self.state == "running" and self.incarnation == life
+
     def is_busy(self) -> bool:
         return self.state in ("starting", "stopping")
 
@@ -584,19 +587,22 @@ class Model(Activities):
             node.groups.append(together)
         together.leader = child if backs_off else None
         node.groups = [each for each in node.groups if each.leader not in group or each is together]
-        for each in group:
-            each.group = together
         child.group = None if backs_off else together
+        for each in group:
+            if each is not child:
+                each.group = together
+                each.next_try = None
+        life = node.incarnation
         for sibling in reversed(group):
             if sibling is not child and sibling.parent is node:
                 yield from self.down(sibling)
-                if sibling.state == "restarting" and sibling.group is together:
-                    sibling.next_try = None
+            if not node.lives(life):
+                return  # its end sees to the others
         if backs_off:
             self.back_off(node, child)
             return
         for each in group:
-            if node.state != "running":
+            if not node.lives(life):
                 return
             if each.group is together and each.parent is node:  # 29 to 31
                 each.group = None
