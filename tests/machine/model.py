@@ -189,6 +189,9 @@ class Model(Tree):
         if parent and node.spec.significant:
             left = [each.spec.significant for each in parent.children.values() if each.state in UP]
             if parent.spec.auto_shutdown == "any_significant" or not any(left):  # 65
+                waiting = [each for each in parent.children.values() if each.missing]
+                if not all(self.unmet(each) for each in waiting):
+                    raise Unclear  # who has waited for this end starts before its parent hears
                 self.leave(parent, "shutdown")  # 67
 
     def decide(self, parent: Node, child: Node) -> None:

@@ -144,6 +144,8 @@ def families(
         return tuple(children)
     if kind == "supervisor":
         children = draw(st.permutations(children))
+    else:  # whom it calls up in its start comes some time after that
+        children = [replace(each, autostart=True) for each in children]
     for place, child in enumerate(children):
         wanted = [(each, draw(st.sampled_from(["", *WHAT]))) for each in children[:place]]
         found = tuple(
