@@ -11,7 +11,7 @@ import sys
 def main() -> None:
     """Run the ``sprag`` command line and leave the process with its exit code."""
     _open_streams()
-    if _command(sys.argv[1:]) in ("run", "check"):
+    if _command(sys.argv[1:]) in ("run", "up", "check"):
         from gevent import monkey
 
         monkey.patch_all()

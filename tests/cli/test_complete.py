@@ -15,6 +15,7 @@ from sprag_cli.commands.group import commands
 if TYPE_CHECKING:
     from collections.abc import Callable
     from http.server import BaseHTTPRequestHandler
+    from pathlib import Path
 
 
 def found(path: str, *, has_children: bool = False) -> dict[str, Any]:
@@ -64,6 +65,21 @@ def test_a_service_with_children_is_offered_with_them() -> None:
 def test_zsh_and_fish_show_class_and_state() -> None:
     for shell in ("zsh", "fish"):
         assert complete(shell, "status", "f").splitlines()[0] == "fleet\tC running"
+
+
+def test_files_are_offered_that_the_command_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sprag.toml", "shop/web.toml", "shop/notes.txt", "supervisord.conf", "Procfile"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    monkeypatch.chdir(tmp_path)
+
+    assert complete("bash", "up", "s") == "shop/\nsprag.toml\n"
+    assert complete("bash", "up", "sh") == "shop/\nshop/web.toml\n"
+    assert complete("bash", "up", "P") == "Procfile\n"
+    assert complete("bash", "up", "nowhere/x").strip() == ""
+    assert complete("bash", "convert", "su") == "supervisord.conf\n"
 
 
 @pytest.mark.usefixtures("runtime")

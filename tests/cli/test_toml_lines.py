@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from random import Random
 from typing import Any
 
 import pytest
@@ -98,3 +99,66 @@ def test_a_table_that_only_others_name_has_the_line_of_the_first_of_them() -> No
 
 def test_windows_line_ends_are_lines_too() -> None:
     assert lines_of("a = 1\r\nb = '''\r\nx'''\r\nc = 2\r\n")[("c",)] == 4
+
+
+KEYS = ["a", "b", "c-d", "1", '"q k"', "'l\\t'", '"\\u00e9"', '""', '"#"', '"a.b"', '"]"']
+VALUES = [
+    "1",
+    "-1.5e3",
+    "true",
+    "inf",
+    "1979-05-27T07:32:00Z",
+    '""',
+    '"x # y"',
+    '"\\"]}"',
+    "'it]'",
+    "''",
+    *('"""a\n[b]\n"""', '"""q""""', "'''x\n=''\n'''", '"""\\\n  z"""', '"""\\""""', "0x1F"),
+]
+
+
+def a_key(random: Random) -> str:
+    parts = [random.choice(KEYS) for _ in range(random.choice([1, 1, 1, 2, 3]))]
+    return random.choice([".", " . "]).join(parts)
+
+
+def a_value(random: Random, depth: int = 0) -> str:
+    kind = random.random()
+    if depth < 3 and kind < 0.15:
+        between = random.choice([", ", ",\n  ", ", # c ] \n"])
+        items = between.join(a_value(random, depth + 1) for _ in range(random.randrange(4)))
+        return f"[{random.choice(['', ' ', chr(10)])}{items}]"
+    if depth < 3 and kind < 0.3:
+        pairs = [
+            f"{a_key(random)} = {a_value(random, depth + 1)}" for _ in range(random.randrange(4))
+        ]
+        return f"{{ {', '.join(pairs)} }}"
+    return random.choice(VALUES)
+
+
+def a_line(random: Random) -> str:
+    kind = random.random()
+    if kind < 0.2:
+        return f"[{a_key(random)}]{random.choice(['', ' # c'])}"
+    if kind < 0.3:
+        return f"[[{a_key(random)}]]"
+    if kind < 0.35:
+        return random.choice(["", "# c = 1", "  \t"])
+    return f"{a_key(random)}{random.choice(['=', ' = '])}{a_value(random)}"
+
+
+def test_files_made_up_at_random_lose_no_key_and_gain_none() -> None:
+    read = 0
+    for seed in range(500):
+        random = Random(seed)
+        lines = [a_line(random) for _ in range(random.randrange(1, 8))]
+        text = random.choice(["\n", "\r\n"]).join(lines)
+        try:
+            given = tomllib.loads(text)
+        except tomllib.TOMLDecodeError:
+            continue
+        read += 1
+        found = lines_of(text)
+        assert set(found) == keys_of(given), text
+        assert all(1 <= line <= text.count("\n") + 1 for line in found.values()), text
+    assert read > 300

@@ -49,7 +49,9 @@ def _harmless() -> Generator[None]:
 
 _NAMES: Final = (
     "run",
+    "up",
     "check",
+    "convert",
     "completion",
     "tree",
     "status",
@@ -126,7 +128,7 @@ class _Commands(click.Group):
             with _harmless():
                 return super().invoke(ctx)
         except BrokenPipeError:
-            if ctx.invoked_subcommand == "run":  # it may be the app's
+            if ctx.invoked_subcommand in ("run", "up"):  # it may be the app's
                 raise
             discard(sys.stdout)
             ctx.exit(ExitCode.WELL)

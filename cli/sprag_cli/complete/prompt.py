@@ -73,6 +73,51 @@ class AppName(click.ParamType[str]):
         ]
 
 
+class FileName(click.ParamType[str]):
+    """The path of a file.
+
+    Args:
+        patterns: Names of files that are offered, as globs; directories always are.
+    """
+
+    name = "file"
+
+    def __init__(self, *patterns: str) -> None:
+        self._patterns = patterns
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the files and directories that begin with *incomplete*.
+
+        Where there is one directory only, what is in it too, as for paths of services.
+        """
+        del ctx, param
+        found = self._beginning(incomplete)
+        if len(found) == 1 and found[0].endswith("/"):
+            found += self._beginning(found[0])
+        return [CompletionItem(each) for each in found]
+
+    def _beginning(self, begun: str) -> list[str]:
+        from fnmatch import fnmatchcase
+        from pathlib import Path
+
+        folder, slash, name = begun.rpartition("/")
+        found: list[str] = []
+        try:
+            for each in sorted(Path(folder + slash or ".").iterdir()):
+                is_hidden = each.name.startswith(".") and not name.startswith(".")
+                if is_hidden or not each.name.startswith(name):
+                    continue
+                if each.is_dir():
+                    found.append(f"{folder}{slash}{each.name}/")
+                elif any(fnmatchcase(each.name, pattern) for pattern in self._patterns):
+                    found.append(f"{folder}{slash}{each.name}")
+        except OSError:  # a prompt is no place for an error
+            return []
+        return found
+
+
 def _paths(params: dict[str, Any], prefix: str) -> list[Node]:
     from pathlib import Path
 

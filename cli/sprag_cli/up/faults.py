@@ -19,6 +19,8 @@ Key = tuple[str, ...]
 """Where in a file: ``("program", "web", "ready", "every")``; a list's place by its number."""
 
 _SHOWN: Final = 60
+_SECRETS: Final = "env"
+"""The key below which no value is shown."""
 _TOLD: Final = 20
 """Faults that are told; a file that is none of ours has as many as it has lines."""
 
@@ -67,7 +69,8 @@ class Faults:
 
     def refuse(self, key: Key, given: object, accepts: str) -> None:
         """Note that *key* is given a value that is not accepted."""
-        self.add(key, f"{said(given)} is not accepted — write {accepts}")
+        what = "its value" if _SECRETS in key else said(given)
+        self.add(key, f"{what} is not accepted — write {accepts}")
 
     def unknown(self, key: Key, known: Iterable[str], hint: str = "") -> None:
         """Note that there is no such key, and which one may be meant."""

@@ -11,7 +11,6 @@ from sprag_cli.up.kinds import (
     FLAG,
     REFUSED,
     SECONDS,
-    SECONDS_ABOVE_0,
     Keyword,
     Kind,
     choice,
@@ -91,9 +90,9 @@ PROGRAM: Final = {
     ),
     "replicas": Keyword(
         whole("a whole number, 1 or more", 1, 10_000),
-        "How many of it run, as name/1, name/2 …; {replica} in its texts is that number.",
+        "How many of it run, as name/1, name/2 …; {replica} in its command, variables and probes "
+        "is the number.",
     ),
-    "max_lifetime": Keyword(SECONDS_ABOVE_0, "Seconds after which it is restarted anyway."),
     **POLICY,
 }
 SERVICE: Final = {
@@ -118,6 +117,9 @@ GROUP: Final = {
 }
 APP: Final = {
     "name": Keyword(NAME, "What sprag calls the app; the default is the name of the folder."),
+    "shutdown_timeout": Keyword(
+        SECONDS, "Seconds that the whole app may take to stop; --shutdown-timeout wins (30)."
+    ),
     **LIMIT,
 }
 KINDS: Final = {"program": PROGRAM, "service": SERVICE, "group": GROUP}

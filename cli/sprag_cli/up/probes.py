@@ -43,13 +43,14 @@ class Probe:
     more: dict[str, float] = field(default_factory=dict[str, float])
 
 
-PORT: Final = whole("a port, 1 to 65535", 1, 65535)
+HIGHEST_PORT: Final = 65535
+PORT: Final = whole("a port, 1 to 65535", 1, HIGHEST_PORT)
 
 
 def _port(value: Any) -> int | None:
     if value is True:
         return None
-    if type(value) is not int or not 1 <= value <= 65535:
+    if type(value) is not int or not 1 <= value <= HIGHEST_PORT:
         raise ValueError
     return value
 

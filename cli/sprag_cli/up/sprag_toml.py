@@ -10,6 +10,7 @@ from sprag_cli.up.declared import Declared, Entry, Group, Program, PythonService
 from sprag_cli.up.faults import BadFile, Faults, dotted, read_text, shown_path
 from sprag_cli.up.keys import APP, KINDS
 from sprag_cli.up.kinds import REFUSED, is_list, is_table, taken
+from sprag_cli.up.probes import HIGHEST_PORT
 from sprag_cli.up.toml_lines import lines_of
 from sprag_cli.up.values import NAME
 
@@ -156,6 +157,9 @@ def _check_program(settings: dict[str, Any], key: Key, faults: Faults) -> None:
         )
         if is_own and "port" not in settings:
             faults.add((*key, probe), "at which port? Give the program its port, as in port = 8000")
+    last = settings.get("port", 0) + settings.get("replicas", 1) - 1
+    if last > HIGHEST_PORT:
+        faults.add((*key, "port"), f"that of the last replica would be {last}: begin with less")
     both = set(settings.get("success_codes", ())) & set(settings.get("fatal_codes", ()))
     if both:
         faults.add((*key, "fatal_codes"), f"{min(both)} is among the success_codes, too")
