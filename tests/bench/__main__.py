@@ -41,4 +41,6 @@ def interpreter() -> str:
 
 if __name__ == "__main__":
     python = interpreter()
+    if "--programs" in sys.argv:
+        os.execv(python, [python, str(HERE / "programs"), *sys.argv[1:]])
     os.execv(python, [python, str(HERE / "run.py"), *sys.argv[1:]])
