@@ -7,7 +7,6 @@ die with us by the kernel's word alone, which reaches themselves and not what th
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import secrets
@@ -160,6 +159,8 @@ def _end(guard: Guard) -> None:
 
 def _adopt_orphans() -> None:
     """Have what programs leave behind become our children, which the loop waits for."""
+    import ctypes  # it takes time and memory, and who runs no programs needs it not
+
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 

@@ -33,6 +33,7 @@ _PIECE: Final = 1 << 16
 _PIECES: Final = 16
 """So many pieces are read before others have their turn."""
 _MODE: Final = 0o644
+_TAIL: Final = 1 << 14
 
 
 class Written(NamedTuple):
@@ -55,7 +56,8 @@ class Output:
         take: Is given the lines that have come, within the limit. In the engine greenlet.
         drop: Is told how many lines were left out.
         limit: Lines in a second.
-        copy: Where all of it goes as it is, instead.
+        copy: Where all of it goes as it is, instead; then it is split into lines only as long as
+            somebody looks at them (`is_split`).
     """
 
     def __init__(
@@ -71,7 +73,9 @@ class Output:
         self._drop = drop
         self._limit = limit
         self._copy = copy
-        self.last: deque[Written] = deque(maxlen=KEPT)
+        self.is_split = True
+        """Whether its lines are looked at, although it is copied."""
+        self._last: deque[Written] = deque(maxlen=KEPT)
         self.lines = self.dropped = 0
         self.is_over = True
         self.on_over: Callable[[], object] = int
@@ -79,7 +83,19 @@ class Output:
         self._streams: list[_Stream] = []
         self._ready: list[_Stream] = []
         self._is_reading = False
+        self._tails: dict[str, bytes] = {}
+        """The end of what was only copied, by stream."""
         self._second, self._in_second, self._untold = 0.0, 0, 0
+
+    @property
+    def last(self) -> list[Written]:
+        """The last lines; of what was only copied, those of one stream after those of the other."""
+        copied = [
+            Written(stream, _text(_bounded(line)))
+            for stream, tail in self._tails.items()
+            for line in tail.removesuffix(b"\n").split(b"\n")[-KEPT:]
+        ]
+        return [*self._last, *copied][-KEPT:]
 
     def read(self, name: str, descriptor: int) -> None:
         """Begin to read from *descriptor*, which is ours from now on and does not block."""
@@ -131,6 +147,9 @@ class Output:
                 return False
             if self._copy is not None:
                 self._copy.write(data)
+                if not self.is_split:
+                    self._keep(stream, data)
+                    continue
             self._pass_on([Written(stream.name, _text(line)) for line in stream.split(data)])
         return True
 
@@ -151,10 +170,17 @@ class Output:
             self.is_over = True
             self.on_over()
 
+    def _keep(self, stream: _Stream, data: bytes) -> None:
+        """Remember the end of what was only copied."""
+        self.lines += data.count(b"\n")
+        if len(data) < _TAIL:
+            data = self._tails.get(stream.name, stream.rest()) + data
+        self._tails[stream.name] = data[-_TAIL:]
+
     def _pass_on(self, lines: list[Written]) -> None:
         if not lines:
             return
-        self.last.extend(lines)
+        self._last.extend(lines)
         self.lines += len(lines)
         now = clock.now()
         if now - self._second >= 1:
@@ -195,7 +221,7 @@ class _Stream:
         self._add(first)
         lines = [self.rest()]
         *whole, last = more.split(b"\n")
-        lines += [line if len(line) <= LONGEST else _cut(line, len(line)) for line in whole]
+        lines += map(_bounded, whole)
         self._add(last)
         return lines
 
@@ -211,6 +237,10 @@ class _Stream:
         room = LONGEST - len(self._pending)
         self._pending += data[:room]
         self._cut += max(len(data) - room, 0)
+
+
+def _bounded(line: bytes) -> bytes:
+    return line if len(line) <= LONGEST else _cut(line, len(line))
 
 
 def _cut(line: bytes, size: int) -> bytes:

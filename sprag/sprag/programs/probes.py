@@ -7,7 +7,6 @@ without holding its loop.
 
 from __future__ import annotations
 
-import http.client
 import re
 import shlex
 from contextlib import suppress
@@ -181,6 +180,8 @@ class Http:
             parts = urlsplit(url)
             host, port = parts.hostname or host, parts.port or 80
             path = f"{parts.path or '/'}{'?' * bool(parts.query)}{parts.query}"
+        import http.client  # it loads ssl and email, which few programs need
+
         connection = http.client.HTTPConnection(host, port)
         try:
             connection.sock = _connected(host, port, self.timeout)

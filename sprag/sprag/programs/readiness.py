@@ -52,15 +52,15 @@ def become_ready(
 
         def look(line: str) -> None:
             if search(line):
-                run.on_line = None
+                run.look_at_lines(None)
                 _is_ready(node)
 
-        run.on_line = look
+        run.look_at_lines(look)
     elif type(ready) is Notify:
         set_ready(node, ready=False, reason="it has not said READY=1 yet")
     else:
         set_ready(node, ready=False, reason=_waited_for(ready))
-        probe = asked(ready)
+        probe = asked(cast("Probe", ready))
         spawn_managed(node, context_for(cast("Any", node)), _ask, (node, probe, site), {})
 
 

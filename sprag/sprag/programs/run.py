@@ -119,10 +119,10 @@ class Run:
         self._waiting: list[Parking] = []
         self._log = bound_logger(path_of(node), node._incarnation_)
         self._is_copied = copy is not None
-        self.on_line: Callable[[str], object] | None = None
-        """Looks at each line, until it is set to None."""
         self.output = Output(self._launch, self._take, self._dropped, settings.output_limit, copy)
         self.output.on_over = self.news
+        self.output.is_split = copy is None
+        self._on_line: Callable[[str], object] | None = None
 
     # -- up ------------------------------------------------------------------------
 
@@ -325,14 +325,19 @@ class Run:
 
     # -- what it writes --------------------------------------------------------------
 
+    def look_at_lines(self, look: Callable[[str], object] | None) -> None:
+        """Have *look* called with each line from now on; None: with none any more."""
+        self._on_line = look
+        self.output.is_split = look is not None or not self._is_copied
+
     def _launch(self, read: Callable[[], object]) -> None:
         self._pool.launch(read, self.node, "program")
 
     def _take(self, lines: Sequence[Written]) -> None:
-        if self.on_line is not None:
+        if self._on_line is not None:
             for line in lines:
-                if self.on_line is not None:
-                    self.on_line(line.text)
+                if self._on_line is not None:
+                    self._on_line(line.text)
         if self._is_copied or not listening(logging.INFO):
             return
         for line in lines:

@@ -233,7 +233,9 @@ def _limits(given: Any) -> dict[int, tuple[int, int]]:
     for name, value in dict(given).items():
         if not is_a(name, str) or name.lower() not in known:
             raise BadValue("limits", name, choices(name, sorted(known)))
-        pair = cast("tuple[Any, ...]", value) if is_a(value, tuple) else (value, value)
+        pair: tuple[Any, ...] = (value, value)
+        if is_a(value, tuple):
+            pair = tuple(value)
         if len(pair) != 2:
             raise BadValue(f"limits[{name!r}]", value, "a number, or (soft, hard)")
         soft, hard = (_limit(name, each) for each in pair)

@@ -169,7 +169,8 @@ class _FakeProbe:
         self.every, self.timeout, self.failures = probe.every, probe.timeout, probe.failures
         self._run = run
 
-    def complaint(self, _site: Site) -> str | None:
+    def complaint(self, site: Site) -> str | None:
+        del site
         process = self._run.child
         return process.complaint if is_a(process, FakeProcess) else "it has not started"
 

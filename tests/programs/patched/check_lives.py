@@ -186,6 +186,25 @@ def test_output_goes_into_a_file_as_it_is(top: Supervisor, log: Log, tmp_path: P
     assert log.lines == []
 
 
+def test_a_copy_is_watched_for_a_line_and_its_end_is_remembered(
+    top: Supervisor, log: Log, tmp_path: Path
+) -> None:
+    path = tmp_path / "out"
+    source = (
+        "import sys, time; print('up', flush=True); time.sleep(0.2)\n"
+        "for n in range(1000): print(n)\nsys.stdout.flush(); time.sleep(0.1); sys.exit(3)"
+    )
+    program = top.start_child(python(source, output=path, ready=Line("up"), restart="temporary"))
+    until(lambda: program.snapshot().is_ready)
+    ending = program.wait(10)
+    assert ending is not None
+    assert ending.failure is not None
+    assert ending.failure.format().count("\n") >= 20
+    assert "999" in ending.failure.format()
+    assert path.read_text() == "up\n" + "".join(f"{n}\n" for n in range(1000))
+    assert log.lines == []
+
+
 def test_a_full_disk_is_told_once_and_the_program_goes_on(top: Supervisor, log: Log) -> None:
     source = "import os\nfor n in range(100): os.write(1, b'x' * 10_000)"
     program = top.start_child(python(source, restart="transient", output="/dev/full"))
