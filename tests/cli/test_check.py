@@ -229,7 +229,12 @@ def test_check_finds_what_is_started_already_or_placed_twice() -> None:
 
 @pytest.mark.parametrize(
     ("folder", "target"),
-    [("dashboard", "app:app"), ("orders", "app:app"), ("flask_gunicorn", "background")],
+    [
+        ("dashboard", "app:app"),
+        ("orders", "app:app"),
+        ("flask_gunicorn", "background"),
+        ("stack", "app:app"),
+    ],
 )
 def test_the_shipped_examples_pass(folder: str, target: str) -> None:
     examples = Path(__file__).parents[2] / "docs" / "examples"

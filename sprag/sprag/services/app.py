@@ -241,7 +241,8 @@ def _checked_name(key: Any) -> str:
 def _checked(key: str, given: Any) -> tuple[Service, dict[str, Any]]:
     place = f"providers[{shown(key)}]"
     accepted = "a service, or its class; or a pair of one and its policy, (Feed(), {'needs': ()})"
-    service, policy = given, {}
+    service: Any = given
+    policy: dict[str, Any] = {}
     if issubclass(type(given), tuple):
         if len(given) != 2 or not issubclass(type(given[1]), dict):
             raise BadValue(place, given, accepted)
