@@ -211,6 +211,25 @@ def test_the_lines_of_a_life_fit_80_columns() -> None:
     assert len(later) <= 80
 
 
+def test_the_output_of_a_program_reads_as_it_was_written() -> None:
+    fields = {"event": "output", "service": "shop/db", "incarnation": 2, "stream": "stderr"}
+    stream = io.StringIO()
+    configure("console", "info", stream=stream)
+    line = "  'ready' to\taccept\x1b[2J"
+    logging.getLogger("sprag").info("x", extra={"sprag": {**fields, "line": line}})
+    logging.getLogger("sprag").info("x", extra={"sprag": {**fields, "line": "y", "of": "mine"}})
+    first, other = stream.getvalue().splitlines()
+    assert first[8:] == " info     shop/db |   'ready' to    accept\\x1b[2J"
+    assert (
+        other[8:] == " info     output  service=shop/db incarnation=2 stream=stderr line=y of=mine"
+    )
+    stream = io.StringIO()
+    configure("json", "info", stream=stream)
+    logging.getLogger("sprag").info("x", extra={"sprag": {**fields, "line": line}})
+    told = json.loads(stream.getvalue())
+    assert (told["event"], told["stream"], told["line"]) == ("output", "stderr", line)
+
+
 @pytest.mark.parametrize("log_format", ["console", "json"])
 def test_a_recursion_is_told_once_however_many_take_part(log_format: Any) -> None:
     def ping(times: int) -> None:

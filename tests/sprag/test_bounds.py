@@ -157,8 +157,30 @@ def test_a_record_of_very_many_fields_says_that_there_are_more(ring: LogRing) ->
 
 
 def test_plain_records_are_kept_by_number(ring: LogRing) -> None:
-    for number in range(3000):
+    for number in range(12_345):
         logged(ring, "tick", number=number)
+        assert len(ring._lines) <= 5000
     lines = ring.lines_of("Plain", 10_000)
-    assert [line.fields["number"] for line in lines] == [str(n) for n in range(1000, 3000)]
-    assert _log_ring._KEPT == 2000  # pyright: ignore[reportPrivateUsage]
+    assert len(lines) >= 4000
+    first = 12_345 - len(lines)
+    assert [line.fields["number"] for line in lines] == [str(n) for n in range(first, 12_345)]
+    assert _log_ring._KEPT == 5000
+
+
+def test_who_floods_the_log_takes_nothing_from_the_others(ring: LogRing) -> None:
+    for number in range(300):
+        logged(ring, "quiet", service="Plain/quiet", number=number)
+    for number in range(30_000):
+        logged(ring, "flood", number=number)
+    quiet = ring.lines_of("Plain/quiet", 10_000)
+    assert [line.fields["number"] for line in quiet] == [str(n) for n in range(300)]
+    assert ring.lines_of("Plain", 1)[0].fields["number"] == "29999"
+
+
+def test_of_very_many_services_the_latest_records_are_kept(ring: LogRing) -> None:
+    for number in range(20_000):
+        logged(ring, "once", service=f"Plain/{number}")
+    lines = ring.last(10_000, lambda _line: True)
+    assert 4000 <= len(lines) <= 5000
+    assert lines[-1].service == "Plain/19999"
+    assert lines[0].service == f"Plain/{20_000 - len(lines)}"

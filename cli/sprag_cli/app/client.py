@@ -208,18 +208,26 @@ class Client:
             raise BadAnswer(self.app, f"{method} {target}", "something else", "a JSON object")
         return cast("Node", answer)
 
-    def stream(self, resource: str) -> Generator[Node]:
-        """Yield the JSON objects of an answer that goes on until the app ends.
+    def stream(
+        self, resource: str, path: str = "", query: Mapping[str, object] | None = None
+    ) -> Generator[Node]:
+        """Yield the JSON objects of an answer that has one a line, and may go on for long.
+
+        Args:
+            resource: As for `ask`.
+            path: As for `ask`.
+            query: As for `ask`.
 
         Raises:
             AppGone, BadAnswer, Refusal: As for `ask`.
             TimedOut: The first line was not there in time.
         """
+        target = target_of(resource, path, query)
         connection = _UnixConnection(self.app.socket, self._timeout)
         try:
-            response = self._begin(connection, resource, "GET")
+            response = self._begin(connection, target, "GET")
             if response.status != HTTPStatus.OK:
-                self._refuse(f"GET {resource}", resource, response, response.read())
+                self._refuse(f"GET {target}", resource, response, response.read())
             while line := response.readline():
                 connection.prompt.lift_deadline()
                 told = deep_json.loads(line.decode())
@@ -229,7 +237,7 @@ class Client:
             raise TimedOut(self.app, self._timeout) from None
         except ValueError:
             reason = "text that is not JSON"
-            raise BadAnswer(self.app, f"GET {resource}", reason, "an event") from None
+            raise BadAnswer(self.app, f"GET {target}", reason, "JSON") from None
         except (HTTPException, OSError) as error:
             raise _gone(self.app, error) from None
         finally:

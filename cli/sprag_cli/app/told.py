@@ -143,6 +143,14 @@ def held_text(node: Node, *, now: float) -> str:
     return f"held{for_}" if by is None else f"held{for_} by uid {by:g}"
 
 
+def output_of(record: Node) -> str | None:
+    """Return the line of a log record that is output of a program; None of any other record."""
+    fields = mapping_of(record, "fields")
+    if text_of(record, "event") == "output" and "line" in fields and "stream" in fields:
+        return text_of(fields, "line")
+    return None
+
+
 def limit_text(node: Node) -> str:
     """Say a restart limit: ``3 restarts within 5 s``; "" where there is none."""
     most, within = number_of(node, "max_restarts"), number_of(node, "max_seconds")

@@ -57,6 +57,7 @@ _NAMES: Final = (
     "status",
     "why",
     "events",
+    "logs",
     "start",
     "stop",
     "restart",

@@ -25,6 +25,8 @@ from sprag_cli.term.words import clock, counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from sprag_cli.app.client import RunningApp
+
 _STATES: Final = {
     "started": "running",
     "ready": "running",
@@ -38,6 +40,8 @@ _STATES: Final = {
 _FAILURES: Final = ("crashed", "gave_up")
 _WELL: Final = ("running", "stopped", "finished")
 _WORD: Final = 9
+_LOOKS: Final = 10
+_LOOK: Final = 0.05
 _LONG: Final = 0.1
 """Seconds of a start that are worth a word."""
 
@@ -98,11 +102,21 @@ def follow(options: EventOptions) -> int:
     except BrokenPipeError:
         discard(sys.stdout)
         return ExitCode.WELL
-    if not is_over and not listens(app.socket):
-        raise AppGone(app, "it ended without a word")
     if not is_over:
-        raise CutOff
+        raise broken_off(app)
     return ExitCode.WELL
+
+
+def broken_off(app: RunningApp) -> CommandError:
+    """Return what is to be raised of a stream that has ended without a word.
+
+    One who was killed still listens for a moment; waits half a second to see that.
+    """
+    for _ in range(_LOOKS):
+        if not listens(app.socket):
+            return AppGone(app, "it ended without a word")
+        time.sleep(_LOOK)
+    return CutOff()
 
 
 def _checked(client: Client, events: Iterator[Node], patterns: Sequence[str]) -> Iterator[Node]:

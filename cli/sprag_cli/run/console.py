@@ -1,7 +1,8 @@
 """A log record as people read it in a terminal: one line, then its traceback, indented.
 
 ``12:34:56 warning  order dropped  service=shop/ledger order=901``. Nothing that a record says
-can act on the terminal or look like another record's line.
+can act on the terminal or look like another record's line. What a program has written reads as it
+was written: ``12:34:56 info     shop/db | ready to accept connections``.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ _QUOTED: Final = frozenset(" \t\"'=")
 _NOT_FIELDS: Final = frozenset({"timestamp", "level", "event", "stack", "exception"})
 
 
+_OF_OUTPUT: Final = frozenset(
+    {"timestamp", "level", "event", "service", "incarnation", "stream", "line"}
+)
+
+
 class ConsoleLines:
     """Renders a record for people; the last of structlog's processors."""
 
@@ -56,14 +62,17 @@ class ConsoleLines:
     def __call__(self, _logger: object, _method: str, event: EventDict) -> str:
         """Return the lines of a record, without the last newline."""
         level = str(event.get("level", ""))
-        said, *more = printable_lines(_text(event.get("event", "")))
         parts = [
             self._in(_DIM, _line(event.get("timestamp", ""))),
             " ",
             self._in(_LEVELS.get(level, ""), f"{_line(level):<{_LEVEL_CELLS}}"),
             " ",
-            self._in(_BOLD, said),
         ]
+        if _is_output(event):
+            parts += [self._in(_KEY, _line(event.get("service", "-"))), self._in(_DIM, " | ")]
+            return "".join([*parts, escaped(str(event["line"]).expandtabs())])
+        said, *more = printable_lines(_text(event.get("event", "")))
+        parts.append(self._in(_BOLD, said))
         parts += self._laid_out(_fields(event), _BEFORE_EVENT + cell_len(said))
         lines = ["".join(parts), *more]
         for name in ("stack", "exception"):
@@ -90,6 +99,13 @@ class ConsoleLines:
 
     def _in(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_RESET}" if self._colours and colour and text else text
+
+
+def _is_output(event: EventDict) -> bool:
+    """Whether a record is a line that a program has written."""
+    if event.get("event") != "output" or not isinstance(event.get("line"), str):
+        return False
+    return _OF_OUTPUT.issuperset(event) and "stream" in event
 
 
 def repeated(text: str, times: int) -> str:

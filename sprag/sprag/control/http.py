@@ -122,11 +122,13 @@ class Answer:
         body: One JSON value, or the bytes of one in pieces.
         status: The HTTP status.
         is_stream: The body has no foreseeable end: one JSON object a line, sent as they come.
+        patience: Seconds that the client has to take each part of it.
     """
 
     body: dict[str, Any] | Iterable[bytes]
     status: HTTPStatus = HTTPStatus.OK
     is_stream: bool = False
+    patience: float = STALL_SECONDS
 
 
 def unquoted(text: str) -> str:
@@ -239,12 +241,12 @@ def _query(text: str) -> dict[str, str]:
 
 
 def send(sock: gevent_socket.socket, answer: Answer, *, head_only: bool = False) -> None:
-    """Write *answer*; the client must take its parts within `STALL_SECONDS` each.
+    """Write *answer*; the client must take its parts within the answer's ``patience`` each.
 
     Raises:
         OSError: The client has hung up, or takes too long.
     """
-    sock.settimeout(STALL_SECONDS)
+    sock.settimeout(answer.patience)
     body = answer.body
     pieces = iter([json.dumps(body).encode() + b"\n"] if isinstance(body, dict) else body)
     kind = "application/x-ndjson" if answer.is_stream else "application/json"

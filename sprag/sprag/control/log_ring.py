@@ -1,4 +1,7 @@
-"""The last log records of a tree, for ``sprag status``.
+"""The last log records of a tree, for ``sprag logs`` and ``sprag status``.
+
+Bounded by what all of them weigh. Where there is no room left, those who have most give it: one
+service that floods the log takes nothing from the others.
 
 Installed by the host alone. It takes what goes to the root logger if the program has
 configured that, else only what sprag and its services log: ``logging.basicConfig()`` does
@@ -9,7 +12,7 @@ for it alone, and what it gets still goes to Python's last resort where nobody e
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -17,18 +20,22 @@ from sprag.control.pictures import iso
 from sprag_supervisor import Onlooker, as_text, class_name, current_node, is_a, logger, path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sprag_supervisor import Node
 
-_KEPT: Final = 2000
+_KEPT: Final = 5000
 _LONGEST: Final = 2000
 """Characters of one text: whoever logs a whole document does not fill the memory."""
 _FIELDS: Final = 40
 _MOST: Final = 2_000_000
 """Characters of all records."""
-_ADDED: Final = _MOST // 10
-"""Characters that are added before all are counted again: to count takes a millisecond."""
+_LEAST: Final = _MOST // _KEPT
+"""A record counts for so many characters at least: so there are never more than `_KEPT`."""
+_LEFT: Final = _MOST * 4 // 5
+"""What is left when room was made: to make it takes some milliseconds."""
+OUTPUT: Final = "output"
+"""The event of a line of a program's: its fields are the ``stream`` and the ``line``."""
 _OF_STRUCTLOG: Final = frozenset({"event", "level", "timestamp", "service", "incarnation"})
 
 
@@ -44,10 +51,20 @@ class Line(NamedTuple):
     fields: Mapping[str, str]
 
     @property
-    def size(self) -> int:
-        """How many characters it has."""
+    def weight(self) -> int:
+        """How much of the room it takes, in characters."""
         texts = len(self.service) + len(self.event)
-        return texts + sum(len(name) + len(value) for name, value in self.fields.items())
+        size = texts + sum(len(name) + len(value) for name, value in self.fields.items())
+        return max(size, _LEAST)
+
+    @property
+    def is_output(self) -> bool:
+        """Whether it is a line that a program has written."""
+        return self.event == OUTPUT and "line" in self.fields and "stream" in self.fields
+
+    def is_below(self, path: str) -> bool:
+        """Whether the service at *path*, or one below it, has caused it."""
+        return self.service == path or self.service.startswith(f"{path}/")
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the control socket tells it."""
@@ -67,9 +84,10 @@ class LogRing(Onlooker):
     def __init__(self, root: Node) -> None:
         super().__init__()
         self._root = root
-        self._lines: deque[Line] = deque(maxlen=_KEPT)
+        self._lines: deque[Line] = deque()
+        self._weight = 0
         self._sources: list[logging.Logger] = []
-        self._added = 0
+        self._followers: tuple[Callable[[Line], object], ...] = ()
 
     def install(self) -> None:
         """Begin to listen."""
@@ -85,36 +103,59 @@ class LogRing(Onlooker):
         for source in self._sources:
             source.removeHandler(self)
 
-    def lines_of(self, path: str, most: int) -> list[Line]:
-        """Return the last records of the service at *path*, the oldest first."""
-        return list(self._last(path, most))[::-1]
+    def follow(self, follower: Callable[[Line], object]) -> None:
+        """Have *follower* told of each record from now on, in whatever thread it is made."""
+        self._followers = (*self._followers, follower)
 
-    def _last(self, path: str, most: int) -> Iterator[Line]:
-        left = most
+    def leave(self, follower: Callable[[Line], object]) -> None:
+        """Tell *follower* no more."""
+        self._followers = tuple(each for each in self._followers if each is not follower)
+
+    def lines_of(self, path: str, most: int, *, output: bool = True) -> list[Line]:
+        """Return the last records of the service at *path* itself, the oldest first.
+
+        Args:
+            path: Its full path.
+            most: How many at most.
+            output: With what it has written, if it is a program.
+        """
+        return self.last(most, lambda line: line.service == path and (output or not line.is_output))
+
+    def last(self, most: int, wanted: Callable[[Line], bool]) -> list[Line]:
+        """Return the last records that are *wanted*, the oldest first."""
+        found: list[Line] = []
         for line in reversed(tuple(self._lines)):
-            if not left:
-                return
-            if line.service == path:
-                left -= 1
-                yield line
+            if len(found) >= most:
+                break
+            if wanted(line):
+                found.append(line)
+        return found[::-1]
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Remember *record* if a service has caused it. Takes no lock and never raises."""
+        """Remember *record* if it is of this tree. Takes no lock and never raises."""
         with suppress(Exception):  # a record that cannot be shown is not worth a crash
             line = self._line(record)
             if line is not None:
                 self._lines.append(line)
-                self._added += line.size
-                if self._added > _ADDED:
+                self._weight += line.weight
+                if self._weight > _MOST:
                     self._make_room()
+                for follower in self._followers:
+                    follower(line)
         return super().handle(record)
 
     def _make_room(self) -> None:
-        """Forget the oldest, until all together leave room for what comes before the next count."""
-        self._added = 0
-        size = sum(line.size for line in tuple(self._lines))
-        while size > _MOST - 2 * _ADDED:  # the last one may have been long, and so may the next
-            size -= self._lines.popleft().size
+        """Forget the oldest records of those who have most of them.
+
+        What another thread logs meanwhile may be forgotten, too.
+        """
+        lines = tuple(self._lines)
+        taken: Counter[str] = Counter()
+        for line in lines:
+            taken[line.service] += line.weight
+        share = _share(taken.values(), _LEFT)
+        self._lines = deque(reversed(list(_kept(lines, share))))
+        self._weight = sum(line.weight for line in self._lines)
 
     def _line(self, record: logging.LogRecord) -> Line | None:
         message: Any = record.msg
@@ -126,9 +167,11 @@ class LogRing(Onlooker):
         incarnation = given.get("incarnation")
         if not is_a(service, str):
             node = current_node()
-            if node is None or node._tree_ is not self._root._tree_:
-                return None
-            service, incarnation = path_of(node), node._incarnation_
+            service = ""  # of the program's own
+            if node is not None:
+                if node._tree_ is not self._root._tree_:
+                    return None
+                service, incarnation = path_of(node), node._incarnation_
         told = [
             name
             for name in given
@@ -149,6 +192,29 @@ class LogRing(Onlooker):
             incarnation if is_a(incarnation, int) else None,
             fields,
         )
+
+
+def _share(weights: Iterable[int], room: int) -> int:
+    """Return what each may keep, so that all keep no more than *room*: who has less keeps all."""
+    ordered = sorted(weights)
+    for place, weight in enumerate(ordered):
+        share = room // (len(ordered) - place)
+        if weight > share:
+            return share
+        room -= weight
+    return room
+
+
+def _kept(lines: tuple[Line, ...], share: int) -> Iterator[Line]:
+    """Yield what is kept, the latest first; of very many services not all have something left."""
+    room = _LEFT
+    used: Counter[str] = Counter()
+    for line in reversed(lines):
+        weight = line.weight
+        if used[line.service] < share and weight <= room:
+            used[line.service] += weight
+            room -= weight
+            yield line
 
 
 def _short(value: object) -> str:

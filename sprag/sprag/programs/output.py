@@ -248,7 +248,8 @@ def _cut(line: bytes, size: int) -> bytes:
 
 
 def _text(line: bytes) -> str:
-    return plain(line.removesuffix(b"\r").decode(errors="backslashreplace"))
+    text = line.removesuffix(b"\r").decode(errors="backslashreplace")
+    return text if text.isprintable() else plain(text.expandtabs())
 
 
 class RawCopy:
