@@ -233,9 +233,7 @@ def _limits(given: Any) -> dict[int, tuple[int, int]]:
     for name, value in dict(given).items():
         if not is_a(name, str) or name.lower() not in known:
             raise BadValue("limits", name, choices(name, sorted(known)))
-        pair: tuple[Any, ...] = (value, value)
-        if is_a(value, tuple):
-            pair = tuple(value)
+        pair: list[Any] = [*value] if issubclass(type(value), tuple) else [value, value]
         if len(pair) != 2:
             raise BadValue(f"limits[{name!r}]", value, "a number, or (soft, hard)")
         soft, hard = (_limit(name, each) for each in pair)

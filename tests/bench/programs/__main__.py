@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
 SOURCES = [str(Path(__file__).parents[3] / name) for name in ("supervisor", "sprag", "cli")]
 BIN = Path(sys.executable).parent
@@ -132,7 +132,7 @@ MANAGERS = (Sprag(), SpragLog(), Supervisord(), Honcho())
 @contextmanager
 def running(
     manager: Manager, words: list[str], directory: Path
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Generator[subprocess.Popen[bytes]]:
     """Start a manager; whatever happens, nothing of it is left."""
     environment = {
         **os.environ,
@@ -292,7 +292,7 @@ def _print(medians: dict[str, dict[str, float]], count: int) -> None:
     print("|---|" + "---|" * len(medians))
     ours = medians["sprag"]
     for row, (title, unit, more_is_better) in ROWS.items():
-        cells = []
+        cells: list[str] = []
         for name, rows in medians.items():
             if row not in rows:
                 cells.append("-")
