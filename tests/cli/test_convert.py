@@ -184,6 +184,19 @@ def test_what_supervisord_says_for_all_programs_is_said_for_each(site: Site) -> 
     assert settings["env"] == {"A": "1", "B": "3"}
 
 
+def test_what_is_said_for_all_is_filled_in_too(site: Site) -> None:
+    root = site.convert(
+        '[supervisord]\ndirectory=%(here)s/run\nenvironment=P="%(ENV_HOME)s/bin",R="50%%"\n'
+        "[program:web]\ncommand=web\nstdout_logfile=%(ENV_P)s/log\nredirect_stderr=true\n"
+    )
+
+    settings = root.members[0].settings
+    assert settings["cwd"] == f"{site.folder}/run"
+    assert settings["env"] == {"P": "/root/bin", "R": "50%"}
+    assert settings["output"] == "/root/bin/log"
+    assert "[supervisord] %(ENV_HOME)s: it is filled in now" in "\n".join(site.notes)
+
+
 def test_files_that_are_included_are_read(site: Site) -> None:
     (site.folder / "conf.d").mkdir()
     (site.folder / "conf.d" / "b.conf").write_text("[program:b]\ncommand=b\n")

@@ -133,22 +133,31 @@ class _Conversion:
             given = section.values
             for key, value in given.items():
                 try:
-                    self._take(common, section, key, value.replace("%(here)s", here))
+                    self._take(common, section, key, value)
                 except (Unreadable, ValueError) as error:
                     raise self._bad(section, f"{key}: {error}") from None
         return common
 
-    def _take(self, common: Common, section: Section, key: str, value: str) -> None:
+    def _take(self, common: Common, section: Section, key: str, text: str) -> None:
+        known = {"here": common.here, "host_node_name": common.host}
+
+        def filled(value: str) -> str:
+            return common.filled(value, known, section.title)
+
         if key == "directory":
-            common.values["cwd"] = value
+            common.values["cwd"] = filled(text)
         elif key == "umask":
-            common.values["umask"] = Octal(int(value, 8))
+            common.values["umask"] = Octal(int(text, 8))
         elif key == "minfds":
-            common.values["limits"] = {"nofile": whole(value)}
+            common.values["limits"] = {"nofile": whole(text)}
         elif key == "environment":
-            found = variables(value)
+            found = variables(text)
             common.environment.update(
-                {name: each for name, each in found.items() if each != f"%(ENV_{name})s"}
+                {
+                    name: filled(each)
+                    for name, each in found.items()
+                    if each != f"%(ENV_{name})s"  # it is inherited anyway
+                }
             )
         elif remedy := _OF_ALL.get(key, "supervisord does not know it either"):
             self.note(f"{section.title} {key}", remedy)

@@ -96,6 +96,24 @@ class Common:
     environ: Mapping[str, str]
     note: Callable[[str, str], None]
 
+    def filled(self, text: str, known: Mapping[str, object], where: str) -> str:
+        """Return *text* with its ``%(name)s`` filled in, and tell of variables that are read now.
+
+        Raises:
+            Unreadable: A name is not known, or a ``%`` means nothing.
+        """
+        found = dict(known)
+        for name in names_in(text):
+            if name in found or not name.startswith("ENV_"):
+                continue
+            variable = name.removeprefix("ENV_")
+            found[name] = self.environ.get(variable, f"${variable}")
+            is_set = variable in self.environ
+            missing = f"it is not set here: write it for ${variable}"
+            remedy = "it is filled in now, with what it is here" if is_set else missing
+            self.note(f"{where} %({name})s", remedy)
+        return expanded(text, found)
+
 
 def converted(section: Section, group: str, common: Common) -> list[Converted]:
     """Return what *section* is: one program, or as many as its numprocs where each is another.
@@ -112,7 +130,6 @@ class _Program:
     group: str
     common: Common
     names: dict[str, object] = field(default_factory=dict[str, object])
-    told: set[str] = field(default_factory=set[str])
 
     def all(self) -> list[Converted]:
         section, own = self.section, self.section.values
@@ -153,7 +170,8 @@ class _Program:
         """Return the process of a number; ``{replica}`` for any."""
         self.names |= {"process_num": number, "numprocs": count}
         environment = {**self.common.environment, **self._environment()}
-        values: dict[str, Any] = {**self._command(environment), **self.common.values}
+        self.names |= {f"ENV_{name}": value for name, value in environment.items()}
+        values: dict[str, Any] = {**self._command(), **self.common.values}
         beside: dict[str, str] = {}
         values |= self._place()
         if environment:
@@ -178,22 +196,10 @@ class _Program:
             known |= {"process_num": number, "numprocs": count}
         if known.get("process_num") == "{replica}":
             text = re.sub(r"%\(process_num\)[a-z0-9]*[a-z]", "%(process_num)s", text)
-        for name in names_in(text):
-            if not name.startswith("ENV_"):
-                continue
-            variable = name.removeprefix("ENV_")
-            if variable in self.common.environ:
-                known[name] = self.common.environ[variable]
-                self._note_once(f"%({name})s", "it is filled in now, with what it is here")
-            else:
-                known[name] = f"${variable}"
-                self._note_once(f"%({name})s", f"it is not set here: write it for ${variable}")
-        return expanded(text, known)
+        return self.common.filled(text, known, self.section.title)
 
-    def _note_once(self, what: str, remedy: str) -> None:
-        if what not in self.told:
-            self.told.add(what)
-            self.common.note(f"{self.section.title} {what}", remedy)
+    def _note(self, what: str, remedy: str) -> None:
+        self.common.note(f"{self.section.title} {what}", remedy)
 
     def _environment(self) -> dict[str, str]:
         text = self.section.values.get("environment", "")
@@ -208,13 +214,12 @@ class _Program:
         except Unreadable as error:
             raise Unreadable(f"environment: {error}") from None
 
-    def _command(self, environment: Mapping[str, str]) -> dict[str, Any]:
+    def _command(self) -> dict[str, Any]:
         """Return the command: its words; a line for the shell where a variable is to be put in."""
         text = self.section.values["command"]
         variables_in = [each for each in names_in(text) if each.startswith("ENV_")]
         marks = {each: f"\0{each.removeprefix('ENV_')}\0" for each in variables_in}
         plain = re.sub(r"%\((ENV_[^)]*)\)s", lambda found: marks[found[1]], text)
-        del environment
         try:
             words = shlex.split(self._expand(plain))
         except ValueError as error:
@@ -256,7 +261,7 @@ class _Program:
         if settle:
             found["settle"] = settle
         if tries == 0:
-            self._note_once("startretries = 0", "it is tried once more: tries = 1")
+            self._note("startretries = 0", "it is tried once more: tries = 1")
         found["backoff"] = {"initial": 1, "reset_after": settle, "tries": max(tries, 1)}
         return found
 
@@ -289,8 +294,8 @@ class _Program:
         if not files:
             return {}
         if out != err:
-            self._note_once("stderr_logfile", f"one file takes both streams: {files[0]}")
-        self._note_once("rotation", _REMEDIES["rotation"])
+            self._note("stderr_logfile", f"one file takes both streams: {files[0]}")
+        self._note("rotation", _REMEDIES["rotation"])
         return {"output": files[0]}
 
     def _tell_of_others(self) -> None:
@@ -299,9 +304,9 @@ class _Program:
                 continue
             what = _WITHOUT.get(key)
             if what is None:
-                self._note_once(key, "supervisord does not know it either")
+                self._note(key, "supervisord does not know it either")
             elif what != "rotation" and value.lower() not in ("0", "false", "no", "off", ""):
-                self._note_once(key, _REMEDIES[what])
+                self._note(key, _REMEDIES[what])
 
 
 _FILLED: Final = frozenset({"command", "environment"})
