@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-SLOW = {"gevent", "structlog", "sprag_supervisor", "asyncio", "difflib", "rich"}
+SLOW = {"gevent", "structlog", "sprag_supervisor", "asyncio", "difflib", "rich", "wcwidth"}
 """What a client has no need of, and would wait for."""
 
 LIGHT = {

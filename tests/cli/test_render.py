@@ -409,8 +409,8 @@ def test_no_line_is_longer_than_the_window(
         assert re.search(r"\S", text)
 
 
-def test_what_is_drawn_here_is_as_wide_as_rich_says() -> None:
-    from rich.cells import cell_len as measured
+def test_what_is_drawn_here_is_as_wide_as_tables_say() -> None:
+    from wcwidth import wcswidth as measured
 
     drawn = "".join([*UNICODE.symbols.values(), UNICODE.branch, UNICODE.last, UNICODE.through])
     drawn += UNICODE.restarts + UNICODE.between + UNICODE.ellipsis + "↓"

@@ -9,16 +9,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _ONE_CELL_EACH: Final = re.compile("[ -~●◌◐◑↻■○✗↺↓·…├└│─]*")
-"""Text of ASCII and of what is drawn here: rich is not loaded to measure it."""
+"""Text of ASCII and of what is drawn here: no tables are loaded to measure it."""
 
 
 def cell_len(text: str) -> int:
     """Return how many cells *text* takes."""
     if text.isascii() or _ONE_CELL_EACH.fullmatch(text):
         return len(text)
-    from rich.cells import cell_len as measured
+    from wcwidth import wcswidth
 
-    return measured(text)
+    width = wcswidth(text)
+    return width if width >= 0 else sum(map(_letter, text))  # there is a control character
 
 
 def cut(text: str, room: int, ellipsis: str) -> str:
@@ -29,9 +30,7 @@ def cut(text: str, room: int, ellipsis: str) -> str:
         return ""
     if text.isascii():
         return text[: room - 1].rstrip() + ellipsis
-    from rich.cells import set_cell_size
-
-    return set_cell_size(text, room - 1).rstrip() + ellipsis
+    return text[: _fitting(text, room - 1)].rstrip() + ellipsis
 
 
 def joined(parts: Sequence[str], between: str, room: int, ellipsis: str) -> str:
@@ -51,11 +50,33 @@ def chopped(text: str, room: int) -> list[str]:
         return [text]
     if text.isascii():
         return [text[place : place + room] for place in range(0, len(text), room)]
-    from rich.cells import chop_cells
-
-    return chop_cells(text, room)
+    pieces: list[str] = []
+    while text:
+        size = max(_fitting(text, room), 1)
+        pieces.append(text[:size])
+        text = text[size:]
+    return pieces
 
 
 def pad(text: str, room: int) -> str:
     """Fill *text* up with spaces to *room* cells."""
     return text + " " * (room - cell_len(text))
+
+
+def _letter(letter: str) -> int:
+    from wcwidth import wcwidth
+
+    return max(wcwidth(letter), 0)
+
+
+def _fitting(text: str, room: int) -> int:
+    """Return how many letters of *text* fit into *room* cells, with their marks."""
+    size = used = 0
+    for letter in text:
+        used += _letter(letter)
+        if used > room:
+            break
+        size += 1
+    while size and cell_len(text[:size]) > room:  # a mark has made one before it wider
+        size -= 1
+    return size
