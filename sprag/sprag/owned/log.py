@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sprag_supervisor import as_text, catch_up, logger, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Iterable, MutableMapping
 
     from structlog.stdlib import BoundLogger
 
@@ -33,6 +33,24 @@ def bound_logger(path: str, incarnation: int) -> BoundLogger:
     """Return a logger whose records carry the service's path and incarnation."""
     bound: BoundLogger = _unbound().bind(service=path, incarnation=incarnation)
     return bound
+
+
+def log_lines(path: str, incarnation: int, lines: Iterable[tuple[str, str]]) -> None:
+    """Log lines that a program has written, as `bound_logger` would: at a third of the price.
+
+    Args:
+        path: The program's.
+        incarnation: Which life of it.
+        lines: Each a stream and a text.
+    """
+    if not _target.isEnabledFor(logging.INFO):
+        return
+    catch_up()
+    name, make, handle = _target.name, _target.makeRecord, _target.handle
+    for stream, text in lines:
+        fields = {"service": path, "incarnation": incarnation, "stream": stream, "line": text}
+        said = {"sprag": {**fields, "event": "output"}}
+        handle(make(name, logging.INFO, "", 0, "%s | %s", (path, text), None, None, said))
 
 
 @cache

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from gevent import GreenletExit
 
-from sprag.owned.log import bound_logger
+from sprag.owned.log import log_lines
 from sprag.programs import proc
 from sprag.programs.exceptions import FatalExit, ProgramExited, ProgramKilled, signal_name
 from sprag.programs.output import Output, Written
@@ -34,7 +34,6 @@ from sprag_supervisor import (
     clock,
     end_cleanly,
     keep_straggler,
-    listening,
     path_of,
     report_crash,
     say,
@@ -117,7 +116,7 @@ class Run:
         self.is_ending = False
         self._ended_at = math.inf
         self._waiting: list[Parking] = []
-        self._log = bound_logger(path_of(node), node._incarnation_)
+        self._path = path_of(node)
         self._is_copied = copy is not None
         self.output = Output(self._launch, self._take, self._dropped, settings.output_limit, copy)
         self.output.on_over = self.news
@@ -338,10 +337,8 @@ class Run:
             for line in lines:
                 if self._on_line is not None:
                     self._on_line(line.text)
-        if self._is_copied or not listening(logging.INFO):
-            return
-        for line in lines:
-            self._log.info("output", stream=line.stream, line=line.text)
+        if not self._is_copied:
+            log_lines(self._path, self._incarnation, lines)
 
     def _dropped(self, number: int) -> None:
         limit = self._settings.output_limit
