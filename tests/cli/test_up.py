@@ -260,7 +260,10 @@ def test_the_check_of_another_machines_file_is_well(tmp_path: Path) -> None:
 
     code, out, _ = said(tmp_path, "up", "--check")
     assert code == ExitCode.WELL
-    assert "not on this machine:\nsprag.toml:2: a: there is no program 'no-such-program'" in out
+    assert (
+        f"not on this machine:\nsprag.toml:2: {tmp_path.name}/a: there is no program 'no-such-program'"
+        in out
+    )
 
 
 @pytest.mark.slow

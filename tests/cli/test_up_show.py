@@ -12,7 +12,7 @@ from sprag_cli.term.style import ASCII, UNICODE
 from sprag_cli.up.permissions import Untrusted, exposed, refuse_untrusted
 from sprag_cli.up.show import drawn
 from sprag_cli.up.sprag_toml import declared_in
-from sprag_cli.up.surroundings import exposed_files, missing
+from sprag_cli.up.surroundings import exposed_files, missing, too_slow
 
 SHOP = """\
 [app]
@@ -76,8 +76,9 @@ def test_who_else_may_read_or_write_a_file_of_secrets(tmp_path: Path, mode: int,
         "[program.a]\ncommand='x'\nenv_file='.env'\n[program.b]\ncommand='x'\nenv_file='.env'",
         tmp_path / "sprag.toml",
     )
-    assert [(each.name, found) for each, _, found in exposed_files(declared)] == (
-        [("a", may)] if may else []
+    name = declared.root.name
+    assert [(path, found) for path, _, found in exposed_files(declared)] == (
+        [(f"{name}/a", may)] if may else []
     )
 
 
@@ -115,7 +116,7 @@ def test_root_runs_no_file_of_a_folder_where_anybody_may_put_another(
 
 def test_what_is_not_on_this_machine_is_told_with_its_place(tmp_path: Path) -> None:
     declared = declared_in(
-        "[program.a]\ncommand = ['no-such-binary']\nuser = 'no-such-user'\n"
+        "[app]\nname = 's'\n[program.a]\ncommand = ['no-such-binary']\nuser = 'no-such-user'\n"
         "[program.b]\ncommand = './run'\ncwd = 'nowhere'\nenv_file = 'no.env'\n"
         "[program.c]\ncommand = 'no such binary'\nshell = true\n"
         "[program.d]\ncommand = ['sh']\n",
@@ -123,9 +124,20 @@ def test_what_is_not_on_this_machine_is_told_with_its_place(tmp_path: Path) -> N
     )
 
     assert [line.replace(f"{tmp_path}/", "") for line in missing(declared)] == [
-        "sprag.toml:2: a: there is no program 'no-such-binary' in PATH",
-        "sprag.toml:3: a: there is no user 'no-such-user'",
-        "sprag.toml:6: b: there is no directory nowhere",
-        "sprag.toml:7: b: no.env: No such file or directory",
-        "sprag.toml:5: b: there is no program './run'",
+        "sprag.toml:4: s/a: there is no program 'no-such-binary' in PATH",
+        "sprag.toml:5: s/a: there is no user 'no-such-user'",
+        "sprag.toml:8: s/b: there is no directory nowhere",
+        "sprag.toml:9: s/b: no.env: No such file or directory",
+        "sprag.toml:7: s/b: there is no program './run'",
     ]
+
+
+def test_a_program_that_may_take_longer_to_stop_than_the_app_is_told(tmp_path: Path) -> None:
+    declared = declared_in(
+        "[app]\nname = 's'\n[group.g.program.a]\ncommand = 'x'\nshutdown = 60\n"
+        "[program.b]\ncommand = 'x'\nshutdown = 30\n[program.c]\ncommand = 'x'\n"
+        "shutdown = 'infinity'\n",
+        tmp_path / "sprag.toml",
+    )
+
+    assert list(too_slow(declared, 30)) == [("s/g/a", 60.0)]

@@ -45,12 +45,17 @@ class Group(Entry):
 
     def walk(self) -> Iterator[Entry]:
         """Go through all that is declared below the group, parents first."""
-        pending = list(reversed(self.members))
+        return (entry for _, entry in self.placed())
+
+    def placed(self) -> Iterator[tuple[str, Entry]]:
+        """Go through the same, each with its path, which begins with the group's own name."""
+        pending: list[tuple[str, Entry]] = [(self.name, self)]
         while pending:
-            entry = pending.pop()
-            yield entry
+            path, entry = pending.pop()
+            if entry is not self:
+                yield path, entry
             if isinstance(entry, Group):
-                pending.extend(reversed(entry.members))
+                pending += [(f"{path}/{each.name}", each) for each in reversed(entry.members)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,36 +14,45 @@ from typing import TYPE_CHECKING, Any
 
 from sprag_cli.up.declared import Program
 from sprag_cli.up.faults import Faults, shown_path
+from sprag_cli.up.kinds import is_number
 from sprag_cli.up.permissions import exposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from sprag_cli.up.declared import Declared, Entry
+    from sprag_cli.up.declared import Declared
 
 
 def missing(declared: Declared) -> list[str]:
     """Return a line for each thing that is not there, with its place in the file."""
     places = Faults(declared.file)
     return [
-        f"{places.place(entry.lines.get(key, entry.line))}: {entry.name}: {said}"
-        for entry in declared.root.walk()
+        f"{places.place(entry.lines.get(key, entry.line))}: {path}: {said}"
+        for path, entry in declared.root.placed()
         if isinstance(entry, Program)
         for key, said in _missing(entry.settings, declared.folder)
     ]
 
 
-def exposed_files(declared: Declared) -> Iterator[tuple[Entry, Path, str]]:
+def exposed_files(declared: Declared) -> Iterator[tuple[str, Path, str]]:
     """Yield each env file that others may read or write: whose it is, and what they may."""
     seen: set[Path] = set()
-    for entry in declared.root.walk():
+    for path, entry in declared.root.placed():
         name = entry.settings.get("env_file")
         if name is None or (file := declared.folder / name) in seen:
             continue
         seen.add(file)
         if may := exposed(file):
-            yield entry, file, may
+            yield path, file, may
+
+
+def too_slow(declared: Declared, budget: float) -> Iterator[tuple[str, float]]:
+    """Yield each program that may take longer to stop than the whole app: the seconds of it."""
+    for path, entry in declared.root.placed():
+        seconds = entry.settings.get("shutdown")
+        if is_number(seconds) and seconds > budget:
+            yield path, seconds
 
 
 def _missing(settings: Any, folder: Path) -> Iterator[tuple[str, str]]:
