@@ -28,7 +28,7 @@ from sprag.process.lifecycle_log import LifecycleLog
 from sprag.process.log_queue import backlog, flush_logs
 from sprag.process.outcome import outcome
 from sprag.process.ownership import own_greenlets
-from sprag.process.pid1 import zombies_watched
+from sprag.process.pid1 import wait_for_orphans
 from sprag.process.said import (
     awaited,
     how_to_force,
@@ -183,9 +183,9 @@ class _Host:
             try:
                 with ExitStack() as life:
                     life.enter_context(process_owned())
+                    wait_for_orphans()
                     life.enter_context(own_greenlets())
                     life.enter_context(self._status.told())
-                    life.enter_context(zombies_watched())
                     life.enter_context(SlowStarts(tree).told())
                     if self._freezes:
                         # The interpreter's own end looks once more for what is to be finalized.

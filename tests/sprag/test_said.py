@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sprag import Service, Supervisor
-from sprag.process import pid1, said
+from sprag.process import said
 from sprag.process.watchdog import describe_holder, describe_stall
 
 if TYPE_CHECKING:
@@ -133,26 +133,3 @@ def test_who_holds_the_loop_is_told_by_its_stack(clock: VirtualClock) -> None:
     assert describe_stall(None, 1.0) == (
         "sprag: the loop is held since 1.0 s by code outside of any service:\n"
     )
-
-
-# -- process 1 -----------------------------------------------------------------------------
-
-
-def test_zombies_that_nobody_waits_for_are_told_once(
-    monkeypatch: pytest.MonkeyPatch, clock: VirtualClock, log: Any
-) -> None:
-    looks = iter([{7}, {8, 9}, {8, 9}, {8, 9}])
-    monkeypatch.setattr("os.getpid", lambda: 1)
-    monkeypatch.setattr(pid1, "zombies", lambda: next(looks))
-    with pid1.zombies_watched():
-        clock.advance(59)
-        assert log.records == []
-        clock.advance(1000)
-    (record,) = log.records
-    assert record.sprag["zombies"] == 2
-    assert record.getMessage().endswith("(zombies=2, hint='start the container with --init')")
-
-
-def test_any_other_process_does_not_look_for_zombies(clock: VirtualClock) -> None:
-    with pid1.zombies_watched():
-        clock.advance(1000)
