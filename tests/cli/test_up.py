@@ -260,10 +260,8 @@ def test_the_check_of_another_machines_file_is_well(tmp_path: Path) -> None:
 
     code, out, _ = said(tmp_path, "up", "--check")
     assert code == ExitCode.WELL
-    assert (
-        f"not on this machine:\nsprag.toml:2: {tmp_path.name}/a: there is no program 'no-such-program'"
-        in out
-    )
+    assert "not on this machine:\n" in out
+    assert f"sprag.toml:2: {tmp_path.name}/a: there is no program 'no-such-program'" in out
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def exposed_files(declared: Declared) -> Iterator[tuple[str, Path, str]]:
 def too_slow(declared: Declared, budget: float) -> Iterator[tuple[str, float]]:
     """Yield each program that may take longer to stop than the whole app: the seconds of it."""
     for path, entry in declared.root.placed():
-        seconds = entry.settings.get("shutdown")
+        seconds: Any = entry.settings.get("shutdown")
         if is_number(seconds) and seconds > budget:
             yield path, seconds
 

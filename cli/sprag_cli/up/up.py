@@ -127,9 +127,7 @@ def _check(declared: Declared, options: UpOptions) -> int:
         raise UserCodeFailed(doing, error.with_traceback(inside)) from error
     plan, findings = examined(cast("Node", app), options.shutdown_timeout, frozenset())
     for path, seconds in too_slow(declared, options.shutdown_timeout):
-        fault = (
-            f"it may take {seconds:g} s to stop, and all together {options.shutdown_timeout:g} s"
-        )
+        fault = f"it may take {seconds:g} s to stop, and the app {options.shutdown_timeout:g} s"
         remedy = f"write shutdown_timeout = {seconds:g} below [app], or more"
         findings.append(Finding(TOO_SLOW, path, fault, remedy))
     for path, file, may in exposed_files(declared):
