@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from signal import SIGTERM, SIGUSR1
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -143,6 +144,62 @@ MISTAKEN: Final = """
 app = Supervisor([(Service(), {"strategy": "two_for_one"})], name="shop")
 """
 
+PLACED: Final = """
+from sprag.programs import Line
+line = "echo $GREETING; pwd; ulimit -n; umask; sleep 60"
+told = Program(line, shell=True, cwd="/", umask=0o027, limits={"nofile": 99},
+               env={"GREETING": "hello"}, ready=Line("^0027$"))
+class Waits(Service, needs=("told",)):
+    def run(self):
+        raise SystemExit
+app = App(name="shop", providers={"told": told, "waits": Waits()})
+"""
+
+CRASHING: Final = """
+import os, signal
+class Feeder(Service):
+    lives = 0
+    def on_start(self):
+        Feeder.lives += 1
+        if Feeder.lives == 2:
+            raise SystemExit(7)
+        self.timeout(os.kill, 0.2, worker.pid, signal.SIGKILL)
+worker = Program("sleep 60", name="worker")
+app = Supervisor([worker, Feeder()], name="shop", strategy="one_for_all")
+"""
+
+LEAVING: Final = """
+from sprag.programs import Line
+parent = Program("sleep 987 & echo $! > below; echo up; wait", shell=True, name="parent",
+                 ready=Line("up"))
+class Ends(Service, needs=("parent",)):
+    def run(self):
+        parent.stop()
+        below = int(open("below").read())
+        try:
+            os.kill(below, 0)
+        except ProcessLookupError:
+            say("nobody is left")
+        raise SystemExit
+app = App(name="shop", providers={"parent": parent, "ends": Ends()})
+"""
+
+ROTATED: Final = """
+import signal
+writer = Program("while sleep 0.05; do echo line; done", shell=True, name="writer", output="log")
+copied = Program("while sleep 0.05; do echo line; done", shell=True, name="copied", output="out")
+class Rotates(Service):
+    def run(self):
+        while not os.path.exists("out") or not os.path.getsize("out"):
+            gevent.sleep(0.01)
+        os.rename("out", "out.1")
+        os.kill(os.getpid(), signal.SIGUSR2)
+        while not os.path.exists("out") or not os.path.getsize("out"):
+            gevent.sleep(0.01)
+        raise SystemExit
+app = Supervisor([writer, copied, Rotates()], name="shop")
+"""
+
 AS_A_PROCESS: Final[dict[str, Callable[[Path], bool]]] = {
     "End the program with it": lambda at: ran(at, GIVES_UP).code == 1,
     "Check a tree without starting it": lambda at: "two_for_one" in checked(at, MISTAKEN),
@@ -169,5 +226,21 @@ AS_A_PROCESS: Final[dict[str, Callable[[Path], bool]]] = {
     ),
     "Who holds the loop": (
         lambda at: "by shop/Spinning" in ran(at, SPINNING, options="--watchdog 0.2").err
+    ),
+    "Environment, directory, user, limits": (
+        lambda at: (
+            re.findall(r'"line": "(.*?)"', ran(at, PLACED).err) == ["hello", "/", "99", "0027"]
+        )
+    ),
+    "Programs as children": lambda at: "was killed by SIGKILL" in ran(at, CRASHING).err,
+    "Greenlets, threads and programs in one tree": lambda at: ran(at, CRASHING).code == 7,
+    "Kill a program with all it has started": (
+        lambda at: ran(at, LEAVING).out == "nobody is left\n"
+    ),
+    "A signal to open log files again": (
+        lambda at: ran(at, ROTATED).code == 0 and (at / "out.1").read_text().startswith("line\n")
+    ),
+    "Keep the output of programs": (
+        lambda at: '"stream": "stdout", "line": "line"' in ran(at, ROTATED).err
     ),
 }
