@@ -211,3 +211,38 @@ def test_a_fake_says_and_ends_as_it_may(top: Supervisor) -> None:
         web.process.exit(256)
     with pytest.raises(BadValue, match="stdout"):
         web.process.say("x", "stdin")  # type: ignore[arg-type]
+
+
+def test_what_a_subclass_makes_up_is_checked_as_what_is_given(top: Supervisor) -> None:
+    class Own(FakeProgram):
+        made: Any = "echo one two"
+        variables: Any = None
+
+        def command(self) -> Any:
+            return self.made
+
+        def environment(self) -> Any:
+            return self.variables
+
+    assert top.start_child(Own()).process.command == ("echo", "one", "two")
+    one = top.start_child(Own("x", shell=True, name="shell"))
+    assert one.process.command == ("/bin/sh", "-c", "echo one two")
+    for name, made, variables in (
+        ("a", [], {}),
+        ("b", 3, {}),
+        ("c", "x", [1]),
+        ("d", "x", {"A": 1}),
+    ):
+        Own.made, Own.variables = made, variables
+        with pytest.raises(StartFailed, match=r"what (command|environment)\(\) returns"):
+            top.start_child(Own(name=name))
+
+
+def test_replicas_start_and_stop_side_by_side(top: Supervisor, clock: VirtualClock) -> None:
+    began = clock.now
+    group = top.start_child(FakeProgram("web", replicas=4, settle=2.0))
+    assert clock.now - began == pytest.approx(2.0)
+    assert [child.class_name for child in group.snapshot().children] == ["Replica"] * 4
+    assert group.snapshot().is_ready
+    group.scale(5)
+    assert len(group.snapshot().children) == 5

@@ -12,11 +12,11 @@ from sprag.programs import guard
 from sprag.programs.environment import environment
 from sprag.programs.exceptions import CannotRun
 from sprag.programs.output import RawCopy
-from sprag.programs.probes import Notify, checked_command
+from sprag.programs.probes import Notify
 from sprag.programs.readiness import become_ready, hear, watch_over
 from sprag.programs.rotation import listen_for_rotation
 from sprag.programs.run import Run
-from sprag.programs.settings import called
+from sprag.programs.settings import called, checked_env, words_of
 from sprag.programs.site import ProgramSite
 from sprag.programs.spawning import Launch
 from sprag.programs.users import identity
@@ -57,7 +57,8 @@ def begin(program: Runnable, world: World, settings: Settings, replica: int | No
     tree = node._tree_
     assert tree is not None
     site = ProgramSite(tree.pool, settings.port, replica)
-    words = tuple(map(site.filled, checked_command("what command() returns", program.command())))
+    given = words_of("what command() returns", program.command(), shell=settings.shell)
+    words = tuple(map(site.filled, given))
     name = settings.called if settings.shell else called(words)
     world.must_be_possible(name, settings, site)
     notify = None
@@ -66,7 +67,8 @@ def begin(program: Runnable, world: World, settings: Settings, replica: int | No
         if notify is not None:
             holdings_of(node).add_cleanup(notify.close, (), {})
     mark = _mark()
-    own = {key: site.filled(value) for key, value in program.environment().items()}
+    variables = checked_env("what environment() returns", program.environment())
+    own = {name: site.filled(value) for name, value in variables.items()}
     more = _told(settings, site.port, None if notify is None else notify.address)
     whose = identity(name, settings.user, settings.group)
     if whose is not None:

@@ -223,10 +223,10 @@ class Program(Service, shutdown=10.0):
         Program.scale(self, size)
 
     def _bring_to_size_(self) -> None:
-        bring_to_size(self, self._size_, partial(_Replica, self), Service.stop)
+        bring_to_size(self, self._size_, partial(Replica, self), Service.stop)
 
 
-class _Replica(Program):
+class Replica(Program):
     """One of several."""
 
     def __init__(self, group: Program, number: int) -> None:
@@ -236,12 +236,15 @@ class _Replica(Program):
         self._settings_ = replace(settings, replicas=None, port=port)
         self._replica_ = number
         self._group_ = group
+        self._world_ = group._world_  # type: ignore[misc]
         self._policy_ = self._policy_.with_(policy_of_each(group._policy_))
 
     def command(self) -> Sequence[str] | str:
+        """Return what the group says."""
         return self._group_.command()
 
     def environment(self) -> Mapping[str, str]:
+        """Return what the group says."""
         return self._group_.environment()
 
 

@@ -8,6 +8,7 @@ from sprag_supervisor import (
     RUNNING,
     Node,
     adopt,
+    adopt_all,
     delete_child,
     name_of,
     path_of,
@@ -22,8 +23,20 @@ if TYPE_CHECKING:
     from sprag_supervisor import Lifecycle, Policy
 
 _EVENTS: Final = ("ready", "unready", "started", "restarted", "crashed", "stopped", "finished")
-_THEIRS: Final = ("restart", "shutdown", "start_timeout", "backoff", "on_failure", "heartbeat")
+_THEIRS: Final = (
+    "restart",
+    "shutdown",
+    "start_timeout",
+    "backoff",
+    "on_failure",
+    "heartbeat",
+    "retry_start",
+)
 """What is asked for each replica; all else is asked for the group."""
+
+
+_ALONE: Final[dict[str, Any]] = {"needs": ()}
+"""They start and stop side by side."""
 
 
 def policy_of_each(policy: Policy) -> dict[str, Any]:
@@ -42,9 +55,12 @@ def bring_to_size(
         make: Makes the one with a number.
         stop: Stops one; blocks.
     """
+    if not group._children_:
+        names = [str(number) for number in range(1, size + 1)]
+        adopt_all(group, [(make(int(name)), name, _ALONE) for name in names], by_needs=True)
     for number in range(1, size + 1):
         if str(number) not in (group._children_ or {}):
-            adopt(group, make(number), str(number), {})
+            adopt(group, make(number), str(number), _ALONE)
     surplus: list[Any] = [
         child for name, child in (group._children_ or {}).items() if int(name) > size
     ]

@@ -94,7 +94,7 @@ def checked(given: dict[str, Any]) -> Settings:
         command=_command(given["command"], shell=shell),
         shell=shell,
         cwd=_path("cwd", given["cwd"]),
-        env=_env(given["env"]),
+        env=checked_env("env", given["env"]),
         env_file=_path("env_file", given["env_file"]),
         user=_who("user", given["user"]),
         group=_who("group", given["group"]),
@@ -160,10 +160,19 @@ def checked_signal(argument: str, given: Any) -> signal.Signals:
 
 
 def _command(given: Any, *, shell: bool) -> tuple[str, ...]:
-    if not shell:
-        return () if given is None else checked_command("command", given)
+    return () if given is None and not shell else words_of("command", given, shell=shell)
+
+
+def words_of(argument: str, given: Any, *, shell: bool) -> tuple[str, ...]:
+    """Return the words that are run for a command.
+
+    Raises:
+        BadValue: It is none.
+    """
+    if not shell or is_a(given, tuple):
+        return checked_command(argument, given)
     if not is_a(given, str) or not given.strip() or "\0" in given:
-        raise BadValue("command", given, "one line of text with shell=True")
+        raise BadValue(argument, given, "one line of text with shell=True")
     return ("/bin/sh", "-c", str.__str__(given))
 
 
@@ -185,18 +194,23 @@ def _path(argument: str, given: Any, accepted: str = "a path, or None") -> Path 
     return Path(text)
 
 
-def _env(given: Any) -> dict[str, str]:
+def checked_env(argument: str, given: Any) -> dict[str, str]:
+    """Return variables as plain text by their names.
+
+    Raises:
+        BadValue: They are none.
+    """
     if given is None:
         return {}
     accepted = "variables by their names, as in {'LEVEL': 'debug'}"
     if not issubclass(type(given), Mapping):
-        raise BadValue("env", given, accepted)
+        raise BadValue(argument, given, accepted)
     found: dict[str, str] = {}
     for name, value in dict(given).items():
         is_text = is_a(name, str) and is_a(value, str)
         if not is_text or not name or "=" in name or "\0" in name + value:
             # Its value may be a secret: only the name is told.
-            raise BadValue("env", name, f"{accepted}, names without '=', and str values")
+            raise BadValue(argument, name, f"{accepted}, names without '=', and str values")
         found[str.__str__(name)] = str.__str__(value)
     return found
 
