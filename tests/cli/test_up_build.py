@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import sprag
-from sprag import Backoff, ExitApp, Program, Supervisor
+from sprag import Backoff, ExitApp, Program, State, Supervisor
 from sprag.programs import Command, Http, Line, Notify, Port
+from sprag.testing import virtual_time
 from sprag_cli.term.errors import CommandError
 from sprag_cli.up.build import make_app
 from sprag_cli.up.sprag_toml import declared_in
@@ -31,6 +32,10 @@ class Own(Service, backoff=Backoff(9), needs=("a",), restart="transient"):
 
 def fleet(size):
     return Supervisor([Feed(str(number)) for number in range(size)])
+
+class Weak(Service):
+    def run(self):
+        raise OSError("weak")
 
 nothing = 5
 
@@ -170,6 +175,18 @@ def test_a_python_service_is_made_with_its_arguments(folder: Path) -> None:
     feed: Any = found["feed"]
     assert (feed.url, feed.every, feed._policy_.restart) == ("u", 5, "transient")
     assert "fleet" in found
+
+
+def test_the_policy_of_a_file_outlives_the_restarts_of_a_python_service(folder: Path) -> None:
+    for inside in ("", "group.g."):
+        given = f"[{inside}service.weak]\nuse = 'feeds_of_up:Weak'\nshutdown = 7\n"
+        given += "backoff = { initial = 1, tries = 2 }\n"
+        app = make_app(declared_in(given, folder / "sprag.toml"))
+        with virtual_time() as clock, app:
+            weak = app.service(f"{inside.removeprefix('group.').replace('.', '/')}weak")
+            clock.advance(60.0)
+            assert (weak._restarts_, weak._state_) == (2, State.FAILED)
+            assert weak._policy_.shutdown == 7.0
 
 
 def test_what_a_class_says_of_its_policy_holds_where_the_file_is_silent(folder: Path) -> None:

@@ -59,20 +59,23 @@ class _Builder:
         except SpragError as error:
             raise self._refused(root, ("app",), error) from None
 
-    def _made(self, entry: Entry, parent: Group, key: Key) -> sprag.Service:
+    def _made(self, entry: Entry, parent: Group, key: Key) -> tuple[sprag.Service, dict[str, Any]]:
+        """Return what *entry* stands for, and the policy that is laid over what it asks for.
+
+        That of a Python service is not put into it: each restart renews what is in it.
+        """
         settings = dict(entry.settings)
         try:
             policy = policy_of(entry, settings, parent)
             if isinstance(entry, Program):
-                return self._program(entry, settings, policy)
+                return self._program(entry, settings, policy), {}
             if isinstance(entry, Group):
-                return self._group(entry, policy, key)
+                return self._group(entry, policy, key), {}
             assert isinstance(entry, PythonService)
             service = self._service(entry, settings, key)
-            service._policy_ = over_class(service._policy_, policy, parent)
+            return service, over_class(service._policy_, policy, parent)
         except SpragError as error:
             raise self._refused(entry, key, error) from None
-        return service
 
     def _program(
         self, entry: Program, settings: dict[str, Any], policy: dict[str, Any]
@@ -93,10 +96,10 @@ class _Builder:
         return sprag.Program(**given, **policy, name=entry.name)
 
     def _group(self, entry: Group, policy: dict[str, Any], key: Key) -> sprag.Service:
-        children = [
-            (self._made(each, entry, (*key, each.name)), {"name": each.name})
-            for each in entry.members
-        ]
+        children: list[tuple[sprag.Service, dict[str, Any]]] = []
+        for each in entry.members:
+            service, given = self._made(each, entry, (*key, each.name))
+            children.append((service, {**given, "name": each.name}))
         return sprag.Supervisor(children, name=entry.name, **policy)
 
     def _service(self, entry: Entry, settings: dict[str, Any], key: Key) -> sprag.Service:

@@ -44,10 +44,10 @@ def policy_of(entry: Entry, settings: dict[str, Any], parent: Group) -> dict[str
     return {**defaults, **policy}
 
 
-def over_class(own: Policy, given: dict[str, Any], parent: Group) -> Policy:
-    """Return the policy of a Python service: what its class says, with what the file does.
+def over_class(own: Policy, given: dict[str, Any], parent: Group) -> dict[str, Any]:
+    """Return what is laid over the policy of a Python service's class.
 
-    Where neither says anything it is that of a file.
+    That is what the file says, and where neither says anything the default of a file.
 
     Raises:
         BadPolicy: It is none.
@@ -57,7 +57,9 @@ def over_class(own: Policy, given: dict[str, Any], parent: Group) -> Policy:
         defaults["backoff"] = sprag.Backoff()
     if own.needs is None and not _starts_in_order(parent):
         defaults["needs"] = ()
-    return own.with_({**defaults, **given})
+    laid_over = {**defaults, **given}
+    own.with_(laid_over)  # raises here, where the place in the file is known
+    return laid_over
 
 
 def _starts_in_order(group: Group) -> bool:
