@@ -325,3 +325,72 @@ def test_what_a_service_was_made_with_is_told_by_name(now: float) -> None:
     made = {"city": "'Rome'", "token": "***", "port": "8080"}
     assert " Made with: city='Rome' · token=*** · port=8080" in shown(made)
     assert "Made with" not in "".join(shown({}))
+
+
+PROGRAM: dict[str, Any] = {
+    "command": "gunicorn --password *** shop:wsgi",
+    "port": 8000,
+    "lines": 1204,
+    "left_out": 12,
+    "output": [
+        {"stream": "stdout", "line": "Listening"},
+        {"stream": "stderr", "line": "  bye\x1b[2J"},
+    ],
+    "ended": {
+        "code": 3,
+        "signal": None,
+        "at": "2026-01-01T11:59:58Z",
+        "incarnation": 3,
+        "asked": False,
+    },
+}
+
+
+def test_a_program_says_what_it_runs_and_has_written_and_how_it_has_ended(now: float) -> None:
+    node = {**COURIER, "process": {"pid": 4711}, "program": PROGRAM, "log": []}
+    lines = drawn(node, now, width=80, charset=UNICODE).splitlines()
+    begin = next(place for place, line in enumerate(lines) if "Command" in line)
+    assert lines[begin : begin + 4] == [
+        "   Command: gunicorn --password *** shop:wsgi",
+        "   Process: pid 4711 · port 8000",
+        "     Wrote: 1,204 lines, 12 of them left out of the log",
+        "     Ended: exit code 3 (2 s ago, life 3)",
+    ]
+    assert lines[-3:] == ["Output, the latest last:", "  | Listening", "  |   bye\\x1b[2J"]
+    only = drawn(node, now, width=80, charset=UNICODE, lines=1).splitlines()
+    assert only[-2:] == ["Output, the latest last:", "  |   bye\\x1b[2J"]
+    assert "Output" not in drawn(node, now, width=80, charset=UNICODE, lines=0)
+
+
+def test_a_signal_that_was_asked_for_is_told_as_such(now: float) -> None:
+    ended = {**PROGRAM["ended"], "code": None, "signal": "SIGTERM", "asked": True}
+    node = {**COURIER, "process": None, "program": {**PROGRAM, "ended": ended, "lines": 0}}
+    text = drawn(node, now, width=80, charset=UNICODE)
+    assert "   Process: port 8000\n" in text
+    assert "     Ended: SIGTERM, as it was asked to end (2 s ago, life 3)\n" in text
+
+
+def test_output_that_is_told_with_the_failure_is_not_told_twice(now: float) -> None:
+    told = "ProgramExited: it\nIts last output:\n  Listening\n    bye\\x1b[2J\n"
+    failure = {
+        "type": "sprag.programs.exceptions.ProgramExited",
+        "message": "it (pid 7) has exited with code 3",
+        "at": "2026-01-01T11:59:58Z",
+        "incarnation": 3,
+        "traceback": told,
+    }
+    output = [{**PROGRAM["output"][0]}, {"stream": "stderr", "line": "  bye\\x1b[2J"}]
+    node = {**COURIER, "failures": [failure], "program": {**PROGRAM, "output": output}}
+    text = drawn(node, now, width=80, charset=UNICODE)
+    assert text.count("Listening") == 1
+    assert "Output, the latest last" not in text
+
+
+@pytest.mark.parametrize("height", [34, 44])
+def test_a_program_fits_the_window_too(now: float, height: int) -> None:
+    output = [{"stream": "stdout", "line": f"line {number}"} for number in range(20)]
+    node = {**failing(10), "program": {**PROGRAM, "output": output}}
+    text = drawn(node, now, width=80, charset=UNICODE, height=height)
+    assert text.count("\n") == height - 1
+    assert "  | line 19\n" in text
+    assert text.endswith("event 19\n")

@@ -189,3 +189,21 @@ def test_an_exception_that_holds_a_document_is_cut_and_json_has_all(
 def test_a_crash_on_an_item_counts_toward_no_limit(now: float) -> None:
     told = drawn(answer(ruling("restart", restarts=0)), now)
     assert "which counts against the item that it handled, and toward no limit" in told
+
+
+def test_of_a_program_it_tells_what_that_wrote_at_the_end(now: float) -> None:
+    failure = {
+        "type": "sprag.programs.exceptions.ProgramExited",
+        "message": "it (pid 7) has exited with code 3",
+    }
+    lines = "".join(f"  line {number}\n" for number in range(9))
+    traceback = f"ProgramExited: it\nIts last output:\n{lines}"
+    told = answer(ruling("restart", failure=failure, traceback=traceback))
+    text = drawn(told, now, width=100)
+    assert "it crashed (life 3): ProgramExited: it (pid 7) has exited with code 3\n" in text
+    assert "line 3" not in text
+    assert [line.strip() for line in text.splitlines() if "| " in line] == [
+        f"| line {number}" for number in range(4, 9)
+    ]
+    others = answer(ruling("restart", traceback=traceback))
+    assert "line 8" not in drawn(others, now, width=100)

@@ -151,6 +151,17 @@ def output_of(record: Node) -> str | None:
     return None
 
 
+def last_output_of(failure: Node, traceback: str) -> list[str]:
+    """Return the last lines that a program has written, as its failure has them."""
+    if text_of(failure, "type").rpartition(".")[2] not in _OF_PROGRAMS:
+        return []
+    _, _, after = traceback.partition("\nIts last output:\n")
+    return [line.removeprefix("  ") for line in after.rstrip("\n").splitlines()]
+
+
+_OF_PROGRAMS: Final = ("ProgramExited", "ProgramKilled", "FatalExit")
+
+
 def limit_text(node: Node) -> str:
     """Say a restart limit: ``3 restarts within 5 s``; "" where there is none."""
     most, within = number_of(node, "max_restarts"), number_of(node, "max_seconds")

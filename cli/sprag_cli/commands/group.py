@@ -62,6 +62,7 @@ _NAMES: Final = (
     "stop",
     "restart",
     "scale",
+    "signal",
     "hold",
     "release",
     "inspect",

@@ -15,6 +15,7 @@ from sprag_cli.app.told import (
     failure_text,
     held_text,
     items_text,
+    last_output_of,
     limit_text,
     list_of,
     mapping_of,
@@ -25,7 +26,7 @@ from sprag_cli.app.told import (
 from sprag_cli.draw.row import waits_for
 from sprag_cli.draw.services import show_each, title
 from sprag_cli.term.cells import cut
-from sprag_cli.term.plain import printable, printable_lines
+from sprag_cli.term.plain import escaped, printable, printable_lines
 from sprag_cli.term.style import TONES, Charset, Line, Tone
 from sprag_cli.term.words import (
     ago,
@@ -117,14 +118,18 @@ def render(
         out.append([(f"{label:>{_LABEL}}: ", Tone.DIM), (first, tone)])
         out += [[(" " * (_LABEL + 2) + more, tone)] for more in rest]
     failures = list(_failures(node, width, now, charset, 1 if tracebacks is None else tracebacks))
-    log = list(_log(node, width, now, charset, _LOG_LINES if lines is None else lines))
+    most = _LOG_LINES if lines is None else lines
+    output = list(_output(node, width, charset, most))
+    log = list(_log(node, width, now, charset, most))
     if height is not None:
         room = height - 1 - len(out)  # a prompt follows
         if lines is None:
-            log = _fitted_log(log, room - min(len(failures), _FAILURES_LEAST))
+            room_for_log = room - min(len(failures), _FAILURES_LEAST)
+            output = _fitted_log(output, room_for_log - min(len(log), _HEAD + _LOG_LEAST))
+            log = _fitted_log(log, room_for_log - len(output))
         if tracebacks is None:
-            failures = _fitted_failures(failures, room - len(log), charset)
-    out += failures + log
+            failures = _fitted_failures(failures, room - len(log) - len(output), charset)
+    out += failures + output + log
     return charset.lines(out)
 
 
@@ -143,11 +148,12 @@ def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]
     if said := text_of(node, "status"):
         yield "Status", said
     module, name = text_of(node, "module"), text_of(node, "class")
-    if module.startswith("sprag.services."):
+    if module.startswith(("sprag.services.", "sprag.programs.")):
         module = "sprag"  # where its users import it from
     yield "Class", f"{module}.{name}, a {text_of(node, 'kind')}" if module else name
     if given := mapping_of(node, "arguments"):
         yield "Made with", between.join(f"{name}={value}" for name, value in given.items())
+    yield from _program(node, now, charset)
     starts = count_of(counters, "starts")
     restarts = counted(count_of(node, "restarts"), "restart")
     yield "Lives", f"{starts}, with {restarts} by its supervisor"
@@ -167,6 +173,32 @@ def _facts(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]
                 ]
             ),
         )
+
+
+def _program(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]]:
+    """Say what a program runs, as what, and how it has ended the last time."""
+    program = mapping_of(node, "program")
+    if not program:
+        return
+    yield "Command", text_of(program, "command")
+    if text_of(node, "kind") == "supervisor":
+        return  # of replicas, which have the processes
+    parts: list[str] = []
+    if (pid := number_of(mapping_of(node, "process"), "pid")) is not None:
+        parts.append(f"pid {pid:.0f}")
+    if (port := number_of(program, "port")) is not None:
+        parts.append(f"port {port:.0f}")
+    yield "Process", charset.between.join(parts) or "none"
+    if lines := count_of(program, "lines"):
+        left_out = count_of(program, "left_out")
+        more = f", {left_out:,} of them left out of the log" if left_out else ""
+        yield "Wrote", f"{lines:,} line{'s' if lines > 1 else ''}{more}"
+    if ended := mapping_of(program, "ended"):
+        how = text_of(ended, "signal") or f"exit code {count_of(ended, 'code')}"
+        if ended.get("asked") is True:
+            how += ", as it was asked to end"
+        life = count_of(ended, "incarnation")
+        yield "Ended", f"{how} ({ago(text_of(ended, 'at'), now)}, life {life})"
 
 
 def _at_work(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]]:
@@ -333,6 +365,22 @@ def _fitted_failures(failures: list[Line], room: int, charset: Charset) -> list[
 
 
 _LEVELS: Final = {"error": Tone.BAD, "critical": Tone.BAD, "warning": Tone.BUSY}
+
+
+def _output(node: Node, width: int, charset: Charset, most: int) -> Iterator[Line]:
+    """Draw what a program has written last, in this run; unless its failure has it all."""
+    lines = [text_of(line, "line") for line in list_of(mapping_of(node, "program"), "output")]
+    failure = (list_of(node, "failures") or [{}])[-1]
+    if not lines or last_output_of(failure, text_of(failure, "traceback")) == lines:
+        return
+    lines = lines[len(lines) - most :] if most < len(lines) else lines
+    if not lines:
+        return
+    yield []
+    yield [("Output", Tone.NAME), (", the latest last:", Tone.DIM)]
+    for line in lines:
+        written = escaped(line.expandtabs())
+        yield [("  | ", Tone.DIM), (cut(written, width - 4, charset.ellipsis), Tone.PLAIN)]
 
 
 def _log(node: Node, width: int, now: float, charset: Charset, most: int) -> Iterator[Line]:

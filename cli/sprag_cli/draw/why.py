@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from sprag_cli.app.select import Asked
-from sprag_cli.app.told import Node, count_of, failure_text, list_of, mapping_of, number_of, text_of
+from sprag_cli.app.told import (
+    Node,
+    count_of,
+    failure_text,
+    last_output_of,
+    list_of,
+    mapping_of,
+    number_of,
+    text_of,
+)
 from sprag_cli.draw.services import show_each, title
 from sprag_cli.term.cells import cut
 from sprag_cli.term.plain import printable
@@ -21,6 +30,8 @@ if TYPE_CHECKING:
 
 _NAMED: Final = 4
 _MESSAGE_LINES: Final = 6
+_OUTPUT_LINES: Final = 5
+"""Of a program's last ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +126,10 @@ def _story(ruling: Node, path: str) -> Iterator[tuple[str, str, Tone]]:
     decided = text_of(ruling, "at")
     failure = mapping_of(ruling, "failure")
     ended, *judged = _sentences(ruling, path)
-    yield (text_of(failure, "at") or decided, *ended)
+    when = text_of(failure, "at") or decided
+    yield (when, *ended)
+    for line in last_output_of(failure, text_of(ruling, "traceback"))[-_OUTPUT_LINES:]:
+        yield when, f"| {line}", Tone.DIM
     for each in judged:
         yield (decided, *each)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sprag.control.http import Answer
 from sprag.control.pictures import failure_to_json, iso, node_to_json
+from sprag.control.programs import program_of, program_to_json
 from sprag.owned.crons import CronHandle
 from sprag.owned.probes import ProbeHandle
 from sprag.owned.timers import TimerHandle
@@ -35,6 +36,9 @@ def answer(desk: Desk, path: str) -> Answer:
     history = node._history_
     ending = None if history is None else history.exit
     counts = count_children(node)
+    program = program_of(node)
+    # What a program has written is told once.
+    log = desk.ring.lines_of(told["path"], _LOG_LINES, output=program is None)
     return Answer(
         {
             **desk.about(),
@@ -62,7 +66,8 @@ def answer(desk: Desk, path: str) -> Answer:
                 {**failure_to_json(failure), "traceback": failure.format()}
                 for failure in (() if history is None else history.failures)
             ],
-            "log": [line.to_json() for line in desk.ring.lines_of(told["path"], _LOG_LINES)],
+            "program": None if program is None else program_to_json(program),
+            "log": [line.to_json() for line in log],
         }
     )
 

@@ -87,6 +87,7 @@ def begin(program: Runnable, world: World, settings: Settings, replica: int | No
         node,
         settings,
         name=name,
+        command=words,
         mark=mark,
         copy=None if settings.file is None else _copy(node, settings.file, name),
         start=partial(world.start, launch, is_piped=settings.is_piped),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent import get_hub
 
 from sprag.programs import proc
+from sprag.programs.popen import close
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,11 +75,31 @@ class Child:
         return seen is not None and seen.state in "Tt"
 
     def send(self, number: int) -> bool:
-        """Send a signal to it alone; return whether it was there to be sent one."""
+        """Send a signal to it alone; return whether it was there to be sent one.
+
+        By a pidfd: somebody in this process may have waited for it behind our back, so that its
+        number is another's by now.
+
+        Raises:
+            PermissionError: It has become another user's.
+        """
         if not self.is_alive:
             return False
         with suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+            try:
+                descriptor = os.pidfd_open(self.pid)
+            except OSError as error:
+                if error.errno == errno.ESRCH:
+                    return False
+                os.kill(self.pid, number)  # no descriptor is left, or an old kernel
+                return True
+            try:
+                seen = proc.look(self.pid)
+                if seen is None or (self.began and seen.began != self.began):
+                    return False
+                signal.pidfd_send_signal(descriptor, number)
+            finally:
+                close(descriptor)
             return True
         return False
 

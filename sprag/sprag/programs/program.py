@@ -10,12 +10,18 @@ from sprag.programs.beginning import begin
 from sprag.programs.exceptions import FatalExit
 from sprag.programs.probes import Notify
 from sprag.programs.replicas import bring_to_size, policy_of_each, tell_readiness
-from sprag.programs.settings import OUTPUT_LIMIT, checked, checked_size
+from sprag.programs.settings import OUTPUT_LIMIT, checked, checked_signal, checked_size
 from sprag.programs.world import World
 from sprag.services.acquiring import may_hold
 from sprag.services.service import Service
-from sprag_supervisor import checked_name, class_name, must_be_able_to_wait
-from sprag_supervisor.exceptions import BadValue
+from sprag_supervisor import (
+    checked_name,
+    class_name,
+    must_be_able_to_wait,
+    must_be_at_home,
+    path_of,
+)
+from sprag_supervisor.exceptions import BadValue, NotRunning
 
 if TYPE_CHECKING:
     import os
@@ -188,6 +194,31 @@ class Program(Service, shutdown=10.0):
         self._size_ = wanted
         self._bring_to_size_()
 
+    def send_signal(self, number: str | int) -> None:
+        """Send my process a signal, as "HUP" to have it read its configuration again.
+
+        Does not block. What it makes of it is its own doing: if it ends, it has ended by itself.
+
+        Args:
+            number: ``"HUP"``, ``"SIGHUP"``, or a number.
+
+        Raises:
+            BadValue: There is no such signal.
+            NotRunning: I have no process now; or it has several, with replicas, which are asked
+                each.
+            PermissionError: The process has become another user's.
+            WrongThread, AfterFork: As for `adopt`.
+        """
+        wanted = checked_signal("number", number)
+        must_be_at_home(self)
+        run = self._run_
+        if run is None or run.child is None or not run.child.send(wanted):
+            settings = self._settings_
+            remedy = "it has no process now: start it first"
+            if settings is not None and settings.replicas is not None:
+                remedy = f"its replicas have the processes: {path_of(self)}/1, …"
+            raise NotRunning(path_of(self), self._state_.value, f"send {wanted.name}", remedy)
+
     @property
     def pid(self) -> int | None:
         """The process id, as long as it runs."""
@@ -234,6 +265,7 @@ class Replica(Program):
         assert settings is not None
         port = None if settings.port is None else settings.port + number - 1
         self._settings_ = replace(settings, replicas=None, port=port)
+        self._world_ = group._world_  # type: ignore[misc]
         self._replica_ = number
         self._group_ = group
         self._world_ = group._world_  # type: ignore[misc]

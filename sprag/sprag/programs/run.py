@@ -19,7 +19,8 @@ import math
 import os
 import signal
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from weakref import ref
 
 from gevent import GreenletExit
 
@@ -59,6 +60,37 @@ _FIRST_LOOK: Final = 0.005
 _LOOK: Final = 0.05
 
 
+class Ended(NamedTuple):
+    """How a run has ended.
+
+    Attributes:
+        code: The exit code; minus the signal that has ended it.
+        at: When, in seconds since the epoch.
+        incarnation: Which life it was of.
+        is_asked: Whether sprag had asked it to end.
+    """
+
+    code: int
+    at: float
+    incarnation: int
+    is_asked: bool
+
+
+# By the service's id: what lies in the service itself goes with its life.
+_ends: Final[dict[int, tuple[ref[Node], Ended]]] = {}
+
+
+def _remember(node: Node, ended: Ended) -> None:
+    key = id(node)
+    _ends[key] = ref(node, lambda _gone: _ends.pop(key, None)), ended
+
+
+def last_end_of(node: Node) -> Ended | None:
+    """Return how the last run of a service that has ended did so; None: none has."""
+    known = _ends.get(id(node))
+    return None if known is None else known[1]
+
+
 class Process(Protocol):
     """What is run: a `Child`, or what stands for one in a test."""
 
@@ -83,6 +115,7 @@ class Run:
         node: The service.
         settings: What it was declared to be.
         name: What it is called in errors.
+        command: What is run.
         mark: What is found in the environment of all that it starts.
         copy: Where its output goes as it is; None: into the log.
         start: Starts the process; given what is to be called in the hub at its end. In an engine
@@ -96,6 +129,7 @@ class Run:
         settings: Settings,
         *,
         name: str,
+        command: Sequence[str],
         mark: str,
         copy: RawCopy | None,
         start: Callable[[Run], Process],
@@ -108,6 +142,7 @@ class Run:
         self._settings = settings
         self._pool = tree.pool
         self.name = name
+        self.command = command
         self.mark = mark
         self._start = start
         self._gone = gone
@@ -148,15 +183,22 @@ class Run:
         finally:
             self._is_starting = False
             self.news()
+        self._note_end()  # it may have ended before it was known
         if self.is_ending:  # who wants it down has not waited
             self._kill(self.child)
 
     def ended(self) -> None:
         """Take note that the process has ended. Called in the hub."""
         self._ended_at = clock.now()
+        self._note_end()
         self.news()
         if not self.is_ending:
             self._pool.launch(self._see_end, self.node, "program")
+
+    def _note_end(self) -> None:
+        code = None if self.child is None else self.child.code
+        if code is not None:
+            _remember(self.node, Ended(code, clock.wall(), self._incarnation, self.is_ending))
 
     def _see_end(self) -> None:
         """Tell the service that its program has ended by itself."""
