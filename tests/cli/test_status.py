@@ -363,8 +363,8 @@ def test_a_program_says_what_it_runs_and_has_written_and_how_it_has_ended(now: f
 
 
 def test_a_signal_that_was_asked_for_is_told_as_such(now: float) -> None:
-    ended = {**PROGRAM["ended"], "code": None, "signal": "SIGTERM", "asked": True}
-    node = {**COURIER, "process": None, "program": {**PROGRAM, "ended": ended, "lines": 0}}
+    ended: dict[str, Any] = {**PROGRAM["ended"], "code": None, "signal": "SIGTERM", "asked": True}
+    node: dict[str, Any] = {**COURIER, "program": {**PROGRAM, "ended": ended, "lines": 0}}
     text = drawn(node, now, width=80, charset=UNICODE)
     assert "   Process: port 8000\n" in text
     assert "     Ended: SIGTERM, as it was asked to end (2 s ago, life 3)\n" in text
@@ -379,7 +379,7 @@ def test_output_that_is_told_with_the_failure_is_not_told_twice(now: float) -> N
         "incarnation": 3,
         "traceback": told,
     }
-    output = [{**PROGRAM["output"][0]}, {"stream": "stderr", "line": "  bye\\x1b[2J"}]
+    output: list[Any] = [PROGRAM["output"][0], {"stream": "stderr", "line": "  bye\\x1b[2J"}]
     node = {**COURIER, "failures": [failure], "program": {**PROGRAM, "output": output}}
     text = drawn(node, now, width=80, charset=UNICODE)
     assert text.count("Listening") == 1

@@ -170,7 +170,7 @@ class Own(FakeProgram):
     """Calls all of ours by other meanings."""
 
     send_signal = None  # type: ignore[assignment]
-    pid = None
+    pid: Any = None  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
 
 
 def test_names_of_the_users_hide_nothing_from_sprag(clock: VirtualClock) -> None:

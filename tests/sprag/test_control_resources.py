@@ -261,8 +261,8 @@ def test_a_restart_is_a_stop_and_a_start_of_the_same(
 
 def test_a_pool_gets_so_many_workers(post: Callable[..., Any], get: Callable[..., Any]) -> None:
     answer = post("/v1/scale/packing?size=3")
-    assert answer["workers"] == {"before": 2, "now": 3}
-    assert post("/v1/scale/packing?size=1")["workers"] == {"before": 3, "now": 1}
+    assert answer["workers"] == {"before": 2, "now": 3, "unit": "worker"}
+    assert post("/v1/scale/packing?size=1")["workers"] == {"before": 3, "now": 1, "unit": "worker"}
     node = get("/v1/service/packing")
     assert node["items"] == dict.fromkeys(("queued", "running", "done", "poison", "dropped"), 0)
     assert get("/v1/service/feed")["items"] is None
