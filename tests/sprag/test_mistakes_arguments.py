@@ -48,8 +48,12 @@ TOLD: list[tuple[Callable[[], object], str]] = [
         "providers['f']=<class .* use a service, or its class",
     ),
     (
-        lambda: an_app(providers={"f": (Feed(), {})}),
-        "providers['f']=(.* its policy is given",
+        lambda: an_app(providers={"f": (Feed(), {}, "f")}),
+        "providers['f']=(.* or a pair of one and its policy",
+    ),
+    (
+        lambda: an_app(providers={"f": (Feed(), {"restarts": 1})}),
+        "unknown policy keyword 'restarts' .* did you mean 'restart'",
     ),
     (lambda: an_app(providers={"a/b": Feed()}), "provider='a/b' .* holds no slash"),
     (

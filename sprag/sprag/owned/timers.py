@@ -88,7 +88,11 @@ class TimerHandle:
             self._holdings.timers = {self}
         else:
             timers.add(self)
-        self._arm()
+        try:
+            self._arm()
+        except BaseException:  # there is no room for it: then there is no timer either
+            self.cancel()
+            raise
 
     @property
     def active(self) -> bool:

@@ -49,11 +49,14 @@ _ASK: Final = 1.0
 _REPEAT: Final = 10.0
 """Seconds between two reports about one stall."""
 _UNHANDLED: Final = (signal.SIG_DFL, signal.SIG_IGN, None)
+_MOMENT: Final = 0.2
 _LONGEST_WAIT: Final = 3600.0
 _CHUNK: Final = 4096  # a pipe that is ready takes as much without blocking
 
 _start_thread = monkey.get_original("_thread", "start_new_thread")
 _make_poll = monkey.get_original("select", "poll")
+_make_lock = monkey.get_original("_thread", "allocate_lock")
+_close = monkey.get_original("os", "close")  # gevent's own closes later
 
 
 class Deadman:
@@ -96,6 +99,8 @@ class Deadman:
         self._patience = math.inf  # Invariant: finite while the last question is open
         self._reading, self.writing = os.pipe()
         os.set_blocking(self.writing, False)
+        self._lives = _make_lock()  # held by the thread, as long as it lives
+        self._lives.acquire()
         _start_thread(self._watch, ())
 
     def must_end(
@@ -125,8 +130,9 @@ class Deadman:
         self._answered = self._asked
 
     def dismiss(self) -> None:
-        """Let the thread end."""
-        os.close(self.writing)  # it reads the end of the pipe, closes its side and goes
+        """Let the thread end, and wait for that: a moment, if the machine has one for it."""
+        _close(self.writing)  # it reads the end of the pipe, closes its side and goes
+        self._lives.acquire(timeout=_MOMENT)
 
     def forget(self) -> None:
         """Close the pipe in a forked child, where the thread does not exist."""
@@ -155,6 +161,7 @@ class Deadman:
             data = os.read(self._reading, _CHUNK)
             if not data:
                 os.close(self._reading)
+                self._lives.release()
                 return
             # A signal that comes right before the loop goes to sleep would stay pending in it.
             with suppress(Exception):
