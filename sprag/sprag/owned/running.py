@@ -106,24 +106,28 @@ class Running(Work):
         node, task = self._node, self._task
         if task is None:
             return
-        self._task, self._given = None, (_nothing, (), {})
-        if self._timer is not None:
-            self._timer.close()
-            self._timer = None
-        if error is not None:
-            meant = meaning_of(error)
-            if is_a(meant, SystemExit) or is_a(
-                meant, KeyboardInterrupt
-            ):  # the app's and the program's
-                report_crash(node, self._incarnation, "task", error)
-            elif not is_a(meant, GreenletExit):
-                inner = traceback_of(error)
-                task._fails(error, None if inner is None else inner.tb_next)  # without our frame
-        for result in results:
-            task._has(result)
-        task._comes_to_nothing("it was killed" if node._op_ is None else "its service has ended")
-        self._holdings.drop_call(self)
-        forget_work(node, self._holdings)
+        try:
+            self._task, self._given = None, (_nothing, (), {})
+            if self._timer is not None:
+                self._timer.close()
+                self._timer = None
+            if error is not None:
+                self._raised(task, error)
+            for result in results:
+                task._has(result)
+        finally:  # whatever comes in between: somebody may wait for it
+            is_killed = node._op_ is None
+            task._comes_to_nothing("it was killed" if is_killed else "its service has ended")
+            self._holdings.drop_call(self)
+            forget_work(node, self._holdings)
+
+    def _raised(self, task: Task[Any], error: BaseException) -> None:
+        meant = meaning_of(error)
+        if is_a(meant, SystemExit) or is_a(meant, KeyboardInterrupt):  # the app's, the program's
+            report_crash(self._node, self._incarnation, "task", error)
+        elif not is_a(meant, GreenletExit):
+            inner = traceback_of(error)
+            task._fails(error, None if inner is None else inner.tb_next)  # without our frame
 
     def call_off(self) -> bool:
         """Kill it, or see to it that it never begins."""
