@@ -95,9 +95,9 @@ def begin(program: Runnable, world: World, settings: Settings, replica: int | No
     )
     holdings_of(node).add_cleanup(run.end, (), {})
     become_ready(node, settings.ready, run, site, partial(world.asked, run=run))
+    if notify is not None:
+        run.on_begun = notify.listen_to  # it may be ready before it counts as started
     run.begin()
-    if notify is not None and run.child is not None:
-        notify.pid = run.child.pid
     if settings.alive is not None:
         watch_over(node, world.asked(settings.alive, run), site)
     return run
@@ -118,8 +118,10 @@ def _told(settings: Settings, port: int | None, address: str | None) -> dict[str
 
 def _gone(run: Run) -> None:
     guarding = guard.current()
-    if guarding is not None and run.child is not None and not run.child.has_left_any():
-        guarding.forget(run.child.pid)
+    child = run.child
+    if guarding is None or child is None or child.is_alive or child.has_left_any():
+        return
+    guarding.forget(child.pid)
 
 
 def _mark() -> str:

@@ -95,7 +95,8 @@ class Child:
                 return True
             try:
                 seen = proc.look(self.pid)
-                if seen is None or (self.began and seen.began != self.began):
+                # Nothing is seen of it, too, when there is no descriptor left to look.
+                if seen is not None and self.began and seen.began != self.began:
                     return False
                 signal.pidfd_send_signal(descriptor, number)
             finally:
@@ -121,6 +122,9 @@ class Child:
         except OSError as error:
             if error.errno != errno.EPERM:
                 return False  # as nearly always
+        now = proc.look(self.pid)
+        if now is not None and self.began and now.began != self.began:
+            return False  # our group is gone, else its number could not be another's
         return any(self._is_of_group(seen) for seen in proc.everybody())
 
     def _is_of_group(self, seen: proc.Seen) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sprag.programs.env_file import read_env_file
 from sprag.programs.exceptions import CannotRun
-from sprag.programs.proc import MARK
+from sprag.programs.proc import MARK, with_mark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,5 +56,5 @@ def environment(
             why = f"its env_file, {file}: {error.strerror or error}"
             raise CannotRun(program, why) from None
     found.update(own)
-    found[MARK] = mark
+    found[MARK] = with_mark(os.environ.get(MARK), mark)
     return found

@@ -13,6 +13,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections import deque
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -27,7 +28,8 @@ from sprag.programs.popen import close
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _AFTERWARDS: Final = guarding.SECONDS + 1.0
 _MOST_RESTARTS: Final = 5
-"""A guard that cannot live is not started for ever."""
+_WITHIN: Final = 60.0
+"""A guard that cannot live is not started for ever: so often in so many seconds."""
 
 
 class Guard:
@@ -40,7 +42,7 @@ class Guard:
         self._writing = -1
         self._watcher: Any = None
         self._pid = 0
-        self._starts = 0
+        self._deaths: deque[float] = deque(maxlen=_MOST_RESTARTS + 1)
         self._is_over = False
 
     def prepare(self) -> None:
@@ -101,7 +103,6 @@ class Guard:
         finally:
             close(reading)
         self._writing = writing
-        self._starts += 1
         self._watcher = loop.child(self._pid, False, ref=False)
         self._watcher.start(self._has_died)
         for session, began in self._sessions.items():
@@ -123,9 +124,11 @@ class Guard:
             Greenlet.spawn(self._again)
 
     def _again(self) -> None:
-        if self._starts > _MOST_RESTARTS:
+        now = time.monotonic()
+        self._deaths.append(now)
+        if len(self._deaths) > _MOST_RESTARTS and now - self._deaths[0] < _WITHIN:
             event = "the guard of the programs does not live: they may outlive this app"
-            record(logging.ERROR, event, starts=self._starts)
+            record(logging.ERROR, event, deaths=len(self._deaths), seconds=_WITHIN)
             return
         record(logging.WARNING, "the guard of the programs has died: it is started again")
         try:

@@ -20,6 +20,8 @@ from contextlib import suppress
 SECONDS = 2.0
 """It looks for so long, until nobody is found any more."""
 _PAUSE = 0.01
+_LOOKS = 2
+"""Who is in the midst of an exec has no environment: one looks again when nobody is found."""
 
 
 def _look(pid: int) -> tuple[str, int, int] | None:
@@ -57,17 +59,18 @@ def _find(sessions: dict[int, int], mark: bytes) -> list[int]:
 
 def _end_all(sessions: dict[int, int], mark: bytes) -> None:
     until = time.monotonic() + SECONDS
-    while found := _find(sessions, mark):
+    in_vain = 0
+    while in_vain < _LOOKS and time.monotonic() <= until:
+        found = _find(sessions, mark)
         for pid in found:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        if time.monotonic() > until:
-            return
+        in_vain = 0 if found else in_vain + 1
         time.sleep(_PAUSE)
 
 
 def _main() -> None:
-    mark = f"SPRAG_MARK={sys.argv[1]}".encode()
+    mark = sys.argv[1].encode()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)
     sessions: dict[int, int] = {}

@@ -55,6 +55,10 @@ class NotifySocket:
         self._watcher: Any = get_hub().loop.io(self._socket.fileno(), 1, ref=False)
         self._watcher.start(self._arrived)
 
+    def listen_to(self, pid: int) -> None:
+        """From now on hear what that process says, and what is of its session."""
+        self.pid = pid
+
     def close(self) -> None:
         """Listen no more. Harmless a second time."""
         self._watcher.stop()

@@ -5,7 +5,8 @@ are bounds instead. A line is cut, a second has so many lines for the log, and w
 counted and told. A raw copy has no bounds, and a full disk is told once.
 
 The loop's part is to see that there is something to read. It is read and split in an engine
-greenlet, a limited amount at a time, so that one who floods holds up nobody.
+greenlet, and only so many lines are made records before others have their turn: one who floods
+holds up nobody. What is over the limit is counted, and not even split.
 """
 
 from __future__ import annotations
@@ -30,8 +31,15 @@ KEPT: Final = 20
 LONGEST: Final = 4096
 """Bytes of one line."""
 _PIECE: Final = 1 << 16
-_PIECES: Final = 16
-"""So many pieces are read before others have their turn."""
+_PIECES: Final = 4
+_LINES: Final = 100
+"""So many pieces are read, and lines of them taken, before others have their turn."""
+_PATIENT: Final = 1.0
+_MOST_SPENT: Final = 0.5
+"""Of a program that for so many seconds has written faster than its lines are taken, lines are
+taken for so many of each second: the rest is left out, or it would be held up for ever."""
+_AT_LAST: Final = 10
+"""So many times that of what was read when it is closed; all at once, and then no more."""
 _MODE: Final = 0o644
 _TAIL: Final = 1 << 14
 
@@ -85,7 +93,8 @@ class Output:
         self._is_reading = False
         self._tails: dict[str, bytes] = {}
         """The end of what was only copied, by stream."""
-        self._second, self._in_second, self._untold = 0.0, 0, 0
+        self._second, self._spent, self._caught_up = 0.0, 0.0, 0.0
+        self._in_second = self._untold = self._taken = 0
 
     @property
     def last(self) -> list[Written]:
@@ -100,6 +109,7 @@ class Output:
     def read(self, name: str, descriptor: int) -> None:
         """Begin to read from *descriptor*, which is ours from now on and does not block."""
         self.is_over = False
+        self._caught_up = clock.now()
         stream = _Stream(name, descriptor)
         self._streams.append(stream)
         stream.watcher = get_hub().loop.io(descriptor, 1)
@@ -107,7 +117,10 @@ class Output:
 
     def receive(self, lines: list[Written]) -> None:
         """Take lines as if they had been read."""
-        self._pass_on(lines)
+        room = self._room()
+        self._are_taken(lines[:room])
+        if left_out := lines[room:]:
+            self._are_left_out(len(left_out), left_out[-KEPT:])
 
     def close(self) -> None:
         """Read no more: what is still written is nobody's. Harmless a second time."""
@@ -124,33 +137,55 @@ class Output:
 
     def _read_all(self) -> None:
         try:
-            while self._ready:
-                stream = self._ready.pop(0)
-                if self._read_some(stream):
+            for stream in self._take_ready():
+                if not self._read_some(stream):
+                    continue
+                if stream.unread:
+                    self._ready.append(stream)
+                else:
                     stream.watcher.start(self._is_readable, stream)
         finally:
             self._is_reading = False
+        if self._ready:
+            # By a timer: of callbacks that make new ones the loop runs many in a row.
+            self._is_reading = True
+            clock.call_later(0.0, self._go_on)
+
+    def _go_on(self) -> None:
+        # In the hub.
+        self._launch(self._read_all)
+
+    def _take_ready(self) -> list[_Stream]:
+        ready, self._ready = self._ready, []
+        return ready
 
     def _read_some(self, stream: _Stream) -> bool:
         """Read what there is, up to a bound; return whether there may be more, now or later."""
+        before = self._taken
         for _ in range(_PIECES):
             if stream.descriptor < 0:
                 return False
-            try:
-                data = os.read(stream.descriptor, _PIECE)
-            except BlockingIOError:
+            if self._taken - before >= _LINES:
                 return True
-            except OSError:
-                data = b""
+            data = stream.unread
             if not data:
-                self._finish(stream)
-                return False
-            if self._copy is not None:
-                self._copy.write(data)
-                if not self.is_split:
-                    self._keep(stream, data)
-                    continue
-            self._pass_on([Written(stream.name, _text(line)) for line in stream.split(data)])
+                try:
+                    data = os.read(stream.descriptor, _PIECE)
+                except BlockingIOError:
+                    self._caught_up = clock.now()
+                    return True
+                except OSError:
+                    data = b""
+                if not data:
+                    self._finish(stream)
+                    return False
+                if self._copy is not None:
+                    self._copy.write(data)
+            if self._copy is not None and not self.is_split:
+                self._keep(stream, data)
+                stream.unread = b""
+                continue
+            stream.unread = self._pass_on(stream, data)
         return True
 
     def _finish(self, stream: _Stream) -> None:
@@ -161,8 +196,12 @@ class Output:
         close(stream.descriptor)
         stream.descriptor = -1
         self._streams.remove(stream)
+        for _ in range(_AT_LAST):
+            stream.unread = self._pass_on(stream, stream.unread)
+        self._leave_out(stream, stream.unread)
+        stream.unread = b""
         if rest := stream.rest():
-            self._pass_on([Written(stream.name, _text(rest))])
+            self._are_taken([Written(stream.name, _text(rest))])
         if not self._streams:
             self._tell_dropped()
             if self._copy is not None:
@@ -177,21 +216,47 @@ class Output:
             data = self._tails.get(stream.name, stream.rest()) + data
         self._tails[stream.name] = data[-_TAIL:]
 
-    def _pass_on(self, lines: list[Written]) -> None:
-        if not lines:
-            return
-        self._last.extend(lines)
-        self.lines += len(lines)
+    def _pass_on(self, stream: _Stream, data: bytes) -> bytes:
+        """Take the lines that end in *data*; return what of it is still to be taken."""
+        began = clock.now()
+        if room := self._room():
+            lines, unread = stream.split(data, min(room, _LINES))
+            self._are_taken([Written(stream.name, _text(line)) for line in lines])
+            self._spent += clock.now() - began
+            return unread
+        self._leave_out(stream, data)
+        return b""
+
+    def _room(self) -> int:
+        """Return how many lines may be taken now."""
         now = clock.now()
         if now - self._second >= 1:
-            self._second, self._in_second = now, 0
+            self._second, self._in_second, self._spent = now, 0, 0.0
             self._tell_dropped()
-        room = max(self._limit - self._in_second, 0)
-        self._in_second += min(len(lines), room)
-        if len(lines) > room:
-            self._untold += len(lines) - room
-            self.dropped += len(lines) - room
-        self._take(lines[:room] if len(lines) > room else lines)
+        if self._copy is not None:
+            return _LINES  # it is looked at, and not logged
+        if self._spent > _MOST_SPENT and now - self._caught_up > _PATIENT:
+            return 0
+        return max(self._limit - self._in_second, 0)
+
+    def _are_taken(self, lines: list[Written]) -> None:
+        if lines:
+            self._last.extend(lines)
+            self.lines += len(lines)
+            self._in_second += len(lines)
+            self._taken += len(lines)
+            self._take(lines)
+
+    def _leave_out(self, stream: _Stream, data: bytes) -> None:
+        number, lines = stream.skip(data)
+        self._are_left_out(number, [Written(stream.name, _text(line)) for line in lines])
+
+    def _are_left_out(self, number: int, last: list[Written]) -> None:
+        self._last.extend(last)
+        self.lines += number
+        if self._copy is None:
+            self.dropped += number
+            self._untold += number
 
     def _tell_dropped(self) -> None:
         if self._untold:
@@ -202,28 +267,47 @@ class Output:
 class _Stream:
     """One pipe, and the beginning of the line that has not ended yet."""
 
-    __slots__ = ("_cut", "_pending", "descriptor", "name", "watcher")
+    __slots__ = ("_cut", "_pending", "descriptor", "name", "unread", "watcher")
 
     def __init__(self, name: str, descriptor: int) -> None:
         self.name = name
         self.descriptor = descriptor
         self.watcher: Any = None
+        self.unread = b""
+        """What was read, and whose turn has not come."""
         self._pending = b""
         self._cut = 0
         """Bytes of the pending line that were left out."""
 
-    def split(self, data: bytes) -> list[bytes]:
-        """Return the lines that end in *data*, and keep the beginning of the next one."""
-        first, newline, more = data.partition(b"\n")
-        if not newline:
-            self._add(first)
-            return []
+    def split(self, data: bytes, most: int) -> tuple[list[bytes], bytes]:
+        """Return the lines that end in *data*, at most so many, and what comes after them.
+
+        The beginning of a line is kept for the next time.
+        """
+        first, *whole = data.split(b"\n", most)
         self._add(first)
+        if not whole:
+            return [], b""
+        last = whole.pop()
         lines = [self.rest()]
-        *whole, last = more.split(b"\n")
         lines += map(_bounded, whole)
+        if len(lines) == most:
+            return lines, last
         self._add(last)
-        return lines
+        return lines, b""
+
+    def skip(self, data: bytes) -> tuple[int, list[bytes]]:
+        """Return how many lines end in *data*, and the last of them; it is as good as split."""
+        number = data.count(b"\n")
+        if number <= KEPT:
+            lines, rest = self.split(data, KEPT)
+            self._add(rest)
+            return number, lines
+        self.rest()
+        _before, *whole, last = data.rsplit(b"\n", KEPT + 1)
+        lines = list(map(_bounded, whole))
+        self._add(last)
+        return number, lines
 
     def rest(self) -> bytes:
         """Return what there is of the pending line, and begin a new one."""
@@ -271,7 +355,9 @@ class RawCopy:
         _copies.add(self)
 
     def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        # A named pipe that nobody reads must hold nobody.
+        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        return os.open(self._path, how, _MODE)
 
     def write(self, data: bytes) -> None:
         """Append *data*; what does not go in is lost."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MARK: Final = "SPRAG_MARK"
 """The variable in a program's environment by which all that it starts is found."""
 
+_BETWEEN: Final = ":"
+
 
 class Seen(NamedTuple):
     """A process, as it was when it was looked at.
@@ -76,17 +78,36 @@ def descendants(pid: int) -> list[Seen]:
     return found
 
 
-def mark_of(pid: int) -> str | None:
-    """Return the mark in the environment that *pid* was started with; None: there is none."""
+def marks_of(pid: int) -> list[str]:
+    """Return the marks in the environment that *pid* was started with.
+
+    There are several if it was started by an app that is a program of another one.
+    """
     wanted = f"{MARK}=".encode()
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - as above
             for variable in file.read().split(b"\0"):
                 if variable.startswith(wanted):
-                    return variable[len(wanted) :].decode(errors="replace")
+                    return variable[len(wanted) :].decode(errors="replace").split(_BETWEEN)
     except OSError:
-        return None
-    return None
+        return []
+    return []
+
+
+def may_signal(pid: int) -> bool:
+    """Whether we may send signals to *pid*; it may be gone."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def with_mark(marks: str | None, mark: str) -> str:
+    """Return the value of the variable for what bears *mark*, and *marks* as all of its app do."""
+    return mark if not marks else f"{marks}{_BETWEEN}{mark}"
 
 
 def is_still(seen: Seen) -> bool:

@@ -58,6 +58,10 @@ _GRACE: Final = 0.08
 """Seconds that it gets to die when the time is up: the engine gives a tenth of a second."""
 _FIRST_LOOK: Final = 0.005
 _LOOK: Final = 0.05
+_LOOKS: Final = 2
+
+
+_NOT_OURS: Final = "has become another user, whom we may not signal: it runs on"
 
 
 class Ended(NamedTuple):
@@ -147,6 +151,8 @@ class Run:
         self._start = start
         self._gone = gone
         self.child: Process | None = None
+        self.on_begun: Callable[[int], object] = int
+        """Told of the process id, in the turn of the loop in which the process begins."""
         self._is_starting = False
         self.is_ending = False
         self._ended_at = math.inf
@@ -167,17 +173,20 @@ class Run:
             CannotRun: It could not be started.
             ProgramExited, ProgramKilled: It has ended before it has settled.
         """
-        self._is_starting = True
         self._pool.run_apart(self._start_it)
-        settled = clock.now() + self._settings.settle
-        self.wait(self._is_over, settled)
+        settle = self._settings.settle
+        self.wait(self._is_over, clock.now() + settle)
         child = self.child
         assert child is not None
-        if not child.is_alive:
+        if child.is_alive:
+            return
+        if settle:
             self._wait_for_output()
             raise self._failure(child)
+        self._pool.launch(self._see_end, self.node, "program")  # it has been through its exec
 
     def _start_it(self) -> None:
+        self._is_starting = True  # not before: a start that is called off in time never comes here
         try:
             self.child = self._start(self)
         finally:
@@ -187,12 +196,18 @@ class Run:
         if self.is_ending:  # who wants it down has not waited
             self._kill(self.child)
 
+    def begun(self, child: Process) -> None:
+        """Take note of its process before the exec: who wants it down need not wait for that."""
+        self.child = child
+        self.on_begun(child.pid)
+        self.news()
+
     def ended(self) -> None:
         """Take note that the process has ended. Called in the hub."""
         self._ended_at = clock.now()
         self._note_end()
         self.news()
-        if not self.is_ending:
+        if not self.is_ending and not self._is_starting:
             self._pool.launch(self._see_end, self.node, "program")
 
     def _note_end(self) -> None:
@@ -241,13 +256,15 @@ class Run:
         kill_at = limit - min((limit - began) * _EARLIER, _EARLIEST) if limit < math.inf else limit
         killed = False
         try:
-            self.wait(lambda: not self._is_starting, kill_at)
+            self.wait(lambda: self.child is not None or not self._is_starting, kill_at)
             if self.child is not None:
                 killed = self._bring_down(self.child, kill_at)
         except GreenletExit:
             killed = True
             if self.child is not None:
+                others = self._others(self.child)
                 self._kill(self.child)
+                _kill_each(others)
                 with suppress(GreenletExit):
                     self.wait(self._is_over, clock.now() + _GRACE)
             raise
@@ -261,7 +278,7 @@ class Run:
     def _bring_down(self, child: Process, kill_at: float) -> bool:
         """Ask it to end, and wait for that; return whether it had to be killed."""
         killed = False
-        others = self._others(child)
+        others = self._others(child)  # now: who is below it can be seen as long as it lives
         if child.is_alive:
             if clock.now() < kill_at:
                 self._ask(child)
@@ -272,10 +289,8 @@ class Run:
                 self.wait(self._is_over)
         if self._settings.kill != "process":
             self._end_rest(child, min(kill_at, clock.now() + REST))
-        for seen in others:
-            if proc.is_still(seen):
-                with suppress(OSError):
-                    os.kill(seen.pid, signal.SIGKILL)
+        _kill_each(others)
+        self._end_what_came_after(child)
         self._wait_for_output()
         return killed
 
@@ -284,13 +299,13 @@ class Run:
         if self._settings.shell and self._settings.kill != "process":
             child.send_to_group(number)  # the shell waits for what it runs
         else:
-            child.send(number)
+            _send(child, number)
         if child.is_stopped:
-            child.send(signal.SIGCONT)
+            _send(child, signal.SIGCONT)
 
     def _kill(self, child: Process) -> None:
         if self._settings.kill == "process":
-            child.send(signal.SIGKILL)
+            _send(child, signal.SIGKILL)
         else:
             child.send_to_group(signal.SIGKILL)
 
@@ -318,15 +333,25 @@ class Run:
         """Return who is to be killed beyond the group: all that it has started, for "tree"."""
         if self._settings.kill != "tree":
             return []
-        below = {seen.pid: seen for seen in proc.descendants(child.pid)}
+        # Nobody is below a process that was waited for; its number may be another's.
+        found = proc.descendants(child.pid) if child.is_alive else []
+        known = {seen.pid for seen in found} | {child.pid}
         for seen in proc.everybody():
-            if (
-                seen.pid not in below
-                and seen.pid != child.pid
-                and proc.mark_of(seen.pid) == self.mark
-            ):
-                below[seen.pid] = seen
-        return list(below.values())
+            if seen.pid not in known and self.mark in proc.marks_of(seen.pid):
+                found.append(seen)
+        return found
+
+    def _end_what_came_after(self, child: Process) -> None:
+        """Kill what was started during the stop, for "tree"."""
+        if self._settings.kill != "tree":
+            return
+        until = clock.now() + REST
+        in_vain = 0
+        while in_vain < _LOOKS and clock.now() < until:  # amid an exec it has no environment
+            found = [seen for seen in self._others(child) if seen.is_alive]
+            _kill_each(found)
+            in_vain = 0 if found else in_vain + 1
+            self.wait(lambda: False, clock.now() + _FIRST_LOOK)
 
     def _note_kill(self, ending: Ending, child: Process, after: float) -> None:
         asked = signal_name(self._settings.stop_signal)
@@ -334,7 +359,8 @@ class Run:
             seen = proc.look(child.pid)
             state = "" if seen is None else f", in state {seen.state}"
             keep_straggler(self.node, "program", lambda: not child.is_alive)
-            ending.straggler("program", f"pid {child.pid} does not die of SIGKILL{state}")
+            why = "does not die of SIGKILL" if proc.may_signal(child.pid) else _NOT_OURS
+            ending.straggler("program", f"pid {child.pid} {why}{state}")
         else:
             said = f"pid {child.pid} was killed: it had not ended {after:.1f} s after {asked}"
             ending.note(Outcome.KILLED, "program", said)
@@ -385,3 +411,15 @@ class Run:
     def _dropped(self, number: int) -> None:
         limit = self._settings.output_limit
         say(logging.WARNING, self.node, "output left out of the log", lines=number, limit=limit)
+
+
+def _send(child: Process, number: int) -> None:
+    with suppress(PermissionError):  # it has become another user's: `_note_kill` says so
+        child.send(number)
+
+
+def _kill_each(found: Sequence[proc.Seen]) -> None:
+    for seen in found:
+        if proc.is_still(seen):
+            with suppress(OSError):
+                os.kill(seen.pid, signal.SIGKILL)

@@ -22,7 +22,7 @@ from sprag.programs.probes import (
     checked_command,
     checked_port,
 )
-from sprag_supervisor import as_count, choices, in_seconds, is_a
+from sprag_supervisor import as_count, choices, class_name, in_seconds, is_a
 from sprag_supervisor.exceptions import BadPolicy, BadValue
 
 if TYPE_CHECKING:
@@ -204,7 +204,8 @@ def checked_env(argument: str, given: Any) -> dict[str, str]:
         return {}
     accepted = "variables by their names, as in {'LEVEL': 'debug'}"
     if not issubclass(type(given), Mapping):
-        raise BadValue(argument, given, accepted)
+        # It may hold secrets: only its type is told.
+        raise BadValue(argument, class_name(type(given)), accepted)
     found: dict[str, str] = {}
     for name, value in dict(given).items():
         is_text = is_a(name, str) and is_a(value, str)

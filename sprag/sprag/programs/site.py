@@ -68,7 +68,7 @@ class _Beside:
         self._launch = launch
         self._parking = Parking()
         self._child: Child | None = None
-        self._is_starting = False
+        self._is_starting = self._is_over = False
 
     def start(self) -> None:
         """Start it. In an engine greenlet."""
@@ -79,6 +79,8 @@ class _Beside:
         try:
             spawned = spawn(self._launch, null, null)
             self._child = Child(spawned.pid, self._parking.poke)
+            if self._is_over:  # nobody waits any more
+                self._child.kill()
             await_exec(self._launch, spawned)
         finally:
             close(null)
@@ -99,13 +101,13 @@ class _Beside:
         return None if code == 0 else f"{name} has exited with code {code}"
 
     def end(self) -> None:
-        """Kill what there is of it, and wait for that; its start is waited for before."""
+        """Kill what there is of it, and wait for that, and for its start."""
+        self._is_over = True
         until = clock.now() + _DIES_WITHIN
-        while self._is_starting and clock.now() < until:
+        if self._child is not None:
+            self._child.kill()
+        while self._is_under_way() and clock.now() < until:
             self._parking.park(until)
-        child = self._child
-        if child is None:
-            return
-        child.kill()
-        while child.is_alive and clock.now() < until:
-            self._parking.park(until)
+
+    def _is_under_way(self) -> bool:
+        return self._is_starting or (self._child is not None and self._child.is_alive)

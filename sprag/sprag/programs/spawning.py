@@ -5,6 +5,7 @@ The helper comes in between only for what a process must do by itself: it costs 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -104,7 +105,17 @@ def spawn(launch: Launch, out: int | None, err: int | None) -> Spawned:
         umask = -1 if launch.umask is None else launch.umask
         return Spawned(_start(launch.command, launch, out, err, umask=umask, cwd=launch.cwd), None)
     except OSError as error:
-        raise CannotRun(launch.name, error.strerror or str(error)) from error
+        raise CannotRun(launch.name, what_is_wrong(error)) from error
+
+
+def what_is_wrong(error: OSError) -> str:
+    """Return why the kernel has said no, with the remedy where there is one."""
+    why = error.strerror or str(error)
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"{why}: each program takes two descriptors; raise the limit ('ulimit -n')"
+    if error.errno == errno.EAGAIN:
+        return f"{why}: there are too many processes; raise the limit ('ulimit -u')"
+    return why
 
 
 def await_exec(launch: Launch, spawned: Spawned) -> None:

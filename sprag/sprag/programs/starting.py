@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import time
@@ -16,7 +15,7 @@ from sprag.programs.child import Child
 from sprag.programs.exceptions import CannotRun, PortTaken
 from sprag.programs.popen import close
 from sprag.programs.probes import Port
-from sprag.programs.spawning import await_exec, spawn
+from sprag.programs.spawning import await_exec, spawn, what_is_wrong
 from sprag_supervisor import clock
 
 if TYPE_CHECKING:
@@ -78,14 +77,14 @@ def start(launch: Launch, run: Run, *, is_piped: bool) -> Child:
         out, err = (pipes[name][1] if pipes else None for name in ("stdout", "stderr"))
         spawned = spawn(launch, out, err)
         child = Child(spawned.pid, run.ended)
+        run.begun(child)
         if guarding is not None:
             guarding.add(child.pid, child.began)
     except BaseException as error:
         for reading, _writing in pipes.values():
             close(reading)
         if isinstance(error, OSError):
-            why = f"{error.strerror or error}: {_remedy(error)}"
-            raise CannotRun(launch.name, why) from error
+            raise CannotRun(launch.name, what_is_wrong(error)) from error
         raise
     finally:
         for _reading, writing in pipes.values():
@@ -96,12 +95,5 @@ def start(launch: Launch, run: Run, *, is_piped: bool) -> Child:
         await_exec(launch, spawned)
     except CannotRun:
         run.wait(lambda: not child.is_alive)
-        run.output.close()
         raise
     return child
-
-
-def _remedy(error: OSError) -> str:
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        return "each program takes two descriptors; raise the limit ('ulimit -n')"
-    return "it was not started"

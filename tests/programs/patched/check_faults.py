@@ -1,0 +1,256 @@
+"""What goes wrong around a program: starts called off, helpers that hang, marks, numbers reused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import pytest
+
+from programmed import Log, is_there, python, until
+from reliability.watching import descriptors
+from sprag import Backoff, Program, StartFailed, Supervisor
+from sprag.exceptions import BadValue
+from sprag.programs import Command, Notify, guarding, helper, proc
+from sprag.programs.child import Child
+from sprag.programs.output import Output, Written
+from sprag_supervisor import tree_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SLEEPS = "import time; time.sleep(1000)"
+DEAF = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(1000)"
+
+
+def test_a_start_that_is_called_off_before_it_began_is_waited_for_by_nobody(
+    top: Supervisor,
+) -> None:
+    began = time.monotonic()
+    with gevent.Timeout(0, False):  # type: ignore[arg-type]
+        top.start_child(python(SLEEPS, shutdown=20.0))
+    starting: list[Any] = [
+        gevent.spawn(top.start_child, python(SLEEPS, name=f"it-{n}")) for n in range(3)
+    ]
+    gevent.sleep(0)
+    gevent.killall(starting)
+    assert time.monotonic() - began < 5
+
+
+def test_a_helper_that_hangs_is_killed_in_time(
+    top: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = tmp_path / "hangs.py"
+    hangs.write_text(DEAF)
+    monkeypatch.setattr(helper, "__file__", str(hangs))
+    program = python(SLEEPS, limits={"core": 0}, shutdown=0.5)
+    starting: Any = gevent.spawn(lambda: top.start_child(program))
+    until(lambda: [seen for seen in proc.descendants(os.getpid()) if seen.is_alive])
+    (pid,) = [seen.pid for seen in proc.descendants(os.getpid()) if seen.is_alive]
+    began = time.monotonic()
+    starting.kill()
+    until(lambda: not is_there(pid))
+    assert time.monotonic() - began < 3
+
+
+def test_one_that_says_it_is_ready_before_it_has_settled_is_heard(top: Supervisor) -> None:
+    source = (
+        "import os, socket, time; one = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM);"
+        "one.connect('\\0' + os.environ['NOTIFY_SOCKET'][1:]); one.send(b'READY=1');"
+        "time.sleep(1000)"
+    )
+    words = [sys.executable, "-S", "-c", source]
+    program = top.start_child(Program(words, name="it", ready=Notify(), settle=0.3))
+    until(lambda: program.snapshot().is_ready)
+
+
+def test_a_daemon_that_was_started_during_the_stop_ends_with_kill_tree(
+    top: Supervisor, log: Log
+) -> None:
+    line = (
+        "trap \"setsid sh -c 'echo \\$\\$; exec sleep 1000' & exit 0\" TERM; echo up;"
+        "while :; do sleep 0.02; done"
+    )
+    program = top.start_child(
+        Program(["/bin/sh", "-c", line], name="it", kill="tree", shutdown=5.0)
+    )
+    until(lambda: log.lines)
+    assert program._run_ is not None
+    mark = program._run_.mark
+    program.stop()
+    gevent.sleep(0.1)
+    assert [
+        seen for seen in proc.everybody() if seen.is_alive and mark in proc.marks_of(seen.pid)
+    ] == []
+
+
+def test_the_number_of_a_group_that_is_gone_may_be_another_ones(top: Supervisor) -> None:
+    """What was waited for is not looked for by its number any more."""
+    program = top.start_child(python(SLEEPS))
+    pid = program.pid
+    assert pid is not None
+    child = Child(pid, int)
+    child.close()
+    child.status = 0
+    assert child.has_left_any()  # as far as it can tell
+    child.began -= 1
+    assert not child.has_left_any()
+    assert not child.send_to_group(signal.SIGKILL)
+    assert is_there(pid)
+
+
+def test_who_may_not_be_signalled_is_left_behind_with_the_reason(
+    top: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = top.start_child(python(SLEEPS, shutdown=0.3))
+    pid = program.pid or 0
+    kill = os.kill
+
+    def refused(number: int, what: int) -> None:
+        if number == pid:
+            raise PermissionError
+        kill(number, what)
+
+    monkeypatch.setattr(os, "kill", refused)
+    monkeypatch.setattr(os, "killpg", refused)
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_given: refused(pid, 0))
+    report = program.stop()
+    monkeypatch.undo()
+    assert report.stragglers == 1
+    assert "whom we may not signal" in report.entries[0].detail
+    kill(pid, signal.SIGKILL)
+    until(lambda: not is_there(pid))
+
+
+def test_a_program_of_a_program_bears_both_marks(
+    top: Supervisor, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guard of the outer app kills that of the inner one, and has to do its work."""
+    monkeypatch.setenv("SPRAG_MARK", "outer.1")
+    source = "import os; print(os.environ['SPRAG_MARK'], flush=True); import time; time.sleep(1000)"
+    program = top.start_child(python(source))
+    until(lambda: log.lines)
+    outer, inner = log.texts()[0].split(":")
+    assert outer == "outer.1"
+    assert proc.marks_of(program.pid or 0) == [outer, inner]
+    assert program.pid in guarding._find({}, b"outer")
+    assert program.pid not in guarding._find({}, b"another")
+
+
+def test_a_wrong_env_shows_no_values() -> None:
+    for wrong in (["PASSWORD=hunter2"], {"PASSWORD": b"hunter2"}, {"PASS=hunter2": "x"}):
+        with pytest.raises(BadValue) as caught:
+            Program(["true"], env=wrong)  # type: ignore[arg-type]
+        assert "hunter2" not in str(caught.value) or "PASS=" in str(caught.value)
+
+
+def test_one_with_limits_that_ends_at_once_has_finished_as_without(top: Supervisor) -> None:
+    for n in range(10):
+        program = top.start_child(
+            Program(["true"], name=f"it-{n}", limits={"core": 0}, restart="transient")
+        )
+        ending = program.wait(10)
+        assert ending is not None
+        assert ending.is_clean
+
+
+def test_a_probe_that_is_called_off_leaves_no_command(top: Supervisor, tmp_path: Path) -> None:
+    flag = tmp_path / "pid"
+    line = f"echo $$ >> {flag}; sleep 1000"
+    for delay in (0.0, 0.001, 0.003, 0.01, 0.03):
+        probe = Command(["/bin/sh", "-c", line], timeout=20.0)
+        program = top.start_child(python(SLEEPS, ready=probe, name=f"it-{delay}"))
+        gevent.sleep(delay)
+        program.stop()
+    pids = flag.read_text().split() if flag.exists() else []
+    assert [pid for pid in pids if is_there(int(pid))] == []
+
+
+def test_many_lines_at_once_are_taken_a_few_at_a_time(top: Supervisor) -> None:
+    turns: list[int] = []
+    left_out: list[int] = []
+
+    def take(lines: Any) -> None:
+        turns.append(len(lines))
+
+    def launch(read: Callable[[], object]) -> None:
+        tree_of(top).pool.launch(read)
+
+    output = Output(launch, take, left_out.append, 1000, None)
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    output.read("stdout", reading)
+    for _ in range(20):
+        os.write(writing, b"y\n" * 1000)
+        gevent.sleep(0.01)
+    os.close(writing)
+    until(lambda: output.is_over)
+    assert max(turns) <= 100
+    assert sum(turns) + sum(left_out) == output.lines == 20_000
+    assert output.last[-1] == Written("stdout", "y")
+
+
+def test_what_was_read_is_taken_though_nothing_more_is_written(top: Supervisor, log: Log) -> None:
+    source = "import os, time; os.write(1, b'one\\n' * 999 + b'last\\n'); time.sleep(1000)"
+    top.start_child(python(source))
+    until(lambda: log.lines and log.texts()[-1] == "last")
+    assert len(log.lines) == 1000
+
+
+def test_a_named_pipe_that_nobody_reads_holds_nobody(top: Supervisor, tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(StartFailed, match="No such device or address"):
+        top.start_child(python(SLEEPS, output=path))
+
+
+def test_it_ends_wherever_its_start_is_cut_off(top: Supervisor) -> None:
+    for step in range(40):
+        with gevent.Timeout(step * 0.0005, False):  # type: ignore[arg-type]
+            limits = {"core": 0} if step % 2 else {}
+            top.start_child(python(SLEEPS, settle=10, name=f"it-{step}", limits=limits))
+    # What the fixture looks for at the end: processes, descriptors, greenlets.
+
+
+def test_no_descriptor_is_lost_where_there_are_no_more(
+    top: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = descriptors(os.getpid())
+    told: list[str] = []
+    pipe2, calls = os.pipe2, [0]
+
+    def refused(flags: int) -> tuple[int, int]:
+        calls[0] += 1
+        if calls[0] % 4 == 2:
+            raise OSError(24, "Too many open files")
+        return pipe2(flags)
+
+    monkeypatch.setattr(os, "pipe2", refused)
+    for n in range(6):
+        try:
+            top.start_child(python(SLEEPS, name=f"it-{n}", limits={"core": 0}))
+        except StartFailed as failed:
+            told.append(str(failed.__cause__))
+        else:
+            top.terminate_child(f"it-{n}")
+    monkeypatch.undo()
+    gevent.sleep(0.05)
+    assert told
+    assert all("raise the limit" in each for each in told)
+    assert descriptors(os.getpid()) == before
+
+
+def test_a_restart_waits_until_what_was_left_is_dead(top: Supervisor, log: Log) -> None:
+    line = "trap '' TERM; (echo $$; sleep 1000) & sleep 0.1; kill -9 $$"
+    program = top.start_child(
+        Program(line, shell=True, name="it", backoff=Backoff(initial=0.01, maximum=0.01))
+    )
+    first = program.pid
+    until(lambda: program.snapshot().restarts >= 1)
+    assert [seen for seen in proc.everybody() if seen.session == first and seen.is_alive] == []
+    assert log.lines
