@@ -14,7 +14,7 @@ RELOAD_TIMEOUT: Final = 30.0
 HOST: Final = "127.0.0.1"
 PORT: Final = 8000
 
-SORTS: Final = ("cpu", "events", "ticks", "greenlets", "timers", "restarts", "path")
+SORTS: Final = ("cpu", "events", "ticks", "greenlets", "timers", "restarts", "rss", "path")
 """What the rows of a measurement can be sorted by."""
 MOST_ROWS: Final = 1000
 """Rows that it has at most."""

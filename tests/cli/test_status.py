@@ -347,7 +347,7 @@ PROGRAM: dict[str, Any] = {
 
 
 def test_a_program_says_what_it_runs_and_has_written_and_how_it_has_ended(now: float) -> None:
-    node = {**COURIER, "process": {"pid": 4711}, "program": PROGRAM, "log": []}
+    node: dict[str, Any] = {**COURIER, "process": {"pid": 4711}, "program": PROGRAM, "log": []}
     lines = drawn(node, now, width=80, charset=UNICODE).splitlines()
     begin = next(place for place, line in enumerate(lines) if "Command" in line)
     assert lines[begin : begin + 4] == [

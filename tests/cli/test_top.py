@@ -16,10 +16,11 @@ from asked import asked
 from drawn import plain
 from sprag._exit_codes import ExitCode
 from sprag_cli.app.select import NoMatch
-from sprag_cli.app.told import NoSuchService
+from sprag_cli.app.told import NoSuchService, list_of, text_of
 from sprag_cli.commands.group import commands
 from sprag_cli.draw.top import KEYS, TopOptions, render, resorted, show
 from sprag_cli.term.style import ASCII, UNICODE
+from sprag_cli.term.words import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,3 +199,40 @@ def test_every_order_that_can_be_asked_for_has_a_key() -> None:
     (choice,) = (each.type for each in commands.commands["top"].params if each.name == "sort")
     assert isinstance(choice, click.Choice)
     assert set(choice.choices) == set(KEYS.values())
+
+
+def test_programs_have_columns_of_their_own_where_there_are_any() -> None:
+    def process(cpu: float, rss: int) -> dict[str, Any]:
+        return {"pid": 4711, "cpu": cpu, "rss": rss, "descriptors": 34, "processes": 5}
+
+    rows = [
+        row("shop/web", 0.0, process=process(1.5, 123_456_789)),
+        row("shop/db", 0.0, process={"pid": 4712}),
+        row("shop/mail", 0.25, process=None),
+    ]
+    answer = {**ANSWER, "services": rows}
+    lines = list(map(plain, render(answer, width=100, charset=UNICODE, sort="cpu")))
+    assert [line[:38] for line in lines[1:]] == [
+        "  SERVICE    CPU%↓     RSS   FDS   PID",
+        "● shop/web   150.0  123 MB    34  4711",
+        "● shop/db      0.0       -     -  4712",
+        "● shop/mail   25.0       -     -     -",
+    ]
+    narrow = plain(render(answer, width=50, charset=UNICODE, sort="rss")[1])
+    assert "RSS↓" in narrow
+    assert "PID" not in narrow
+
+    def order(sort: str) -> list[str]:
+        told = resorted({**answer, "services": rows[::-1]}, sort)
+        return [text_of(each, "path") for each in list_of(told, "services")]
+
+    assert order("cpu") == ["shop/web", "shop/mail", "shop/db"]
+    assert order("rss") == ["shop/web", "shop/db", "shop/mail"]
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(0, "0 B"), (999, "999 B"), (1500, "2 kB"), (999_499_999, "999 MB"), (1.25e9, "1.2 GB")],
+)
+def test_sizes_are_short(number: float, said: str) -> None:
+    assert size(number) == said

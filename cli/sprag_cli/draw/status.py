@@ -35,6 +35,7 @@ from sprag_cli.term.words import (
     duration,
     seconds,
     seconds_to,
+    size,
     wrapped,
 )
 
@@ -184,10 +185,17 @@ def _program(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, st
     if text_of(node, "kind") == "supervisor":
         return  # of replicas, which have the processes
     parts: list[str] = []
-    if (pid := number_of(mapping_of(node, "process"), "pid")) is not None:
+    process = mapping_of(node, "process")
+    if (pid := number_of(process, "pid")) is not None:
         parts.append(f"pid {pid:.0f}")
+    if (others := count_of(process, "processes") - 1) > 0:
+        parts[-1:] = [f"{parts[-1]} and {counted(others, 'other', 'others')}"] if parts else []
     if (port := number_of(program, "port")) is not None:
         parts.append(f"port {port:.0f}")
+    if (rss := number_of(process, "rss")) is not None:
+        parts.append(size(rss))
+    if descriptors := count_of(process, "descriptors"):
+        parts.append(counted(descriptors, "descriptor"))
     yield "Process", charset.between.join(parts) or "none"
     if lines := count_of(program, "lines"):
         left_out = count_of(program, "left_out")

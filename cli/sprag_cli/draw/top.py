@@ -21,7 +21,7 @@ from sprag_cli.term.fullscreen import full_screen
 from sprag_cli.term.output import discard, painted, put, write
 from sprag_cli.term.screen import Screen, screen_of
 from sprag_cli.term.style import TONES, Charset, Line, Tone
-from sprag_cli.term.words import counted
+from sprag_cli.term.words import counted, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,7 +194,8 @@ def resorted(answer: Node, sort: str) -> Node:
     if sort == "path":
         rows.sort(key=lambda row: text_of(row, "path"))
     else:
-        rows.sort(key=lambda row: (-(number_of(row, sort) or 0.0), text_of(row, "path")))
+        value = _by(sort)
+        rows.sort(key=lambda row: (-value(row), text_of(row, "path")))
     return {**answer, "services": rows, "sort": sort}
 
 
@@ -226,19 +227,56 @@ def _rate(key: str) -> Callable[[Node], str]:
     return text
 
 
+def _process(text: Callable[[Node], str]) -> Callable[[Node], str]:
+    def of_process(row: Node) -> str:
+        process = mapping_of(row, "process")
+        return text(process) if process else "-"
+
+    return of_process
+
+
+def _cpu(row: Node) -> float:
+    """Return the share of the loop's time, and of a program what its process uses."""
+    return (number_of(row, "cpu") or 0.0) + (number_of(mapping_of(row, "process"), "cpu") or 0.0)
+
+
+def _by(sort: str) -> Callable[[Node], float]:
+    if sort == "cpu":
+        return _cpu
+    if sort == "rss":
+        return lambda row: number_of(mapping_of(row, "process"), "rss") or 0.0
+    return lambda row: number_of(row, sort) or 0.0
+
+
 def _percent(part: float) -> str:
     return f"{part * 100:.1f}"
 
 
 _COLUMNS: Final = (
-    _Column("CPU%", "cpu", "c", lambda row: _percent(number_of(row, "cpu") or 0.0), 0),
+    _Column("CPU%", "cpu", "c", lambda row: _percent(_cpu(row)), 0),
     _Column("GREENLETS", "greenlets", "g", _whole("greenlets"), 4),
     _Column("TIMERS", "timers", "t", _whole("timers"), 2),
     _Column("TICKS/S", "ticks", "k", _rate("ticks"), 1),
     _Column("EVENTS/S", "events", "e", _rate("events"), 3),
     _Column("RESTARTS", "restarts", "r", _whole("restarts"), 5),
 )
-KEYS: Final = {**{column.letter: column.key for column in _COLUMNS}, "p": "path"}
+
+
+def _rss(process: Node) -> str:
+    rss = number_of(process, "rss")
+    return "-" if rss is None else size(rss)
+
+
+_OF_PROGRAMS: Final = (
+    _Column("RSS", "rss", "m", _process(_rss), 6),
+    _Column("FDS", "descriptors", "", _process(_whole("descriptors")), 2),
+    _Column("PID", "pid", "", _process(_whole("pid")), 1),
+)
+"""Shown where there is a program."""
+KEYS: Final = {
+    **{each.letter: each.key for each in (*_COLUMNS, *_OF_PROGRAMS) if each.letter},
+    "p": "path",
+}
 """What a key sorts by."""
 
 
@@ -280,7 +318,7 @@ def render(
     columns = _fitting(rows, paths, width, sort)
     sizes = {column.key: _size(column, rows) for column in columns}
     if keys:
-        sorts = [f"{column.letter} {column.key}" for column in columns]
+        sorts = [f"{column.letter} {column.key}" for column in columns if column.letter]
         said = ["q ends", "keys that sort: p path", *sorts]
         lines.append([(joined(said, charset.between, width, charset.ellipsis), Tone.DIM)])
     room = width - sum(size + _GAP for size in sizes.values())
@@ -313,11 +351,13 @@ def _fitting(rows: list[Node], paths: list[str], width: int, sort: str) -> list[
     widest = max([cell_len(path) for path in paths] + [_PATH_LEAST])
     least = min(widest, max(width // 2, _PATH_LEAST))
     columns = list(_COLUMNS)
+    if any(mapping_of(row, "process") for row in rows):
+        columns[1:1] = _OF_PROGRAMS
 
     def taken() -> int:
         return least + sum(_size(column, rows) + _GAP for column in columns)
 
-    falling = [column for column in _COLUMNS if column.falls]
+    falling = [column for column in columns if column.falls]
     for column in sorted(falling, key=lambda column: (column.key == sort, column.falls)):
         if taken() <= width:
             break

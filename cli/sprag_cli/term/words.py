@@ -60,6 +60,15 @@ def seconds(value: float | None, none: str = "no limit") -> str:
     return none if value is None else f"{value:g} s"
 
 
+def size(number: float) -> str:
+    """Say a number of bytes in at most seven cells: ``980 kB``, ``1.2 GB``."""
+    for unit in ("B", "kB", "MB"):
+        if number < 999.5:
+            return f"{number:.0f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"
+
+
 def counted(number: float, noun: str, nouns: str | None = None) -> str:
     """Say a number with its noun: ``1 timer``, ``2 timers``."""
     return f"{number:g} {noun if number == 1 else nouns or noun + 's'}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sprag.control.http import Answer
 from sprag.control.pictures import failure_to_json, iso, node_to_json
 from sprag.control.programs import program_of, program_to_json
+from sprag.control.usage import uses_of
 from sprag.owned.crons import CronHandle
 from sprag.owned.probes import ProbeHandle
 from sprag.owned.timers import TimerHandle
@@ -44,6 +45,7 @@ def answer(desk: Desk, path: str) -> Answer:
             **desk.about(),
             "log_queue": desk.log(),
             **told,
+            "process": _process(told["process"]),
             "module": module_name(type(node)),
             "arguments": arguments_told(type(node), node._args_, node._kwargs_ or {}, texts=True),
             "counters": _counters(node),
@@ -70,6 +72,12 @@ def answer(desk: Desk, path: str) -> Answer:
             "log": [line.to_json() for line in log],
         }
     )
+
+
+def _process(told: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Add to the pid of a program what it uses, as far as that can be seen."""
+    use = None if told is None else uses_of([told["pid"]]).get(told["pid"])
+    return told if told is None or use is None else {**told, **use.to_json()}
 
 
 def _counters(node: Node) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sprag._defaults import LONGEST_LOOK, MOST_ROWS, SORTS
 from sprag.control.http import Answer, Refused
 from sprag.control.pictures import rounded
 from sprag.control.sampler import PERIOD
+from sprag.control.usage import Use, uses_of
 from sprag.owned.bus import Listener
 from sprag.owned.timers import TimerHandle
 from sprag_supervisor import Pace, clock, held_by, name_of, owned_by, path_of, uptime_of, walk
@@ -39,6 +40,7 @@ def answer(desk: Desk, request: Request) -> Answer:
     with desk.sampler.watching():
         began = clock.now()
         before = dict(_calls_below(desk.root))
+        used = uses_of(list(_pids_below(desk.root)))
         seen, idle = Counter(desk.sampler.seen), desk.sampler.idle
         sleep(seconds)
         passed = max(clock.now() - began, PERIOD)
@@ -47,7 +49,8 @@ def answer(desk: Desk, request: Request) -> Answer:
     total = max(seen.total() + idle, 1)
     node = desk.find(request.query.get("path", ""))
     counted = itertools.count()
-    rows = _rows(node, _Measured(passed, total, seen, before), counted)
+    uses = uses_of(list(_pids_below(node)))
+    rows = _rows(node, _Measured(passed, total, seen, before, used, uses), counted)
     chosen = heapq.nsmallest(limit, rows, key=_key(sort)) if limit else list(rows)[:0]
     return Answer(
         {
@@ -85,6 +88,10 @@ class _Measured(NamedTuple):
     seen: Counter[int]
     before: dict[int, _Calls]
     """What each service had been called before that, by its `id`."""
+    used: dict[int, Use]
+    """What programs had used before that, by their pids, …"""
+    uses: dict[int, Use]
+    """… and what they use now."""
 
 
 def _rows(root: Node, measured: _Measured, counted: Iterator[int]) -> Iterator[dict[str, Any]]:
@@ -108,17 +115,45 @@ def _rows(root: Node, measured: _Measured, counted: Iterator[int]) -> Iterator[d
             "events": round(max(calls.events - before.events, 0) / measured.seconds, 2),
             "ticks": round(max(calls.ticks - before.ticks, 0) / measured.seconds, 2),
             "restarts": node._restarts_,
+            "process": _process(node, measured),
         }
 
 
+def _process(node: Node, measured: _Measured) -> dict[str, Any] | None:
+    pid = node._pid_()
+    if pid is None:
+        return None
+    use, before = measured.uses.get(pid), measured.used.get(pid)
+    if use is None:
+        return {"pid": pid}
+    # Of one that began meanwhile, all.
+    cpu = use.cpu_since(before or Use({}, 0, None), measured.seconds)
+    return {"pid": pid, "cpu": round(cpu, 4), **use.to_json()}
+
+
 def _key(sort: str) -> Callable[[dict[str, Any]], Any]:
+    def of_process(row: dict[str, Any], key: str) -> float:
+        process: dict[str, Any] = row["process"] or {}
+        return float(process.get(key, 0.0))
+
     def by_number(row: dict[str, Any]) -> Any:
-        return -row[sort], -row["cpu"], -row["greenlets"], row["path"]
+        cpu = row["cpu"] + of_process(row, "cpu")
+        first = {"cpu": cpu, "rss": of_process(row, "rss")}
+        return -first.get(sort, row.get(sort, 0)), -cpu, -row["greenlets"], row["path"]
 
     def by_path(row: dict[str, Any]) -> Any:
         return row["path"]
 
     return by_path if sort == "path" else by_number
+
+
+def _pids_below(root: Node) -> Iterator[int]:
+    pace = Pace()
+    for _depth, _path, node in walk(root):
+        pace()
+        pid = node._pid_()
+        if pid is not None:
+            yield pid
 
 
 def _calls_below(root: Service) -> Iterator[tuple[int, _Calls]]:
