@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import gevent
-import pytest
 
 from controlled import check
 from programmed import Log, python, until
@@ -18,6 +17,8 @@ from sprag.control.http import Request
 from sprag.control.usage import uses_of
 
 if TYPE_CHECKING:
+    import pytest
+
     from sprag import Supervisor
 
 BURNS = "print('up', flush=True)\nwhile True: pass"
