@@ -12,7 +12,7 @@ for it alone, and what it gets still goes to Python's last resort where nobody e
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -20,7 +20,7 @@ from sprag.control.pictures import iso
 from sprag_supervisor import Onlooker, as_text, class_name, current_node, is_a, logger, path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sprag_supervisor import Node
 
@@ -32,7 +32,7 @@ _MOST: Final = 2_000_000
 """Characters of all records."""
 _LEAST: Final = _MOST // _KEPT
 """A record counts for so many characters at least: so there are never more than `_KEPT`."""
-_LEFT: Final = _MOST * 4 // 5
+_LEFT: Final = _MOST * 3 // 4
 """What is left when room was made: to make it takes some milliseconds."""
 OUTPUT: Final = "output"
 """The event of a line of a program's: its fields are the ``stream`` and the ``line``."""
@@ -49,13 +49,8 @@ class Line(NamedTuple):
     service: str
     incarnation: int | None
     fields: Mapping[str, str]
-
-    @property
-    def weight(self) -> int:
-        """How much of the room it takes, in characters."""
-        texts = len(self.service) + len(self.event)
-        size = texts + sum(len(name) + len(value) for name, value in self.fields.items())
-        return max(size, _LEAST)
+    weight: int
+    """How much of the room it takes, in characters."""
 
     @property
     def is_output(self) -> bool:
@@ -150,12 +145,13 @@ class LogRing(Onlooker):
         What another thread logs meanwhile may be forgotten, too.
         """
         lines = tuple(self._lines)
-        taken: Counter[str] = Counter()
+        taken: dict[str, int] = {}
         for line in lines:
-            taken[line.service] += line.weight
+            service = line.service
+            taken[service] = taken.get(service, 0) + line.weight
         share = _share(taken.values(), _LEFT)
-        self._lines = deque(reversed(list(_kept(lines, share))))
-        self._weight = sum(line.weight for line in self._lines)
+        kept, self._weight = _kept(lines, share)
+        self._lines = deque(kept)
 
     def _line(self, record: logging.LogRecord) -> Line | None:
         message: Any = record.msg
@@ -183,14 +179,19 @@ class LogRing(Onlooker):
         if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
             error = record.exc_info[1]
             fields["exception"] = _short(f"{class_name(type(error))}: {as_text(error)}")
+        event = _short(event)
+        size = len(service) + len(event)
+        for name, value in fields.items():
+            size += len(name) + len(value)
         return Line(
             record.created,
             record.levelname.lower(),
             record.name,
-            _short(event),
+            event,
             service,
             incarnation if is_a(incarnation, int) else None,
             fields,
+            max(size, _LEAST),
         )
 
 
@@ -205,16 +206,20 @@ def _share(weights: Iterable[int], room: int) -> int:
     return room
 
 
-def _kept(lines: tuple[Line, ...], share: int) -> Iterator[Line]:
-    """Yield what is kept, the latest first; of very many services not all have something left."""
+def _kept(lines: tuple[Line, ...], share: int) -> tuple[list[Line], int]:
+    """Return what is kept, and its weight; of very many services not all have something left."""
     room = _LEFT
-    used: Counter[str] = Counter()
+    used: dict[str, int] = {}
+    kept: list[Line] = []
     for line in reversed(lines):
-        weight = line.weight
-        if used[line.service] < share and weight <= room:
-            used[line.service] += weight
+        service, weight = line.service, line.weight
+        before = used.get(service, 0)
+        if before < share and weight <= room:
+            used[service] = before + weight
             room -= weight
-            yield line
+            kept.append(line)
+    kept.reverse()
+    return kept, _LEFT - room
 
 
 def _short(value: object) -> str:
