@@ -96,7 +96,7 @@ SLOWLY = Backoff(initial=0.3, maximum=0.3, jitter=0.0)
 def python(name, source, **given):
     return Program([sys.executable, "-S", "-c", KEEPS_PID + source], name=name, **given)
 
-DAEMON, UNHEARD, OVERWRITES, LISTENS, FLOODS, TERMINAL, SECRET, QUICK = GIVEN
+DAEMON, UNHEARD, OVERWRITES, LISTENS, FLOODS, TERMINAL, SECRET, QUICK, INNER = GIVEN
 
 def all_of(*children):
     return Supervisor([*children, Ready()], name="app", max_restarts=100000)
@@ -111,7 +111,17 @@ class Ready(Service):
 def attempt_case(case: Case, directory: Path) -> Outcome:
     """Run *case* in a process of its own; nothing of any of its programs may be left."""
     directory.mkdir(parents=True, exist_ok=True)
-    given = (_DAEMON, _NEVER_HEARD, _OVERWRITES, _LISTENS, _FLOODS, _AT_TERMINAL, SECRET, QUICK)
+    given = (
+        _DAEMON,
+        _NEVER_HEARD,
+        _OVERWRITES,
+        _LISTENS,
+        _FLOODS,
+        _AT_TERMINAL,
+        SECRET,
+        QUICK,
+        _INNER,
+    )
     app(directory, f"GIVEN = {given!r}\n{_HEAD}{dedent(case.source)}")
     with run(directory, "--shutdown-timeout", str(BUDGET), terminal=case.terminal) as process:
         began = time.monotonic()
@@ -159,6 +169,7 @@ def _live_among_them(process: Process, directory: Path) -> None:
         _is_again(process, name, _restarts(process, name) + 1)
     until(lambda: descriptors(pid) <= before + _FEW, "its descriptors are no more than before")
     until(lambda: "Z" not in children(pid).values(), "it has no zombies")
+    process.send(signal.SIGUSR1)  # writes down where everybody is
     for target in ("tree", "service/app/secret", "why/app/secret", "why", "stacks", "top"):
         assert SECRET not in str(asked(process, target)[0]), target
 
@@ -200,6 +211,11 @@ def _stop_then_kill(process: Process, _directory: Path) -> None:
     process.says("overwritten")
     process.send(signal.SIGSTOP)
     time.sleep(0.05)
+    process.send(signal.SIGKILL)
+
+
+def _kill_the_outer_one(process: Process, directory: Path) -> None:
+    until(lambda: len(pids(directory)) == 2, "the inner one's programs run")
     process.send(signal.SIGKILL)
 
 
@@ -267,6 +283,17 @@ mode[3] |= termios.TOSTOP
 termios.tcsetattr(one, termios.TCSANOW, mode)
 os.write(1, b'written at the terminal\\n')
 time.sleep(1000)
+"""
+_INNER: Final = f"""
+import sys
+from sprag import Program, Supervisor
+head = "import os, signal, time; open('pids', 'a').write(f'{{os.getpid()}}\\\\n');"
+deaf = head + "signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(1000)"
+daemon = {("import os, time; " + _DAEMON)!r}
+app = Supervisor([
+    Program([sys.executable, "-S", "-c", deaf], name="deaf"),
+    Program([sys.executable, "-S", "-c", daemon], name="daemon", restart="temporary"),
+], name="inner")
 """
 
 CASES: Final[dict[str, Case]] = {
@@ -437,7 +464,7 @@ CASES: Final[dict[str, Case]] = {
         0,
         meanwhile=_wait_for_all,
     ),
-    "deaf-200": Case(
+    "50-deaf": Case(
         (Row("is one of 50 that ignore SIGTERM", "all are killed within the budget"),),
         """
         app = all_of(*(Program("trap '' TERM; echo $$ >> pids; sleep 1000 & wait; wait", shell=True,
@@ -505,6 +532,23 @@ CASES: Final[dict[str, Case]] = {
         KILLED,
         asked=False,
         meanwhile=_stop_then_kill,
+    ),
+    "nested": Case(
+        (
+            Row(
+                "is another app, with programs of its own, when the outer one is killed with -9",
+                "both guards end what is theirs",
+            ),
+        ),
+        """
+        with open("inner.py", "w") as file:
+            file.write(INNER)
+        words = [sys.executable, "-m", "sprag_cli", "run", "inner:app", "--no-control"]
+        app = all_of(Program(words, name="inner", ready=Line("ready")))
+        """,
+        KILLED,
+        asked=False,
+        meanwhile=_kill_the_outer_one,
     ),
     "starting": Case(
         (Row("is one of 50 that start while the app is killed with -9", "ended by the guard"),),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reliability.bad_programs import BUDGET, CASES, GRACE, attempt_case
+from reliability.bad_programs import BUDGET, CASES, GRACE, SECRET, attempt_case
 from reliability.table import shown
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def test_it_leaves_nothing(name: str, tmp_path: Path) -> None:
     assert is_in_time(name, outcome), said
     assert [text for row in case.rows for text in row.says if text not in said] == [], said
     assert "Traceback" not in outcome.out, said
+    assert SECRET not in said
 
 
 def test_the_document_has_the_table() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +27,11 @@ def nobody_is_left(process: Process, directory: Path, within: float) -> None:
         if not left or time.monotonic() >= deadline:
             break
         time.sleep(0.02)
-    assert not left, [(pid, _command(pid)) for pid in left]
+    told = [(pid, _command(pid)) for pid in left]
+    for pid in left:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    assert not told
 
 
 def pids(directory: Path) -> list[int]:

@@ -22,11 +22,13 @@ from gevent import Greenlet, get_hub, monkey
 
 from sprag.owned.log import record
 from sprag.process.hosting import at_the_end, owns_process
-from sprag.programs import guarding, popen
+from sprag.programs import guarding, popen, proc
 from sprag.programs.popen import close
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _AFTERWARDS: Final = guarding.SECONDS + 1.0
+_MANY: Final = 500
+"""Sessions, from which on it is looked whether somebody is left of each."""
 _MOST_RESTARTS: Final = 5
 _WITHIN: Final = 60.0
 """A guard that cannot live is not started for ever: so often in so many seconds."""
@@ -39,6 +41,7 @@ class Guard:
         self.mark = secrets.token_hex(8)
         """What is found in the environment of all that this app's programs start."""
         self._sessions: dict[int, int] = {}
+        self._most = _MANY
         self._writing = -1
         self._watcher: Any = None
         self._pid = 0
@@ -56,8 +59,17 @@ class Guard:
 
     def add(self, session: int, began: int) -> None:
         """Let the session end with the app."""
+        if len(self._sessions) >= self._most:
+            self._forget_gone()
         self._sessions[session] = began
         self._tell(f"+ {session} {began}\n")
+
+    def _forget_gone(self) -> None:
+        """Forget the sessions of which nobody is left: what was left of them has ended since."""
+        there = {seen.session for seen in proc.everybody()}
+        for session in self._sessions.keys() - there:
+            self.forget(session)
+        self._most = 2 * len(self._sessions) + _MANY
 
     def forget(self, session: int) -> None:
         """Take note that nothing is left of a session."""

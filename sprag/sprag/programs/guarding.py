@@ -43,10 +43,17 @@ def _has_mark(pid: int, mark: bytes) -> bool:
         return False
 
 
+def _is_ours(session: int, began: int) -> bool:
+    """Whether its number is not another's by now: of a process that began at another time."""
+    leader = _look(session)
+    return leader is None or not began or leader[2] == began
+
+
 def _find(sessions: dict[int, int], mark: bytes) -> list[int]:
     """Return who is to be killed: of the sessions, or with the mark."""
     found: list[int] = []
     us = os.getpid()
+    sessions = {session: began for session, began in sessions.items() if _is_ours(session, began)}
     for name in os.listdir("/proc"):  # noqa: PTH208 - as above
         pid = int(name) if name.isdigit() else us
         if pid == us or (seen := _look(pid)) is None or seen[0] in "ZX":

@@ -17,6 +17,7 @@ from sprag import Backoff, Program, StartFailed, Supervisor
 from sprag.exceptions import BadValue
 from sprag.programs import Command, Notify, guarding, helper, proc
 from sprag.programs.child import Child
+from sprag.programs.guard import Guard
 from sprag.programs.output import Output, Written
 from sprag_supervisor import tree_of
 
@@ -140,6 +141,24 @@ def test_a_program_of_a_program_bears_both_marks(
     assert proc.marks_of(program.pid or 0) == [outer, inner]
     assert program.pid in guarding._find({}, b"outer")
     assert program.pid not in guarding._find({}, b"another")
+
+
+def test_a_session_whose_number_is_another_ones_now_is_left_alone(top: Supervisor) -> None:
+    pid = top.start_child(python(SLEEPS)).pid or 0
+    seen = proc.look(pid)
+    assert seen is not None
+    assert pid in guarding._find({pid: seen.began}, b"no mark")
+    assert pid not in guarding._find({pid: seen.began - 1}, b"no mark")
+
+
+def test_the_guard_forgets_sessions_of_which_nobody_is_left(top: Supervisor) -> None:
+    pid = top.start_child(python(SLEEPS)).pid or 0
+    guard = Guard()
+    guard.add(pid, 1)
+    for gone in range(10_000_000, 10_003_000):
+        guard.add(gone, 1)
+    assert len(guard._sessions) <= 600
+    assert pid in guard._sessions
 
 
 def test_a_wrong_env_shows_no_values() -> None:
