@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from difflib import get_close_matches
 from signal import Signals
 from typing import Any, Final
 
@@ -26,6 +25,8 @@ class SignalName(click.ParamType[str]):
         if word.isascii() and word.isdecimal() and int(word[:4]) in {*Signals}:
             word = Signals(int(word)).name.removeprefix("SIG")
         if f"SIG{word}" not in Signals.__members__:
+            from difflib import get_close_matches
+
             names = [name.removeprefix("SIG") for name in Signals.__members__]
             near = get_close_matches(word[:20], names, n=1)
             meant = f"did you mean {near[0]}?" if near else f"use one like {', '.join(_USUAL[:6])}."
