@@ -227,12 +227,8 @@ def test_what_a_subclass_makes_up_is_checked_as_what_is_given(top: Supervisor) -
     assert top.start_child(Own()).process.command == ("echo", "one", "two")
     one = top.start_child(Own("x", shell=True, name="shell"))
     assert one.process.command == ("/bin/sh", "-c", "echo one two")
-    for name, made, variables in (
-        ("a", [], {}),
-        ("b", 3, {}),
-        ("c", "x", [1]),
-        ("d", "x", {"A": 1}),
-    ):
+    wrong: list[Any] = [("a", [], {}), ("b", 3, {}), ("c", "x", [1]), ("d", "x", {"A": 1})]
+    for name, made, variables in wrong:
         Own.made, Own.variables = made, variables
         with pytest.raises(StartFailed, match=r"what (command|environment)\(\) returns"):
             top.start_child(Own(name=name))

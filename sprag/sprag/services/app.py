@@ -243,10 +243,11 @@ def _checked(key: str, given: Any) -> tuple[Service, dict[str, Any]]:
     accepted = "a service, or its class; or a pair of one and its policy, (Feed(), {'needs': ()})"
     service: Any = given
     policy: dict[str, Any] = {}
-    if issubclass(type(given), tuple):
-        if len(given) != 2 or not issubclass(type(given[1]), dict):
+    if type(given) in (tuple, list):
+        parts: list[Any] = [*given]
+        if len(parts) != 2 or type(parts[1]) is not dict:
             raise BadValue(place, given, accepted)
-        service, policy = given
+        service, policy = parts
     if is_class(service):
         service = made_of(service, place, accepted)
     if not is_a(service, Service):

@@ -50,7 +50,8 @@ def test_a_helper_that_hangs_is_killed_in_time(
     hangs.write_text(DEAF)
     monkeypatch.setattr(helper, "__file__", str(hangs))
     program = python(SLEEPS, limits={"core": 0}, shutdown=0.5)
-    starting: Any = gevent.spawn(lambda: top.start_child(program))
+    spawn: Any = gevent.spawn
+    starting: Any = spawn(lambda: top.start_child(program))
     until(lambda: [seen for seen in proc.descendants(os.getpid()) if seen.is_alive])
     (pid,) = [seen.pid for seen in proc.descendants(os.getpid()) if seen.is_alive]
     began = time.monotonic()
@@ -117,9 +118,12 @@ def test_who_may_not_be_signalled_is_left_behind_with_the_reason(
             raise PermissionError
         kill(number, what)
 
+    def refused_to_it(_descriptor: int, what: int) -> None:
+        refused(pid, what)
+
     monkeypatch.setattr(os, "kill", refused)
     monkeypatch.setattr(os, "killpg", refused)
-    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_given: refused(pid, 0))
+    monkeypatch.setattr(signal, "pidfd_send_signal", refused_to_it)
     report = program.stop()
     monkeypatch.undo()
     assert report.stragglers == 1
