@@ -62,6 +62,7 @@ from sprag_supervisor.life.managing import (
     which_children,
 )
 from sprag_supervisor.life.pending import end_in_next_turn
+from sprag_supervisor.life.renewing import order_children, renew
 from sprag_supervisor.life.starting import Starting
 from sprag_supervisor.life.stopping import request_exit, request_stop
 from sprag_supervisor.loop import clock
@@ -282,6 +283,7 @@ __all__ = [
     "not_active",
     "not_ready",
     "note_work",
+    "order_children",
     "owned_by",
     "path_of",
     "picture",
@@ -293,6 +295,7 @@ __all__ = [
     "refuse",
     "refuse_present",
     "release_exits",
+    "renew",
     "report_crash",
     "request_exit",
     "request_stop",

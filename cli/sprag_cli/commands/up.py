@@ -49,6 +49,11 @@ class _Formation(click.ParamType[dict[str, int]]):
     is_flag=True,
     help="Stop all when the first program exits, and end with its exit code.",
 )
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Look at the file, and at each save restart what has changed, and nothing else.",
+)
 @options.running
 @options.in_ascii
 def up(**asked: Any) -> None:

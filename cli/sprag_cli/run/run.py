@@ -95,12 +95,17 @@ def run_app(options: RunOptions) -> int:
     return run_made(made, options)
 
 
-def run_made(make: Callable[[], sprag.Service], options: Running) -> int:
+def run_made(
+    make: Callable[[], sprag.Service],
+    options: Running,
+    on_up: Callable[[sprag.Service], None] | None = None,
+) -> int:
     """Run the tree that *make* returns as the process: blocks until it has ended.
 
     Args:
         make: May import the user's code.
         options: How to run it.
+        on_up: Called with the root once the tree is up; must not block.
 
     Returns:
         The exit code.
@@ -114,19 +119,25 @@ def run_made(make: Callable[[], sprag.Service], options: Running) -> int:
         raise BadName("--name takes a text that is not empty and holds no slash")
     configure(options.log_format, options.log_level)
     try:
-        return _run(make, options)
+        return _run(make, options, on_up)
     finally:
         flush_logs()  # before it is said how it ended
 
 
-def _run(make: Callable[[], sprag.Service], options: Running) -> int:
+def _run(
+    make: Callable[[], sprag.Service],
+    options: Running,
+    on_up: Callable[[sprag.Service], None] | None,
+) -> int:
     try:
         with _quiet_interrupt():
             root = make()
     except KeyboardInterrupt:
         return ExitCode.FORCED_INT
 
-    def show_tree() -> None:
+    def is_up() -> None:
+        if on_up is not None:
+            on_up(root)
         # A terminal that is closed just now, or cannot print it, must not end the app.
         with suppress(OSError, ValueError):
             screen = screen_of(sys.stdout)
@@ -141,7 +152,7 @@ def _run(make: Callable[[], sprag.Service], options: Running) -> int:
             name=options.name,
             shutdown_timeout=options.shutdown_timeout,
             control=options.control,
-            on_up=show_tree,
+            on_up=is_up,
             ends_process=True,
             watchdog=options.watchdog,
             watchdog_exits=options.watchdog_exit,

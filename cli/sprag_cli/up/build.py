@@ -11,7 +11,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import sprag
-from sprag.exceptions import SpragError
+from sprag.exceptions import BadPolicy, SpragError
 from sprag_cli.run.load import failed, named_by
 from sprag_cli.up.declared import Declared, Entry, Group, Program, PythonService
 from sprag_cli.up.faults import BadFile, Faults, dotted
@@ -66,6 +66,8 @@ class _Builder:
         """
         settings = dict(entry.settings)
         try:
+            if settings.get("significant") and "auto_shutdown" not in parent.settings:
+                raise BadPolicy("significant", True, "it in a group with auto_shutdown set")
             policy = policy_of(entry, settings, parent)
             if isinstance(entry, Program):
                 return self._program(entry, settings, policy), {}

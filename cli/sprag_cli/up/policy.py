@@ -18,6 +18,7 @@ from sprag.exceptions import BadPolicy
 from sprag.programs import exceptions as of_programs
 from sprag_cli.up.declared import Entry, Group, Program, PythonService
 from sprag_cli.up.kinds import is_table
+from sprag_cli.up.plan import starts_in_order
 from sprag_supervisor import KEYWORDS, choices
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def policy_of(entry: Entry, settings: dict[str, Any], parent: Group) -> dict[str
     if isinstance(entry, PythonService):
         return policy
     defaults = dict(_DEFAULTS[type(entry)])
-    if not _starts_in_order(parent):
+    if not starts_in_order(parent):
         defaults["needs"] = ()
     return {**defaults, **policy}
 
@@ -55,16 +56,11 @@ def over_class(own: Policy, given: dict[str, Any], parent: Group) -> dict[str, A
     defaults: dict[str, Any] = {}
     if own.backoff is None:
         defaults["backoff"] = sprag.Backoff()
-    if own.needs is None and not _starts_in_order(parent):
+    if own.needs is None and not starts_in_order(parent):
         defaults["needs"] = ()
     laid_over = {**defaults, **given}
     own.with_(laid_over)  # raises here, where the place in the file is known
     return laid_over
-
-
-def _starts_in_order(group: Group) -> bool:
-    by_strategy = group.settings.get("strategy") == "rest_for_one"
-    return bool(group.settings.get("in_order", by_strategy))
 
 
 def _backoff(given: dict[str, Any] | None) -> sprag.Backoff | None:

@@ -20,6 +20,11 @@ _STEP: Final = 100
 ENV_FILE: Final = ".env"
 
 
+def is_procfile(file: Path) -> bool:
+    """Whether *file* is a Procfile, by its name: whatever does not end with .toml."""
+    return file.suffix != ".toml"
+
+
 def read_procfile(file: Path, environ: Mapping[str, str] | None = None) -> Declared:
     """Return what *file* declares: each line a program that a shell runs, with a PORT of its own.
 

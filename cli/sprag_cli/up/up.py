@@ -18,11 +18,12 @@ from sprag_cli.term.screen import screen_of
 from sprag_cli.up.build import Exits, make_app
 from sprag_cli.up.faults import BadFile, shown_path
 from sprag_cli.up.permissions import refuse_untrusted
-from sprag_cli.up.procfile import read_procfile
+from sprag_cli.up.procfile import is_procfile, read_procfile
 from sprag_cli.up.replicas import with_formation
 from sprag_cli.up.show import drawn
 from sprag_cli.up.sprag_toml import read_toml
 from sprag_cli.up.surroundings import exposed_files, missing, too_slow
+from sprag_cli.up.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +49,7 @@ class UpOptions(Running):
     keeps_budget: bool
     formation: Mapping[str, int]
     abort_on_exit: bool
+    watch: bool
     check: bool
     dry_run: bool
     ascii: bool
@@ -64,12 +66,20 @@ def up(options: UpOptions) -> int:
     Raises:
         CommandError: The file cannot be read, or what it declares cannot be run.
     """
-    declared = read(Path(options.file) if options.file is not None else usual_file())
+    file = Path(options.file) if options.file is not None else usual_file()
+    how: Exits = "abort" if options.abort_on_exit else "restart"
+    if how == "restart" and is_procfile(file):
+        how = "tell"
+
+    def reading(file: Path) -> Declared:
+        declared = read(file)
+        return with_formation(declared, options.formation) if options.formation else declared
+
+    watch = Watch(file, reading, how) if options.watch else None
+    declared = reading(file) if watch is None else watch.declared
     seconds = declared.root.settings.get("shutdown_timeout")
     if seconds is not None and not options.keeps_budget:
         options = replace(options, shutdown_timeout=seconds)
-    if options.formation:
-        declared = with_formation(declared, options.formation)
     if options.dry_run:
         screen = screen_of(sys.stdout, ascii_only=options.ascii)
         write(
@@ -83,11 +93,9 @@ def up(options: UpOptions) -> int:
         raise BadFile(f"{declared.folder}: {error.strerror or error}") from None
     if options.check:
         return _check(declared, options)
-
-    how: Exits = "abort" if options.abort_on_exit else "restart"
-    if how == "restart" and is_procfile(declared.file):
-        how = "tell"
-    return run_made(lambda: make_app(declared, how), options)
+    return run_made(
+        lambda: make_app(declared, how), options, None if watch is None else watch.begin
+    )
 
 
 def usual_file() -> Path:
@@ -100,11 +108,6 @@ def usual_file() -> Path:
         if (file := Path(name)).exists():
             return file
     raise BadFile(f"there is no {' and no '.join(USUAL)} here: name a file, or write one")
-
-
-def is_procfile(file: Path) -> bool:
-    """Whether *file* is a Procfile, by its name: whatever does not end with .toml."""
-    return file.suffix != ".toml"
 
 
 def read(file: Path) -> Declared:

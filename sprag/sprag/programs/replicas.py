@@ -44,6 +44,15 @@ def policy_of_each(policy: Policy) -> dict[str, Any]:
     return {keyword: getattr(policy, keyword) for keyword in _THEIRS}
 
 
+def pass_on_policy(group: Service) -> None:
+    """Let the replicas that are there ask for what their group asks for now."""
+    asked = policy_of_each(group._policy_)
+    for each in (group._children_ or {}).values():
+        each._policy_ = each._policy_.with_(asked)
+        if each._given_ is not None:
+            each._given_ = each._policy_, each._given_[1]
+
+
 def bring_to_size(
     group: Service, size: int, make: Callable[[int], Service], stop: Callable[[Service], object]
 ) -> None:

@@ -1,0 +1,207 @@
+"""Carry out a plan in the tree that runs: what has changed stops, and starts again as declared.
+
+What is to stop stops first, whom others need last. Then all that stays is declared anew, so that a
+group that restarts from now on restarts as the file says. Then what is to start starts, each behind
+whom it needs.
+
+The tree may end in the midst of it, or a group restart. Each step is then refused by the engine,
+and there is nothing to undo: what is declared is declared, and what is down is down.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+import sprag
+from sprag.exceptions import SpragError
+from sprag.process.said import log
+from sprag.programs.replicas import pass_on_policy
+from sprag_cli.up.declared import Group
+from sprag_supervisor import (
+    ACTIVE,
+    RUNNING,
+    State,
+    adopt,
+    delete_child,
+    order_children,
+    path_of,
+    renew,
+    restart_child,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sprag_cli.up.plan import Plan
+
+Made = tuple[sprag.Service, dict[str, Any]]
+"""A service, and the policy that is laid over what it asks for."""
+
+
+def placed(app: sprag.Supervisor, root: Group) -> dict[str, Made]:
+    """Return what was made of a file by its path below the app, parents first, in start order."""
+    found: dict[str, Made] = {}
+    pending: list[tuple[str, sprag.Supervisor, Group]] = [("", app, root)]
+    while pending:
+        above, supervisor, group = pending.pop()
+        groups = {each.name: each for each in group.members if isinstance(each, Group)}
+        for service, name, policy in supervisor._static_:
+            path = f"{above}{name}"
+            found[path] = service, policy
+            if name in groups:
+                pending.append((f"{path}/", cast("sprag.Supervisor", service), groups[name]))
+    return found
+
+
+class Site:
+    """The tree that runs, by the paths of the file.
+
+    Args:
+        app: The root.
+        root: What the file declares.
+    """
+
+    def __init__(self, app: sprag.App, root: Group) -> None:
+        self._app = app
+        self._services = {path: made[0] for path, made in placed(app, root).items()}
+
+    def carry_out(self, plan: Plan, fresh: sprag.App, root: Group) -> set[str]:
+        """Let the tree become what the file says; blocks until all has stopped and started.
+
+        Args:
+            plan: What leads there.
+            fresh: The app that was made of the file as it is now; it is never started.
+            root: What the file declares now.
+
+        Returns:
+            The paths of those that could not be started, which have no place in the tree.
+        """
+        made = placed(fresh, root)
+        anew = plan.paths("restarted")
+        rested = {path for path in anew if self._rests(path, made)}
+        self._stop(anew | plan.paths("removed"))
+        for path in plan.paths("removed"):
+            self._leave(path)
+        self._declare(plan, fresh, made)
+        return self._start(plan.paths("added"), anew - rested, made)
+
+    def _rests(self, path: str, made: dict[str, Made]) -> bool:
+        """Whether somebody has stopped it by hand: then it is only declared anew."""
+        service = self._services[path]
+        return service._state_ is State.STOPPED and type(service) is type(made[path][0])
+
+    def _stop(self, paths: Collection[str]) -> None:
+        for path in reversed(self._services):
+            if path in paths:
+                sprag.Service.stop(self._services[path])
+
+    def _leave(self, path: str) -> None:
+        """Take a service, which is down, out of the tree."""
+        service = self._services[path]
+        if (parent := service._parent_) is None:
+            return  # a temporary one has left with its end
+        try:
+            delete_child(parent, service)
+        except SpragError as error:  # somebody has started it meanwhile
+            log(logging.ERROR, "it cannot be removed", path=path, error=str(error))
+
+    def _declare(self, plan: Plan, fresh: sprag.App, made: dict[str, Made]) -> None:
+        """Let all that stays be declared as *made* is."""
+        anew = plan.paths("restarted")
+        new = anew | plan.paths("added")
+        touched = anew | plan.paths("policy")
+        there: dict[str, sprag.Service] = {}
+        for path, (service, policy) in made.items():
+            above = path.rpartition("/")[0]
+            kept = self._services.get(path)
+            if kept is None or _is_within(above, new):
+                there[path] = service
+                continue
+            there[path] = kept
+            if type(kept) is not type(service):
+                if path in anew:
+                    self._leave(path)
+                    there[path] = service
+                continue
+            # Where a group starts in another order its members ask for other needs.
+            if path in touched or above in touched or path in _parents(made):
+                renew(kept, service, policy)
+                if isinstance(kept, sprag.Program):
+                    pass_on_policy(kept)
+        self._services = there
+        self._put_in_place(fresh, made, new)
+
+    def _put_in_place(self, fresh: sprag.App, made: dict[str, Made], new: Collection[str]) -> None:
+        """Let groups that stay, and the app, have those below them that stay."""
+        for path in _parents(made):
+            if path and not _is_within(path, new):
+                listed: list[Made] = made[path][0]._args_[0]
+                listed[:] = [
+                    (self._services[f"{path}/{policy['name']}"], policy) for _, policy in listed
+                ]
+        assert fresh._kwargs_ is not None
+        providers: dict[str, Made] = fresh._kwargs_["providers"]
+        for name, (_, policy) in providers.items():
+            providers[name] = self._services[name], policy
+        renew(self._app, fresh, {})
+        self._furnish()
+
+    def _furnish(self) -> None:
+        """Let services find those right below the app by their names, also before they start."""
+        tree = self._app._tree_
+        assert tree is not None
+        tree.providers = {
+            path: service for path, service in self._services.items() if "/" not in path
+        }
+
+    def _start(
+        self, added: Collection[str], anew: Collection[str], made: dict[str, Made]
+    ) -> set[str]:
+        failed: set[str] = set()
+        for path, (_, policy) in made.items():
+            if path not in added and path not in anew:
+                continue
+            above, _, name = path.rpartition("/")
+            parent = self._services[above] if above else self._app
+            service = self._services[path]
+            if parent._state_ not in ACTIVE:
+                continue  # it comes with its parent
+            try:
+                if service._parent_ is parent:
+                    delete_child(parent, service)  # to wait for what it needs, as at its first
+                adopt(parent, service, name, policy)
+                if path in anew and service._state_ is State.STOPPED:
+                    restart_child(service)
+            except SpragError as error:
+                if self._app._state_ is not RUNNING:
+                    break
+                if service._parent_ is not parent:
+                    failed.add(path)
+                text = "it could not be started; the next save tries again"
+                log(logging.ERROR, text, service=f"{path_of(parent)}/{name}", error=str(error))
+        for path in failed:
+            for each in [each for each in self._services if _is_within(each, {path})]:
+                del self._services[each]
+        self._furnish()
+        self._order(made)
+        return failed
+
+    def _order(self, made: dict[str, Made]) -> None:
+        """Let all come one after another as the file has them."""
+        for above in _parents(made):
+            parent = self._services.get(above) if above else self._app
+            if parent is None or parent._state_ not in ACTIVE:
+                continue
+            names = [path.rpartition("/")[2] for path in made if path.rpartition("/")[0] == above]
+            if [each for each in parent._children_ or {} if each in names] != names:
+                order_children(parent, names)
+
+
+def _parents(made: dict[str, Made]) -> set[str]:
+    return {path.rpartition("/")[0] for path in made}
+
+
+def _is_within(path: str, paths: Collection[str]) -> bool:
+    """Whether one of *paths* is *path*, or lies above it."""
+    return any(path == each or path.startswith(f"{each}/") for each in paths)

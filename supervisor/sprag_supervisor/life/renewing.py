@@ -1,0 +1,62 @@
+"""A service that has its place is declared anew: with other arguments, policy, or neighbours.
+
+None of it begins or ends a life. Its arguments hold from its next start on, its policy from the
+next decision on (otp-rules 72), its place from the next group restart, or stop, on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sprag_supervisor.exceptions import WouldDeadlock
+from sprag_supervisor.tree.home import must_be_able_to_wait
+from sprag_supervisor.tree.inbox import supervision_of
+from sprag_supervisor.tree.names import path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sprag_supervisor.tree.node import Node
+
+
+def renew(node: Node, like: Node, policy: Mapping[str, object]) -> None:
+    """Declare *node* as *like* is, which was never started and is of the same class.
+
+    Does not block, and starts and stops nothing.
+
+    Args:
+        node: The service.
+        like: What it is to be made like, at its next start.
+        policy: What is laid over what *like* asks for, as `adopt` is given it.
+
+    Raises:
+        BadPolicy: A keyword of *policy* is unknown or wrong.
+    """
+    assert type(node) is type(like)
+    own = like._policy_
+    asked = own.with_(policy)
+    node._args_, node._kwargs_ = like._args_, like._kwargs_
+    node._given_ = (own, dict(policy)) if policy else None
+    node._policy_ = asked
+
+
+def order_children(parent: Node, names: Iterable[str]) -> None:
+    """Let the children of those *names* come one after another; others come behind them.
+
+    Blocks while others change the children of *parent*.
+
+    Raises:
+        WouldDeadlock: *parent* waits for the hook that makes this call.
+        WrongThread, AfterFork, CalledInHub: As for `adopt`.
+    """
+    must_be_able_to_wait(parent, "order its children")
+    turn = supervision_of(parent).turn
+    if turn.is_mine() or not turn.take():
+        raise WouldDeadlock(path_of(parent), "order its children")
+    try:
+        children = parent._children_
+        if children:
+            first = {name: children[name] for name in names if name in children}
+            parent._children_ = {**first, **children}
+    finally:
+        turn.give()

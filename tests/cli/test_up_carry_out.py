@@ -1,0 +1,311 @@
+"""What a plan does to the tree that runs: in virtual time, with services in Python and fakes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, cast
+
+import gevent
+import pytest
+
+import sprag
+from sprag import Program, Service, State
+from sprag.testing import VirtualClock, fake_programs, virtual_time
+from sprag_cli.up.build import make_app
+from sprag_cli.up.carry_out import Site
+from sprag_cli.up.plan import plan, without
+from sprag_cli.up.sprag_toml import declared_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+USED = """\
+import gevent
+from sprag import Service
+
+class Feed(Service):
+    def __init__(self, size=1, ready=True):
+        self.size, self.is_ready = size, ready
+
+    def on_start(self):
+        if self.size > 9:
+            raise ValueError("too large")
+        if not self.is_ready:
+            self.set_ready(False)
+
+class Other(Feed):
+    pass
+
+class Slow(Feed):
+    def on_stop(self):
+        gevent.sleep(3)
+"""
+
+
+class Up:
+    """A file, and the app that runs as it says."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self.file = folder / "sprag.toml"
+        self.root = declared_in(text, self.file).root
+        self.app = make_app(declared_in(text, self.file))
+        self.site = Site(self.app, self.root)
+
+    def save(self, text: str) -> set[str]:
+        """Let the tree become what *text* says."""
+        declared = declared_in(text, self.file)
+        steps = plan(self.root, declared.root)
+        failed = self.site.carry_out(steps, make_app(declared), declared.root)
+        self.root = without(declared.root, failed)
+        return failed
+
+    def __getitem__(self, path: str) -> Any:
+        found: sprag.Service = self.app
+        for name in path.split("/"):
+            found = cast("Service", (found._children_ or {})[name])
+        return found
+
+    def states(self, *paths: str) -> set[State]:
+        """Return the states that those services are in."""
+        return {self[path]._state_ for path in paths}
+
+    def names(self, path: str = "") -> list[str]:
+        """Return who is below a service, in start order."""
+        return list((self[path] if path else self.app)._children_ or {})
+
+
+@pytest.fixture
+def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualClock]:
+    (tmp_path / "used_by_up.py").write_text(USED)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    with virtual_time() as clock:
+        yield clock
+    sys.modules.pop("used_by_up", None)
+
+
+def service(name: str, *lines: str, use: str = "Feed", group: str = "") -> str:
+    return "\n".join([f"[{group}service.{name}]", f"use = 'used_by_up:{use}'", *lines, ""])
+
+
+def sized(name: str, size: int, *lines: str, **more: str) -> str:
+    return service(name, f"args = {{ size = {size} }}", *lines, **more)
+
+
+G = "group.g."
+ORDERED = "[group.g]\nstrategy = 'rest_for_one'\n"
+
+
+def in_group(*names: str, size: int = 1) -> str:
+    return ORDERED + "".join(sized(name, size, group=G) for name in names)
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_restarts_is_the_same_object_with_its_new_arguments(tmp_path: Path) -> None:
+    up = Up(tmp_path, sized("a", 1) + sized("b", 1))
+    with up.app:
+        a, b = up["a"], up["b"]
+        assert up.save(sized("a", 2) + sized("b", 1)) == set()
+        assert up["a"] is a
+        assert (a.size, a._incarnation_) == (2, 2)
+        assert b._incarnation_ == 1
+        Service.stop(a)
+        up.app.restart_child("a")
+        assert a.size == 2
+        assert up.names() == ["a", "b"]
+
+
+@pytest.mark.usefixtures("clock")
+def test_another_class_takes_its_place_and_its_name(tmp_path: Path) -> None:
+    up = Up(tmp_path, in_group("a", "b"))
+    with up.app:
+        before = up["g/a"]
+        up.save(in_group("a", "b").replace("Feed", "Other", 1))
+        assert type(up["g/a"]).__name__ == "Other"
+        assert before._parent_ is None
+        assert up.names("g") == ["a", "b"]
+
+
+def test_a_group_restarts_with_those_that_the_file_says(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    up = Up(tmp_path, in_group("a", "b", "c"))
+    with up.app:
+        up.save(in_group("d", "c", "b"))
+        assert up.names("g") == ["d", "c", "b"]
+        b, group = up["g/b"], up["g"]
+        assert b._incarnation_ == 1
+        up.app.terminate_child("g")
+        up.app.restart_child("g")
+        clock.settle()
+        assert (up["g"], up["g/b"]) == (group, b)
+        assert up.names("g") == ["d", "c", "b"]
+
+
+@pytest.mark.usefixtures("clock")
+def test_below_a_group_that_is_down_it_holds_from_its_next_start_on(tmp_path: Path) -> None:
+    up = Up(tmp_path, in_group("a", "b"))
+    with up.app:
+        a = up["g/a"]
+        up.app.terminate_child("g")
+        assert up.save(in_group("a", "c", size=2)) == set()
+        assert up["g"]._state_ is State.STOPPED
+        up.app.restart_child("g")
+        assert up.names("g") == ["a", "c"]
+        assert up["g/a"] is a
+        assert a.size == up["g/c"].size == 2
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_group_that_restarts_does_so_with_all_below_it(tmp_path: Path) -> None:
+    up = Up(tmp_path, service("db") + in_group("a"))
+    with up.app:
+        group = up["g"]
+        up.save(service("db") + in_group("a", "b").replace("\n", "\nneeds = ['db']\n", 1))
+        assert up["g"] is group
+        assert group._incarnation_ == 2
+        assert up.names("g") == ["a", "b"]
+        assert up.states("g/a", "g/b") == {State.RUNNING}
+        up.save(service("db") + in_group("a", "b", size=3).replace("\n", "\nneeds = ['db']\n", 1))
+        assert (up["g/a"].size, group._incarnation_) == (3, 2)
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_was_stopped_by_hand_stays_so_and_starts_with_what_the_file_says(
+    tmp_path: Path,
+) -> None:
+    up = Up(tmp_path, sized("a", 1))
+    with up.app:
+        up.app.terminate_child("a")
+        up.save(sized("a", 2))
+        assert up["a"]._state_ is State.STOPPED
+        up.app.restart_child("a")
+        assert up["a"].size == 2
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_runs_without_autostart_runs_again(tmp_path: Path) -> None:
+    up = Up(tmp_path, sized("a", 1, "autostart = false"))
+    with up.app:
+        up.app.restart_child("a")
+        up.save(sized("a", 2, "autostart = false"))
+        assert (up["a"]._state_, up["a"].size) == (State.RUNNING, 2)
+
+
+def test_a_new_policy_holds_at_once_and_in_each_life(tmp_path: Path, clock: VirtualClock) -> None:
+    up = Up(tmp_path, service("a", "shutdown = 7", "restart = 'temporary'"))
+    with up.app:
+        up.save(service("a", "shutdown = 8", "backoff = { initial = 4, jitter = 0 }"))
+        a = up["a"]
+        for life in (1, 2):
+            assert (a._incarnation_, a._policy_.shutdown, a._policy_.restart) == (
+                life,
+                8.0,
+                "permanent",
+            )
+            a.spawn(lambda: 1 / 0)
+            clock.settle()
+            assert a._state_ is State.RESTARTING
+            clock.advance(9.0)
+
+
+def test_whoever_needs_another_starts_when_that_is_ready(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    db = "args = {{ size = {}, ready = false }}"
+    up = Up(tmp_path, service("db", db.format(1)) + sized("web", 1))
+    with up.app:
+        up.save(
+            service("z", "needs = ['web']")
+            + sized("web", 2, "needs = ['db']")
+            + service("db", db.format(2))
+        )
+        assert up.states("web", "z") == {State.RESTARTING}
+        up["db"].set_ready()
+        clock.settle()
+        assert up["web"].size == up["db"].size == 2
+        assert up.states("web", "z") == {State.RUNNING}
+
+
+def test_who_is_needed_stops_behind_those_that_need_it(tmp_path: Path, clock: VirtualClock) -> None:
+    told: list[str] = []
+    up = Up(tmp_path, sized("web", 1, "needs = ['db']") + sized("db", 1) + sized("x", 1))
+    with up.app:
+        up.app.listen("sprag:stopped", lambda event: told.append(event.path.rpartition("/")[2]))
+        up.save(sized("x", 1))
+        clock.settle()
+        assert told == ["web", "db"]
+        assert up.names() == ["x"]
+
+
+@pytest.mark.usefixtures("clock")
+def test_one_that_cannot_start_is_left_out_and_tried_at_the_next_save(tmp_path: Path) -> None:
+    up = Up(tmp_path, sized("a", 1) + sized("b", 1))
+    with up.app:
+        assert up.save(sized("a", 10) + sized("b", 2) + sized("c", 10)) == {"a", "c"}
+        assert up.names() == ["b"]
+        assert up["b"].size == 2
+        assert up.save(sized("a", 3) + sized("b", 2) + sized("c", 10)) == {"c"}
+        assert sorted(up.names()) == ["a", "b"]
+        assert up["b"]._incarnation_ == 2
+
+
+@pytest.mark.usefixtures("clock")
+def test_one_with_retry_start_is_tried_again_by_itself(tmp_path: Path) -> None:
+    up = Up(tmp_path, sized("a", 1))
+    with up.app:
+        assert up.save(sized("a", 10, "retry_start = true")) == set()
+        assert up.states("a") == {State.RESTARTING}
+        up.save(sized("a", 2))
+        assert up.states("a") == {State.RUNNING}
+
+
+@pytest.mark.usefixtures("clock")
+def test_others_find_what_is_new_by_its_name_and_what_has_gone_no_more(tmp_path: Path) -> None:
+    up = Up(tmp_path, service("a") + service("b"))
+    with up.app:
+        up.save(service("a") + service("c"))
+        assert up["a"].service("c") is up["c"]
+        with pytest.raises(LookupError):
+            up["a"].service("b")
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_replicas_of_a_program_have_its_new_policy(tmp_path: Path) -> None:
+    given = "[program.a]\ncommand = ['x']\nreplicas = 2\n"
+    with fake_programs():
+        up = Up(tmp_path, given)
+        with up.app:
+            up.save(f"{given}shutdown = 3\n")
+            assert isinstance(up["a"], Program)
+            assert [up[f"a/{number}"]._policy_.shutdown for number in (1, 2)] == [3.0, 3.0]
+            assert up["a/1"]._incarnation_ == 1
+            up.save(given.replace("2", "3"))
+            assert up.names("a") == ["1", "2", "3"]
+
+
+def test_the_app_may_stop_in_the_midst_of_it(tmp_path: Path, clock: VirtualClock) -> None:
+    up = Up(tmp_path, service("a", use="Slow") + sized("b", 1))
+    with up.app:
+        changed = service("a", "args = { size = 2 }", use="Slow") + sized("b", 2) + service("c")
+        failed: list[set[str]] = []
+        gevent.spawn(lambda: failed.append(up.save(changed)))
+        clock.advance(1.0)
+        report = up.app.stop()
+        assert report.clean == 2
+        assert not report.killed
+        clock.settle()
+        assert failed == [set()]
+        assert up.app._state_ is State.STOPPED
+        assert not up.app._children_
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_apps_own_policy_holds(tmp_path: Path) -> None:
+    up = Up(tmp_path, service("a"))
+    with up.app:
+        up.save(f"[app]\nmax_restarts = 5\nstrategy = 'one_for_all'\n{service('a')}")
+        assert (up.app._policy_.max_restarts, up.app._policy_.strategy) == (5, "one_for_all")
+        assert up["a"]._incarnation_ == 1
