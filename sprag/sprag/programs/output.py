@@ -85,6 +85,8 @@ class Output:
         """Whether its lines are looked at, although it is copied."""
         self._last: deque[Written] = deque(maxlen=KEPT)
         self.lines = self.dropped = 0
+        self.is_last = False
+        """Whether nobody writes any more: one that has flooded keeps nobody waiting."""
         self.is_over = True
         self.on_over: Callable[[], object] = int
         """Called when nobody holds the other ends any more."""
@@ -235,7 +237,8 @@ class Output:
             self._tell_dropped()
         if self._copy is not None:
             return _LINES  # it is looked at, and not logged
-        if self._spent > _MOST_SPENT and now - self._caught_up > _PATIENT:
+        is_pressed = self._spent > _MOST_SPENT or self.is_last
+        if is_pressed and now - self._caught_up > _PATIENT:
             return 0
         return max(self._limit - self._in_second, 0)
 

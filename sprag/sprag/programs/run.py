@@ -205,6 +205,7 @@ class Run:
     def ended(self) -> None:
         """Take note that the process has ended. Called in the hub."""
         self._ended_at = clock.now()
+        self.output.is_last = True
         self._note_end()
         self.news()
         if not self.is_ending and not self._is_starting:

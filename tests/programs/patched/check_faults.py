@@ -218,6 +218,16 @@ def test_many_lines_at_once_are_taken_a_few_at_a_time(top: Supervisor) -> None:
     assert output.last[-1] == Written("stdout", "y")
 
 
+def test_those_who_flood_are_stopped_at_once(top: Supervisor) -> None:
+    for n in range(4):
+        top.start_child(Program(["yes"], name=f"it-{n}"))
+    gevent.sleep(1.5)
+    began = time.monotonic()
+    for n in range(4):
+        top.terminate_child(f"it-{n}")
+    assert time.monotonic() - began < 1.5
+
+
 def test_what_was_read_is_taken_though_nothing_more_is_written(top: Supervisor, log: Log) -> None:
     source = "import os, time; os.write(1, b'one\\n' * 999 + b'last\\n'); time.sleep(1000)"
     top.start_child(python(source))
