@@ -36,11 +36,13 @@ _serial: Final = itertools.count(1)
 class Runnable(Protocol):
     """A program, as far as it matters here; and a `Node`."""
 
+    _run_: Run | None
+
     def command(self) -> Sequence[str] | str: ...  # noqa: D102 - as Program
     def environment(self) -> Mapping[str, str]: ...  # noqa: D102
 
 
-def begin(program: Runnable, world: World, settings: Settings, replica: int | None) -> Run:
+def begin(program: Runnable, world: World, settings: Settings, replica: int | None) -> None:
     """Start the process of *program*; blocks until it has started. In its own `_prepare_`.
 
     Args:
@@ -83,7 +85,7 @@ def begin(program: Runnable, world: World, settings: Settings, replica: int | No
         dies_with_us=guard.current() is None,
     )
     world.check(launch)
-    run = Run(
+    run = program._run_ = Run(
         node,
         settings,
         name=name,
@@ -100,7 +102,6 @@ def begin(program: Runnable, world: World, settings: Settings, replica: int | No
     run.begin()
     if settings.alive is not None:
         watch_over(node, world.asked(settings.alive, run), site)
-    return run
 
 
 def _told(settings: Settings, port: int | None, address: str | None) -> dict[str, str]:

@@ -30,7 +30,7 @@ KEPT: Final = 20
 """Lines that are remembered."""
 LONGEST: Final = 4096
 """Bytes of one line."""
-_PIECE: Final = 1 << 16
+PIECE: Final = 1 << 18
 _PIECES: Final = 4
 _LINES: Final = 100
 """So many pieces are read, and lines of them taken, before others have their turn."""
@@ -108,6 +108,11 @@ class Output:
         ]
         return [*self._last, *copied][-KEPT:]
 
+    @property
+    def is_copied(self) -> bool:
+        """Whether it goes into a file as it is."""
+        return self._copy is not None
+
     def read(self, name: str, descriptor: int) -> None:
         """Begin to read from *descriptor*, which is ours from now on and does not block."""
         self.is_over = False
@@ -172,7 +177,7 @@ class Output:
             data = stream.unread
             if not data:
                 try:
-                    data = os.read(stream.descriptor, _PIECE)
+                    data = os.read(stream.descriptor, PIECE)
                 except BlockingIOError:
                     self._caught_up = clock.now()
                     return True

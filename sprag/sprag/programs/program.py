@@ -243,7 +243,7 @@ class Program(Service, shutdown=10.0):
             self._bring_to_size_()
             tell_readiness(self)
             return
-        self._run_ = begin(self, self._world_, settings, self._replica_)
+        begin(self, self._world_, settings, self._replica_)
 
     def _sized_(self) -> tuple[str, int] | None:
         settings = self._settings_

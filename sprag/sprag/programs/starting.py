@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import gevent.subprocess
@@ -13,6 +15,7 @@ from gevent import get_hub
 from sprag.programs import guard, proc
 from sprag.programs.child import Child
 from sprag.programs.exceptions import CannotRun, PortTaken
+from sprag.programs.output import PIECE
 from sprag.programs.popen import close
 from sprag.programs.probes import Port
 from sprag.programs.spawning import await_exec, spawn, what_is_wrong
@@ -74,6 +77,9 @@ def start(launch: Launch, run: Run, *, is_piped: bool) -> Child:
             for name in ("stdout", "stderr"):
                 pipes[name] = os.pipe2(os.O_CLOEXEC)
                 os.set_blocking(pipes[name][0], False)
+                if run.output.is_copied:  # so that both sides take fewer turns
+                    with suppress(OSError):  # it is the users' as a whole, and may be used up
+                        fcntl.fcntl(pipes[name][0], fcntl.F_SETPIPE_SZ, PIECE)
         out, err = (pipes[name][1] if pipes else None for name in ("stdout", "stderr"))
         spawned = spawn(launch, out, err)
         child = Child(spawned.pid, run.ended)

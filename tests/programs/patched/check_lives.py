@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gevent
 import pytest
@@ -434,3 +434,11 @@ def test_replicas_are_numbered_and_the_group_is_ready_when_all_are(
     single = top.start_child(python(SLEEPS))
     with pytest.raises(BadValue, match="single"):
         single.scale(2)
+
+
+def test_its_pid_is_known_before_it_has_settled(top: Supervisor) -> None:
+    program = python(SLEEPS, settle=0.5)
+    starting: Any = gevent.spawn(top.start_child, program)  # type: ignore[arg-type]
+    until(lambda: program.pid)
+    assert program.snapshot().state is State.STARTING
+    starting.join()
