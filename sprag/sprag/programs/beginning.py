@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from sprag.programs import guard
 from sprag.programs.environment import environment
 from sprag.programs.exceptions import CannotRun
-from sprag.programs.output import RawCopy
 from sprag.programs.probes import Notify
+from sprag.programs.raw_copy import RawCopy
 from sprag.programs.readiness import become_ready, hear, watch_over
 from sprag.programs.rotation import listen_for_rotation
 from sprag.programs.run import Run

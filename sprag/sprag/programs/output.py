@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from weakref import WeakSet
 
 from gevent import get_hub
 
@@ -24,8 +22,8 @@ from sprag_supervisor import clock, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+    from sprag.programs.raw_copy import RawCopy
 KEPT: Final = 20
 """Lines that are remembered."""
 LONGEST: Final = 4096
@@ -40,7 +38,6 @@ _MOST_SPENT: Final = 0.5
 taken for so many of each second: the rest is left out, or it would be held up for ever."""
 _AT_LAST: Final = 10
 """So many times that of what was read when it is closed; all at once, and then no more."""
-_MODE: Final = 0o644
 _TAIL: Final = 1 << 14
 
 
@@ -342,69 +339,3 @@ def _cut(line: bytes, size: int) -> bytes:
 def _text(line: bytes) -> str:
     text = line.removesuffix(b"\r").decode(errors="backslashreplace")
     return text if text.isprintable() else plain(text.expandtabs())
-
-
-class RawCopy:
-    """A file to which all output of a program is appended as it is.
-
-    Args:
-        path: The file; it is made if need be.
-        tell: Says once that it cannot be written, and why.
-
-    Raises:
-        OSError: It cannot be opened.
-    """
-
-    def __init__(self, path: Path, tell: Callable[[OSError], object]) -> None:
-        self._path = path
-        self._tell = tell
-        self._is_told = False
-        self._descriptor = self._open()
-        _copies.add(self)
-
-    def _open(self) -> int:
-        # A named pipe that nobody reads must hold nobody.
-        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-        return os.open(self._path, how, _MODE)
-
-    def write(self, data: bytes) -> None:
-        """Append *data*; what does not go in is lost."""
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self._descriptor, view) :]
-        except OSError as error:
-            if not self._is_told:
-                self._is_told = True
-                self._tell(error)
-        else:
-            self._is_told = False
-
-    def reopen(self) -> None:
-        """Go on in a new file of that name: the old one was moved away."""
-        if self._descriptor < 0:
-            return
-        try:
-            new = self._open()
-        except OSError as error:
-            self._tell(error)
-            return
-        self._descriptor, old = new, self._descriptor
-        close(old)
-
-    def close(self) -> None:
-        """Write no more. Harmless a second time."""
-        _copies.discard(self)
-        if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            with suppress(OSError):
-                close(descriptor)
-
-
-_copies: Final[WeakSet[RawCopy]] = WeakSet()
-
-
-def reopen_files() -> None:
-    """Reopen all files that programs' output is copied to, after they were rotated."""
-    for copy in tuple(_copies):
-        copy.reopen()

@@ -8,7 +8,7 @@ from typing import Any
 from gevent import Greenlet, get_hub
 
 from sprag.process.hosting import at_the_end, owns_process
-from sprag.programs.output import reopen_files
+from sprag.programs.raw_copy import reopen_files
 
 _watchers: list[Any] = []  # one, as soon as there is such a file
 

@@ -43,7 +43,7 @@ from sprag_supervisor import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sprag.programs.output import RawCopy
+    from sprag.programs.raw_copy import RawCopy
     from sprag.programs.settings import Settings
     from sprag_supervisor import Node
 
