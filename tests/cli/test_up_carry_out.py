@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
 import gevent
@@ -12,13 +13,15 @@ import sprag
 from sprag import Program, Service, State
 from sprag.testing import VirtualClock, fake_programs, virtual_time
 from sprag_cli.up.build import make_app
-from sprag_cli.up.carry_out import Site
+from sprag_cli.up.carry_out import Site, placed
 from sprag_cli.up.plan import plan, without
 from sprag_cli.up.sprag_toml import declared_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from sprag_cli.up.declared import Group
 
 USED = """\
 import gevent
@@ -309,3 +312,88 @@ def test_the_apps_own_policy_holds(tmp_path: Path) -> None:
         up.save(f"[app]\nmax_restarts = 5\nstrategy = 'one_for_all'\n{service('a')}")
         assert (up.app._policy_.max_restarts, up.app._policy_.strategy) == (5, "one_for_all")
         assert up["a"]._incarnation_ == 1
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_was_never_started_starts_as_the_file_says_then(tmp_path: Path) -> None:
+    def saved(size: int) -> str:
+        group = in_group("b", size=size).replace("\n", "\nautostart = false\n", 1)
+        return sized("a", size, "autostart = false") + group
+
+    up = Up(tmp_path, saved(1))
+    with up.app:
+        up.save(saved(2) + sized("c", 1, group=G))
+        assert up.states("a", "g") == {State.STOPPED}
+        up.app.restart_child("a")
+        up.app.restart_child("g")
+        assert (up["a"].size, up["g/b"].size) == (2, 2)
+        assert up.names("g") == ["b", "c"]
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_is_to_start_by_itself_now_does_if_it_restarts_anyway(tmp_path: Path) -> None:
+    up = Up(tmp_path, sized("a", 1, "autostart = false") + sized("b", 1, "autostart = false"))
+    with up.app:
+        up.save(sized("a", 2) + sized("b", 1))
+        assert (up["a"]._state_, up["a"].size) == (State.RUNNING, 2)
+        assert up["b"]._state_ is State.STOPPED
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_one_file_after_another_leaves_the_tree_as_the_last_one_says(
+    tmp_path: Path, clock: VirtualClock, seed: int
+) -> None:
+    choose = Random(seed)
+    up = Up(tmp_path, some_file(choose))
+    with up.app:
+        for _ in range(6):
+            _save_and_look(up, some_file(choose), clock)
+
+
+def _save_and_look(up: Up, text: str, clock: VirtualClock) -> None:
+    before = {path: (up[path], up[path]._incarnation_) for path, _ in placed_in(up.root)}
+    after = declared_in(text, up.file).root
+    steps = plan(up.root, after)
+    assert up.save(text) == set()
+    clock.settle()
+    made = placed(make_app(declared_in(text, up.file)), after)
+    for path, (like, policy) in made.items():
+        found = up[path]
+        assert type(found) is type(like)
+        assert found._policy_ == like._policy_.with_(policy)
+        assert found._state_ is State.RUNNING
+        assert getattr(found, "size", None) == getattr(like, "size", None)
+    for above in {path.rpartition("/")[0] for path in made}:
+        names = [path.rpartition("/")[2] for path in made if path.rpartition("/")[0] == above]
+        assert up.names(above) == names
+    changed = steps.paths("added", "removed", "restarted")
+    for path, (service, incarnation) in before.items():
+        if not any(path == each or path.startswith(f"{each}/") for each in changed):
+            assert (up[path], up[path]._incarnation_) == (service, incarnation)
+
+
+def placed_in(root: Group) -> list[tuple[str, Any]]:
+    return [(path.partition("/")[2], entry) for path, entry in root.placed()]
+
+
+def some_file(choose: Random) -> str:
+    """Return some services, in groups in groups, with some needs and policy."""
+
+    def members(above: str, depth: int) -> str:
+        lines: list[str] = []
+        names = choose.sample("abcde", choose.randint(1, 4))
+        for at, name in enumerate(names):
+            needs = (
+                f"needs = ['{choose.choice(names[:at])}']" if at and choose.random() < 0.3 else ""
+            )
+            if depth < 2 and choose.random() < 0.3:
+                order = choose.choice(["", "strategy = 'rest_for_one'", "in_order = true"])
+                lines += [f"[{above}group.{name}]", needs, order]
+                lines.append(members(f"{above}group.{name}.", depth + 1))
+            else:
+                use, size = choose.choice(["Feed", "Other"]), choose.randint(1, 2)
+                shutdown = f"shutdown = {choose.randint(1, 2)}"
+                lines.append(sized(name, size, needs, shutdown, use=use, group=above))
+        return "\n".join([*lines, ""])
+
+    return members("", 0)

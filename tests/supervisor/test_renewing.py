@@ -74,3 +74,11 @@ def test_whoever_changes_the_children_at_that_moment_is_waited_for(clock: Virtua
         clock.advance(6.0)
         assert done == [5.0]
         assert [each.name for each in sup.which_children()] == ["c", "b", "a"]
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_was_never_started_begins_its_first_life_so() -> None:
+    with Supervisor([(feed := Feed(1), {"autostart": False})]) as sup:
+        renew(feed, Feed(2), {"autostart": False})
+        sup.restart_child("Feed")
+        assert (feed.size, feed._incarnation_) == (2, 1)

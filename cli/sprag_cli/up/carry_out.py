@@ -87,9 +87,15 @@ class Site:
         return self._start(plan.paths("added"), anew - rested, made)
 
     def _rests(self, path: str, made: dict[str, Made]) -> bool:
-        """Whether somebody has stopped it by hand: then it is only declared anew."""
+        """Whether somebody has stopped it by hand: then it is only declared anew.
+
+        Or it has waited for that without autostart; if it is to start by itself now, it does.
+        """
         service = self._services[path]
-        return service._state_ is State.STOPPED and type(service) is type(made[path][0])
+        like, policy = made[path]
+        autostart = policy.get("autostart", like._policy_.autostart)
+        starts_now = autostart and not service._policy_.autostart
+        return service._state_ is State.STOPPED and type(service) is type(like) and not starts_now
 
     def _stop(self, paths: Collection[str]) -> None:
         for path in reversed(self._services):
@@ -110,30 +116,34 @@ class Site:
         """Let all that stays be declared as *made* is."""
         anew = plan.paths("restarted")
         new = anew | plan.paths("added")
-        touched = anew | plan.paths("policy")
         there: dict[str, sprag.Service] = {}
-        for path, (service, policy) in made.items():
-            above = path.rpartition("/")[0]
+        for path, (service, _) in made.items():
             kept = self._services.get(path)
-            if kept is None or _is_within(above, new):
+            if kept is None or _is_within(path.rpartition("/")[0], new):
                 there[path] = service
-                continue
-            there[path] = kept
-            if type(kept) is not type(service):
-                if path in anew:
-                    self._leave(path)
-                    there[path] = service
-                continue
+            elif path in anew and type(kept) is not type(service):
+                self._leave(path)
+                there[path] = service
+            else:
+                there[path] = kept
+        self._services = there
+        self._put_in_place(fresh, made, new)
+        touched = anew | plan.paths("policy")
+        parents = _parents(made)
+        for path in reversed(made):  # a group looks at those below it
+            service, policy = made[path]
+            kept = there[path]
             # Where a group starts in another order its members ask for other needs.
-            if path in touched or above in touched or path in _parents(made):
+            is_meant = path in parents or not touched.isdisjoint((path, path.rpartition("/")[0]))
+            if is_meant and kept is not service and type(kept) is type(service):
                 renew(kept, service, policy)
                 if isinstance(kept, sprag.Program):
                     pass_on_policy(kept)
-        self._services = there
-        self._put_in_place(fresh, made, new)
+        renew(self._app, fresh, {})
+        self._furnish()
 
     def _put_in_place(self, fresh: sprag.App, made: dict[str, Made], new: Collection[str]) -> None:
-        """Let groups that stay, and the app, have those below them that stay."""
+        """Let groups that stay, and the app, be made with those below them that stay."""
         for path in _parents(made):
             if path and not _is_within(path, new):
                 listed: list[Made] = made[path][0]._args_[0]
@@ -144,8 +154,6 @@ class Site:
         providers: dict[str, Made] = fresh._kwargs_["providers"]
         for name, (_, policy) in providers.items():
             providers[name] = self._services[name], policy
-        renew(self._app, fresh, {})
-        self._furnish()
 
     def _furnish(self) -> None:
         """Let services find those right below the app by their names, also before they start."""

@@ -198,7 +198,7 @@ class _FirstSteps(Starting):
         here.node = node
         seat.set(here)
         if node._incarnation_ > 1:
-            _reset(node)
+            reset(node)
         if node._prepares_:
             node._prepare_()
         if (result := node.on_start()) is not None:
@@ -208,7 +208,7 @@ class _FirstSteps(Starting):
 _attribute: Final = object.__getattribute__
 
 
-def _reset(node: Node) -> None:
+def reset(node: Node) -> None:
     """Bring the object back to its first state: no attributes, ``__init__`` run again.
 
     The constructor's arguments are the same objects as the first time.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sprag_supervisor.exceptions import WouldDeadlock
+from sprag_supervisor.life.bringing_up import reset
 from sprag_supervisor.tree.home import must_be_able_to_wait
 from sprag_supervisor.tree.inbox import supervision_of
 from sprag_supervisor.tree.names import path_of
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 def renew(node: Node, like: Node, policy: Mapping[str, object]) -> None:
     """Declare *node* as *like* is, which was never started and is of the same class.
 
-    Does not block, and starts and stops nothing.
+    Starts and stops nothing. One that was never started is made again at once: its first life
+    begins as it was made.
 
     Args:
         node: The service.
@@ -38,6 +40,8 @@ def renew(node: Node, like: Node, policy: Mapping[str, object]) -> None:
     node._args_, node._kwargs_ = like._args_, like._kwargs_
     node._given_ = (own, dict(policy)) if policy else None
     node._policy_ = asked
+    if not node._incarnation_:
+        reset(node)
 
 
 def order_children(parent: Node, names: Iterable[str]) -> None:
