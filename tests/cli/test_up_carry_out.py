@@ -243,6 +243,20 @@ def test_who_is_needed_stops_behind_those_that_need_it(tmp_path: Path, clock: Vi
         assert up.names() == ["x"]
 
 
+def test_those_that_need_nothing_of_each_other_stop_side_by_side(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    up = Up(tmp_path, "".join(service(name, use="Slow") for name in "abc") + service("d"))
+    with up.app:
+        up.save("".join(sized(name, 2, use="Slow") for name in "abc") + service("d"))
+        assert clock.now == 3.0
+        needs = sized("b", 2, "needs = ['a']", use="Slow")
+        up.save(sized("a", 2, use="Slow") + needs + service("d"))
+        assert clock.now == 6.0
+        up.save(service("d"))
+        assert clock.now == 12.0
+
+
 @pytest.mark.usefixtures("clock")
 def test_one_that_cannot_start_is_left_out_and_tried_at_the_next_save(tmp_path: Path) -> None:
     up = Up(tmp_path, sized("a", 1) + sized("b", 1))
@@ -285,8 +299,28 @@ def test_the_replicas_of_a_program_have_its_new_policy(tmp_path: Path) -> None:
             assert isinstance(up["a"], Program)
             assert [up[f"a/{number}"]._policy_.shutdown for number in (1, 2)] == [3.0, 3.0]
             assert up["a/1"]._incarnation_ == 1
-            up.save(given.replace("2", "3"))
+
+
+@pytest.mark.usefixtures("clock")
+def test_there_are_more_or_fewer_replicas_and_the_others_run_on(tmp_path: Path) -> None:
+    given = "[program.a]\ncommand = ['x']\nport = 8000\nreplicas = "
+    with fake_programs():
+        up = Up(tmp_path, f"{given}2\n")
+        with up.app:
+            first = up["a/1"]
+            up.save(f"{given}3\n")
             assert up.names("a") == ["1", "2", "3"]
+            up.save(f"{given}1\nshutdown = 3\n")
+            assert up.names("a") == ["1"]
+            assert up["a/1"] is first
+            assert (first._incarnation_, first._policy_.shutdown) == (1, 3.0)
+            up.app.terminate_child("a")
+            up.save(f"{given}4\n")
+            assert up.states("a") == {State.STOPPED}
+            up.app.restart_child("a")
+            assert len(up.names("a")) == 4
+            up.save(f"{given}4\nenv = {{ X = '1' }}\n")
+            assert (up["a"]._incarnation_, len(up.names("a"))) == (3, 4)
 
 
 def test_the_app_may_stop_in_the_midst_of_it(tmp_path: Path, clock: VirtualClock) -> None:

@@ -70,6 +70,15 @@ def test_a_key_of_a_life_beside_a_word_of_policy_restarts_it_once() -> None:
     assert steps.changes == (Change("a", "restarted", ("port", "shutdown")),)
 
 
+def test_of_replicas_there_may_be_more_while_the_others_run_on() -> None:
+    several = f"{A}replicas = 2\n"
+    steps = planned(several, f"{A}replicas = 3\nshutdown = 1\n")
+    assert steps.changes == (Change("a", "scaled", ("replicas", "shutdown")),)
+    assert steps.told()["scales"] == "a (replicas, shutdown)"
+    for given in (A, f"{A}replicas = 3\nport = 80\n"):
+        assert planned(several, given).paths("restarted") == {"a"}
+
+
 def test_a_heartbeat_begins_with_a_life() -> None:
     service = "[service.a]\nuse = 'm:C'\n"
     steps = planned(service, f"{service}heartbeat = 5\n")

@@ -13,11 +13,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
+import gevent
+
 import sprag
 from sprag.exceptions import SpragError
 from sprag.process.said import log
 from sprag.programs.replicas import pass_on_policy
 from sprag_cli.up.declared import Group
+from sprag_cli.up.plan import REPLICAS
 from sprag_supervisor import (
     ACTIVE,
     RUNNING,
@@ -32,6 +35,8 @@ from sprag_supervisor import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from gevent import Greenlet
 
     from sprag_cli.up.plan import Plan
 
@@ -84,6 +89,7 @@ class Site:
         for path in plan.paths("removed"):
             self._leave(path)
         self._declare(plan, fresh, made)
+        self._scale(plan.paths("scaled"))
         return self._start(plan.paths("added"), anew - rested, made)
 
     def _rests(self, path: str, made: dict[str, Made]) -> bool:
@@ -98,9 +104,24 @@ class Site:
         return service._state_ is State.STOPPED and type(service) is type(like) and not starts_now
 
     def _stop(self, paths: Collection[str]) -> None:
+        """Stop services side by side, but each behind those of them that need it."""
+        stops: dict[str, Greenlet[..., None]] = {}
         for path in reversed(self._services):
             if path in paths:
-                sprag.Service.stop(self._services[path])
+                first = [each for other, each in stops.items() if self._is_needed(path, other)]
+                stops[path] = gevent.spawn(self._stop_behind, first, self._services[path])
+        gevent.joinall(list(stops.values()))
+
+    @staticmethod
+    def _stop_behind(others: list[Greenlet[..., None]], service: sprag.Service) -> None:
+        gevent.joinall(others)
+        sprag.Service.stop(service)
+
+    def _is_needed(self, path: str, other: str) -> bool:
+        """Whether *other*, which starts after it, needs it; who says nothing needs all before."""
+        above, _, name = path.rpartition("/")
+        needs = self._services[other]._policy_.needs
+        return above == other.rpartition("/")[0] and (needs is None or name in needs)
 
     def _leave(self, path: str) -> None:
         """Take a service, which is down, out of the tree."""
@@ -128,7 +149,7 @@ class Site:
                 there[path] = kept
         self._services = there
         self._put_in_place(fresh, made, new)
-        touched = anew | plan.paths("policy")
+        touched = anew | plan.paths("policy", "scaled")
         parents = _parents(made)
         for path in reversed(made):  # a group looks at those below it
             service, policy = made[path]
@@ -162,6 +183,18 @@ class Site:
         tree.providers = {
             path: service for path, service in self._services.items() if "/" not in path
         }
+
+    def _scale(self, paths: Collection[str]) -> None:
+        for path in paths:
+            program = self._services[path]
+            if program._state_ not in ACTIVE or not isinstance(program, sprag.Program):
+                continue  # it will start with as many as it is declared with
+            try:
+                program.scale((program._kwargs_ or {})[REPLICAS])
+            except SpragError as error:
+                if self._app._state_ is RUNNING:
+                    text = "it could not be scaled"
+                    log(logging.ERROR, text, service=path_of(program), error=str(error))
 
     def _start(
         self, added: Collection[str], anew: Collection[str], made: dict[str, Made]

@@ -2,7 +2,8 @@
 
 Pure: nothing is looked at but the two readings, and nothing is carried out here. What the words of
 policy say is asked at each decision, so a new one holds from the next decision on, and restarts
-nothing. All else a life begins with; so do `needs`, by which it starts, and a heartbeat.
+nothing. All else a life begins with; so do `needs`, by which it starts, and a heartbeat. Only of
+replicas there may be more or fewer, while the others run on.
 
 In which order things stand in the file means something only where they start one after another: in
 a group with ``rest_for_one`` or ``in_order``. There they change places, and nothing restarts.
@@ -19,10 +20,11 @@ from sprag_cli.up.values import LIMIT, POLICY
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-What = Literal["added", "removed", "restarted", "policy"]
+What = Literal["added", "removed", "restarted", "scaled", "policy"]
 POLICY_ONLY: Final = frozenset({*POLICY, *LIMIT, "auto_shutdown"}) - {"needs"}
 """The keys whose change restarts nothing."""
 ENV_FILE: Final = "env_file"
+REPLICAS: Final = "replicas"
 KIND: Final = "kind"
 ORDER: Final = "order"
 NAME: Final = "name"
@@ -72,6 +74,7 @@ class Plan:
             "starts": self._listed("added"),
             "stops": self._listed("removed"),
             "restarts": self._listed("restarted"),
+            "scales": self._listed("scaled"),
             "new_policy": self._listed("policy"),
             "needs_a_restart_of_the_app": ", ".join(self.out_of_reach),
         }
@@ -124,8 +127,11 @@ def _of(before: Entry, after: Entry, path: str, stale: frozenset[str]) -> Iterat
     keys = _changed(before, after)
     if after.settings.get(ENV_FILE) in stale and ENV_FILE not in keys:
         keys.append(ENV_FILE)
-    if not POLICY_ONLY.issuperset({*keys} - {ORDER}):
-        yield Change(path, "restarted", tuple(keys))
+    of_life = {*keys} - POLICY_ONLY - {ORDER}
+    if of_life:
+        are_several = REPLICAS in before.settings and REPLICAS in after.settings
+        is_scaled = are_several and of_life == {REPLICAS}
+        yield Change(path, "scaled" if is_scaled else "restarted", tuple(keys))
         return
     if keys:
         yield Change(path, "policy", tuple(keys))
