@@ -39,7 +39,7 @@ def program_of(node: Node) -> Program | None:
 def program_to_json(program: Program) -> dict[str, Any]:
     """Return what is run, what it has written in this run, and how the last one has ended."""
     from sprag.programs.exceptions import signal_name
-    from sprag.programs.run import last_end_of
+    from sprag.programs.last_end import last_end_of
 
     run, settings = program._run_, program._settings_
     words = run.command if run is not None else () if settings is None else settings.command

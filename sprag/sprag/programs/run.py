@@ -16,18 +16,17 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import signal
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
-from weakref import ref
+from typing import TYPE_CHECKING, Final
 
 from gevent import GreenletExit
 
 from sprag.owned.log import log_lines
 from sprag.programs import proc
 from sprag.programs.exceptions import FatalExit, ProgramExited, ProgramKilled, signal_name
+from sprag.programs.last_end import Ended, remember
 from sprag.programs.output import Output, Written
+from sprag.programs.reach import REST, Reach, kill_each
 from sprag_supervisor import (
     Ending,
     Outcome,
@@ -44,72 +43,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sprag.programs.raw_copy import RawCopy
+    from sprag.programs.reach import Process
     from sprag.programs.settings import Settings
     from sprag_supervisor import Node
 
 AFTER_END: Final = 0.5
 """Seconds that its output is read after its end, if somebody else still holds the pipe."""
-REST: Final = 1.0
-"""Seconds that what is left of its group gets after its own end."""
 _EARLIER: Final = 0.1
 _EARLIEST: Final = 0.5
 """It is killed by so much of its time, at most so many seconds, before the end of that."""
 _GRACE: Final = 0.08
 """Seconds that it gets to die when the time is up: the engine gives a tenth of a second."""
-_FIRST_LOOK: Final = 0.005
-_LOOK: Final = 0.05
-_LOOKS: Final = 2
-
-
 _NOT_OURS: Final = "has become another user, whom we may not signal: it runs on"
-
-
-class Ended(NamedTuple):
-    """How a run has ended.
-
-    Attributes:
-        code: The exit code; minus the signal that has ended it.
-        at: When, in seconds since the epoch.
-        incarnation: Which life it was of.
-        is_asked: Whether sprag had asked it to end.
-    """
-
-    code: int
-    at: float
-    incarnation: int
-    is_asked: bool
-
-
-# By the service's id: what lies in the service itself goes with its life.
-_ends: Final[dict[int, tuple[ref[Node], Ended]]] = {}
-
-
-def _remember(node: Node, ended: Ended) -> None:
-    key = id(node)
-    _ends[key] = ref(node, lambda _gone: _ends.pop(key, None)), ended
-
-
-def last_end_of(node: Node) -> Ended | None:
-    """Return how the last run of a service that has ended did so; None: none has."""
-    known = _ends.get(id(node))
-    return None if known is None else known[1]
-
-
-class Process(Protocol):
-    """What is run: a `Child`, or what stands for one in a test."""
-
-    pid: int
-    status: int | None
-
-    @property
-    def is_alive(self) -> bool: ...  # noqa: D102 - as Child
-    @property
-    def code(self) -> int | None: ...  # noqa: D102
-    @property
-    def is_stopped(self) -> bool: ...  # noqa: D102
-    def send(self, number: int) -> bool: ...  # noqa: D102
-    def send_to_group(self, number: int) -> bool: ...  # noqa: D102
-    def has_left_any(self) -> bool: ...  # noqa: D102
 
 
 class Run:
@@ -148,6 +93,7 @@ class Run:
         self.name = name
         self.command = command
         self.mark = mark
+        self._reach = Reach(settings, mark, self.wait)
         self._start = start
         self._gone = gone
         self.child: Process | None = None
@@ -194,7 +140,7 @@ class Run:
             self.news()
         self._note_end()  # it may have ended before it was known
         if self.is_ending:  # who wants it down has not waited
-            self._kill(self.child)
+            self._reach.kill(self.child)
 
     def begun(self, child: Process) -> None:
         """Take note of its process before the exec: who wants it down need not wait for that."""
@@ -214,7 +160,7 @@ class Run:
     def _note_end(self) -> None:
         code = None if self.child is None else self.child.code
         if code is not None:
-            _remember(self.node, Ended(code, clock.wall(), self._incarnation, self.is_ending))
+            remember(self.node, Ended(code, clock.wall(), self._incarnation, self.is_ending))
 
     def _see_end(self) -> None:
         """Tell the service that its program has ended by itself."""
@@ -263,9 +209,9 @@ class Run:
         except GreenletExit:
             killed = True
             if self.child is not None:
-                others = self._others(self.child)
-                self._kill(self.child)
-                _kill_each(others)
+                others = self._reach.others(self.child)
+                self._reach.kill(self.child)
+                kill_each(others)
                 with suppress(GreenletExit):
                     self.wait(self._is_over, clock.now() + _GRACE)
             raise
@@ -279,80 +225,20 @@ class Run:
     def _bring_down(self, child: Process, kill_at: float) -> bool:
         """Ask it to end, and wait for that; return whether it had to be killed."""
         killed = False
-        others = self._others(child)  # now: who is below it can be seen as long as it lives
+        others = self._reach.others(child)  # now: who is below it can be seen as long as it lives
         if child.is_alive:
             if clock.now() < kill_at:
-                self._ask(child)
+                self._reach.ask(child)
                 self.wait(self._is_over, kill_at)
             if child.is_alive:
                 killed = True
-                self._kill(child)
+                self._reach.kill(child)
                 self.wait(self._is_over)
-        if self._settings.kill != "process":
-            self._end_rest(child, min(kill_at, clock.now() + REST))
-        _kill_each(others)
-        self._end_what_came_after(child)
+        self._reach.end_rest(child, min(kill_at, clock.now() + REST))
+        kill_each(others)
+        self._reach.end_what_came_after(child)
         self._wait_for_output()
         return killed
-
-    def _ask(self, child: Process) -> None:
-        number = self._settings.stop_signal
-        if self._settings.shell and self._settings.kill != "process":
-            child.send_to_group(number)  # the shell waits for what it runs
-        else:
-            _send(child, number)
-        if child.is_stopped:
-            _send(child, signal.SIGCONT)
-
-    def _kill(self, child: Process) -> None:
-        if self._settings.kill == "process":
-            _send(child, signal.SIGKILL)
-        else:
-            child.send_to_group(signal.SIGKILL)
-
-    def _end_rest(self, child: Process, until: float) -> None:
-        """End what the process has left of its group: one signal, then it is killed."""
-        if not child.has_left_any():
-            return
-        child.send_to_group(self._settings.stop_signal)
-        child.send_to_group(signal.SIGCONT)
-        if not self._is_left_alone(child, until):
-            child.send_to_group(signal.SIGKILL)
-            self._is_left_alone(child, clock.now() + REST)
-
-    def _is_left_alone(self, child: Process, until: float) -> bool:
-        """Wait until nobody of its group is left; the kernel does not tell, so we look."""
-        pause = _FIRST_LOOK
-        while child.has_left_any():
-            if clock.now() >= until:
-                return False
-            self.wait(lambda: False, min(until, clock.now() + pause))
-            pause = min(pause * 2, _LOOK)
-        return True
-
-    def _others(self, child: Process) -> list[proc.Seen]:
-        """Return who is to be killed beyond the group: all that it has started, for "tree"."""
-        if self._settings.kill != "tree":
-            return []
-        # Nobody is below a process that was waited for; its number may be another's.
-        found = proc.descendants(child.pid) if child.is_alive else []
-        known = {seen.pid for seen in found} | {child.pid}
-        for seen in proc.everybody():
-            if seen.pid not in known and self.mark in proc.marks_of(seen.pid):
-                found.append(seen)
-        return found
-
-    def _end_what_came_after(self, child: Process) -> None:
-        """Kill what was started during the stop, for "tree"."""
-        if self._settings.kill != "tree":
-            return
-        until = clock.now() + REST
-        in_vain = 0
-        while in_vain < _LOOKS and clock.now() < until:  # amid an exec it has no environment
-            found = [seen for seen in self._others(child) if seen.is_alive]
-            _kill_each(found)
-            in_vain = 0 if found else in_vain + 1
-            self.wait(lambda: False, clock.now() + _FIRST_LOOK)
 
     def _note_kill(self, ending: Ending, child: Process, after: float) -> None:
         asked = signal_name(self._settings.stop_signal)
@@ -412,15 +298,3 @@ class Run:
     def _dropped(self, number: int) -> None:
         limit = self._settings.output_limit
         say(logging.WARNING, self.node, "output left out of the log", lines=number, limit=limit)
-
-
-def _send(child: Process, number: int) -> None:
-    with suppress(PermissionError):  # it has become another user's: `_note_kill` says so
-        child.send(number)
-
-
-def _kill_each(found: Sequence[proc.Seen]) -> None:
-    for seen in found:
-        if proc.is_still(seen):
-            with suppress(OSError):
-                os.kill(seen.pid, signal.SIGKILL)

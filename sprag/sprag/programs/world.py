@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sprag.programs.probes import Probe, Site
-    from sprag.programs.run import Process, Run
+    from sprag.programs.reach import Process
+    from sprag.programs.run import Run
     from sprag.programs.settings import Settings
     from sprag.programs.spawning import Launch
 

@@ -438,7 +438,8 @@ def test_replicas_are_numbered_and_the_group_is_ready_when_all_are(
 
 def test_its_pid_is_known_before_it_has_settled(top: Supervisor) -> None:
     program = python(SLEEPS, settle=0.5)
-    starting: Any = gevent.spawn(top.start_child, program)  # type: ignore[arg-type]
+    spawn: Any = gevent.spawn
+    starting = spawn(top.start_child, program)
     until(lambda: program.pid)
     assert program.snapshot().state is State.STARTING
     starting.join()
