@@ -8,7 +8,7 @@ import gevent
 import pytest
 
 from sprag import Service, Supervisor
-from sprag.exceptions import BadPolicy
+from sprag.exceptions import BadPolicy, WouldDeadlock
 from sprag_supervisor import order_children, renew
 
 if TYPE_CHECKING:
@@ -82,3 +82,18 @@ def test_what_was_never_started_begins_its_first_life_so() -> None:
         renew(feed, Feed(2), {"autostart": False})
         sup.restart_child("Feed")
         assert (feed.size, feed._incarnation_) == (2, 1)
+
+
+@pytest.mark.usefixtures("clock")
+def test_who_is_being_started_may_not_order_those_beside_it() -> None:
+    class Pushy(Service):
+        def on_start(self) -> None:
+            assert self._parent_ is not None
+            with pytest.raises(WouldDeadlock):
+                order_children(self._parent_, ["Pushy"])
+            told.append("refused")
+
+    told: list[str] = []
+    with Supervisor([Feed(), Pushy()]) as sup:
+        assert told == ["refused"]
+        assert [each.name for each in sup.which_children()] == ["Feed", "Pushy"]

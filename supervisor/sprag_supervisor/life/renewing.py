@@ -55,12 +55,18 @@ def order_children(parent: Node, names: Iterable[str]) -> None:
     """
     must_be_able_to_wait(parent, "order its children")
     turn = supervision_of(parent).turn
-    if turn.is_mine() or not turn.take():
+    if turn.is_mine():
         raise WouldDeadlock(path_of(parent), "order its children")
     try:
-        children = parent._children_
-        if children:
-            first = {name: children[name] for name in names if name in children}
-            parent._children_ = {**first, **children}
-    finally:
-        turn.give()
+        try:
+            if not turn.take():
+                raise WouldDeadlock(path_of(parent), "order its children")
+            children = parent._children_
+            if children:
+                first = {name: children[name] for name in names if name in children}
+                parent._children_ = {**first, **children}
+        finally:
+            turn.give()
+    except BaseException:
+        turn.give()  # again: a signal handler may have raised at the first one
+        raise
