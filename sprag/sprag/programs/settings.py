@@ -205,7 +205,7 @@ def checked_env(argument: str, given: Any) -> dict[str, str]:
     accepted = "variables by their names, as in {'LEVEL': 'debug'}"
     if not issubclass(type(given), Mapping):
         # It may hold secrets: only its type is told.
-        raise BadValue(argument, class_name(type(given)), accepted)
+        raise BadValue(argument, class_name(cast("Any", type(given))), accepted)
     found: dict[str, str] = {}
     for name, value in dict(given).items():
         is_text = is_a(name, str) and is_a(value, str)
