@@ -39,6 +39,21 @@ def checked(directory: Path, source: str) -> str:
         return process.out + process.err
 
 
+def saved_anew(directory: Path) -> list[str]:
+    """Return whom a changed file makes ``sprag up --watch`` begin a second life."""
+    file = directory / "sprag.toml"
+    program = '[program.{}]\ncommand = ["sleep", "{}"]\n'
+    file.write_text(program.format("a", 60) + program.format("b", 60))
+    with Process("-m", "sprag_cli", "up", "--watch", directory=directory) as process:
+        process.says('"event": "up"')
+        file.write_text(program.format("a", 60) + program.format("b", 61))
+        process.says('"incarnation": 2')
+        process.send(SIGTERM)
+        process.ends()
+        lives = re.findall(r'"service": "[^"]*/(\w+)", "incarnation": 2', process.err)
+        return sorted(set(lives))
+
+
 GIVES_UP: Final = """
 class Fragile(Service, on_failure={ValueError: "escalate"}):
     def run(self):
@@ -243,4 +258,5 @@ AS_A_PROCESS: Final[dict[str, Callable[[Path], bool]]] = {
     "Keep the output of programs": (
         lambda at: '"stream": "stdout", "line": "line"' in ran(at, ROTATED).err
     ),
+    "What has changed, and only that": lambda at: saved_anew(at) == ["b"],
 }
