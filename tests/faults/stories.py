@@ -20,9 +20,11 @@ from sprag_supervisor import (
     exceptions,
     hold_exits,
     not_ready,
+    order_children,
     picture,
     pictures,
     release_exits,
+    renew,
     restart_child,
     still_drain,
     tree_of,
@@ -1049,6 +1051,25 @@ def reloads(world: World) -> None:
     world.do(inner.reload_tree)
 
 
+def declared_anew(world: World) -> None:
+    """One is given other arguments and policy, another one another place; one waits for that."""
+    first, second = Idle("first"), Idle("second")
+    top = world.top([first, second], max_restarts=99)
+    world.do(renew, first, Idle("first"), {"restart": "transient"})
+    world.do(renew, second, Idle("second"), {"restart": "wrongly"})
+    new = Idle("new")
+    world.do(renew, new, Idle("newer"), {})
+    world.go(top.adopt, _scripted("third", start_takes=1.0))
+    world.settle()
+    world.go(order_children, top, ["second", "first"])
+    world.advance(2.0)
+    crash(first)
+    world.settle()
+    world.do(order_children, top, ["nobody", "first"])
+    world.go(top.stop)
+    world.advance(9.0)
+
+
 STORIES: Final[dict[str, Callable[[World], None]]] = {
     story.__name__.replace("_", " "): story
     for story in (
@@ -1097,5 +1118,6 @@ STORIES: Final[dict[str, Callable[[World], None]]] = {
         tries,
         work_for_others,
         reloads,
+        declared_anew,
     )
 }

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from gevent import getcurrent
 
 from sprag._defaults import RELOAD_TIMEOUT
-from sprag.exceptions import TaskTimeout
+from sprag.exceptions import TaskCancelled, TaskTimeout
 from sprag.services.working import Working
 from sprag_supervisor import (
     RUNNING,
@@ -234,7 +234,9 @@ def _reload_one(
         if is_under_way:
             say(logging.ERROR, node, "on_reload takes too long: killed", seconds=round(took, 3))
             note("late", "it was killed: its time was over", took)
-        elif has_ended and (not is_its_own or is_a(error, NotRunning)):
+        elif has_ended and (
+            is_a(error, NotRunning) or (is_a(error, TaskCancelled) and not is_its_own)
+        ):
             note("skipped", "it has ended meanwhile", took)
         else:
             say(logging.ERROR, node, "on_reload failed", error)
