@@ -327,6 +327,7 @@ def test_a_program_keeps_its_own_handler_of_sighup(tmp_path: Path, install: str)
 def test_faulthandler_keeps_sigusr1(tmp_path: Path) -> None:
     app(tmp_path, "import faulthandler, signal\nfaulthandler.register(signal.SIGUSR1)\n" + POLITE)
     with up(run(tmp_path)) as process:
+        time.sleep(0.5)  # it looks at all threads from within the signal: best while they wait
         process.send(SIGUSR1)
         process.says("most recent call first")
         process.send(SIGTERM)
