@@ -123,42 +123,6 @@ def test_an_app_whose_log_nobody_reads_goes_on_and_stops_in_time(tmp_path: Path)
         assert len(pipe.read_all()) > 10
 
 
-STORM: Final = """
-class Crashing(Service, restart="temporary"):
-    ended = 0
-    def run(self):
-        gevent.sleep(1)
-        Crashing.ended += 1
-        if Crashing.ended == 10_000:
-            say("the storm is over")
-        raise ValueError("a crash that nobody reads of")
-class Storm(Service):
-    def on_ready(self):
-        for _ in range(10_000):
-            self.service("pool").start_child(Crashing())
-app = App(name="shop", providers={"pool": DynamicSupervisor(), "storm": Storm()})
-"""
-
-
-def test_a_storm_of_crashes_that_nobody_reads_of_holds_up_no_question(tmp_path: Path) -> None:
-    app(tmp_path, STORM)
-    took: list[float] = []
-    with unread(tmp_path) as (process, _pipe):
-        socket = process.socket()
-        while "the storm is over" not in process.out:
-            began = time.monotonic()
-            assert ask(socket, "GET", "/v1/tree?depth=1")[0] == 200
-            took.append(time.monotonic() - began)
-            assert sum(took) < PATIENCE
-            time.sleep(0.02)
-        told = backlog(process)
-        process.send(signal.SIGTERM)
-        assert process.ends(within=5) == ExitCode.STOPPED
-    assert told["dropped"] > 1_000
-    # A machine that is busy with other tests takes its time; the median is the app's own.
-    assert sorted(took)[len(took) // 2] < 0.1
-
-
 def test_a_reader_that_comes_back_is_told_how_much_is_missing_and_where(tmp_path: Path) -> None:
     app(tmp_path, CHATTY)
     with unread(tmp_path) as (process, pipe):

@@ -1,4 +1,7 @@
-"""Programs are tested in a patched process, as they run: each file of ``patched`` is one."""
+"""Programs are tested in a patched process, as they run: each file of ``patched`` is one.
+
+Not among the slow tests: what runs programs is measured by these.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ FILES = sorted((Path(__file__).parent / "patched").glob("check_*.py"))
 WITHIN = 170
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_its_tests_pass_in_a_patched_process(file: Path) -> None:
     assert FILES

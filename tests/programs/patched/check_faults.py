@@ -129,7 +129,8 @@ def test_who_may_not_be_signalled_is_left_behind_with_the_reason(
     assert report.stragglers == 1
     assert "whom we may not signal" in report.entries[0].detail
     kill(pid, signal.SIGKILL)
-    until(lambda: not is_there(pid))
+    until(lambda: proc.look(pid) is None)  # it was waited for
+    gevent.sleep(0.05)
 
 
 def test_a_program_of_a_program_bears_both_marks(
