@@ -454,4 +454,4 @@ def test_sprag_does_what_the_model_does() -> None:
         Machine, settings=settings_for(STEPS, is_random="SPRAG_SEED" in os.environ)
     )
     print(f"{Machine.steps:,} steps made and compared")
-    assert Machine.steps > 0.6 * STEPS, "most of what hypothesis draws should be possible"
+    assert Machine.steps > 0.7 * STEPS, "most of what hypothesis draws should be possible"

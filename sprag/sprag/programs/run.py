@@ -104,7 +104,6 @@ class Run:
         self._ended_at = math.inf
         self._waiting: list[Parking] = []
         self._path = path_of(node)
-        self._is_copied = copy is not None
         self.output = Output(self._launch, self._take, self._dropped, settings.output_limit, copy)
         self.output.on_over = self.news
         self.output.is_split = copy is None
@@ -282,7 +281,7 @@ class Run:
     def look_at_lines(self, look: Callable[[str], object] | None) -> None:
         """Have *look* called with each line from now on; None: with none any more."""
         self._on_line = look
-        self.output.is_split = look is not None or not self._is_copied
+        self.output.is_split = look is not None or not self.output.is_copied
 
     def _launch(self, read: Callable[[], object]) -> None:
         self._pool.launch(read, self.node, "program")
@@ -292,7 +291,7 @@ class Run:
             for line in lines:
                 if self._on_line is not None:
                     self._on_line(line.text)
-        if not self._is_copied:
+        if not self.output.is_copied:
             log_lines(self._path, self._incarnation, lines)
 
     def _dropped(self, number: int) -> None:
