@@ -1,0 +1,60 @@
+"""Whether this process is a worker, one of several of an app: what its parent says of that.
+
+Said in the environment, and taken out of it: what the user's code starts, another ``sprag run``
+say, is none.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+SLOT: Final = "SPRAG_WORKER"
+GENERATION: Final = "SPRAG_GENERATION"
+PATH: Final = "SPRAG_WORKER_PATH"
+CONTROL: Final = "SPRAG_WORKER_CONTROL"
+TOLD: Final = (SLOT, GENERATION, PATH, CONTROL)
+"""The variables by which the parent says it."""
+
+
+class Worker(NamedTuple):
+    """A worker, as its parent has told it.
+
+    Attributes:
+        slot: Its number, from 1; the process that takes its place has the same.
+        generation: Of the code it runs: one more with each replacement of all.
+        path: What its root is called: ``shop/worker-2``.
+        control: Where its control socket is to be; None: it has none.
+    """
+
+    slot: int
+    generation: int
+    path: str
+    control: str | None
+
+
+_told: Final[list[Worker]] = []  # one, if this is a worker
+
+
+def take_up(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Learn whether this is a worker, and take what says so out of the environment."""
+    said = {name: environ.pop(name, "") for name in TOLD}
+    slot, generation = said[SLOT], said[GENERATION]
+    if slot.isdecimal() and generation.isdecimal() and said[PATH]:
+        _told[:] = [Worker(int(slot), int(generation), said[PATH], said[CONTROL] or None)]
+
+
+def worker() -> Worker | None:
+    """Return which worker this process is; None: none."""
+    return _told[-1] if _told else None
+
+
+def forget() -> None:
+    """Be none, in a forked child."""
+    _told.clear()
+
+
+os.register_at_fork(after_in_child=forget)
