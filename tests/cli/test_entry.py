@@ -137,6 +137,39 @@ def test_run_patches_before_anything_that_should_be_patched_is_loaded() -> None:
     assert "click" in order
 
 
+def test_gevents_plugins_are_told_of_each_step_and_looked_for_once(tmp_path: Path) -> None:
+    folder = tmp_path / "plugin-1.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1\n")
+    steps = ("will_patch_all", "will_patch_module", "did_patch_module", "did_patch_all")
+    lines = [f"[gevent.plugins.monkey.{step}]\nplugin = plugin:told\n" for step in steps]
+    (folder / "entry_points.txt").write_text("".join(lines))
+    (tmp_path / "plugin.py").write_text(
+        "import sys\n"
+        "def told(event): sys.stderr.write(f'told:{type(event).__name__}\\n')\n"
+        "def note(event, given):\n"
+        "    if event == 'open' and 'plugin-1.dist-info/entry' in str(given[0]):\n"
+        "        sys.stderr.write('read\\n')\n"
+        "sys.addaudithook(note)\n"
+    )
+    look = "import plugin\n" + PATCHED + "    from importlib import metadata\n"
+    look += "    assert metadata.entry_points.__module__ == 'importlib.metadata'\n"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", look],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    told = [line.partition(":")[2] for line in done.stderr.splitlines() if "told:" in line]
+    assert told[0] == "GeventWillPatchAllEvent"
+    assert told[-1] == "GeventDidPatchAllEvent"
+    assert told.count("GeventWillPatchModuleEvent") == told.count("GeventDidPatchModuleEvent") > 5
+    assert done.stderr.count("read\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "command"),
     [
