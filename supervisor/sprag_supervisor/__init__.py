@@ -62,6 +62,7 @@ from sprag_supervisor.life.managing import (
     which_children,
 )
 from sprag_supervisor.life.pending import end_in_next_turn
+from sprag_supervisor.life.recycling import Lifetime, recycle_after
 from sprag_supervisor.life.renewing import order_children, renew
 from sprag_supervisor.life.starting import Starting
 from sprag_supervisor.life.stopping import request_exit, request_stop
@@ -177,6 +178,7 @@ __all__ = [
     "Holdings",
     "Lack",
     "Lifecycle",
+    "Lifetime",
     "Managed",
     "Mistake",
     "NeedsThemselvesError",
@@ -291,6 +293,7 @@ __all__ = [
     "plain",
     "plain_lines",
     "qualified_name",
+    "recycle_after",
     "redacted",
     "refuse",
     "refuse_present",

@@ -57,6 +57,7 @@ EVENTS: list[dict[str, Any]] = [
     change("started", "shop/mail", seconds=1.0),
     change("crashed", "shop/mail", context="start_error", exception="OSError", message="no route"),
     change("gave_up", "shop/fleet"),
+    change("stopped", "shop/web", context="shutdown", reason="recycled"),
     {"event": "end", "reason": "the app has ended"},
 ]
 
@@ -79,6 +80,7 @@ def test_people_read_what_is_wrong_and_then_what_changes(
         "11:59:58 ● started   shop/mail  took 1.0 s\n"
         "11:59:58 ✗ crashed   shop/mail  failed to start: OSError: no route\n"
         "11:59:58 ✗ gave up   shop/fleet\n"
+        "11:59:58 ■ stopped   shop/web  recycled\n"
         "the app has ended\n"
     )
 

@@ -362,6 +362,23 @@ def test_a_program_says_what_it_runs_and_has_written_and_how_it_has_ended(now: f
     assert "Output" not in drawn(node, now, width=80, charset=UNICODE, lines=0)
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"times": 0, "next": "2026-01-01T12:25:00Z"}, "never yet, next 12:25:00 (in 25m)"),
+        ({"times": 3, "next": None}, "3 times"),
+        ({"times": 1, "waits_for": "shop/web/2"}, "1 time, and due: it waits for shop/web/2"),
+        ({"times": 1, "waits_for": "shop/fleet/courier"}, "1 time, and due: it is held"),
+    ],
+)
+def test_how_often_a_program_was_recycled_and_when_it_will_be(
+    now: float, more: dict[str, Any], said: str
+) -> None:
+    recycling = {"max_lifetime": 3600.0, "times": 0, "next": None, "waits_for": None, **more}
+    node: dict[str, Any] = {**COURIER, "program": {**PROGRAM, "recycling": recycling}}
+    assert f"  Recycled: {said}\n" in drawn(node, now, width=80, charset=UNICODE)
+
+
 def test_a_signal_that_was_asked_for_is_told_as_such(now: float) -> None:
     ended: dict[str, Any] = {**PROGRAM["ended"], "code": None, "signal": "SIGTERM", "asked": True}
     node: dict[str, Any] = {**COURIER, "program": {**PROGRAM, "ended": ended, "lines": 0}}

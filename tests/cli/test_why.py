@@ -191,6 +191,12 @@ def test_a_crash_on_an_item_counts_toward_no_limit(now: float) -> None:
     assert "which counts against the item that it handled, and toward no limit" in told
 
 
+def test_a_recycled_program_counts_toward_no_limit_either(now: float) -> None:
+    told = drawn(answer(ruling("restart", reason="recycled", failure=None, restarts=0)), now)
+    assert "it was recycled (life 3)\n" in told
+    assert "which counts toward no limit: it had lived long enough" in told
+
+
 def test_of_a_program_it_tells_what_that_wrote_at_the_end(now: float) -> None:
     failure = {
         "type": "sprag.programs.exceptions.ProgramExited",

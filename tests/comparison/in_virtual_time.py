@@ -23,6 +23,7 @@ from sprag import (
     own_greenlets,
 )
 from sprag.exceptions import StartTimeout
+from sprag.testing import FakeProgram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +101,12 @@ IN_VIRTUAL_TIME: Final[dict[str, Callable[[World], object]]] = {
         lambda w: (
             w.runs(w.part("a", on_failure={OSError: "stop"}), "b").crash("a", OSError()).states
             == {"a": "failed", "b": "running"}
+        )
+    ),
+    "Recycle after a lifetime": (
+        lambda w: (
+            w.runs(p := FakeProgram("web", name="web", max_lifetime=100)).after(115).told == ""
+            and p.snapshot().incarnation == 2
         )
     ),
     "Begin in the first state": (

@@ -15,6 +15,7 @@ from gevent import GreenletExit
 from scripted import Crash, Idle, Journal, Scripted, ScriptedBody, crash, spawn
 from sprag import Backoff, DynamicSupervisor, ExitApp, Service, Supervisor, Worker, WorkerPool
 from sprag_supervisor import (
+    Lifetime,
     Policy,
     Reason,
     exceptions,
@@ -23,6 +24,7 @@ from sprag_supervisor import (
     order_children,
     picture,
     pictures,
+    recycle_after,
     release_exits,
     renew,
     restart_child,
@@ -1070,6 +1072,45 @@ def declared_anew(world: World) -> None:
     world.advance(9.0)
 
 
+def lives_that_are_long_enough(world: World) -> None:
+    """Several are recycled; one does not get ready again, one is held, one stopped in the midst."""
+
+    def aging(name: str, *, then: Callable[[Any], object] = id, **orders: Any) -> Scripted:
+        def on_start(me: Any) -> None:
+            then(me)
+            recycle_after(me, 10.0)
+
+        return _scripted(name, in_on_start=on_start, **orders)
+
+    def warms_up(service: Any) -> None:
+        service.set_ready(service._incarnation_ == 1)
+
+    top = world.top(
+        [
+            aging("a"),
+            Idle("b"),
+            aging("c", then=warms_up, stop_takes=1.0),
+            aging("d", restart="temporary"),
+        ],
+        strategy="rest_for_one",
+        max_restarts=0,
+    )
+    world.do(recycle_after, top, 1.0)
+    world.do(hold_exits, top.service("a"))
+    world.advance(12.0)
+    c = top.service("c")
+    world.advance(3.0)
+    world.do(release_exits, top._tree_, "top/a")
+    world.advance(2.0)
+    world.do(c.set_ready)
+    world.advance(30.0)
+    world.go(c.stop)
+    world.advance(30.0)
+    lifetime: Any = Lifetime(top.service("a"), 5.0)
+    world.do(lifetime.release)
+    world.do(lifetime.release)
+
+
 STORIES: Final[dict[str, Callable[[World], None]]] = {
     story.__name__.replace("_", " "): story
     for story in (
@@ -1119,5 +1160,6 @@ STORIES: Final[dict[str, Callable[[World], None]]] = {
         work_for_others,
         reloads,
         declared_anew,
+        lives_that_are_long_enough,
     )
 }

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,8 +16,9 @@ from sprag import Program, Service, Supervisor
 from sprag.control import programs, service
 from sprag.control.desk import Desk
 from sprag.control.http import Refused, Request
-from sprag.programs import Port
+from sprag.programs import Line, Port
 from sprag.testing import FakeProgram
+from sprag_supervisor import clock as clock_of_the_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +69,7 @@ def test_a_program_tells_what_it_runs_and_has_written_and_no_secret(
         "lines": 2,
         "left_out": 0,
         "output": [{"stream": "stdout", "line": "ready"}, {"stream": "stderr", "line": "oops"}],
+        "recycling": None,
         "ended": None,
     }
     assert not [each for each in answer["log"] if each["event"] == "output"]
@@ -95,6 +98,30 @@ def test_how_the_last_run_has_ended_is_told_in_the_next_life(
         "SIGTERM",
         True,
     )
+
+
+def test_how_often_it_was_recycled_is_told_and_when_it_will_be(clock: VirtualClock) -> None:
+    several = FakeProgram("web", name="web", replicas=2, max_lifetime=100, ready=Line("up"))
+    with Supervisor([several], name="shop") as shop:
+        desk = Desk(shop)
+        desk.open()
+        group = told(desk, "web")["program"]["recycling"]
+        assert group == {"max_lifetime": 100, "times": 0, "next": None, "waits_for": None}
+        first = told(desk, "web/1")["program"]["recycling"]
+        assert (first["times"], first["waits_for"]) == (0, None)
+        assert 89 <= ahead(first["next"]) <= 111
+        clock.advance(115)
+        both = {name: told(desk, f"web/{name}")["program"]["recycling"] for name in "12"}
+        assert sorted(each["times"] for each in both.values()) == [0, 1]
+        waiting = next(each for each in both.values() if not each["times"])
+        other = next(name for name, each in both.items() if each["times"])
+        assert waiting["waits_for"] == f"shop/web/{other}"
+        assert ahead(waiting["next"]) < 0
+        desk.close()
+
+
+def ahead(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp() - clock_of_the_engine.wall()
 
 
 def test_who_is_no_program_says_nothing_of_one(desk: Desk) -> None:

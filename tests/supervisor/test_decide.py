@@ -28,6 +28,7 @@ finished      restart    keep       keep
 shutdown      restart    keep       keep
 stopped       keep       keep       keep
 ignored       keep       keep       keep
+recycled      restart    restart    keep
 crashed       restart    restart    keep
 start_failed  restart    restart    keep
 gave_up       restart    restart    keep

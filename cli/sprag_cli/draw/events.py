@@ -205,6 +205,8 @@ def _change_line(event: Node, charset: Charset) -> Line:
         said = f"failed to start: {said}"
     elif text_of(event, "context") == "restart_cancelled":
         said = "its restart was called off"
+    elif kind == "stopped" and text_of(event, "reason") == "recycled":
+        said = "recycled"
     elif kind == "restarted":
         said = f"restart {count_of(event, 'restarts')}{_took(event)}"
     elif kind == "started":

@@ -207,6 +207,19 @@ def _program(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, st
             how += ", as it was asked to end"
         life = count_of(ended, "incarnation")
         yield "Ended", f"{how} ({ago(text_of(ended, 'at'), now)}, life {life})"
+    if recycling := mapping_of(program, "recycling"):
+        yield "Recycled", _recycling(recycling, text_of(node, "path"), now)
+
+
+def _recycling(recycling: Node, path: str, now: float) -> str:
+    times, due = count_of(recycling, "times"), text_of(recycling, "next")
+    said = counted(times, "time") if times else "never yet"
+    if (waits_for := text_of(recycling, "waits_for")) == path:
+        return f"{said}, and due: it is held"
+    if waits_for:
+        return f"{said}, and due: it waits for {waits_for}"
+    ahead = seconds_to(due, now)
+    return said if ahead is None else f"{said}, next {clock(due, now)} (in {duration(ahead)})"
 
 
 def _at_work(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, str]]:

@@ -160,7 +160,9 @@ def _sentences(ruling: Node, path: str) -> Iterator[tuple[str, Tone]]:
         after = f"after {delay:.1f} s (backoff)" if decision == "back_off" else "at once"
         yield f"{judge} decided to restart {who} {after}{_along(ruling, path)}", Tone.PLAIN
         restarts = count_of(ruling, "restarts")
-        if restarts:
+        if text_of(ruling, "reason") == "recycled":
+            yield "which counts toward no limit: it had lived long enough (max_lifetime)", Tone.DIM
+        elif restarts:
             yield f"restart {restarts} {_limit(ruling)}", Tone.DIM
         elif text_of(ruling, "reason") == "crashed":
             yield "which counts against the item that it handled, and toward no limit", Tone.DIM
@@ -191,6 +193,7 @@ _REASONS: Final = {
     "shutdown": "shut down",
     "stopped": "was stopped",
     "ignored": "was ignored",
+    "recycled": "was recycled",
 }
 
 

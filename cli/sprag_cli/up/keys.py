@@ -11,6 +11,7 @@ from sprag_cli.up.kinds import (
     FLAG,
     REFUSED,
     SECONDS,
+    SECONDS_ABOVE_0,
     Keyword,
     Kind,
     choice,
@@ -87,6 +88,11 @@ PROGRAM: Final = {
     "output_limit": Keyword(
         whole("a whole number of lines a second, 1 or more", 1),
         "Lines a second that are logged; the rest is counted (20000).",
+    ),
+    "max_lifetime": Keyword(
+        SECONDS_ABOVE_0,
+        "Seconds after which it is recycled, 10 % more or less: stopped, and started again, one "
+        "of its siblings at a time.",
     ),
     "replicas": Keyword(
         whole("a whole number, 1 or more", 1, 10_000),

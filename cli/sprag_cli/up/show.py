@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sprag_cli.term.cells import cell_len
 from sprag_cli.term.plain import printable
 from sprag_cli.term.style import Tone
-from sprag_cli.term.words import counted
+from sprag_cli.term.words import counted, seconds
 from sprag_cli.up.declared import Group, Program
 from sprag_cli.up.kinds import is_table
 
@@ -87,6 +87,8 @@ def _marks(settings: Any) -> Iterator[str]:
         yield f"ready: {_probe(ready)}"
     if (alive := settings.get("alive")) is not None:
         yield f"alive: {_probe(alive)}"
+    if (lifetime := settings.get("max_lifetime")) is not None:
+        yield f"recycled after {seconds(lifetime)}"
     if needs := settings.get("needs"):
         names: dict[str, str] = needs if is_table(needs) else dict.fromkeys(needs, "ready")
         words = [each if state == "ready" else f"{each} {state}" for each, state in names.items()]

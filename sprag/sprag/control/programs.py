@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sprag.control.http import Answer, Refused
 from sprag.control.pictures import iso
-from sprag_supervisor import is_a, path_of, redacted, say
+from sprag_supervisor import Lifetime, clock, held_by, is_a, path_of, redacted, say
 from sprag_supervisor.exceptions import BadValue, NotRunning
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def program_to_json(program: Program) -> dict[str, Any]:
         "output": []
         if output is None
         else [{"stream": each.stream, "line": each.text} for each in output.last],
+        "recycling": _recycling(program),
         "ended": None
         if ended is None
         else {
@@ -62,6 +63,22 @@ def program_to_json(program: Program) -> dict[str, Any]:
             "incarnation": ended.incarnation,
             "asked": ended.is_asked,
         },
+    }
+
+
+def _recycling(program: Program) -> dict[str, Any] | None:
+    """Return how often it was recycled, and when it will be again."""
+    settings, held, history = program._settings_, held_by(program), program._history_
+    if settings is None or settings.max_lifetime is None:
+        return None
+    timers = () if held is None else tuple(held.timers or ())
+    lifetime = next((each for each in timers if is_a(each, Lifetime)), None)
+    waits_for = None if lifetime is None else lifetime.waits_for
+    return {
+        "max_lifetime": settings.max_lifetime,
+        "times": 0 if history is None else history.recycled,
+        "next": None if lifetime is None else iso(clock.wall() + lifetime.due - clock.now()),
+        "waits_for": None if waits_for is None else path_of(waits_for),
     }
 
 

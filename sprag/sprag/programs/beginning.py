@@ -20,7 +20,7 @@ from sprag.programs.settings import called, checked_env, words_of
 from sprag.programs.site import ProgramSite
 from sprag.programs.spawning import Launch
 from sprag.programs.users import identity
-from sprag_supervisor import holdings_of, say
+from sprag_supervisor import holdings_of, recycle_after, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,6 +100,8 @@ def begin(program: Runnable, world: World, settings: Settings, replica: int | No
     if notify is not None:
         run.on_begun = notify.listen_to  # it may be ready before it counts as started
     run.begin()
+    if settings.max_lifetime is not None:
+        recycle_after(node, settings.max_lifetime)
     if settings.alive is not None:
         watch_over(node, world.asked(settings.alive, run), site)
 

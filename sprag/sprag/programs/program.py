@@ -69,6 +69,9 @@ class Program(Service, shutdown=10.0):
         output: ``"log"``: each line is a record; a path: a file to which it is appended as it is;
             ``"inherit"``: it goes where ours goes.
         output_limit: Lines in a second that are logged; of more it is told how many.
+        max_lifetime: Seconds after which it is recycled: stopped, and started again with those that
+            are restarted with it, which counts toward no limit; a temporary one ends then. Up to a
+            tenth more or less, and one of its siblings at a time until that is ready. None: never.
         replicas: So many of it, called ``1``, ``2``, …, below a supervisor of its name, which is
             ready when all are. ``{replica}`` in the command, the variables and the probes is the
             number; *port* is the first one's, the next has the next. What concerns the life of one
@@ -112,6 +115,7 @@ class Program(Service, shutdown=10.0):
         kill: Kill = "group",
         output: str | os.PathLike[str] = "log",
         output_limit: int = OUTPUT_LIMIT,
+        max_lifetime: Seconds | None = None,
         replicas: int | None = None,
         name: str | None = None,
         **policy: Any,
@@ -140,6 +144,7 @@ class Program(Service, shutdown=10.0):
                 "kill": kill,
                 "output": output,
                 "output_limit": output_limit,
+                "max_lifetime": max_lifetime,
                 "replicas": replicas,
             }
         )

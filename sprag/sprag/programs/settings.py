@@ -59,6 +59,7 @@ class Settings:
     kill: Kill
     output: str | Path
     output_limit: int
+    max_lifetime: float | None
     replicas: int | None
 
     @property
@@ -110,6 +111,7 @@ def checked(given: dict[str, Any]) -> Settings:
         kill=_word("kill", given["kill"], get_args(Kill)),
         output=_output(given["output"]),
         output_limit=_count("output_limit", given["output_limit"], 1),
+        max_lifetime=_lifetime(given["max_lifetime"]),
         replicas=None if given["replicas"] is None else checked_size(given["replicas"]),
     )
     _check_together(settings)
@@ -276,6 +278,15 @@ def _seconds(argument: str, given: Any) -> float:
     seconds = in_seconds(given)
     if not 0 <= seconds < math.inf:
         raise BadValue(argument, given, "a finite number of seconds, 0 or more")
+    return seconds
+
+
+def _lifetime(given: Any) -> float | None:
+    if given is None:
+        return None
+    seconds = in_seconds(given)
+    if not 0 < seconds < math.inf:
+        raise BadValue("max_lifetime", given, "seconds above 0, or None")
     return seconds
 
 

@@ -39,7 +39,7 @@ class Exit(NamedTuple):
     """How a service ended.
 
     Attributes:
-        reason: Why: finished, shutdown, stopped, ignored, crashed, start_failed, gave_up.
+        reason: Why: finished, shutdown, stopped, ignored, recycled, crashed, start_failed, gave_up.
         incarnation: Which life it was, from 1.
         failure: The crash, when it was one.
         code: The exit code asked for by a SystemExit in the tree; None without one.
@@ -87,6 +87,8 @@ class History:
     """The names of the siblings that it needs and that are not yet what they have to be."""
     first_start: bool = False
     """It has never been up at this place, and is started again until it is (`retry_start`)."""
+    recycled = 0
+    """How often it was recycled (`life.recycling`)."""
     dues: Any = None
     """What the library's crons leave to the next life; see `owned.crons`."""
 

@@ -34,7 +34,7 @@ from sprag_supervisor.life.stopping import end_soon
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.pace import Pace
 from sprag_supervisor.rules.backoff import PATIENT
-from sprag_supervisor.rules.decide import Reason, RestartWindow, ruling
+from sprag_supervisor.rules.decide import RECYCLED, Reason, RestartWindow, ruling
 from sprag_supervisor.rules.states import FAILED, FINISHED, RESTARTING, RUNNING, STARTING
 from sprag_supervisor.tree.group import led_by, waits_with_others
 from sprag_supervisor.tree.log import say, saying
@@ -152,7 +152,7 @@ def _act_on_waiting(  # noqa: C901, PLR0912, PLR0917 - a branch for each word
             return  # it was told twice
         tried = history.in_a_row
         is_first = history.first_start and reason is Reason.START_FAILED
-    counts = not is_first and type(failure) is not Spared
+    counts = not is_first and type(failure) is not Spared and reason is not RECYCLED
     if counts and (backoff is None or not backoff.is_over(tried)):
         restarts = _count(supervision, policy, came)
     decision = ruling(child._policy_, reason, action, policy, restarts, (), tried, is_first)

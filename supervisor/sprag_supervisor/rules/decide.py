@@ -33,6 +33,8 @@ class Reason(enum.Enum):
     """On purpose, by `stop()` or by its parent."""
     IGNORED = "ignored"
     """`on_start` raised Ignore."""
+    RECYCLED = "recycled"
+    """It had lived long enough: another life follows. Sprag's own."""
     CRASHED = "crashed"
     START_FAILED = "start_failed"
     GAVE_UP = "gave_up"
@@ -48,8 +50,9 @@ class Reason(enum.Enum):
 
 CRASHED: Final = Reason.CRASHED
 """Asked for often, and a module finds its own names ten times as fast as those of an enum."""
-_CLEAN = frozenset({Reason.FINISHED, Reason.SHUTDOWN, Reason.STOPPED, Reason.IGNORED})
-_FROM_OUTSIDE = frozenset({Reason.STOPPED, Reason.IGNORED})
+RECYCLED: Final = Reason.RECYCLED
+_CLEAN = frozenset({Reason.FINISHED, Reason.SHUTDOWN, Reason.STOPPED, Reason.IGNORED, RECYCLED})
+_FROM_OUTSIDE = frozenset({Reason.STOPPED, Reason.IGNORED, RECYCLED})
 
 Decision = Literal[
     "restart", "back_off", "give_up", "gave_up_tries", "escalate", "exit", "shut_down", "keep"
@@ -83,7 +86,9 @@ def ruling(  # noqa: C901, PLR0917 - a clause for each row; see `bringing_up._br
         is_first: It is the first start that has failed, and is tried again (`retry_start`).
     """
     if reason in _FROM_OUTSIDE:
-        return "keep"  # it restarts nobody, and shuts nothing down (27, 32, 64)
+        # A recycled one at once, whatever its backoff, and without counting. Of all else nobody is
+        # restarted, and nothing shut down (27, 32, 64).
+        return "restart" if reason is RECYCLED and child.restart != "temporary" else "keep"
     is_clean, restart, backoff = reason in _CLEAN, child.restart, child.backoff
     if action is not None:
         if is_a(action, ExitApp):

@@ -284,6 +284,8 @@ class Tree:
         """By the identity of the service, which may be equal to others."""
         self.heartbeats: dict[int, Heartbeat] = {}
         """Likewise, of services that have to beat."""
+        self.recycled: dict[int, tuple[Node, int]] = {}
+        """By the identity of a parent: who was recycled there last, and which life of it ended."""
         self.report = StopReport()
         """What the last end of the root was like."""
         self.memories = Memories()
