@@ -42,6 +42,7 @@ from sprag_supervisor.life.declaring import set_ready, set_status
 from sprag_supervisor.life.draining import still_drain
 from sprag_supervisor.life.ending import Ending, spare
 from sprag_supervisor.life.guard import (
+    await_turn,
     Managed,
     end_cleanly,
     is_killers,
@@ -214,6 +215,7 @@ __all__ = [
     "as_number",
     "as_text",
     "attribute_of",
+    "await_turn",
     "backlogs",
     "beat",
     "called",

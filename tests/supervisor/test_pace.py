@@ -6,17 +6,24 @@ always due ticks beside it, and counts how many pieces ran without a tick in bet
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
+import gevent
 import pytest
+from gevent import GreenletExit
+from gevent.event import Event
 
-from scripted import Crash, crash, spawn
+from scripted import Crash, crash, spawn, states
 from sprag import DynamicSupervisor, Service, Supervisor
+from sprag_supervisor import logger
 from sprag_supervisor.loop import clock as _clock
 from sprag_supervisor.loop.pace import Pace, let_others_run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sprag.testing import VirtualClock
 
 PIECE = 0.010
@@ -99,6 +106,44 @@ class Broken(Service):
             raise Crash
 
 
+class Crashing(Service):
+    """Crashes with all the others, when it is told to."""
+
+    def __init__(self, go: Event | str | float) -> None:
+        self.go = go
+
+    def on_start(self) -> None:
+        if self._incarnation_ > 1:
+            return
+        if isinstance(self.go, str):
+            self.listen(self.go, fail)
+        elif isinstance(self.go, float):
+            self.timeout(fail, self.go, None)
+        else:
+            self.spawn(fail_after, self.go)
+
+
+def fail(_data: object) -> None:
+    raise Crash
+
+
+def fail_after(go: Event) -> None:
+    go.wait()
+    raise Crash
+
+
+class Costly(logging.Handler):
+    """What it costs to log a crash."""
+
+    def __init__(self, burner: Burner) -> None:
+        super().__init__(logging.ERROR)
+        self.burner = burner
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "service crashed" in record.getMessage():
+            self.burner.burn()
+
+
 def turns(number: int) -> None:
     """Let the loop turn, without waiting for it to come to rest: a ticker never does."""
     for _ in range(number):
@@ -140,6 +185,118 @@ def test_a_batch_of_exits_leaves_timers_their_turn(burner: Burner) -> None:
         turns(MANY * 3)
         assert burner.pieces == MANY
         assert burner.longest <= 2
+
+
+@pytest.fixture
+def costly(burner: Burner) -> Iterator[None]:
+    """To log a crash takes its time."""
+    handler = Costly(burner)
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+
+
+@pytest.mark.usefixtures("costly")
+@pytest.mark.parametrize("by", ["event", "emit"])
+def test_many_that_crash_in_one_callback_leave_timers_their_turn(burner: Burner, by: str) -> None:
+    go = Event()
+    pool = DynamicSupervisor(max_restarts=MANY)
+    with Supervisor(children=[pool, Ticker(burner)]) as root:
+        for _ in range(MANY):
+            pool.adopt(Crashing("go" if by == "emit" else go))
+        turns(2)
+        burner.begin()
+        go.set()
+        root.emit("go")
+        turns(MANY * 3)
+        assert burner.pieces == MANY
+        assert burner.longest <= 2
+        assert all(child.incarnation == 2 for child in pool.snapshot().children)
+
+
+class Turns(logging.Handler):
+    """In which turn of the loop each crash was told."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.seen: list[int] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "service crashed" in record.getMessage():
+            self.seen.append(gevent.get_hub().loop.iteration)
+
+
+@pytest.mark.parametrize("by", ["event", "emit", "timers"])
+def test_crashes_that_come_faster_than_the_loop_turns_are_told_in_turns_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setattr("sprag_supervisor.loop.pool.HOLD", -1)
+    monkeypatch.setattr("sprag_supervisor.loop.pace.HOLD", -1)
+    go, told = Event(), Turns()
+    logger.addHandler(told)
+    try:
+        with Supervisor(max_restarts=8) as root:
+            for _ in range(8):
+                root.adopt(Crashing({"event": go, "emit": "go", "timers": 0.0}[by]))
+            go.set()
+            root.emit("go")
+            gevent.wait(timeout=0.02)
+            assert states(root) == dict.fromkeys(states(root), "running")
+    finally:
+        logger.removeHandler(told)
+    assert len(told.seen) == 8
+    assert len(set(told.seen)) >= 4  # at most two in one: it is asked after the first
+
+
+@pytest.mark.usefixtures("costly", "burner")
+@pytest.mark.parametrize("by", [GreenletExit, ValueError])
+def test_who_kills_a_greenlet_that_has_crashed_comes_too_late(by: type[BaseException]) -> None:
+    go = Event()
+    with Supervisor(children=[], max_restarts=2) as root:
+        first, second = root.adopt(Service()), root.adopt(Service())
+        first.spawn(fail_after, go)
+        greenlet = second.spawn(fail_after, go)
+        turns(2)
+        go.set()
+        gevent.sleep(0)
+        assert second.snapshot().failures == ()  # the loop looks around first
+        greenlet.kill(by())
+        turns(2)
+        assert second.snapshot().incarnation == 2
+        assert "Crash" in str(second.snapshot().failures[-1])
+
+
+@pytest.mark.usefixtures("costly", "burner")
+def test_a_crash_that_waits_for_its_turn_is_told_by_a_stop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    go = Event()
+    with Supervisor(children=[], max_restarts=2) as root:
+        first, second = root.adopt(Service()), root.adopt(Service())
+        first.spawn(fail_after, go)
+        second.spawn(fail_after, go)
+        turns(2)
+        go.set()
+        gevent.sleep(0)
+        second.stop()
+        assert states(root) == {"Service": "running", "Service-2": "stopped"}
+    assert "Service-2: service raised while stopping" in caplog.text
+
+
+@pytest.mark.usefixtures("costly", "burner")
+def test_an_emitter_that_waits_between_crashes_can_be_killed() -> None:
+    heard: list[str] = []
+    with Supervisor(children=[], max_restarts=3) as root:
+        for _ in range(3):
+            root.adopt(Crashing("go"))
+        root.adopt(Service()).listen("go", heard.append)
+        turns(2)
+        emitter = spawn(root.emit, "go")
+        gevent.sleep(0)
+        emitter.kill()
+        turns(4)
+        assert heard == []
+        assert states(root) == dict.fromkeys(states(root), "running")
 
 
 @pytest.mark.parametrize("where", ["start", "stop"])

@@ -135,7 +135,10 @@ class ControlSocket:
         greenlet: Greenlet[..., Any] = Greenlet(*args)
         self._asking[greenlet] = None
         greenlet.rawlink(lambda done: self._forget(done, sock))
-        greenlet.start()
+        # At once: a start would wait behind all greenlets that are to run, in a storm of crashes
+        # ten thousand. From here on it waits for its client only, and the loop looks at sockets
+        # every few milliseconds.
+        greenlet.switch()
 
     def _drop_oldest(self) -> None:
         if self._asking:

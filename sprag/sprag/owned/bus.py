@@ -349,9 +349,12 @@ def _concerns_emitter(listener: Listener, node: Node, error: BaseException) -> b
                 if attribute_of(error, "timer") is not _CLOSED:
                     return True
                 is_thrown_in = False
+        tree = node._tree_
         report_crash(node, listener._incarnation, "listener", error)
         if not is_kill:
             listener.cancel()  # its service ends; and what emits to itself does not do so for ever
+        if tree is not None and tree.pool.is_held() and not is_thrown_in:
+            tree.pool.gate.wait()  # what is thrown in here is the emitter's
         return is_thrown_in
     except RecursionError:
         if issubclass(kind, RecursionError):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gevent import get_hub
 
 from sprag_supervisor import (
+    await_turn,
     Call,
     check_result,
     clock,
@@ -146,6 +147,7 @@ class TimerHandle:
             if result is not None:
                 check_result("a timer's function", result)
         except BaseException as error:  # noqa: BLE001 - this is where crashes are caught
+            await_turn(self._node)
             holdings.drop_call(call)
             report_crash(self._node, self._incarnation, "timer", error)
         else:

@@ -84,6 +84,22 @@ def report_crash(
         engine_error(node, step, bug, error, incarnation)
 
 
+def await_turn(node: Node) -> None:
+    """Let others have their turn before one more crash of this turn is acted on, if it lasts long.
+
+    For who calls `report_crash` next, and can wait. Never raises: who kills the greenlet meanwhile
+    comes too late, and it is a crash all the same.
+    """
+    tree = node._tree_
+    if tree is not None and tree.pool.is_held():
+        try:
+            tree.pool.gate.wait()
+        except KeyboardInterrupt as error:
+            interrupt_main(error)
+        except BaseException:  # noqa: BLE001 - see above
+            pass
+
+
 def _report_exit(node: Node, incarnation: int, step: str, error: BaseException) -> None:
     """Act on a kill, a SystemExit, a Ctrl-C, or a group that may mean one of them."""
     meant = meaning_of(error)
@@ -225,6 +241,7 @@ class Managed(Greenlet):  # type: ignore[type-arg]
                 raise
             except BaseException as error:  # noqa: BLE001 - this is where crashes are caught
                 self._failure = error
+                await_turn(node)
                 was_killed = self._thrown is not None and is_killers(error, self._thrown)
                 self._leave()
                 del self

@@ -6,11 +6,16 @@ only after fifty callbacks. With 10 ms of a user's code in between that is half 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final
 
-from gevent import get_hub
+from gevent import get_hub, getcurrent
 
 from sprag_supervisor.loop import clock
+from sprag_supervisor.loop.parking import Parking
+
+if TYPE_CHECKING:
+    from gevent.hub import Hub
 
 HOLD: Final = 0.005
 """Seconds for which such work may hold the loop at a time."""
@@ -78,3 +83,56 @@ class Batches:
         took = clock.now() - began
         self._size = 1 if took > HOLD else min(self._size * 2, _LARGEST)
         return True
+
+
+class Gate:
+    """Where greenlets that have crashed wait, as they are too many for one turn of the loop.
+
+    gevent wakes all that wait for one event in one callback, be they ten thousand, and runs what
+    they do next one after another: the loop looks at nothing meanwhile, and whoever is woken then
+    comes behind them. So they go on from a timer, for `HOLD` at a time, and the others have as
+    much between.
+    """
+
+    __slots__ = ("_hub", "_timer", "_waiting")
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub: Any = hub
+        self._timer: Any = None
+        self._waiting: OrderedDict[Parking, None] = OrderedDict()
+
+    def wait(self) -> None:
+        """Wait for one's turn; in the hub, where nothing can wait, not.
+
+        What is thrown into the waiting greenlet passes through.
+        """
+        if getcurrent() is self._hub or get_hub() is not self._hub:
+            return
+        parking = Parking()
+        try:
+            self._waiting[parking] = None
+            if self._timer is None:
+                self._timer = self._hub.loop.timer(0.0)
+            if not self._timer.active:
+                self._timer.start(self._let_on)
+            parking.park()
+        finally:
+            self._leave(parking)
+
+    def _leave(self, parking: Parking) -> None:
+        self._waiting.pop(parking, None)
+        if not self._waiting and self._timer is not None:
+            self._timer.close()
+            self._timer = None
+
+    def _let_on(self) -> None:
+        self._timer.start(self._let_on)  # first: a signal handler may cut short what follows
+        began = clock.now()
+        while self._waiting:
+            parking = next(iter(self._waiting))
+            greenlet: Any = parking.greenlet
+            if greenlet is not None:
+                greenlet.switch()
+            self._leave(parking)  # who was cut short before it waited does not
+            if clock.now() - began > HOLD:
+                break

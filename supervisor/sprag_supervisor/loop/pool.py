@@ -28,6 +28,7 @@ from gevent import GreenletExit, getcurrent
 from sprag_supervisor.foreign import is_a, traceback_of
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.calls import Apart, Call, Errand, Runner, faults, nothing
+from sprag_supervisor.loop.pace import HOLD, Gate
 from sprag_supervisor.loop.parking import Parking
 
 if TYPE_CHECKING:
@@ -157,6 +158,9 @@ class Pool:
         self.trees = 0
         self.queued: dict[Parking, Held] = {}
         """Who waits for a turn, in any tree of the hub."""
+        self.gate = Gate(hub)
+        self._turn = -1
+        self._turn_began = 0.0
         self._retiring = False
         self._quiet: clock.Timer | None = None
         self._used = False
@@ -241,6 +245,18 @@ class Pool:
             call.wait()
         if call.error is not None:
             raise call.error
+
+    def is_held(self) -> bool:
+        """Whether the loop is in the same turn for too long, since this was first asked in it.
+
+        Asked at each crash: many in one turn pass through the `gate`.
+        """
+        turn: int = self.hub.loop.iteration
+        if turn != self._turn or turn < 0:  # which loops other than libev's do not tell
+            self._turn = turn
+            self._turn_began = clock.now()
+            return False
+        return clock.now() - self._turn_began > HOLD
 
     def under_way(self) -> list[Call]:
         """Return what its greenlets run now, or are about to."""
