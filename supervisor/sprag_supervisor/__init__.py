@@ -42,8 +42,8 @@ from sprag_supervisor.life.declaring import set_ready, set_status
 from sprag_supervisor.life.draining import still_drain
 from sprag_supervisor.life.ending import Ending, spare
 from sprag_supervisor.life.guard import (
-    await_turn,
     Managed,
+    await_turn,
     end_cleanly,
     is_killers,
     report_crash,

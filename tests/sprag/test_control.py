@@ -8,9 +8,11 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import gevent
 import pytest
 
 from controlled import Connection, aside, served
@@ -263,3 +265,26 @@ def test_app_run_without_patching_serves_it_too(tmp_path: Path) -> None:
 def test_where_the_sockets_are(environ: dict[str, str], expected: str | None) -> None:
     found = str(runtime_directory(environ))
     assert found == expected or (expected is None and found.startswith("/tmp/sprag-"))
+
+
+def test_who_asks_is_served_before_all_that_is_to_run(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def spin(number: int) -> None:
+        order.append("work")
+        end = time.perf_counter() + 0.0005
+        while time.perf_counter() < end:
+            pass
+        if number:
+            gevent.get_hub().loop.run_callback(spin, number - 1)
+
+    def ask_and_say(path: Path) -> None:
+        tree(path)
+        order.append("answer")
+
+    with served(Service(), tmp_path) as path:
+        for _ in range(400):  # as many are ready at any time
+            gevent.get_hub().loop.run_callback(spin, 1)
+        aside(ask_and_say, path)
+        gevent.sleep(0.01)
+    assert order.index("answer") < 400, "it came behind all that was ready"

@@ -233,11 +233,12 @@ def test_crashes_that_come_faster_than_the_loop_turns_are_told_in_turns_of_their
     monkeypatch.setattr("sprag_supervisor.loop.pool.HOLD", -1)
     monkeypatch.setattr("sprag_supervisor.loop.pace.HOLD", -1)
     go, told = Event(), Turns()
+    ways: dict[str, Event | str | float] = {"event": go, "emit": "go", "timers": 0.0}
     logger.addHandler(told)
     try:
         with Supervisor(max_restarts=8) as root:
             for _ in range(8):
-                root.adopt(Crashing({"event": go, "emit": "go", "timers": 0.0}[by]))
+                root.adopt(Crashing(ways[by]))
             go.set()
             root.emit("go")
             gevent.wait(timeout=0.02)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from gevent import get_hub
 
 from sprag_supervisor import (
-    await_turn,
     Call,
+    await_turn,
     check_result,
     clock,
     holdings_of,

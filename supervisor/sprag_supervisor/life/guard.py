@@ -96,7 +96,7 @@ def await_turn(node: Node) -> None:
             tree.pool.gate.wait()
         except KeyboardInterrupt as error:
             interrupt_main(error)
-        except BaseException:  # noqa: BLE001 - see above
+        except BaseException:  # noqa: BLE001, S110 - see above
             pass
 
 
