@@ -27,10 +27,16 @@ SOURCES = [str(Path(__file__).parents[3] / name) for name in ("supervisor", "spr
 BIN = Path(sys.executable).parent
 LINES = 200_000
 LINE = 100
+AT_REST = 2.0
+"""Seconds from the writer's first line to the others: the manager's own start is another row."""
+QUIET = 1.0
 WRITER = f"""
-import os
+import os, time
+os.write(1, b"begin\\n")
+time.sleep({AT_REST})
 for first in range(0, {LINES}, 100):
     os.write(1, b"".join(b"%0{LINE - 1}d\\n" % n for n in range(first, first + 100)))
+open("done", "w").close()
 """
 SLEEPER = "sleep"
 PATIENCE = 60.0
@@ -200,6 +206,12 @@ def processor(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def scheduled(pid: int) -> float:
+    """Return the same to the nanosecond, of all its threads."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+
 def lives(manager: Manager, count: int, kills: int, rest: float) -> dict[str, float]:
     """Measure a manager of so many sleepers."""
     found: dict[str, float] = {}
@@ -232,16 +244,34 @@ def _restart(pid: int, count: int) -> float:
     return seconds
 
 
-def lines(manager: Manager) -> float:
-    """Return how many lines a second go through a manager."""
+def lines(manager: Manager) -> dict[str, float]:
+    """Return how many lines a second go through a manager, and what each million costs it."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         (directory / "writer.py").write_text(WRITER)
         out = directory / "out"
-        with running(manager, manager.writer(directory, out), directory):
-            until(lambda: out.exists() and out.stat().st_size > 0)
-            seconds = until(lambda: out.stat().st_size >= LINES * LINE)
-    return LINES / seconds
+        with running(manager, manager.writer(directory, out), directory) as process:
+            until(lambda: out.exists() and b"begin" in out.read_bytes())
+            time.sleep(AT_REST / 2)
+            first, used = out.stat().st_size, scheduled(process.pid)
+            until(lambda: out.stat().st_size > first)
+            seconds = _until_quiet(out, directory / "done")
+            used = scheduled(process.pid) - used
+        there = out.read_bytes().count(b"0" * (LINE // 2))
+    return {"lines": there / seconds, "cpu of lines": used / there * 1e6}
+
+
+def _until_quiet(out: Path, done: Path) -> float:
+    """Wait until a file does not grow any more; return the seconds until it had not."""
+    began = grown = time.perf_counter()
+    size = 0
+    while not done.exists() or time.perf_counter() - grown < QUIET:
+        if (now := out.stat().st_size) != size:
+            size, grown = now, time.perf_counter()
+        if time.perf_counter() - began > PATIENCE:
+            raise TimeoutError
+        time.sleep(0.0005)
+    return grown - began
 
 
 ROWS = {
@@ -250,6 +280,7 @@ ROWS = {
     "restart p99": ("the same, p99", "s", False),
     "stop": ("stop of all", "s", False),
     "lines": ("lines a second into a file", "", True),
+    "cpu of lines": ("CPU of the manager for a million of them", "s", False),
     "memory": ("memory at rest (PSS)", "MB", False),
     "cpu at rest": ("CPU at rest", "of a core", False),
 }
@@ -262,6 +293,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds [3]")
     parser.add_argument("--kills", type=int, default=50, help="restarts in a round [50]")
     parser.add_argument("--rest", type=float, default=5.0, help="seconds of rest [5]")
+    parser.add_argument("--lines", action="store_true", help="only what is written")
     parser.add_argument("--json", type=Path, help="write all figures there")
     options = parser.parse_args([each for each in sys.argv[1:] if each != "--programs"])
     needed = {"supervisord": BIN / "supervisord", "honcho": BIN / "honcho"}
@@ -270,8 +302,8 @@ def main() -> None:
     for number in range(options.rounds):
         for manager in managers:
             sys.stderr.write(f"round {number + 1}: {manager.name}\n")
-            measured = {"lines": lines(manager)}
-            if not isinstance(manager, SpragLog):
+            measured = lines(manager)
+            if not isinstance(manager, SpragLog) and not options.lines:
                 measured |= lives(manager, options.count, options.kills, options.rest)
             for row, figure in measured.items():
                 figures[manager.name].setdefault(row, []).append(figure)

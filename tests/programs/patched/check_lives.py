@@ -205,6 +205,17 @@ def test_a_copy_is_watched_for_a_line_and_its_end_is_remembered(
     assert log.lines == []
 
 
+@pytest.mark.parametrize("length", [0, 9, 47, 48, 99, 4000])
+def test_the_lines_of_a_copy_are_counted_however_long_they_are(
+    top: Supervisor, tmp_path: Path, length: int
+) -> None:
+    source = f"import sys; sys.stdout.write(('x' * {length} + '\\n') * 5000 + 'and the rest')"
+    program = python(source, output=tmp_path / "out", restart="temporary")
+    top.start_child(program).wait(10)
+    assert program._run_ is not None
+    assert program._run_.output.lines == 5000
+
+
 def test_a_full_disk_is_told_once_and_the_program_goes_on(top: Supervisor, log: Log) -> None:
     source = "import os\nfor n in range(100): os.write(1, b'x' * 10_000)"
     program = top.start_child(python(source, restart="transient", output="/dev/full"))
