@@ -26,6 +26,7 @@ from reliability.watching import (
     nobody_is_left,
     pids,
     service,
+    state_of,
     until,
 )
 
@@ -204,6 +205,20 @@ def _kill_its_guard(process: Process, _directory: Path) -> None:
         process.says("it is started again", times=times)
         until(partial(_has_another, process, guard), "a new guard")
     time.sleep(0.1)
+    process.send(signal.SIGKILL)
+
+
+def _stop_its_guard(process: Process, _directory: Path) -> None:
+    process.says("overwritten")
+    guard = guard_of(process)
+    for times in (1, 2):
+        os.kill(guard, signal.SIGSTOP)
+        process.says("it is woken", times=times)
+        until(lambda: children(process.popen.pid)[guard] not in "Tt", "it goes on")
+    process.send(signal.SIGSTOP)  # now the app cannot wake it
+    until(lambda: state_of(process.popen.pid) == "T", "the app is stopped")
+    os.kill(guard, signal.SIGSTOP)
+    until(lambda: state_of(guard) == "T", "its guard is stopped")
     process.send(signal.SIGKILL)
 
 
@@ -518,6 +533,44 @@ CASES: Final[dict[str, Case]] = {
         KILLED,
         asked=False,
         meanwhile=_kill_its_guard,
+    ),
+    "guard-stopped": Case(
+        (
+            Row(
+                "runs in an app whose guard is stopped, twice, and both then, before it is killed",
+                "the guard is woken, by the app or by its death, and ends them all",
+                ("the guard of the programs was stopped: it is woken",),
+            ),
+        ),
+        """
+        app = all_of(
+            python("one", "os.fork(); time.sleep(1000)"),
+            python("daemon", DAEMON, restart="temporary"),
+            python("title", OVERWRITES),
+        )
+        """,
+        KILLED,
+        asked=False,
+        meanwhile=_stop_its_guard,
+    ),
+    "guard-stopped-at-the-end": Case(
+        (
+            Row(
+                "left a daemon in an app whose guard is stopped as the app ends",
+                "the daemon ends with the app",
+            ),
+        ),
+        """
+        class Stops(Service):
+            def on_stop(self):
+                [guard] = [
+                    pid for pid in open(f"/proc/self/task/{os.getpid()}/children").read().split()
+                    if "guarding" in open(f"/proc/{pid}/cmdline").read()
+                ]
+                os.kill(int(guard), signal.SIGSTOP)
+        app = all_of(python("daemon", DAEMON, restart="temporary"), Stops())
+        """,
+        0,
     ),
     "killed": Case(
         (Row("runs in an app that is stopped, then killed with -9", "ended by the guard"),),

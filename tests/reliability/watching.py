@@ -58,6 +58,13 @@ def children(pid: int) -> dict[int, str]:
     return found
 
 
+def state_of(pid: int) -> str:
+    """Return the letter by which the kernel says what a process does; "" if it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return ""
+
+
 def descriptors(pid: int) -> int:
     """Return how many descriptors a process has."""
     return sum(1 for _each in Path(f"/proc/{pid}/fd").iterdir())

@@ -1,8 +1,9 @@
 """What sees to it that no program outlives the app: our side of the guard (`guarding`).
 
 Only where sprag owns the process (`hosting`). Then the guard is started with the first program; it
-is told of each session, and started again should somebody kill it. Elsewhere programs
-die with us by the kernel's word alone, which reaches themselves and not what they have started.
+is told of each session, woken should somebody stop it, and started again should somebody kill it.
+Elsewhere programs die with us by the kernel's word alone, which reaches themselves and not what
+they have started.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -26,12 +28,18 @@ from sprag.programs import guarding, popen, proc
 from sprag.programs.popen import close
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_STOPS_TOO: Final = True
 _AFTERWARDS: Final = guarding.SECONDS + 1.0
 _MANY: Final = 500
 """Sessions, from which on it is looked whether somebody is left of each."""
 _MOST_RESTARTS: Final = 5
 _WITHIN: Final = 60.0
-"""A guard that cannot live is not started for ever: so often in so many seconds."""
+"""A guard that cannot live is not started for ever: so often in so many seconds. Nor is it told
+more often that it was stopped."""
+_AGAIN: Final = 5.0
+"""Seconds until it is tried again to start one, if there was no room for it."""
+_MOST_UNTOLD: Final = 1 << 20
+"""Bytes that it has not read; then it hangs, and is replaced."""
 
 
 class Guard:
@@ -44,8 +52,12 @@ class Guard:
         self._most = _MANY
         self._writing = -1
         self._watcher: Any = None
+        self._room: Any = None
+        self._retry: Any = None
+        self._untold = bytearray()
         self._pid = 0
         self._deaths: deque[float] = deque(maxlen=_MOST_RESTARTS + 1)
+        self._stops: deque[float] = deque(maxlen=_MOST_RESTARTS + 1)
         self._is_over = False
 
     def prepare(self) -> None:
@@ -79,12 +91,11 @@ class Guard:
     def end(self) -> None:
         """Have it end what there is, and wait for that; holds the thread. The app is at its end."""
         self._is_over = True
+        self._stop_retrying()
         if self._writing < 0:
             return
-        close(self._writing)
-        self._writing = -1
-        self._watcher.stop()
-        self._watcher.close()
+        self._let_go()
+        self._wake()
         until = time.monotonic() + _AFTERWARDS
         with suppress(ChildProcessError):
             while os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG) is None:
@@ -115,39 +126,93 @@ class Guard:
         finally:
             close(reading)
         self._writing = writing
-        self._watcher = loop.child(self._pid, False, ref=False)
-        self._watcher.start(self._has_died)
+        self._watcher = loop.child(self._pid, _STOPS_TOO, ref=False)
+        self._watcher.start(self._has_changed)
+        self._room = loop.io(writing, 2, ref=False)
+        self._untold.clear()
         for session, began in self._sessions.items():
             self._tell(f"+ {session} {began}\n")
 
-    def _tell(self, line: str) -> None:
-        if self._writing >= 0:
-            with suppress(OSError):  # it has died: the next one is told of all
-                os.write(self._writing, line.encode())
+    def _let_go(self) -> None:
+        for watcher in (self._watcher, self._room):
+            watcher.stop()
+            watcher.close()
+        close(self._writing)
+        self._writing = -1
 
-    def _has_died(self) -> None:
+    def _stop_retrying(self) -> None:
+        if self._retry is not None:
+            self._retry.stop()
+            self._retry.close()
+            self._retry = None
+
+    def _tell(self, line: str) -> None:
+        if self._writing < 0:
+            return  # the next one is told of all
+        self._untold += line.encode()
+        if not self._room.active:
+            self._pass_on()
+        if len(self._untold) > _MOST_UNTOLD:
+            with suppress(OSError):
+                os.kill(self._pid, signal.SIGKILL)
+
+    def _pass_on(self) -> None:
+        # Also in the hub.
+        self._room.stop()
+        try:
+            while self._untold:
+                del self._untold[: os.write(self._writing, self._untold)]
+        except BlockingIOError:
+            self._room.start(self._pass_on)
+        except OSError:
+            self._untold.clear()  # it has died: the next one is told of all
+
+    def _wake(self) -> None:
+        with suppress(OSError):
+            os.kill(self._pid, signal.SIGCONT)
+
+    def _has_changed(self) -> None:
         # In the hub.
-        self._watcher.stop()
-        self._watcher.close()
-        if self._writing >= 0:
-            close(self._writing)
-            self._writing = -1
+        status = self._watcher.rstatus
+        if os.WIFCONTINUED(status):
+            return
+        if os.WIFSTOPPED(status):
+            self._wake()
+            if _are_few(self._stops):
+                Greenlet.spawn(_tell_that_it_was_stopped)
+            return
+        self._let_go()
         if not self._is_over:
             Greenlet.spawn(self._again)
 
     def _again(self) -> None:
-        now = time.monotonic()
-        self._deaths.append(now)
-        if len(self._deaths) > _MOST_RESTARTS and now - self._deaths[0] < _WITHIN:
+        if not _are_few(self._deaths):
             event = "the guard of the programs does not live: they may outlive this app"
             record(logging.ERROR, event, deaths=len(self._deaths), seconds=_WITHIN)
             return
         record(logging.WARNING, "the guard of the programs has died: it is started again")
+        self._try()
+
+    def _try(self) -> None:
+        self._stop_retrying()
         try:
             self.prepare()
         except OSError as error:
             event = "the guard of the programs cannot be started: they may outlive this app"
-            record(logging.ERROR, event, reason=str(error))
+            record(logging.ERROR, event, reason=str(error), next_try_in=_AGAIN)
+            self._retry = get_hub().loop.timer(_AGAIN, ref=False)
+            self._retry.start(Greenlet.spawn, self._try)
+
+
+def _are_few(times: deque[float]) -> bool:
+    """Take note that it was now; return whether it has not been so too often."""
+    now = time.monotonic()
+    times.append(now)
+    return len(times) <= _MOST_RESTARTS or now - times[0] >= _WITHIN
+
+
+def _tell_that_it_was_stopped() -> None:
+    record(logging.WARNING, "the guard of the programs was stopped: it is woken")
 
 
 _sleep: Final = monkey.get_original("time", "sleep")

@@ -5,6 +5,8 @@ each session that it begins and that is over; the end of the pipe is the end of 
 came. Then it kills every session it was told of, and whoever bears the app's mark in its
 environment: also who has left those sessions, or was started just before the app could tell of it.
 
+Who has stopped it has not stopped that: the app wakes it, and the death of the app does so, too.
+
 It asks the kernel each time before it kills, by the time at which a process began, and imports
 nothing of sprag: it is there when sprag is not.
 """
@@ -17,6 +19,7 @@ import sys
 import time
 from contextlib import suppress
 
+_PR_SET_PDEATHSIG = 1
 SECONDS = 2.0
 """It looks for so long, until nobody is found any more."""
 _PAUSE = 0.01
@@ -76,10 +79,19 @@ def _end_all(sessions: dict[int, int], mark: bytes) -> None:
         time.sleep(_PAUSE)
 
 
+def _wake_at_the_end() -> None:
+    """Have the kernel wake us when the app dies, should somebody have stopped us."""
+    import ctypes  # it is there in time: nobody waits for us now
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
+
+
 def _main() -> None:
     mark = sys.argv[1].encode()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)
+    _wake_at_the_end()
     sessions: dict[int, int] = {}
     rest = b""
     while data := os.read(0, 65536):

@@ -27,6 +27,8 @@ _LARGEST: Final = 4096
 _MOST_DESCRIPTORS: Final = 64
 _ROOM: Final = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS)
 _AT_ONCE: Final = 100
+_OURS_ONLY: Final = socket.MSG_CMSG_CLOEXEC
+"""What comes with a message is no program's, should one be started before it is closed."""
 
 
 class NotifySocket:
@@ -69,7 +71,7 @@ class NotifySocket:
         # In the hub.
         for _ in range(_AT_ONCE):
             try:
-                data, extra, _flags, _address = self._socket.recvmsg(_LARGEST, _ROOM)
+                data, extra, _flags, _address = self._socket.recvmsg(_LARGEST, _ROOM, _OURS_ONLY)
             except OSError:
                 return
             sender = _sender(extra)

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from gevent import socket as gsocket
-
+from sprag.programs.connecting import at_most, connected
 from sprag_supervisor import as_count, in_seconds, is_a
 from sprag_supervisor.exceptions import BadValue
 
@@ -28,6 +26,7 @@ TIMEOUT: Final = 2.0
 FAILURES: Final = 3
 _LARGEST_PORT: Final = 65535
 _MOST_READ: Final = 1 << 16
+_HEADERS: Final = {"User-Agent": "sprag", "Connection": "close"}
 
 
 class Site(Protocol):
@@ -121,6 +120,9 @@ class Port:
         _checked(self)
         if self.port is not None:
             object.__setattr__(self, "port", checked_port("Port", self.port))
+        given: Any = self.host
+        if not is_a(given, str) or not _is_host(given):
+            raise BadValue("host", given, "a name or an address, as '127.0.0.1'")
 
     def number(self, site: Site) -> int:
         """Return the port that is asked."""
@@ -132,7 +134,8 @@ class Port:
         """Connect, and hang up."""
         port = self.number(site)
         try:
-            _connected(self.host, port, self.timeout).close()
+            with at_most(self.timeout):
+                connected(site.filled(self.host), port, self.timeout).close()
         except OSError as error:
             return f"port {port} does not answer: {_why(error)}"
         return None
@@ -164,13 +167,19 @@ class Http:
         if self.port is not None:
             object.__setattr__(self, "port", checked_port("port", self.port))
         given: Any = self.url
-        if not is_a(given, str) or not (given.startswith("/") or _is_http(given)):
+        is_known = is_a(given, str) and (given.startswith("/") or _is_http(given))
+        if not is_known or not _is_plain(given):
             raise BadValue("Http", given, "a path as '/healthz', or 'http://host:port/path'")
 
     @property
     def has_port(self) -> bool:
         """Whether it says itself which port is asked."""
-        return self.port is not None or not self.url.startswith("/")
+        return self.port is not None or not self.is_its_own
+
+    @property
+    def is_its_own(self) -> bool:
+        """Whether the program itself is asked, and not somebody who may pass it on."""
+        return self.url.startswith("/")
 
     def complaint(self, site: Site) -> str | None:
         """Ask for the page."""
@@ -184,11 +193,12 @@ class Http:
 
         connection = http.client.HTTPConnection(host, port)
         try:
-            connection.sock = _connected(host, port, self.timeout)
-            connection.request("GET", path, headers={"User-Agent": "sprag", "Connection": "close"})
-            answer = connection.getresponse()
-            answer.read(_MOST_READ)
-        except (OSError, http.client.HTTPException) as error:
+            with at_most(self.timeout):  # also of who sends a byte now and then
+                connection.sock = connected(host, port, self.timeout)
+                connection.request("GET", path, headers=_HEADERS)
+                answer = connection.getresponse()
+                answer.read(_MOST_READ)
+        except (OSError, http.client.HTTPException, ValueError) as error:
             return f"{url} does not answer: {_why(error)}"
         finally:
             connection.close()
@@ -292,28 +302,23 @@ def checked_command(argument: str, given: Any) -> tuple[str, ...]:
     return tuple(plain)
 
 
-def _connected(host: str, port: int, timeout: float) -> Any:
-    """Connect; an address that is none of letters needs no look-up, which takes a thread."""
-    for family in (gsocket.AF_INET, gsocket.AF_INET6):
-        with suppress(OSError):
-            gsocket.inet_pton(family, host)
-            break
-    else:
-        return gsocket.create_connection((host, port), timeout)
-    connection: Any = gsocket.socket(family, gsocket.SOCK_STREAM)
+def _is_plain(given: str) -> bool:
+    """Whether nothing in it has to be quoted to be sent, but what the user has quoted."""
+    return given.isascii() and given.isprintable() and " " not in given
+
+
+def _is_host(given: str) -> bool:
+    """Whether it can be looked up, if anybody has that name."""
     try:
-        connection.settimeout(timeout)
-        connection.connect((host, port))
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+        return bool(given.encode("idna")) and _is_plain(given)
+    except UnicodeError:
+        return False
 
 
 def _is_http(given: str) -> bool:
     try:
         parts = urlsplit(given)
-        return parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+        return parts.scheme == "http" and _is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         return False
 

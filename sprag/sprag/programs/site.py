@@ -11,7 +11,7 @@ from sprag.programs.child import Child
 from sprag.programs.exceptions import CannotRun, signal_name
 from sprag.programs.popen import close
 from sprag.programs.settings import REPLICA
-from sprag.programs.spawning import await_exec, check, spawn
+from sprag.programs.spawning import await_exec, check, spawn, what_is_wrong
 from sprag_supervisor import Parking, clock
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class ProgramSite:
             return beside.outcome(clock.now() + seconds, seconds)
         except CannotRun as error:
             return str(error)
+        except OSError as error:  # no descriptor is left
+            return f"{launch.name} cannot be run: {what_is_wrong(error)}"
         finally:
             beside.end()
 

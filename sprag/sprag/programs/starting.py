@@ -14,10 +14,11 @@ from gevent import get_hub
 
 from sprag.programs import guard, proc
 from sprag.programs.child import Child
+from sprag.programs.connecting import is_of_this_machine
 from sprag.programs.exceptions import CannotRun, PortTaken
 from sprag.programs.output import PIECE
 from sprag.programs.popen import close
-from sprag.programs.probes import Port
+from sprag.programs.probes import Http, Port
 from sprag.programs.spawning import await_exec, spawn, what_is_wrong
 from sprag_supervisor import clock
 
@@ -52,12 +53,15 @@ def must_be_free(settings: Settings, site: Site) -> None:
     """Refuse to start beside somebody who answers already where readiness is looked for.
 
     Raises:
-        PortTaken: At the port of ``ready=Port()``.
+        PortTaken: At the port of ``ready=Port()``, or of ``ready=Http("/path")``.
     """
     ready = settings.ready
+    if type(ready) is Http and ready.is_its_own:
+        ready = Port(ready.port, timeout=ready.timeout)
     if type(ready) is Port and ready.complaint(site) is None:
         port = ready.number(site)
-        raise PortTaken(port, proc.who_listens(port))
+        is_here = is_of_this_machine(site.filled(ready.host))
+        raise PortTaken(port, proc.who_listens(port) if is_here else "")
 
 
 def start(launch: Launch, run: Run, *, is_piped: bool) -> Child:

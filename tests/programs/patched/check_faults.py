@@ -15,7 +15,8 @@ from programmed import Log, is_there, python, until
 from reliability.watching import descriptors
 from sprag import Backoff, Program, StartFailed, Supervisor
 from sprag.exceptions import BadValue
-from sprag.programs import Command, Notify, guarding, helper, proc
+from sprag.programs import Command, Notify, guarding, helper, popen, proc
+from sprag.programs import guard as guard_module
 from sprag.programs.child import Child
 from sprag.programs.guard import Guard
 from sprag.programs.output import Output, Written
@@ -164,6 +165,83 @@ def test_the_guard_forgets_sessions_of_which_nobody_is_left(top: Supervisor) -> 
         guard.add(gone, 1)
     assert len(guard._sessions) <= 600
     assert pid in guard._sessions
+
+
+def test_a_guard_that_is_slow_to_read_is_told_of_all(
+    top: Supervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    del top
+    told = tmp_path / "told"
+    slow = tmp_path / "slow.py"
+    slow.write_text(
+        "import os, time; time.sleep(0.5)\n"
+        f"with open({str(told)!r}, 'wb', 0) as file:\n"
+        "    while data := os.read(0, 1000): file.write(data)"
+    )
+    monkeypatch.setattr(guarding, "__file__", str(slow))
+    guard = Guard()
+    guard.prepare()
+    for session in range(10_000_000, 10_020_000):  # more than a pipe takes at once
+        guard._sessions[session] = 1
+        guard._tell(f"+ {session} 1\n")
+    until(lambda: told.exists() and told.read_text().endswith("+ 10019999 1\n"))
+    assert told.read_text().count("\n") == 20_000
+    guard.end()
+
+
+def test_a_guard_that_does_not_read_is_replaced(
+    top: Supervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    del top
+    deaf = tmp_path / "deaf.py"
+    deaf.write_text(DEAF)
+    real = guarding.__file__
+    monkeypatch.setattr(guarding, "__file__", str(deaf))
+    guard = Guard()
+    guard.prepare()
+    first = guard._pid
+    monkeypatch.setattr(guarding, "__file__", real)
+    for session in range(10_000_000, 10_090_000):
+        guard._tell(f"+ {session} 1\n")
+    until(lambda: guard._pid != first and guard._writing >= 0)
+    assert not is_there(first)
+    guard.end()
+
+
+def test_a_guard_for_which_there_is_no_room_is_tried_again(
+    top: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del top
+    guard = Guard()
+    guard.prepare()
+    first = guard._pid
+    with monkeypatch.context() as patched:
+        patched.setattr(guard_module, "_AGAIN", 0.05)
+        patched.setattr(popen, "start", _no_room)
+        os.kill(first, signal.SIGKILL)
+        until(lambda: guard._retry is not None)
+    until(lambda: guard._pid != first and guard._writing >= 0)
+    assert is_there(guard._pid)
+    guard.end()
+
+
+def test_an_app_that_ends_meanwhile_tries_no_more(
+    top: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del top
+    guard = Guard()
+    guard.prepare()
+    monkeypatch.setattr(guard_module, "_AGAIN", 0.05)
+    monkeypatch.setattr(popen, "start", _no_room)
+    os.kill(guard._pid, signal.SIGKILL)
+    until(lambda: guard._retry is not None)
+    guard.end()
+    gevent.sleep(0.2)
+    assert guard._writing < 0
+
+
+def _no_room(*_words: object, **_options: object) -> int:
+    raise OSError(11, "Resource temporarily unavailable")
 
 
 def test_a_wrong_env_shows_no_values() -> None:

@@ -241,7 +241,7 @@ def test_it_is_ready_when_its_port_answers(top: Supervisor) -> None:
     top.start_child(program)
     assert program.snapshot().unready is not None
     until(lambda: program.snapshot().is_ready)
-    probed = top.start_child(python(SLEEPS, port=port, ready=Http("/nothing-there")))
+    probed = top.start_child(python(SLEEPS, ready=Http(f"http://127.0.0.1:{port}/nothing-there")))
     until(lambda: "answers 404" in (probed.snapshot().unready or ""))
 
 
