@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__: list[str] = [
+    "BadSocket",
+    "CannotListen",
     "MaxChildren",
+    "NoSocket",
     "PoisonItem",
     "ProbeFailed",
     "QueueFull",
@@ -27,6 +30,41 @@ __all__: list[str] = [
 __all__ += _engine.__all__
 
 
+class BadSocket(SpragFieldsError):
+    """A socket that the process was started with is of no use.
+
+    Attributes:
+        said: What names it: ``LISTEN_FDS=2``.
+        number: Of its descriptor; None: the variables are wrong.
+        problem: What it is.
+        remedy: What to do.
+    """
+
+    said: str
+    number: int | None
+    problem: str
+    remedy: str
+
+    def __init__(self, said: str, number: int | None, problem: str, remedy: str) -> None:
+        super().__init__(said=said, number=number, problem=problem, remedy=remedy)
+
+    def _message(self) -> str:
+        which = "" if self.number is None else f": descriptor {self.number}"
+        return f"{self.said}{which} {self.problem} — {self.remedy}"
+
+
+class CannotListen(SpragFieldsError, OSError):
+    """There is no socket to be had at an address: the port is taken, say."""
+
+    address: str
+    reason: str
+    remedy: str
+    _template = "cannot listen on {address}: {reason} — {remedy}"
+
+    def __init__(self, address: str, reason: str, remedy: str) -> None:
+        super().__init__(address=address, reason=reason, remedy=remedy)
+
+
 class MaxChildren(SpragFieldsError):
     """A DynamicSupervisor has as many children as it may have."""
 
@@ -36,6 +74,22 @@ class MaxChildren(SpragFieldsError):
 
     def __init__(self, path: str, max_children: int) -> None:
         super().__init__(path=path, max_children=max_children)
+
+
+class NoSocket(SpragFieldsError, KeyError):
+    """`sprag.host.sockets` has none of that name."""
+
+    name: str
+    names: tuple[str, ...]
+    __str__ = Exception.__str__  # a KeyError's puts the message into quotes
+
+    def __init__(self, name: str, names: Iterable[str]) -> None:
+        super().__init__(name=name, names=tuple(names))
+
+    def _message(self) -> str:
+        there = f"use {choices(self.name, self.names)}, or pass it" if self.names else "pass it"
+        how = f"--bind {self.name}=HOST:PORT, or FileDescriptorName={self.name} of systemd"
+        return f"no socket {self.name!r}: {there} with {how}"
 
 
 class PoisonItem(SpragFieldsError):

@@ -41,8 +41,12 @@ from sprag.process.said import (
 from sprag.process.sd_notify import Notifier, give_back, withdraw
 from sprag.process.signals import Signals
 from sprag.process.slow_starts import SlowStarts
+from sprag.process.sockets import close as close_sockets
+from sprag.process.sockets import end_with_us
+from sprag.process.sockets import sockets as sockets  # noqa: PLC0414 - re-exported
 from sprag.process.systemd import Status
 from sprag.process.watchdog import Watchdog, describe_holder, this_thread
+from sprag.process.worker import worker
 from sprag.services.reloading import reload
 from sprag.services.service import Service
 from sprag_supervisor import (
@@ -183,6 +187,7 @@ class _Host:
             try:
                 with ExitStack() as life:
                     life.enter_context(process_owned())
+                    life.callback(close_sockets)
                     wait_for_orphans()
                     life.enter_context(own_greenlets())
                     life.enter_context(self._status.told())
@@ -282,6 +287,8 @@ class _Host:
 
     def _bring_down(self) -> None:
         received = self._stopped_by = self._signals.received
+        if received is signal.SIGINT and worker() is not None:
+            end_with_us()  # SIGTERM ends a slot: another takes its place
         starting = self._starting
         if starting is None or (starting.ready() and _is_down(self._root)):
             return

@@ -21,6 +21,7 @@ from processes import app
 from processes import run as run_process
 from sprag import SpragError
 from sprag._exit_codes import ExitCode
+from sprag_cli.run.binding import places
 from sprag_cli.run.load import NotAService
 from sprag_cli.run.run import RunOptions, run_app
 from sprag_cli.term.errors import CommandError
@@ -73,7 +74,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
 
 
 def run(**options: Any) -> int:
-    return run_app(RunOptions(**asked("run", **{"target": "shop_of_run:app", **options})))
+    given = asked("run", **{"target": "shop_of_run:app", **options})
+    binds = places(given, set(), {})
+    return run_app(RunOptions(**given, binds=binds))
 
 
 def test_the_host_runs_what_was_loaded_with_the_options_given(host: Host) -> None:

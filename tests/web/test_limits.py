@@ -12,9 +12,8 @@ import pytest
 
 from sprag import App, Limits
 from sprag._unix_sockets import identity
-from sprag.exceptions import BadValue
-from sprag.web._listener import listen, remove, shown
-from sprag.web.exceptions import CannotListen
+from sprag.exceptions import BadValue, CannotListen
+from sprag.process.listening import listen, remove, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +75,7 @@ def test_a_port_that_is_taken_says_what_to_do() -> None:
             listen(("127.0.0.1", port))
     assert str(caught.value) == (
         f"cannot listen on http://127.0.0.1:{port}: Address already in use — stop the other "
-        "program, or choose another port with --port (0: any free)"
+        "program, or choose another port (0: any free)"
     )
 
 

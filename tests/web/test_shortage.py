@@ -146,7 +146,7 @@ def test_a_server_that_loses_its_socket_comes_back(served: Callable[..., Served]
             route = "/lose"
             def load(self):
                 server = self.service("web")._server
-                server.socket.close()
+                server.doors[0]._socket.close()
                 return {}
         """
     )

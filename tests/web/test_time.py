@@ -11,6 +11,7 @@ from gevent import socket
 
 from sprag import App, Limits
 from sprag.testing import virtual_time
+from sprag.web._door import Place
 from sprag.web._service import WebServer
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def served(tmp_path: Path, clock: VirtualClock) -> tuple[App, str]:
     app = App(name="shop")
     app.start()
     path = str(tmp_path / "http")
-    app.adopt(WebServer(answer, path, Limits(head_timeout=100, body_timeout=300, keep_alive=200)))
+    limits = Limits(head_timeout=100, body_timeout=300, keep_alive=200)
+    app.adopt(WebServer(answer, (Place(path),), limits))
     clock.settle()
     return app, path
 

@@ -12,6 +12,7 @@ from gevent import socket
 
 from sprag import App
 from sprag.testing import virtual_time
+from sprag.web._door import Place
 from sprag.web._service import WebServer
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def exchange(application: Application, tmp_path: Path, sent: bytes) -> bytes:
     with virtual_time() as clock:
         app = App(name="shop")
         app.start()
-        app.adopt(WebServer(application, path), name="web")
+        app.adopt(WebServer(application, (Place(path),)), name="web")
         clock.settle()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.connect(path)
@@ -151,7 +152,7 @@ def test_a_default_timeout_of_sockets_is_not_the_clients(tmp_path: Path) -> None
         with virtual_time() as clock:
             app = App(name="shop")
             app.start()
-            app.adopt(WebServer(application, path), name="web")
+            app.adopt(WebServer(application, (Place(path),)), name="web")
             clock.settle()
             client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             client.settimeout(None)

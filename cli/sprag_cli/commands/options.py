@@ -7,11 +7,15 @@ import re
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
+from click.core import ParameterSource
 
 from sprag_cli.complete.prompt import AppName, ServicePath
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+Command: TypeAlias = "Callable[[Callable[..., Any]], click.Command]"
+Decorator: TypeAlias = "Callable[[Callable[..., Any]], Callable[..., Any]]"
 
 _ENDLESS: Final = 1e9
 """Seconds from which on a time counts as no limit at all: thirty years."""
@@ -81,10 +85,40 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
-_DURATION: Final = r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9}(?:\.\d{1,9})?)s?)?"
+class _Setting(click.Option):
+    """An option that its variable sets, too: ``SPRAG_`` and its name."""
 
-Command: TypeAlias = "Callable[[Callable[..., Any]], click.Command]"
-Decorator: TypeAlias = "Callable[[Callable[..., Any]], Callable[..., Any]]"
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Name the option; or the variable, if that is what was given."""
+        option = f"'{self.opts[0]}'"
+        return option if ctx is None else f"'{said(ctx, self.name)}'"
+
+
+def setting(*names: str, **rest: Any) -> Decorator:
+    """Take an option that its variable sets, too: ``--log-format``, ``SPRAG_LOG_FORMAT``.
+
+    What is given on the command line wins. An empty variable is none.
+
+    Args:
+        names: Of the option; the first one names the variable.
+        rest: As for `click.option`.
+    """
+    variable = "SPRAG_" + names[0].partition("/")[0].strip("-").replace("-", "_").upper()
+    return click.option(*names, cls=_Setting, envvar=variable, show_envvar=True, **rest)
+
+
+def is_from_variable(ctx: click.Context, name: str) -> bool:
+    """Whether the parameter *name* was given by its variable."""
+    return ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT
+
+
+def said(ctx: click.Context, name: str) -> str:
+    """Return by what the parameter *name* was given: its option, or its variable."""
+    (found,) = [each for each in ctx.command.params if each.name == name]
+    return str(found.envvar) if is_from_variable(ctx, name) else found.opts[0]
+
+
+_DURATION: Final = r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9}(?:\.\d{1,9})?)s?)?"
 
 _ANSWERING: Final = 5.0
 """Seconds in which an app that is asked something may be expected to answer."""
@@ -162,13 +196,11 @@ def shutdown_timeout(text: str) -> Decorator:
     """Take the seconds for the stop of the whole tree."""
     from sprag._defaults import SHUTDOWN_TIMEOUT
 
-    return click.option(
+    return setting(
         "--shutdown-timeout",
         type=Seconds(endless=True),
         default=SHUTDOWN_TIMEOUT,
         metavar="SECONDS",
-        envvar="SPRAG_SHUTDOWN_TIMEOUT",
-        show_envvar=True,
         help=text,
     )
 
@@ -191,41 +223,33 @@ def running(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _RUNNING: Final = (
-    click.option("--name", help="What 'sprag tree --app' calls it.  [default: the app's own name]"),
+    setting("--name", help="What 'sprag tree --app' calls it.  [default: the app's own name]"),
     shutdown_timeout("How long the whole tree may take to stop after a signal."),
-    click.option(
+    setting(
         "--log-format",
         type=click.Choice(["auto", "console", "json"]),
         default="auto",
-        envvar="SPRAG_LOG_FORMAT",
-        show_envvar=True,
         help="auto: lines for people on a terminal, else one JSON object per line.",
     ),
-    click.option(
+    setting(
         "--log-level",
         type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
         default="info",
-        envvar="SPRAG_LOG_LEVEL",
-        show_envvar=True,
         help="The lowest level that is shown.",
     ),
-    click.option(
+    setting(
         "--control/--no-control",
         default=True,
         help="Listen on a Unix socket, for 'sprag tree' and its like.",
     ),
-    click.option(
-        "--tree/--no-tree", default=True, help="Print the tree once it is up (terminals)."
-    ),
-    click.option(
+    setting("--tree/--no-tree", default=True, help="Print the tree once it is up (terminals)."),
+    setting(
         "--watchdog",
         type=Seconds(above=True),
         metavar="SECONDS",
-        envvar="SPRAG_WATCHDOG",
-        show_envvar=True,
         help="Say who holds the loop for longer than this.  [default: do not watch]",
     ),
-    click.option(
+    setting(
         "--watchdog-exit",
         is_flag=True,
         help="With --watchdog: end the process then, with exit code 4.",

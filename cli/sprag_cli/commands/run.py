@@ -6,34 +6,65 @@ import sys
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from sprag._defaults import HOST, PORT
 from sprag_cli.commands import options
+from sprag_cli.run import binding
 
 
 @click.command(epilog=options.EXITS_OF_RUN)
 @click.argument("target", metavar="MODULE:ATTRIBUTE")
 @options.running
-@click.option(
+@options.setting(
     "--host",
     metavar="ADDRESS",
     help=f"Where the web server listens, if the app has routes.  [default: {HOST}]",
 )
-@click.option(
+@options.setting(
     "--port",
     type=options.Whole(0, 65535),
     metavar="PORT",
     help=f"Its port; 0 for any that is free.  [default: {PORT}]",
 )
-@click.option("--unix-socket", metavar="PATH", help="Listen on a Unix socket instead of a port.")
-def run(**asked: Any) -> None:
+@options.setting("--unix-socket", metavar="PATH", help="Listen on a Unix socket instead of a port.")
+@options.setting(
+    "--bind",
+    type=binding.Binding(),
+    multiple=True,
+    metavar="[NAME=]ADDRESS",
+    help="Listen at HOST:PORT, [IPV6]:PORT or unix:PATH; several times for several. With a NAME "
+    "for a service, in sprag.host.sockets; without one for the web server.",
+)
+@options.setting(
+    "--fd",
+    type=binding.Descriptor(),
+    multiple=True,
+    metavar="[NAME=]NUMBER",
+    help="Listen on a socket that the process was started with, by its descriptor; likewise.",
+)
+@options.setting(
+    "--socket-mode",
+    type=binding.Mode(),
+    metavar="MODE",
+    help="The rights of Unix sockets, as in 660.  [default: what the umask leaves]",
+)
+@click.pass_context
+def run(context: click.Context, /, **asked: Any) -> None:
     """Run an app until it is asked to stop.
 
     MODULE:ATTRIBUTE names an App, a Service or a Supervisor, or a class or function that makes
     one without arguments, as in shop.main:app. The first SIGTERM or SIGINT stops the tree,
     a second one ends the process at once. A SIGHUP stops it, too, if there is a terminal;
     without one it reloads it, as 'sprag reload' does.
+
+    Sockets that systemd passes (LISTEN_FDS) are the web server's, but for those that have a name.
     """
+    sources = {name: context.get_parameter_source(name) for name in binding.ADDRESSES}
+    typed = {name for name, each in sources.items() if each is ParameterSource.COMMANDLINE}
+    said = {name: options.said(context, name) for name in binding.ADDRESSES}
+    binds = binding.places(asked, typed, said)
+
     from sprag_cli.run.run import RunOptions, run_app
 
-    sys.exit(run_app(RunOptions(**asked)))
+    sys.exit(run_app(RunOptions(**asked, binds=binds)))

@@ -17,15 +17,17 @@ import click
 
 import sprag
 from sprag import host
-from sprag._defaults import HOST, PORT
 from sprag._exit_codes import ExitCode
-from sprag.exceptions import SpragError
+from sprag.exceptions import BadSocket, CannotListen, SpragError
+from sprag.process import sockets
 from sprag.process.log_queue import flush_logs
 from sprag.process.sd_notify import withdraw
 from sprag.process.signals import has_terminal, take_signals_back
+from sprag.process.worker import take_up
 from sprag_cli.draw.render import render
 from sprag_cli.run.load import load
 from sprag_cli.run.logs import LogFormat, configure
+from sprag_cli.run.opening import open_sockets, serve
 from sprag_cli.term.errors import CommandError
 from sprag_cli.term.output import discard_unwritten
 from sprag_cli.term.screen import screen_of
@@ -33,6 +35,8 @@ from sprag_cli.term.screen import screen_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import FrameType
+
+    from sprag_cli.run.binding import Bind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,19 +58,12 @@ class RunOptions(Running):
     """The options of ``sprag run``; `commands` explains them, and has their defaults."""
 
     target: str
-    host: str | None
-    port: int | None
-    unix_socket: str | None
+    binds: tuple[Bind, ...]
+    socket_mode: int | None
 
 
 class BadName(CommandError):
     """Raised when the name given on the command line cannot name an app."""
-
-    exit_code = ExitCode.USAGE
-
-
-class BadAddress(CommandError):
-    """Raised when the options for the web server contradict each other, or have no use."""
 
     exit_code = ExitCode.USAGE
 
@@ -89,10 +86,17 @@ def run_app(options: RunOptions) -> int:
 
     def made() -> sprag.Service:
         root = cast("sprag.Service", load(options.target, is_service=_is_service))
-        _serve(root, options)
+        serve(root, options.target, options.binds, options.socket_mode)
         return root
 
-    return run_made(made, options)
+    take_up()
+    try:
+        open_sockets(options.binds, options.socket_mode)
+        return run_made(made, options)
+    except (BadSocket, CannotListen) as error:
+        raise NotStarted(str(error)) from None
+    finally:
+        sockets.close()
 
 
 def run_made(
@@ -162,26 +166,6 @@ def _run(
     for stream in (sys.stdout, sys.stderr):
         discard_unwritten(stream)  # without a reader: the exit code stays ours
     return code
-
-
-def _serve(root: sprag.Service, options: RunOptions) -> None:
-    """Tell the app where to listen: if it has routes, or if the user asks for it."""
-    is_tcp = options.host is not None or options.port is not None
-    for option, value in (("--unix-socket", options.unix_socket), ("--host", options.host)):
-        if value == "":
-            raise BadAddress(f"{option} is empty: give an address, or leave it out")
-    if options.unix_socket is not None and is_tcp:
-        raise BadAddress("--unix-socket listens on a path: leave out --host and --port")
-    is_asked = is_tcp or options.unix_socket is not None
-    if not isinstance(root, sprag.App):
-        if is_asked:
-            raise BadAddress(
-                f"{options.target!r} is no App, and only an App has a web server: "
-                "leave out --host, --port and --unix-socket"
-            )
-    elif is_asked or root.has_routes:
-        port = PORT if options.port is None else options.port
-        root.serve = options.unix_socket or (options.host or HOST, port)
 
 
 def _is_service(found: object) -> bool:

@@ -24,8 +24,9 @@ from sprag_supervisor.exceptions import BadValue
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sprag.process.listening import Address
     from sprag.web import Limits, Page
-    from sprag.web._listener import Address
+    from sprag.web._door import Place
     from sprag.web._wsgi import Wsgi
     from sprag_supervisor import Seconds
 
@@ -62,7 +63,7 @@ class App(Supervisor):
     __slots__ = ("_serve_", "_wsgi_")
     _keeps_slots_ = True  # where to serve, and the WSGI callable others hold, outlive a restart
     _web_: tuple[str | None, Callable[[Page], str] | None, Limits | None] = None, None, None
-    _serve_: Address | None
+    _serve_: tuple[Place, ...]
     _wsgi_: Wsgi
 
     def __init__(
@@ -138,28 +139,35 @@ class App(Supervisor):
         Raises:
             BadValue: It is set to something else.
         """
-        found: Address | None = attribute_of(self, "_serve_")
-        return found
+        places = self._places_
+        return places[0].address if places else None
 
     @serve.setter
     def serve(self, address: Address | None) -> None:
+        self._serve_ = ()
         if address is not None:
-            from sprag.web._listener import checked
+            from sprag.process.listening import checked
+            from sprag.web._door import Place
 
-            address = checked(address)
-        self._serve_ = address
+            self._serve_ = (Place(checked(address)),)
+
+    @property
+    def _places_(self) -> tuple[Place, ...]:
+        """Where it is to serve: `serve`, or all that ``sprag run`` was told."""
+        found: tuple[Place, ...] | None = attribute_of(self, "_serve_")
+        return found or ()
 
     def _prepare_(self) -> None:
         tree = self._tree_
         assert tree is not None
-        serve = self.serve
-        if self.has_routes or serve is not None:
+        places = self._places_
+        if self.has_routes or places:
             self.wsgi.load()  # before anything is started: it may be the user's code that fails
         if tree.root is self:  # all at once: each finds the others in its on_start
             tree.providers = {name: child for child, name, _ in self._static_ if name is not None}
         adopt_all(self, self._static_, by_needs=self._by_needs_)
-        if serve is not None:
-            server, policy = self.wsgi.server(serve)
+        if places:
+            server, policy = self.wsgi.server(places)
             adopt(self, server, _SERVER, policy)
 
     def start(self) -> None:
@@ -206,8 +214,8 @@ class App(Supervisor):
         """
         from sprag.host import run
 
-        before = self.serve
-        if self.has_routes and before is None:
+        before = self._places_
+        if self.has_routes and not before:
             self.serve = unix_socket or (host, port)
         try:
             return run(self, shutdown_timeout=shutdown_timeout)

@@ -10,7 +10,6 @@ from sprag.web._page import Page
 from sprag.web._shell import shell
 from sprag.web.exceptions import (
     BadController,
-    CannotListen,
     FileMissing,
     HTTPError,
     MissingExtra,
@@ -20,7 +19,6 @@ from sprag.web.exceptions import (
 
 __all__ = [
     "BadController",
-    "CannotListen",
     "Controller",
     "FileMissing",
     "HTTPError",

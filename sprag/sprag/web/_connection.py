@@ -38,6 +38,8 @@ _WORTH_READING: Final = 64 * 1024
 _TURN: Final = 0.001
 """Seconds for which one client is served before the others have a turn. Each turn costs a tenth
 of a request."""
+_LAST_ONES: Final = 20
+"""Requests that were sent in a row and are all answered, though the server drains."""
 _LAST_WORDS: Final = 1.0
 """Seconds in which a client may read our last answer while it is still sending."""
 
@@ -47,7 +49,6 @@ class Serves(Protocol):
 
     application: Callable[..., Any]
     limits: Limits
-    environ: dict[str, Any]
     is_draining: bool
     answered: Callable[[Connection], None]
     refused: Callable[[Connection, BadHead], None]
@@ -76,28 +77,32 @@ class Connection:
         read_by: Time until which what is read next must have come.
     """
 
-    def __init__(self, sock: Any, address: Any, server: Serves) -> None:
+    def __init__(self, sock: Any, address: Any, server: Serves, environ: dict[str, Any]) -> None:
         self.socket = sock
         self.client: str | None = str(address[0]) if address and is_one(address, tuple) else None
         self.head: Head | None = None
         self.answer: Answer | None = None
         self.environ: dict[str, Any] = {}
         self.time_start = self.time_finish = 0.0
-        self.is_idle = True
+        self.is_idle = False  # nor busy: its greenlet has not begun
         self.since = clock.now()
         self.is_given_up = False
         self.deadline = math.inf
         self.read_by = math.inf
-        self.rfile = io.BufferedReader(_Incoming(self, sock), 8192)
+        self._incoming = _Incoming(self, sock)
+        self.rfile = io.BufferedReader(self._incoming, 8192)
         self.pace = Pace(hold=_TURN)
         self.has_ended = False
         """The client sends nothing any more, or was given up."""
         self._server = server
+        self._base = environ
         self._limits = server.limits
         self._port = "" if self.client is None else str(address[1])
         self._body: Body | None = None
         self._is_sending = False
         self._lingers = False
+        self._last_ones = 0
+        """So many answers since the server drains."""
 
     # -- from outside ------------------------------------------------------------------
 
@@ -119,6 +124,9 @@ class Connection:
     def handle(self) -> None:
         """Serve requests until the connection ends, and close it."""
         try:
+            self.socket.settimeout(None)  # not what somebody has made the default
+            if self.client is not None:
+                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             within = self._limits.head_timeout
             while self._serve_one(within):
                 within = self._limits.keep_alive
@@ -129,8 +137,12 @@ class Connection:
         except OSError:
             pass  # of no interest: clients come and go
         finally:
-            with suppress(OSError):
-                self.socket.close()
+            self.close()
+
+    def close(self) -> None:
+        """Close the socket; more than once does no harm."""
+        with suppress(OSError):
+            self.socket.close()
 
     def _serve_one(self, within: float) -> bool:
         """Read and answer one request; return whether another may follow."""
@@ -185,7 +197,7 @@ class Connection:
 
     def _environ_of(self, head: Head) -> dict[str, Any]:
         """Return what WSGI is to know about the request."""
-        environ = self._server.environ.copy()
+        environ = self._base.copy()
         path, _, query = head.target.partition("?")
         environ["REQUEST_METHOD"] = head.method
         environ["PATH_INFO"] = unquote(path, "latin-1") if "%" in path else path
@@ -232,8 +244,22 @@ class Connection:
 
     def must_close(self) -> bool:
         """Whether there can be no other request after this answer."""
-        is_late = self._server.is_draining or self.has_ended or self.is_given_up
-        return is_late or self._unread() > _WORTH_READING
+        if self.has_ended or self.is_given_up or self._unread() > _WORTH_READING:
+            return True
+        if not self._server.is_draining:
+            return False
+        self._last_ones += 1
+        return self._last_ones > _LAST_ONES or not self._has_sent_another()
+
+    def _has_sent_another(self) -> bool:
+        """Whether all of the next head has come with this request: it is answered, too."""
+        if self._unread():
+            return False
+        self._incoming.is_asked = False
+        try:
+            return b"\r\n\r\n" in self.rfile.peek(1)
+        finally:
+            self._incoming.is_asked = True
 
     def go_on(self) -> None:
         """Tell a client that waits for it that the body may come."""
@@ -287,12 +313,16 @@ class _Incoming(io.RawIOBase):
     def __init__(self, connection: Connection, sock: Any) -> None:
         self._connection = connection
         self._receive_into = sock.recv_into
+        self.is_asked = True
+        """Not, while somebody only looks at what has come already."""
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any) -> int | None:
         connection = self._connection
+        if not self.is_asked:
+            return None
         if connection.is_given_up:
             return 0  # of a socket that is shut the system still hands out what comes
         connection.deadline = connection.read_by

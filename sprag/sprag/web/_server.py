@@ -5,17 +5,17 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, Final
 
-from gevent import GreenletExit, sleep, socket
-from gevent.pool import Pool
-from gevent.server import StreamServer
+from gevent import GreenletExit, sleep
+from gevent.event import Event
 
 from sprag.web._connection import Connection
 from sprag_supervisor import Managed, clock, context_of, holdings_of, is_at_work, meaning_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sprag._http_head import BadHead
+    from sprag.web._door import Door
     from sprag.web._limits import Limits
     from sprag_supervisor import Node
 
@@ -53,43 +53,47 @@ _QUIET: Final = 60.0
 """Seconds between two log records of a shortage."""
 
 
-class HTTPServer(StreamServer):
+class HTTPServer:
     """Serves connections in greenlets that the service owns, so many at a time.
 
+    A connection is one from the moment it was accepted, in the hub, until its greenlet has
+    ended: whoever stops the server waits for one whose greenlet has not begun yet, too.
+
     Args:
-        listener: A bound, listening, non-blocking socket.
+        doors: Where it accepts connections.
         application: The WSGI callable.
         owner: The service.
         limits: For the clients.
         journal: What to call about requests: `answered`, `refused`, `crashed`; and `is_short`.
-        environ: What every request's WSGI environ begins with.
     """
 
     def __init__(
         self,
-        listener: Any,
+        doors: Sequence[Door],
         application: Callable[..., Any],
         *,
         owner: Node,
         limits: Limits,
         journal: Any,
-        environ: dict[str, Any],
     ) -> None:
         self.application = application
         self.limits = limits
-        self.environ = {
-            "SCRIPT_NAME": "",
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.multithread": False,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-            "wsgi.input_terminated": True,
-            "wsgi.errors": journal,
-            **environ,
-        }
         self.is_draining = False
         self.connections: dict[Connection, None] = {}
+        self.doors = doors
+        self._environs = {
+            door: {
+                "SCRIPT_NAME": "",
+                "wsgi.version": (1, 0),
+                "wsgi.url_scheme": "http",
+                "wsgi.multithread": False,
+                "wsgi.run_once": False,
+                "wsgi.input_terminated": True,
+                "wsgi.errors": journal,
+                **door.environ,
+            }
+            for door in doors
+        }
         self._owner = owner
         self.answered: Callable[[Connection], None] = journal.answered
         self.refused: Callable[[Connection, BadHead], None] = journal.refused
@@ -98,41 +102,57 @@ class HTTPServer(StreamServer):
         self._shortage = ""
         self._told = -_QUIET
         self._broken: OSError | None = None
-        pool = _Connections(owner, limits.max_connections + _LEAVING)
-        super().__init__(listener, spawn=pool)
-        # The base class has put the pool's own method there; `do_read` looks for room itself.
-        self.full = lambda: False  # type: ignore[method-assign]
+        self._is_open = False
+        self._all_gone = Event()
+
+    def start(self) -> None:
+        """Accept connections from now on."""
+        self._is_open = True
+        self._accept_again()
+
+    def close(self) -> None:
+        """Listen no more; whoever is connected stays so."""
+        self._is_open = False
+        for door in self.doors:
+            door.close()
 
     @property
     def in_progress(self) -> list[Connection]:
         """The connections whose requests are being answered."""
         return [each for each in self.connections if not each.is_idle]
 
-    def handle(self, sock: Any, address: Any) -> None:
+    def _serve(self, connection: Connection) -> None:
         """Serve one connection; what goes wrong there stays there."""
-        sock.settimeout(None)  # not what somebody has made the default: it has deadlines
-        if isinstance(address, tuple):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(sock, address, self)
-        self.connections[connection] = None
         try:
             connection.handle()
         except BaseException as error:  # a Timeout, say, that has leaked earlier
             if isinstance(meaning_of(error), GreenletExit | KeyboardInterrupt):
                 raise
             self.crashed(connection, error)
-        finally:
-            del self.connections[connection]
-            self._accept_again()
 
-    def do_handle(self, *args: Any) -> None:
+    def _take(self, door: Door, sock: Any, address: Any) -> None:
         """Start to serve a connection that was accepted. Called in the hub."""
         if not is_at_work(self._owner) and not self.is_draining:
-            args[0].close()  # the service has crashed, and its clean-ups have not run yet
+            sock.close()  # the service has crashed, and its clean-ups have not run yet
             return
         if self._count() >= self.limits.max_connections and (oldest := self._oldest_idle()):
             oldest.give_up()
-        super().do_handle(*args)
+        owner = self._owner
+        connection = Connection(sock, address, self, self._environs[door])
+
+        def ended(_greenlet: object) -> None:
+            del self.connections[connection]
+            connection.close()  # its greenlet may have been killed before it has begun
+            if not self.connections:
+                self._all_gone.set()
+            self._accept_again()
+
+        greenlet = Managed(owner, context_of(owner), self._serve, (connection,), {})
+        holdings_of(owner).add_greenlet(greenlet)
+        self.connections[connection] = None
+        self._all_gone.clear()
+        greenlet.rawlink(ended)
+        greenlet.start()
 
     def sweep(self) -> None:
         """Give up on the clients that are late, and see whether there is room again.
@@ -148,7 +168,9 @@ class HTTPServer(StreamServer):
             self._tell_of_shortage(self._shortage)
             self._told = clock.now()
             self._shortage = ""
-        if self.started and self.socket.fileno() < 0:
+        if self.is_draining:
+            self.close_idle()
+        if self._is_open and any(door.is_closed for door in self.doors):
             self._broken = OSError(errno.EBADF, "somebody has closed the listening socket")
         if self._broken is not None:
             raise self._broken
@@ -156,21 +178,24 @@ class HTTPServer(StreamServer):
 
     # -- accepting -------------------------------------------------------------------------
 
-    def do_read(self) -> Any:
-        """Return a connection and its address, or None for now. Called in the hub."""
-        if self._is_full():
-            self.stop_accepting()  # until a connection ends
-            return None
-        accepted = self._accept()
-        if accepted is None and (self._shortage or self._broken is not None):
-            self.stop_accepting()  # it would fail again and again
-        return accepted
+    def _arrived(self, door: Door) -> None:
+        """Accept whoever is there, as long as there is room. Called in the hub."""
+        for _ in range(door.at_a_time):
+            if self._is_full():
+                self._look_away()  # until a connection ends
+                return
+            accepted = self._accept(door)
+            if accepted is None:
+                if self._shortage or self._broken is not None:
+                    self._look_away()  # it would fail again and again
+                return
+            self._take(door, *accepted)
 
-    def _accept(self) -> Any:
+    def _accept(self, door: Door) -> Any:
         """Return a connection and its address, or None; an error is only noted."""
         for _ in range(_TRIES):
             try:
-                return super().do_read()
+                return door.accept()
             except OSError as error:
                 if error.errno in _CLIENTS_OWN:
                     continue
@@ -187,21 +212,25 @@ class HTTPServer(StreamServer):
             oldest.give_up()
 
     def _accept_again(self) -> None:
-        if self.started:
-            self.start_accepting()
+        if self._is_open and not self.is_draining:
+            for door in self.doors:
+                if not door.is_closed:
+                    door.watch(self._arrived)
+
+    def _look_away(self) -> None:
+        for door in self.doors:
+            door.look_away()
 
     # -- room for one more -----------------------------------------------------------------
 
     def _is_full(self) -> bool:
         """Whether to leave new connections to the system's queue."""
-        if self.pool is not None and self.pool.full():
+        if len(self.connections) >= self.limits.max_connections + _LEAVING:
             return True
         return self._count() >= self.limits.max_connections and self._oldest_idle() is None
 
     def _count(self) -> int:
-        # Not the connections: one that was just accepted becomes one when its greenlet begins.
-        there = 0 if self.pool is None else len(self.pool)
-        return there - sum(each.is_given_up for each in self.connections)
+        return len(self.connections) - sum(each.is_given_up for each in self.connections)
 
     def _oldest_idle(self) -> Connection | None:
         """Return who is idle for the longest, if it is not about to send its next request."""
@@ -213,22 +242,36 @@ class HTTPServer(StreamServer):
     # -- the end ---------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Take nothing new: serve whoever is connected already, then refuse everybody."""
+        """Take nothing new: serve whoever is connected already, then listen no more.
+
+        A queue that others accept from is left to them: to empty it would take their clients,
+        and under load never end.
+        """
         self.is_draining = True
-        self.stop_accepting()
-        until = clock.now() + _PATIENCE
+        self._look_away()
+        for door in self.doors:
+            if not door.is_left_to_others and not door.is_closed:
+                self._empty(door)
+        self.close()
+
+    def _empty(self, door: Door) -> None:
         # They are connected, by their own account: without this they would be reset.
-        while self.pool is not None and not self.pool.full():
+        until = clock.now() + _PATIENCE
+        while len(self.connections) < self.limits.max_connections + _LEAVING:
             self._shortage = ""
-            accepted = self._accept()
+            accepted = self._accept(door)
             if accepted is not None:
-                self.do_handle(*accepted)
+                self._take(door, *accepted)
                 until = clock.now() + _PATIENCE
             elif self._shortage and clock.now() < until:
                 sleep(_MOMENT)  # those that were idle make room
             else:
                 break
-        self.close()
+
+    def wait_until_all_are_gone(self, seconds: float) -> None:
+        """Wait for the end of all connections, so long at most."""
+        if self.connections:
+            self._all_gone.wait(seconds)
 
     def close_idle(self) -> None:
         """Close the connections that have been idle for a moment."""
@@ -236,19 +279,3 @@ class HTTPServer(StreamServer):
         for connection in tuple(self.connections):
             if connection.is_idle and now >= connection.since + LINGER:
                 connection.give_up()
-
-
-class _Connections(Pool):
-    """A pool whose greenlets belong to a service."""
-
-    def __init__(self, owner: Node, size: int) -> None:
-        super().__init__(size)
-        self._owner = owner
-
-    def spawn(self, *args: Any, **kwargs: Any) -> Any:
-        handle, *rest = args
-        owner = self._owner
-        greenlet = Managed(owner, context_of(owner), handle, tuple(rest), kwargs)
-        holdings_of(owner).add_greenlet(greenlet)
-        self.start(greenlet)
-        return greenlet

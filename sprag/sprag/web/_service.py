@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gevent import GreenletExit
 
-from sprag._unix_sockets import identity
 from sprag.services.service import Service
+from sprag.web._door import Door, Place
 from sprag.web._health import ALIVE, READY
 from sprag.web._limits import Limits
-from sprag.web._listener import Address, listen, remove, shown
 from sprag.web._server import LINGER, HTTPServer
 from sprag.web._site import CONTROLLER, REQUEST_ID, path_in
 from sprag_supervisor import listening, meaning_of, path_of, plain
@@ -47,55 +46,43 @@ class WebServer(Service):
 
     Args:
         application: The WSGI callable.
-        address: A host and a port, or the path of a Unix socket. A restart listens on the
-            port that 0 has led to.
+        places: Where to listen. A restart listens on the port that 0 has led to.
         limits: For the clients.
     """
 
     __slots__ = ("__dict__", "_bound")
     _keeps_slots_ = True  # which port 0 has led to outlives a restart
-    _bound: Address
+    _bound: tuple[Place, ...]
 
     def __init__(
-        self, application: Callable[..., Any], address: Address, limits: Limits | None = None
+        self,
+        application: Callable[..., Any],
+        places: tuple[Place, ...],
+        limits: Limits | None = None,
     ) -> None:
         self._application = application
-        self._address: Address = getattr(self, "_bound", address)
+        self._places: tuple[Place, ...] = getattr(self, "_bound", places)
         self._limits = limits or Limits()
 
-    @property
-    def address(self) -> Address:
-        """Where it listens; with the port that 0 has led to, once it has started."""
-        return self._address
-
     def on_start(self) -> None:
-        listener = listen(self._address)
-        self.add_cleanup(listener.close)
-        if isinstance(self._address, str):
-            self.add_cleanup(remove, self._address, identity(self._address))
-            name, port = "localhost", ""
-        else:
-            name, number = listener.getsockname()[:2]
-            self._bound = self._address = (self._address[0], number)
-            port = str(number)
+        doors: list[Door] = []
+        for place in self._places:
+            door = Door(place)
+            self.add_cleanup(door.close)
+            doors.append(door)
+        self._bound = tuple(door.place for door in doors)
         self._log: BoundLogger = self.log.bind()
         self._warn_of_few_files()
         self._path = path_of(self)
         limits = self._limits
-        self._server = HTTPServer(
-            listener,
-            self._application,
-            owner=self,
-            limits=limits,
-            journal=self,
-            environ={"SERVER_NAME": name, "SERVER_PORT": port},
-        )
+        self._server = HTTPServer(doors, self._application, owner=self, limits=limits, journal=self)
         shortest = min(limits.head_timeout, limits.body_timeout, limits.send_timeout)
         shortest = min(shortest, limits.keep_alive or shortest)
         self.interval(self._server.sweep, min(_SWEEP, max(shortest / 4, _SWEEP_LEAST)))
         self.add_cleanup(self._server.close)
         self._server.start()
-        self._log.info("serving", url=shown(self._address))
+        for door in doors:
+            self._log.info("serving", url=door.url)
 
     def _warn_of_few_files(self) -> None:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -120,8 +107,7 @@ class WebServer(Service):
         try:
             while server.connections:
                 server.close_idle()
-                assert server.pool is not None
-                server.pool.join(min(_LOOK, LINGER))
+                server.wait_until_all_are_gone(min(_LOOK, LINGER))
         except GreenletExit:
             requests = [each.describe() for each in server.in_progress]
             if requests:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sprag.services.service import Service
+    from sprag.web._door import Place
     from sprag.web._limits import Limits
-    from sprag.web._listener import Address
     from sprag.web._page import Page
     from sprag.web._service import WebServer
     from sprag.web._site import Site
@@ -59,11 +59,11 @@ class Wsgi:
         self._site = _site.Site(self._root, self._routes, self._shell, self._limits)
         return self._site
 
-    def server(self, address: Address) -> tuple[WebServer, dict[str, object]]:
-        """Return the service that serves this on *address*, and its policy."""
+    def server(self, places: tuple[Place, ...]) -> tuple[WebServer, dict[str, object]]:
+        """Return the service that serves this at *places*, and its policy."""
         from sprag.web._service import WebServer
 
-        return WebServer(self, address, self._limits), {"shutdown": self._limits.shutdown}
+        return WebServer(self, places, self._limits), {"shutdown": self._limits.shutdown}
 
 
 _NEEDED = {"werkzeug": "Werkzeug", "jinja2": "Jinja2", "markupsafe": "MarkupSafe"}

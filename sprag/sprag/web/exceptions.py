@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadController",
-    "CannotListen",
     "FileMissing",
     "HTTPError",
     "MissingExtra",
@@ -124,15 +123,3 @@ class FileMissing(SpragFieldsError, LookupError):
 
     def _message(self) -> str:
         return f"{self.wanted_by}: no file {self.name!r}: put it into {' or '.join(self.places)}"
-
-
-class CannotListen(SpragFieldsError, OSError):
-    """The server gets no socket: the port is taken, say."""
-
-    address: str
-    reason: str
-    remedy: str
-    _template = "cannot listen on {address}: {reason} — {remedy}"
-
-    def __init__(self, address: str, reason: str, remedy: str) -> None:
-        super().__init__(address=address, reason=reason, remedy=remedy)
