@@ -74,7 +74,7 @@ check-wheel: $(DEV) ## the sdist's suite, on the wheel built from the sdist, wit
 	@$(QUIETLY) $(BIN)/python -m build
 	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
 	$(PYTHON) -m venv "$$work/venv"; \
-	"$$work/venv/bin/python" -m pip install -q "$$(ls "$$PWD"/dist/*.whl)[dev]"; \
+	"$$work/venv/bin/python" -m pip install -q "$$(ls "$$PWD"/dist/*.whl)[test]"; \
 	tar -xzf dist/*.tar.gz -C "$$work"; \
 	export COVERAGE_FILE="$$PWD/.coverage"; \
 	cd "$$work"/sprag_otp-*; \

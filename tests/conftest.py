@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +16,15 @@ def pytest_configure() -> None:
     """Let what the tests start hear of Ctrl-C, which a shell's background job does not."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    _hide_what_no_app_needs()
+
+
+def _hide_what_no_app_needs() -> None:
+    """Let the processes that tests start find no rich, which costs each a fifth of its start."""
+    hidden = str(Path(__file__).parent / "hidden")
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if hidden not in path:
+        os.environ["PYTHONPATH"] = os.pathsep.join([hidden, *filter(None, path)])
 
 
 def pytest_collection_finish() -> None:
