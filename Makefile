@@ -8,8 +8,14 @@ PLACE := $(shell pwd | cksum | cut -d ' ' -f 1)
 RUNTIME := $(VENV)/.runtime-$(PLACE)
 DEV := $(VENV)/.dev-$(PLACE)
 
-# The suite's tests mostly wait for processes and pipes of their own: one worker for each core.
-WORKERS := --numprocesses=auto --maxprocesses=4 --dist=worksteal
+# Where real processes are waited for, one worker more than there are cores keeps all of them busy.
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+WORKERS := --maxprocesses=5 --dist=worksteal
+ONE_EACH := --numprocesses=$(CORES) $(WORKERS)
+ONE_MORE := --numprocesses=$(shell expr $(CORES) + 1) $(WORKERS)
+# Also where Python is told to write no bytecode, the tests' is kept: to rewrite their assertions
+# takes each worker ten seconds. What the tests start writes none.
+WRITING := PYTHONDONTWRITEBYTECODE=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -40,7 +46,7 @@ tree: $(RUNTIME) ## show the living tree of the app that is running
 test: $(DEV) ## run the test suite; ARGS="-k word" goes to pytest
 	@$(SAY)
 	@$(BIN)/python -m compileall -q sprag supervisor cli
-	@$(BIN)/pytest $(WORKERS) $(ARGS)
+	@$(WRITING) $(BIN)/pytest $(ONE_MORE) $(ARGS)
 
 check: check-lint check-types check-layers check-docs check-wheel ## all that CI asks
 	@echo "check: all is well"
@@ -52,8 +58,9 @@ check-lint: $(DEV) ## lint and formatting (ruff)
 
 check-types: $(DEV) ## types (mypy and pyright, both strict)
 	@$(SAY)
-	@$(BIN)/mypy
-	@$(BIN)/pyright --project pyproject.toml --pythonpath $(BIN)/python
+	@$(BIN)/mypy & mypy=$$!; \
+	$(BIN)/pyright --project pyproject.toml --pythonpath $(BIN)/python; pyright=$$?; \
+	wait $$mypy && exit $$pyright
 
 check-layers: $(DEV) ## who may import whom (import-linter)
 	@$(SAY)
@@ -85,8 +92,9 @@ check-wheel: $(DEV) ## the sdist's suite, on the wheel built from the sdist, wit
 			assert place.is_relative_to(sys.prefix), place; \
 			assert (place / 'py.typed').exists(), 'no py.typed in ' + str(place)"; \
 	done; \
-	SPRAG_STEPS=2000 "$$work/venv/bin/coverage" run -m pytest --quiet $(WORKERS) -m "not slow"; \
-	"$$work/venv/bin/python" -m pytest --quiet $(WORKERS) -m slow
+	export $(WRITING); \
+	SPRAG_STEPS=2000 "$$work/venv/bin/coverage" run -m pytest --quiet $(ONE_EACH) -m "not slow"; \
+	"$$work/venv/bin/python" -m pytest --quiet $(ONE_MORE) -m slow
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

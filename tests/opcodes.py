@@ -20,10 +20,10 @@ def counted() -> Generator[list[int]]:
     count = [0]
 
     def each(frame: FrameType, event: str, _argument: object) -> Any:
-        if event == "call":
-            frame.f_trace_opcodes = True
-        elif event == "opcode":
+        if event == "opcode":
             count[0] += 1
+        elif event == "call":
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
         return each
 
     def switched(_event: str, _greenlets: object) -> None:

@@ -19,7 +19,7 @@ import greenlet
 import sprag_supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from types import FrameType
 
 EVENTS = ("call", "return", "line")
@@ -111,11 +111,11 @@ class Plant:
 def planted(place: Place, error: type[BaseException] = Planted) -> Generator[Plant]:
     """Raise *error* at *place*, once, if the block gets there."""
     plant = Plant(place, error)
-    left = place.nth
+    code, wanted, left = place.code, place.event, place.nth
 
     def strikes(frame: FrameType, event: str) -> None:
         nonlocal left
-        if event != place.event or plant.line:
+        if event != wanted or plant.line:
             return
         left -= 1
         if not left:
@@ -127,19 +127,21 @@ def planted(place: Place, error: type[BaseException] = Planted) -> Generator[Pla
         return local
 
     def everywhere(frame: FrameType, event: str, _argument: object) -> Any:
-        if frame.f_code is place.code and not plant.line:
+        if plant.line:
+            sys.settrace(None)  # most of a run's time would go into what nobody looks at any more
+        elif frame.f_code is code:
             strikes(frame, event)
             return local
         return None
 
-    with _traced(everywhere):
+    with _traced(everywhere, lambda: not plant.line):
         yield plant
 
 
 @contextmanager
-def _traced(trace: Any) -> Generator[None]:
+def _traced(trace: Any, goes_on: Callable[[], bool] = lambda: True) -> Generator[None]:
     def switched(_event: str, _greenlets: object) -> None:
-        sys.settrace(trace)
+        sys.settrace(trace if goes_on() else None)
 
     before = sys.gettrace()
     outer = greenlet.settrace(switched)

@@ -24,7 +24,9 @@ pytestmark = pytest.mark.skipif(
     sys.gettrace() is not None, reason="its trace function would take the place of coverage's"
 )
 
-FEW = 150
+FEW = 50
+TWICE = 2.12
+"""What is done for each pair is noticed from a 780th on of what is done for each service."""
 
 
 class Part(Service):
@@ -83,7 +85,7 @@ def test_twice_as_many_cost_twice_as_much(
         return opcodes[0]
 
     life(FEW)
-    assert life(2 * FEW) < 2.4 * life(FEW)
+    assert life(2 * FEW) < TWICE * life(FEW)
 
 
 class Draining(Service):
@@ -107,7 +109,7 @@ def test_twice_as_many_that_drain_cost_twice_as_much(
         return opcodes[0]
 
     stop(FEW)
-    assert stop(2 * FEW) < 2.4 * stop(FEW)
+    assert stop(2 * FEW) < TWICE * stop(FEW)
 
 
 @pytest.mark.parametrize("is_ready", [True, False])
@@ -128,4 +130,4 @@ def test_twice_as_many_that_are_adopted_in_a_chain_cost_twice_as_much(
         return opcodes[0]
 
     adopt(FEW)
-    assert adopt(2 * FEW) < 2.4 * adopt(FEW)
+    assert adopt(2 * FEW) < TWICE * adopt(FEW)
