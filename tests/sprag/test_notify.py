@@ -43,6 +43,36 @@ def test_every_message_is_one_datagram(manager: tuple[socket.socket, str]) -> No
     ]
 
 
+def test_a_manager_that_is_busy_hears_all_the_same_what_it_has_to_know(
+    manager: tuple[socket.socket, str],
+) -> None:
+    receiver, address = manager
+    notifier = Notifier({"NOTIFY_SOCKET": address})
+    filled = 0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                other.sendto(b"x", receiver.getsockname())
+                filled += 1
+        notifier.status("starting")
+        notifier.ready()
+        notifier.ready()
+        notifier.alive()
+        notifier.stopping()
+    assert [receiver.recv(1000) for _ in range(filled)] == [b"x"] * filled
+    notifier.catch_up()
+    notifier.alive()
+    assert [receiver.recv(1000).decode() for _ in range(3)] == [
+        "READY=1",
+        "STOPPING=1",
+        "WATCHDOG=1",
+    ]
+    receiver.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        receiver.recv(1)
+
+
 def test_nobody_is_told_where_nobody_asks(tmp_path: Path) -> None:
     Notifier({}).ready()
     Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready()

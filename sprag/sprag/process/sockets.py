@@ -166,6 +166,11 @@ def listens(name: str) -> bool:
     return is_listening(sockets._held[name].socket)
 
 
+def outlive_us() -> bool:
+    """Whether any was inherited: its queue is somebody else's, also when all is over here."""
+    return any(each.is_inherited for each in sockets._held.values())
+
+
 def end_with_us() -> None:
     """Nobody comes after this process: who drains from now on empties the queues first."""
     sockets._end_with_us = True

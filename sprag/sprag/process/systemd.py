@@ -190,6 +190,7 @@ class Status:
 
     def _ask(self) -> None:
         # In the hub.
+        self._notifier.catch_up()
         says = self.was_ready and self._is_up and self._timer is None
         if says and (status_of(self._tree.root) or "") != self._own:
             self._tree.pool.launch(self._tell)
