@@ -149,7 +149,7 @@ def _named(number: int, names: type[IntEnum]) -> str:
 def address_of(listener: Any) -> Address:
     """Return where *listener* listens."""
     name = listener.getsockname()
-    if isinstance(name, tuple):
+    if listener.family != socket.AF_UNIX:
         return str(name[0]), int(name[1])
     return os.fsdecode(name).replace("\0", "@") if name else "(unnamed)"
 

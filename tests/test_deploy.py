@@ -1,0 +1,106 @@
+"""The files of docs/deploy are what their systems accept, and what they say fits together."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from sprag._exit_codes import ExitCode
+from sprag.process.deadman import OVERTIME
+from sprag_cli.commands.group import commands
+
+DEPLOY: Final = Path(__file__).resolve().parent.parent / "docs" / "deploy"
+
+
+def options_of(words: list[str]) -> dict[str, Any]:
+    """Return what ``sprag`` takes of a command line."""
+    assert Path(words[0]).name == "sprag"
+    command = commands.commands[words[1]]
+    options: dict[str, Any] = command.make_context(words[1], words[2:]).params
+    return options
+
+
+def unit(name: str) -> dict[str, str]:
+    lines = (DEPLOY / name).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if re.match(r"[A-Z]\w+=", line))
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd")
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    for name in ("shop.socket", "shop.service"):
+        text = (DEPLOY / name).read_text(encoding="utf-8")
+        there = text.replace(unit("shop.service")["ExecStart"].split()[0], sys.executable)
+        (tmp_path / name).write_text(there, encoding="utf-8")
+    names = [str(tmp_path / name) for name in ("shop.socket", "shop.service")]
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *names],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    said = [line for line in done.stderr.splitlines() if "shop." in line]
+    assert said == []
+
+
+def test_the_service_gives_sprag_the_time_that_it_asks_for() -> None:
+    service, socket = unit("shop.service"), unit("shop.socket")
+    options = options_of(shlex.split(service["ExecStart"]))
+    assert options["shutdown_timeout"] + OVERTIME < int(service["TimeoutStopSec"])
+    assert service["Type"] == "notify"
+    assert options["port"] is None  # it is the socket's
+    assert socket["FileDescriptorName"] == "web"
+    assert {ExitCode.GAVE_UP, ExitCode.NEVER_CAME_UP, ExitCode.NOT_CLEAN} == {1, 3, 4}
+
+
+def test_kubernetes_accepts_the_manifests_and_their_parts_fit_together() -> None:
+    schemas = pytest.importorskip("kubernetes_validate", reason="make check has it, in its .venv")
+    yaml = import_module("yaml")
+    manifests = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")))
+    for each in manifests:
+        schemas.validate(each, "1.32", strict=True)
+    named = {each["kind"]: each for each in manifests}
+    pod = named["Deployment"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    options = options_of(container["args"])
+    assert container["ports"] == [{"name": "http", "containerPort": options["port"]}]
+    (port,) = named["Service"]["spec"]["ports"]
+    assert port["targetPort"] == "http"
+    probes = [container[each] for each in ("startupProbe", "readinessProbe", "livenessProbe")]
+    assert [each["httpGet"]["path"] for each in probes] == ["/healthz", "/readyz", "/healthz"]
+    assert {each["httpGet"]["port"] for each in probes} == {"http"}
+    (_, pause) = container["lifecycle"]["preStop"]["exec"]["command"]
+    needed = int(pause) + options["shutdown_timeout"] + OVERTIME
+    assert needed < pod["spec"]["terminationGracePeriodSeconds"]
+    labels = pod["metadata"]["labels"]
+    for kind in ("Deployment", "PodDisruptionBudget"):
+        assert named[kind]["spec"]["selector"]["matchLabels"] == labels
+    assert named["Service"]["spec"]["selector"] == labels
+    assert (
+        named["PodDisruptionBudget"]["spec"]["minAvailable"]
+        < named["Deployment"]["spec"]["replicas"]
+    )
+
+
+def test_the_image_runs_sprag_as_process_1_and_ends_before_it_is_killed() -> None:
+    text = re.sub(r"\\\n", "", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"))
+    lines = [line.split(None, 1) for line in text.splitlines() if line and line[0] != "#"]
+    known = "FROM COPY RUN WORKDIR USER ENV EXPOSE STOPSIGNAL HEALTHCHECK CMD"
+    assert {word for word, _ in lines} == set(known.split())
+    said = {word: rest for word, rest in lines if word not in ("COPY", "RUN", "FROM")}
+    options = options_of(json.loads(said["CMD"]))  # a list: no shell, which would keep the signals
+    assert (options["host"], str(options["port"])) == ("0.0.0.0", said["EXPOSE"])
+    assert options["shutdown_timeout"] + OVERTIME < 10.0  # docker stop
+    asks = options_of(json.loads(said["HEALTHCHECK"].partition("CMD")[2]))
+    assert asks["timeout"] < 3.0
+    for name in re.findall(r"SPRAG_\w+", said["ENV"]):
+        variables = {each.envvar for each in commands.commands["run"].params}
+        assert name in {*variables, "SPRAG_RUNTIME_DIR"}
