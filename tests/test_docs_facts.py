@@ -170,7 +170,15 @@ def true_defaults() -> dict[str, object]:
     defaults["Service.map(limit=)"] = default_of(sprag.Service.map, "limit")
     for argument in ("size", "queue", "when_full", "retries"):
         defaults[f"WorkerPool({argument}=)"] = default_of(sprag.WorkerPool.__init__, argument)
-    for argument in ("settle", "stop_signal", "kill", "output", "output_limit", "max_lifetime"):
+    for argument in (
+        "settle",
+        "stop_signal",
+        "kill",
+        "output",
+        "pty",
+        "output_limit",
+        "max_lifetime",
+    ):
         defaults[f"Program({argument}=)"] = default_of(sprag.Program.__init__, argument)
     defaults["Program(shutdown=)"] = sprag.Program._class_policy_.shutdown
     for parameter in ("tz", "missed"):

@@ -131,6 +131,7 @@ GOOD: list[tuple[str, str, Any]] = [
     ("stop_signal", "3", "QUIT"),
     ("kill", '"tree"', "tree"),
     ("output", '"logs/web.log"', "logs/web.log"),
+    ("pty", "true", True),
     ("output_limit", "100", 100),
     ("max_lifetime", "3600", 3600.0),
     ("replicas", "3", 3),
@@ -273,6 +274,10 @@ def test_what_is_not_accepted_is_told_with_its_line_and_what_is(
         (
             "[program.a]\ncommand='x'\nready={line='y'}\noutput='inherit'",
             "sprag.toml:3: program.a.ready: no line is seen",
+        ),
+        (
+            "[program.a]\ncommand='x'\npty=true\noutput='inherit'",
+            "sprag.toml:3: program.a.pty: it writes where sprag does",
         ),
         (
             "[program.a]\ncommand='x'\nfatal_codes=[0]\nsuccess_codes=[0]",

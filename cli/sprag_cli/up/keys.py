@@ -85,6 +85,9 @@ PROGRAM: Final = {
         'Where its output goes: into the log ("log", the default), to that of sprag ("inherit"), '
         "or to a file.",
     ),
+    "pty": Keyword(
+        FLAG, "Whether it writes to a terminal of its own: line by line, and with colours (false)."
+    ),
     "output_limit": Keyword(
         whole("a whole number of lines a second, 1 or more", 1),
         "Lines a second that are logged; the rest is counted (20000).",

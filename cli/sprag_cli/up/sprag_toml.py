@@ -149,6 +149,8 @@ def _check_program(settings: dict[str, Any], key: Key, faults: Faults) -> None:
     ready, output = settings.get("ready", REFUSED), settings.get("output", "log")
     if ready is not REFUSED and ready.kind == "line" and output == "inherit":
         faults.add((*key, "ready"), 'no line is seen with output = "inherit": leave that out')
+    if settings.get("pty") and output == "inherit":
+        faults.add((*key, "pty"), 'it writes where sprag does with output = "inherit": choose one')
     for probe in ("ready", "alive"):
         found = settings.get(probe)
         is_own = found is not None and (

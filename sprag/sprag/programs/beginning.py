@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from sprag.programs.world import World
     from sprag_supervisor import Node
 
+_TERMINAL: Final = "xterm-256color"
+"""What a terminal can do that we ourselves have none of."""
 _serial: Final = itertools.count(1)
 
 
@@ -92,7 +94,7 @@ def begin(program: Runnable, world: World, settings: Settings, replica: int | No
         command=words,
         mark=mark,
         copy=None if settings.file is None else _copy(node, settings.file, name),
-        start=partial(world.start, launch, is_piped=settings.is_piped),
+        start=partial(world.start, launch, outlet=settings.outlet),
         gone=_gone,
     )
     holdings_of(node).add_cleanup(run.end, (), {})
@@ -109,6 +111,8 @@ def begin(program: Runnable, world: World, settings: Settings, replica: int | No
 def _told(settings: Settings, port: int | None, address: str | None) -> dict[str, str]:
     """Return what sprag says to a program in its environment."""
     more: dict[str, str] = {}
+    if settings.pty and "TERM" not in os.environ:
+        more["TERM"] = _TERMINAL
     if port is not None:
         more["PORT"] = str(port)
     if address is not None:

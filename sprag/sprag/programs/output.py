@@ -13,22 +13,19 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gevent import get_hub
 
+from sprag.programs.lines import KEPT, Stream, as_on_terminal, as_text, bounded, newlines
+from sprag.programs.outlets import PIECE
 from sprag.programs.popen import close
-from sprag_supervisor import clock, plain
+from sprag_supervisor import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sprag.programs.raw_copy import RawCopy
-KEPT: Final = 20
-"""Lines that are remembered."""
-LONGEST: Final = 4096
-"""Bytes of one line."""
-PIECE: Final = 1 << 18
 _PIECES: Final = 4
 _LINES: Final = 100
 """So many pieces are read, and lines of them taken, before others have their turn."""
@@ -39,9 +36,6 @@ taken for so many of each second: the rest is left out, or it would be held up f
 _AT_LAST: Final = 10
 """So many times that of what was read when it is closed; all at once, and then no more."""
 _TAIL: Final = 1 << 14
-_SAMPLE: Final = 1 << 12
-_SHORT: Final = 48
-"""Bytes of a line, below which it is short, in so many bytes at the beginning."""
 
 
 class Written(NamedTuple):
@@ -66,6 +60,7 @@ class Output:
         limit: Lines in a second.
         copy: Where all of it goes as it is, instead; then it is split into lines only as long as
             somebody looks at them (`is_split`).
+        is_terminal: It is written to a terminal of ours, for which it is coloured and the like.
     """
 
     def __init__(
@@ -75,12 +70,15 @@ class Output:
         drop: Callable[[int], object],
         limit: int,
         copy: RawCopy | None,
+        *,
+        is_terminal: bool = False,
     ) -> None:
         self._launch = launch
         self._take = take
         self._drop = drop
         self._limit = limit
         self._copy = copy
+        self._text = as_on_terminal if is_terminal else as_text
         self.is_split = True
         """Whether its lines are looked at, although it is copied."""
         self._last: deque[Written] = deque(maxlen=KEPT)
@@ -90,8 +88,8 @@ class Output:
         self.is_over = True
         self.on_over: Callable[[], object] = int
         """Called when nobody holds the other ends any more."""
-        self._streams: list[_Stream] = []
-        self._ready: list[_Stream] = []
+        self._streams: list[Stream] = []
+        self._ready: list[Stream] = []
         self._is_reading = False
         self._tails: dict[str, bytes] = {}
         """The end of what was only copied, by stream."""
@@ -102,7 +100,7 @@ class Output:
     def last(self) -> list[Written]:
         """The last lines; of what was only copied, those of one stream after those of the other."""
         copied = [
-            Written(stream, _text(_bounded(line)))
+            Written(stream, self._text(bounded(line)))
             for stream, tail in self._tails.items()
             for line in tail.removesuffix(b"\n").split(b"\n")[-KEPT:]
         ]
@@ -117,7 +115,7 @@ class Output:
         """Begin to read from *descriptor*, which is ours from now on and does not block."""
         self.is_over = False
         self._caught_up = clock.now()
-        stream = _Stream(name, descriptor)
+        stream = Stream(name, descriptor)
         self._streams.append(stream)
         stream.watcher = get_hub().loop.io(descriptor, 1)
         stream.watcher.start(self._is_readable, stream)
@@ -134,7 +132,7 @@ class Output:
         for stream in tuple(self._streams):
             self._finish(stream)
 
-    def _is_readable(self, stream: _Stream) -> None:
+    def _is_readable(self, stream: Stream) -> None:
         # In the hub.
         stream.watcher.stop()
         self._ready.append(stream)
@@ -162,11 +160,11 @@ class Output:
         # In the hub.
         self._launch(self._read_all)
 
-    def _take_ready(self) -> list[_Stream]:
+    def _take_ready(self) -> list[Stream]:
         ready, self._ready = self._ready, []
         return ready
 
-    def _read_some(self, stream: _Stream) -> bool:
+    def _read_some(self, stream: Stream) -> bool:
         """Read what there is, up to a bound; return whether there may be more, now or later."""
         before = self._taken
         for _ in range(_PIECES):
@@ -181,7 +179,7 @@ class Output:
                 except BlockingIOError:
                     self._caught_up = clock.now()
                     return True
-                except OSError:
+                except OSError:  # at a terminal, nobody has it open any more
                     data = b""
                 if not data:
                     self._finish(stream)
@@ -195,7 +193,7 @@ class Output:
             stream.unread = self._pass_on(stream, data)
         return True
 
-    def _finish(self, stream: _Stream) -> None:
+    def _finish(self, stream: Stream) -> None:
         if stream.descriptor < 0:
             return
         stream.watcher.stop()
@@ -208,7 +206,7 @@ class Output:
         self._leave_out(stream, stream.unread)
         stream.unread = b""
         if rest := stream.rest():
-            self._are_taken([Written(stream.name, _text(rest))])
+            self._are_taken([Written(stream.name, self._text(rest))])
         if not self._streams:
             self._tell_dropped()
             if self._copy is not None:
@@ -216,19 +214,19 @@ class Output:
             self.is_over = True
             self.on_over()
 
-    def _keep(self, stream: _Stream, data: bytes) -> None:
+    def _keep(self, stream: Stream, data: bytes) -> None:
         """Remember the end of what was only copied."""
-        self.lines += _newlines(data)
+        self.lines += newlines(data)
         if len(data) < _TAIL:
             data = self._tails.get(stream.name, stream.rest()) + data
         self._tails[stream.name] = data[-_TAIL:]
 
-    def _pass_on(self, stream: _Stream, data: bytes) -> bytes:
+    def _pass_on(self, stream: Stream, data: bytes) -> bytes:
         """Take the lines that end in *data*; return what of it is still to be taken."""
         began = clock.now()
         if room := self._room():
             lines, unread = stream.split(data, min(room, _LINES))
-            self._are_taken([Written(stream.name, _text(line)) for line in lines])
+            self._are_taken([Written(stream.name, self._text(line)) for line in lines])
             self._spent += clock.now() - began
             return unread
         self._leave_out(stream, data)
@@ -255,9 +253,9 @@ class Output:
             self._taken += len(lines)
             self._take(lines)
 
-    def _leave_out(self, stream: _Stream, data: bytes) -> None:
+    def _leave_out(self, stream: Stream, data: bytes) -> None:
         number, lines = stream.skip(data)
-        self._are_left_out(number, [Written(stream.name, _text(line)) for line in lines])
+        self._are_left_out(number, [Written(stream.name, self._text(line)) for line in lines])
 
     def _are_left_out(self, number: int, last: list[Written]) -> None:
         self._last.extend(last)
@@ -270,86 +268,3 @@ class Output:
         if self._untold:
             untold, self._untold = self._untold, 0
             self._drop(untold)
-
-
-class _Stream:
-    """One pipe, and the beginning of the line that has not ended yet."""
-
-    __slots__ = ("_cut", "_pending", "descriptor", "name", "unread", "watcher")
-
-    def __init__(self, name: str, descriptor: int) -> None:
-        self.name = name
-        self.descriptor = descriptor
-        self.watcher: Any = None
-        self.unread = b""
-        """What was read, and whose turn has not come."""
-        self._pending = b""
-        self._cut = 0
-        """Bytes of the pending line that were left out."""
-
-    def split(self, data: bytes, most: int) -> tuple[list[bytes], bytes]:
-        """Return the lines that end in *data*, at most so many, and what comes after them.
-
-        The beginning of a line is kept for the next time.
-        """
-        first, *whole = data.split(b"\n", most)
-        self._add(first)
-        if not whole:
-            return [], b""
-        last = whole.pop()
-        lines = [self.rest()]
-        lines += map(_bounded, whole)
-        if len(lines) == most:
-            return lines, last
-        self._add(last)
-        return lines, b""
-
-    def skip(self, data: bytes) -> tuple[int, list[bytes]]:
-        """Return how many lines end in *data*, and the last of them; it is as good as split."""
-        number = _newlines(data)
-        if number <= KEPT:
-            lines, rest = self.split(data, KEPT)
-            self._add(rest)
-            return number, lines
-        self.rest()
-        _before, *whole, last = data.rsplit(b"\n", KEPT + 1)
-        lines = list(map(_bounded, whole))
-        self._add(last)
-        return number, lines
-
-    def rest(self) -> bytes:
-        """Return what there is of the pending line, and begin a new one."""
-        line = self._pending
-        if self._cut:
-            line = _cut(line, len(line) + self._cut)
-        self._pending, self._cut = b"", 0
-        return line
-
-    def _add(self, data: bytes) -> None:
-        room = LONGEST - len(self._pending)
-        self._pending += data[:room]
-        self._cut += max(len(data) - room, 0)
-
-
-def _newlines(data: bytes) -> int:
-    """Return how many lines end in *data*.
-
-    To count looks at each byte, and costs as much as to copy them; to take out looks for the next
-    one in wide steps, and is four times as fast where lines are long.
-    """
-    if data.count(b"\n", 0, _SAMPLE) > _SAMPLE // _SHORT:
-        return data.count(b"\n")
-    return len(data) - len(data.replace(b"\n", b""))
-
-
-def _bounded(line: bytes) -> bytes:
-    return line if len(line) <= LONGEST else _cut(line, len(line))
-
-
-def _cut(line: bytes, size: int) -> bytes:
-    return line[:LONGEST] + f" … and {size - LONGEST} bytes more".encode()
-
-
-def _text(line: bytes) -> str:
-    text = line.removesuffix(b"\r").decode(errors="backslashreplace")
-    return text if text.isprintable() else plain(text.expandtabs())

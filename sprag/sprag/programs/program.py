@@ -68,6 +68,9 @@ class Program(Service, shutdown=10.0):
             ``"tree"`` of all that it has started.
         output: ``"log"``: each line is a record; a path: a file to which it is appended as it is;
             ``"inherit"``: it goes where ours goes.
+        pty: It writes to a terminal: one of its own, as wide as ours, or 80 columns. So it writes
+            line by line, and as if somebody looked; stdout and stderr are one then. Colours go
+            into a file, not into the log.
         output_limit: Lines in a second that are logged; of more it is told how many.
         max_lifetime: Seconds after which it is recycled: stopped, and started again with those that
             are restarted with it, which counts toward no limit; a temporary one ends then. Up to a
@@ -81,8 +84,8 @@ class Program(Service, shutdown=10.0):
 
     Raises:
         BadValue: An argument is of no use.
-        BadPolicy: A policy keyword is unknown or wrong, or *ready* is a `Line` and *output* is not
-            read.
+        BadPolicy: A policy keyword is unknown or wrong, or *ready* is a `Line`, or *pty* is asked
+            for, and *output* is not read.
     """
 
     name: str | None = None
@@ -114,6 +117,7 @@ class Program(Service, shutdown=10.0):
         stop_signal: str | int = "TERM",
         kill: Kill = "group",
         output: str | os.PathLike[str] = "log",
+        pty: bool = False,
         output_limit: int = OUTPUT_LIMIT,
         max_lifetime: Seconds | None = None,
         replicas: int | None = None,
@@ -143,6 +147,7 @@ class Program(Service, shutdown=10.0):
                 "stop_signal": stop_signal,
                 "kill": kill,
                 "output": output,
+                "pty": pty,
                 "output_limit": output_limit,
                 "max_lifetime": max_lifetime,
                 "replicas": replicas,

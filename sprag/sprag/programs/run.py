@@ -104,7 +104,14 @@ class Run:
         self._ended_at = math.inf
         self._waiting: list[Parking] = []
         self._path = path_of(node)
-        self.output = Output(self._launch, self._take, self._dropped, settings.output_limit, copy)
+        self.output = Output(
+            self._launch,
+            self._take,
+            self._dropped,
+            settings.output_limit,
+            copy,
+            is_terminal=settings.pty,
+        )
         self.output.on_over = self.news
         self.output.is_split = copy is None
         self._on_line: Callable[[str], object] | None = None

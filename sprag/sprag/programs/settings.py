@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Kill: TypeAlias = Literal["group", "process", "tree"]
+Outlet: TypeAlias = Literal["pipes", "terminal", "ours"]
 ReadyProbe: TypeAlias = "Port | Http | Command | Line | Notify"
 AliveProbe: TypeAlias = "Port | Http | Command"
 OUTPUT_LIMIT: Final = 20_000
@@ -58,14 +59,17 @@ class Settings:
     stop_signal: signal.Signals
     kill: Kill
     output: str | Path
+    pty: bool
     output_limit: int
     max_lifetime: float | None
     replicas: int | None
 
     @property
-    def is_piped(self) -> bool:
-        """Whether its output comes through a pipe of ours."""
-        return self.output != "inherit"
+    def outlet(self) -> Outlet:
+        """What its output comes through."""
+        if self.output == "inherit":
+            return "ours"
+        return "terminal" if self.pty else "pipes"
 
     @property
     def file(self) -> Path | None:
@@ -110,6 +114,7 @@ def checked(given: dict[str, Any]) -> Settings:
         stop_signal=checked_signal("stop_signal", given["stop_signal"]),
         kill=_word("kill", given["kill"], get_args(Kill)),
         output=_output(given["output"]),
+        pty=_flag("pty", given["pty"]),
         output_limit=_count("output_limit", given["output_limit"], 1),
         max_lifetime=_lifetime(given["max_lifetime"]),
         replicas=None if given["replicas"] is None else checked_size(given["replicas"]),
@@ -122,8 +127,9 @@ def _check_together(settings: Settings) -> None:
     if both := settings.success_codes & settings.fatal_codes:
         accepted = f"codes that are not success_codes, too, as {min(both)} is"
         raise BadValue("fatal_codes", set(settings.fatal_codes), accepted)
-    if type(settings.ready) is Line and not settings.is_piped:
-        accepted = "'log' or a path with ready=Line(...): it is not read otherwise"
+    if settings.outlet == "ours" and (type(settings.ready) is Line or settings.pty):
+        why = "pty=True" if settings.pty else "ready=Line(...)"
+        accepted = f"'log' or a path with {why}: it is not read otherwise"
         raise BadPolicy("output", settings.output, accepted)
     for argument, probe in (("ready", settings.ready), ("alive", settings.alive)):
         needs_port = type(probe) is Port and probe.port is None

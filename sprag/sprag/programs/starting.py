@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import subprocess
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import gevent.subprocess
 from gevent import get_hub
@@ -16,7 +13,7 @@ from sprag.programs import guard, proc
 from sprag.programs.child import Child
 from sprag.programs.connecting import is_of_this_machine
 from sprag.programs.exceptions import CannotRun, PortTaken
-from sprag.programs.output import PIECE
+from sprag.programs.outlets import open_outlet
 from sprag.programs.popen import close
 from sprag.programs.probes import Http, Port
 from sprag.programs.spawning import await_exec, spawn, what_is_wrong
@@ -25,8 +22,10 @@ from sprag_supervisor import clock
 if TYPE_CHECKING:
     from sprag.programs.probes import Site
     from sprag.programs.run import Run
-    from sprag.programs.settings import Settings
+    from sprag.programs.settings import Outlet, Settings
     from sprag.programs.spawning import Launch
+
+_OURS: Final = (None, None)
 
 
 def must_be_possible(program: str) -> None:
@@ -64,7 +63,7 @@ def must_be_free(settings: Settings, site: Site) -> None:
         raise PortTaken(port, proc.who_listens(port) if is_here else "")
 
 
-def start(launch: Launch, run: Run, *, is_piped: bool) -> Child:
+def start(launch: Launch, run: Run, outlet: Outlet) -> Child:
     """Start the process and begin to read what it writes. In an engine greenlet.
 
     Raises:
@@ -73,33 +72,29 @@ def start(launch: Launch, run: Run, *, is_piped: bool) -> Child:
     guarding = guard.current()
     loop: Any = get_hub().loop
     loop.install_sigchld()
-    pipes: dict[str, tuple[int, int]] = {}
+    ends: dict[str, tuple[int, int]] = {}
+    owner = None if launch.identity is None else launch.identity.uid
     try:
         if guarding is not None:
             guarding.prepare()
-        if is_piped:
-            for name in ("stdout", "stderr"):
-                pipes[name] = os.pipe2(os.O_CLOEXEC)
-                os.set_blocking(pipes[name][0], False)
-                if run.output.is_copied:  # so that both sides take fewer turns
-                    with suppress(OSError):  # it is the users' as a whole, and may be used up
-                        fcntl.fcntl(pipes[name][0], fcntl.F_SETPIPE_SZ, PIECE)
-        out, err = (pipes[name][1] if pipes else None for name in ("stdout", "stderr"))
+        open_outlet(outlet, ends, is_copied=run.output.is_copied, owner=owner)
+        _reading, out = ends.get("stdout", _OURS)
+        _reading, err = ends.get("stderr", (_reading, out))
         spawned = spawn(launch, out, err)
         child = Child(spawned.pid, run.ended)
         run.begun(child)
         if guarding is not None:
             guarding.add(child.pid, child.began)
     except BaseException as error:
-        for reading, _writing in pipes.values():
+        for reading, _writing in ends.values():
             close(reading)
         if isinstance(error, OSError):
             raise CannotRun(launch.name, what_is_wrong(error)) from error
         raise
     finally:
-        for _reading, writing in pipes.values():
+        for _reading, writing in ends.values():
             close(writing)
-    for name, (reading, _writing) in pipes.items():
+    for name, (reading, _writing) in ends.items():
         run.output.read(name, reading)
     try:
         await_exec(launch, spawned)

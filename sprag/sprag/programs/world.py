@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sprag.programs.probes import Probe, Site
     from sprag.programs.reach import Process
     from sprag.programs.run import Run
-    from sprag.programs.settings import Settings
+    from sprag.programs.settings import Outlet, Settings
     from sprag.programs.spawning import Launch
 
 
@@ -38,13 +38,13 @@ class World:
         """
         spawning.check(launch)
 
-    def start(self, launch: Launch, run: Run, *, is_piped: bool) -> Process:
+    def start(self, launch: Launch, run: Run, outlet: Outlet) -> Process:
         """Start the process and begin to read what it writes. In an engine greenlet.
 
         Raises:
             CannotRun: It could not be started.
         """
-        return starting.start(launch, run, is_piped=is_piped)
+        return starting.start(launch, run, outlet)
 
     def notify_socket(self, hear: Callable[[dict[str, str]], object]) -> NotifySocket | None:
         """Return where it says how it is; None: it has other ways."""

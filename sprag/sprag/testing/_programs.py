@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sprag.programs.notify import NotifySocket
     from sprag.programs.probes import Probe, Site
     from sprag.programs.run import Run
-    from sprag.programs.settings import Settings
+    from sprag.programs.settings import Outlet, Settings
     from sprag.programs.spawning import Launch
 
 _pids: Final = itertools.count(1_000_001)
@@ -145,9 +145,9 @@ class _FakeWorld(World):
     def check(self, launch: Launch) -> None:
         """Refuse nothing: the binary need not be there."""
 
-    def start(self, launch: Launch, run: Run, *, is_piped: bool) -> FakeProcess:
+    def start(self, launch: Launch, run: Run, outlet: Outlet) -> FakeProcess:
         """Let a process begin that does what the test says."""
-        del is_piped
+        del outlet
         path = path_of(run.node)
         before = self.processes.get(path)
         complaint = None if before is None else before.complaint
