@@ -14,12 +14,13 @@ import os
 import signal
 import sys
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gevent import Greenlet
 from gevent.util import format_run_info
 
-from sprag._defaults import RELOAD_TIMEOUT, SHUTDOWN_TIMEOUT
+from sprag._defaults import SHUTDOWN_TIMEOUT
 from sprag._exit_codes import ExitCode as ExitCode  # noqa: PLC0414 - re-exported
 from sprag.process.deadman import OVERTIME, write_stderr
 from sprag.process.dump import write_dump
@@ -46,7 +47,7 @@ from sprag.process.sockets import end_with_us
 from sprag.process.sockets import sockets as sockets  # noqa: PLC0414 - re-exported
 from sprag.process.systemd import Status
 from sprag.process.watchdog import Watchdog, describe_holder, this_thread
-from sprag.process.worker import worker
+from sprag.process.worker import place_of, tell_why, worker
 from sprag.services.reloading import reload
 from sprag.services.service import Service
 from sprag_supervisor import (
@@ -89,6 +90,7 @@ def run(
     ends_process: bool = False,
     watchdog: Seconds | None = None,
     watchdog_exits: bool = False,
+    drain_delay: Seconds = 0.0,
 ) -> int:
     """Start *root*, wait for a signal or its end, stop it; return the exit code.
 
@@ -115,6 +117,8 @@ def run(
             garbage collector is spared what there was when it came up (`gc.freeze`).
         watchdog: Report whoever holds the loop for this many seconds; None: do not watch.
         watchdog_exits: End the process then, with exit code 4.
+        drain_delay: Seconds by which the stop begins later after a SIGTERM: the tree is not ready
+            from then on, and goes on. Another signal begins it at once.
 
     Returns:
         0 stopped as asked, 1 gave up, 3 never came up, 4 stopped with stragglers or over
@@ -123,7 +127,7 @@ def run(
     Raises:
         AlreadyStarted: *root* runs already.
         BadValue: *root* is no service or has a parent, *name* is empty or has a slash, or
-            *shutdown_timeout* or *watchdog* is no time.
+            *shutdown_timeout*, *watchdog* or *drain_delay* is no time.
         ValueError: This is not the main thread.
         CalledInHub: The caller is a callback of the loop or a signal handler in the hub.
     """
@@ -132,6 +136,9 @@ def run(
         raise BadValue("shutdown_timeout", shutdown_timeout, "seconds, 0 or more")
     if hold is not None and not 0 < hold < math.inf:
         raise BadValue("watchdog", watchdog, "seconds, above 0, or None")
+    delay = in_seconds(drain_delay)
+    if not 0 <= delay < math.inf:
+        raise BadValue("drain_delay", drain_delay, "seconds, 0 or more")
     if not is_a(root, Service):
         raise BadValue("root", root, f"an instance of a Service{called(root)}")
     must_be_able_to_wait(root, "run it")
@@ -141,22 +148,32 @@ def run(
         name = checked_name(name)
     if root._state_ not in DOWN:
         raise AlreadyStarted(path_of(root))
-    if name is not None:
+    told = worker()
+    if told is not None:
+        root._name_, delay = told.path, 0.0  # its parent's tree has it there, and the parent waits
+    elif name is not None:
         root._name_ = name
     dog = None if hold is None else Watchdog(hold, exits=watchdog_exits)
-    host = _Host(root, budget, on_up)
+    host = _Host(root, budget, delay, on_up)
     return host.run(control=control, ends_process=ends_process, watchdog=dog)
 
 
 class _Host:
-    def __init__(self, root: Service, budget: float, on_up: Callable[[], None] | None) -> None:
+    def __init__(
+        self, root: Service, budget: float, delay: float, on_up: Callable[[], None] | None
+    ) -> None:
         self._root = root
         self._budget = budget
         self._on_up = on_up
         self._parking = Parking()
         self._thread = this_thread()
         self._signals = Signals(
-            self._parking, budget, self._last_words, self._dump, self._say_who_holds
+            self._parking,
+            budget,
+            self._last_words,
+            self._dump,
+            self._say_who_holds,
+            delay=delay,
         )
         self._tree = tree_of(root)
         self._status = Status(Notifier(), self._tree)
@@ -231,6 +248,7 @@ class _Host:
                 self._on_up()
             watching = self._in_background(lambda: Service.wait(self._root))
             self._wait_and_reload(lambda: watching.ready() or self._is_called_off())
+            self._stay_for_now(watching.ready)
             watching.kill(block=False)
 
     def _wait_and_reload(self, over: Callable[[], bool]) -> None:
@@ -242,14 +260,30 @@ class _Host:
             return self._signals.reload_asked and is_free
 
         while not over():
-            self._wait(lambda: over() or is_due())
+            self._wait(lambda: over() or is_due() or self._signals.farewell_asked)
+            if self._signals.farewell_asked:
+                self._signals.farewell_asked = False
+                self._root._will_stop_()
             if not over() and is_due():
                 self._signals.reload_asked = False  # one that comes from now on asks again
                 reloading = self._in_background(self._reload)
 
+    def _stay_for_now(self, over: Callable[[], bool]) -> None:
+        """Let the stop begin later: whoever sends us clients sees first that we are not ready."""
+        signals = self._signals
+        left = signals.begins_at - clock.now()
+        if signals.received is None or left <= 0:
+            return
+        name, seconds = signals.received.name, round(left, 1)
+        tell(logging.INFO, "the stop begins later", signal=name, seconds=seconds)
+        self._status.will_stop(left + self._budget)
+        self._root._will_stop_()
+        self._wait(lambda: over() or clock.now() >= signals.begins_at, signals.begins_at)
+        signals.received_at = clock.now()
+
     def _reload(self) -> None:
         with self._status.reloading():
-            reload(self._root, self._tree, RELOAD_TIMEOUT, signal="SIGHUP")
+            reload(self._root, self._tree, self._root._reload_seconds_, signal="SIGHUP")
 
     def _start(self) -> None:
         if self._is_called_off():
@@ -353,6 +387,8 @@ class _Host:
             over_budget=self._is_over_budget,
         )
         self._status.ended(summary)
+        if code != ExitCode.STOPPED and worker() is not None:
+            self._tell_parent(summary)
         bad = code != ExitCode.STOPPED and self._tree.exit_code is None
         tell(
             logging.ERROR if bad else logging.INFO,
@@ -365,6 +401,20 @@ class _Host:
             code=int(code),
         )
         return code
+
+    def _tell_parent(self, summary: str) -> None:
+        """Tell the parent of a worker why it has ended."""
+        history = self._root._history_
+        failure = None if history is None or history.exit is None else history.exit.failure
+        if is_a(self._start_error, StartFailed):
+            failure = getattr(self._start_error, "failure", None) or failure
+        while failure is not None and failure.cause is not None:
+            failure = failure.cause
+        if failure is None:
+            tell_why(summary)
+        else:
+            place = place_of(failure)
+            tell_why(f"{place}: {failure}" if place else str(failure))
 
     def _why(self) -> str | None:
         """Return why it went wrong, unless that has been logged already."""
@@ -405,7 +455,11 @@ class _Host:
     def _open_control(self, stack: ExitStack) -> None:
         from sprag.control.server import ControlSocket
 
-        socket = ControlSocket(self._root, backlog)
+        told = worker()
+        if told is not None and told.control is None:
+            return
+        place = None if told is None or told.control is None else Path(told.control)
+        socket = ControlSocket(self._root, backlog, place)
         try:
             socket.open()
         except OSError as error:

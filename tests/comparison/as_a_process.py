@@ -54,6 +54,16 @@ def saved_anew(directory: Path) -> list[str]:
         return sorted(set(lives))
 
 
+def replaced(directory: Path, options: str) -> list[str]:
+    """Return why the first worker that has to go is replaced."""
+    app(directory, "app = App(name='shop')\n")
+    with run(directory, *options.split()) as process:
+        process.says("workers are replaced")
+        process.send(SIGTERM)
+        process.ends()
+        return re.findall(r'"because": "([^"]*)"', process.err)
+
+
 GIVES_UP: Final = """
 class Fragile(Service, on_failure={ValueError: "escalate"}):
     def run(self):
@@ -218,6 +228,9 @@ app = Supervisor([writer, copied, Rotates()], name="shop")
 AS_A_PROCESS: Final[dict[str, Callable[[Path], bool]]] = {
     "End the program with it": lambda at: ran(at, GIVES_UP).code == 1,
     "Check a tree without starting it": lambda at: "two_for_one" in checked(at, MISTAKEN),
+    "Restart beyond a limit of memory or CPU": (
+        lambda at: "--max-memory" in replaced(at, "--workers 1 --max-memory 9M")[0]
+    ),
     "Threads": lambda at: ran(at, THREADED).out == "its thread is over\nthe end\n",
     "Notice a loop that is held": (
         lambda at: "the loop is held" in ran(at, SPINNING, options="--watchdog 0.2").err

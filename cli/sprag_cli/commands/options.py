@@ -254,6 +254,13 @@ _RUNNING: Final = (
         is_flag=True,
         help="With --watchdog: end the process then, with exit code 4.",
     ),
+    setting(
+        "--drain-delay",
+        type=Seconds(),
+        default=0.0,
+        metavar="SECONDS",
+        help="After a SIGTERM be not ready for so long, and only then begin to stop.",
+    ),
 )
 
 EXITS_OF_RUN: Final = """\b

@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import Any
+from typing import Any, Final
 
 import click
 from click.core import ParameterSource
 
 from sprag._defaults import HOST, PORT
 from sprag_cli.commands import options
+from sprag_cli.complete.prompt import FileName
 from sprag_cli.run import binding
+
+
+class _Workers(click.ParamType[int]):
+    """How many workers: 1 or more, or ``auto``, which is 0 here."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        text = str(value)
+        if text == "auto":
+            return 0
+        if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MOST):
+            self.fail(f"{value!r} is no number of workers: use 1 to {_MOST}, or auto.", param, ctx)
+        return int(text)
+
+
+class _Size(click.ParamType[int]):
+    """A size of memory as people write it: ``500M``, ``2G``; bytes without a letter."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes."""
+        found = re.fullmatch(r"(\d{1,12})([KMGT]?)B?", str(value).strip().upper(), re.ASCII)
+        if found is None or not int(found[1]):
+            self.fail(f"{value!r} is no size: use 500M, 2G, or a number of bytes.", param, ctx)
+        return int(found[1]) << 10 * " KMGT".index(found[2] or " ")
+
+
+_MOST: Final = 256
 
 
 @click.command(epilog=options.EXITS_OF_RUN)
@@ -48,6 +81,31 @@ from sprag_cli.run import binding
     type=binding.Mode(),
     metavar="MODE",
     help="The rights of Unix sockets, as in 660.  [default: what the umask leaves]",
+)
+@options.setting(
+    "--workers",
+    type=_Workers(),
+    metavar="NUMBER|auto",
+    help="Run so many processes of the app, which share its sockets, below a parent; auto: one "
+    "for each core.  [default: a single process]",
+)
+@options.setting(
+    "--max-lifetime",
+    type=options.Duration(),
+    metavar="TIME",
+    help="With --workers: replace each after so long, as in 90s, 12h or 7d, give or take a tenth.",
+)
+@options.setting(
+    "--max-memory",
+    type=_Size(),
+    metavar="SIZE",
+    help="With --workers: replace one that has more than this resident, as in 500M.",
+)
+@options.setting(
+    "--env-file",
+    type=FileName("*.env", ".env*"),
+    metavar="FILE",
+    help="Variables for the app, a NAME=value a line; with --workers read for each new one.",
 )
 @click.pass_context
 def run(context: click.Context, /, **asked: Any) -> None:

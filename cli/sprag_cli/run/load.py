@@ -24,6 +24,7 @@ import sprag_supervisor
 from sprag._exit_codes import ExitCode
 from sprag.exceptions import SpragError
 from sprag_cli.term.errors import CommandError
+from sprag_cli.term.plain import printable
 from sprag_supervisor import shown_as
 
 _SPRAG: Final = tuple(
@@ -121,7 +122,12 @@ class UserCodeFailed(CommandError):
             error: What was raised; the cause of this error.
         """
         self.trace = _trimmed(error)
+        self._where = _where(error)
         super().__init__(f"{doing} raised {type(error).__name__}; nothing was started")
+
+    def in_short(self) -> str:
+        """Return the user's last line, and what was raised there."""
+        return printable(self._where)
 
     def report(self) -> str:
         """Return the traceback and one line."""
@@ -138,6 +144,17 @@ class Refused(CommandError):
         users = [each for each in traceback.extract_tb(error.__traceback__) if _is_users(each)]
         where = f"{os.path.relpath(users[-1].filename)}:{users[-1].lineno}" if users else doing
         super().__init__(f"{where}: {error}")
+
+
+def _where(error: BaseException) -> str:
+    """Return ``shop/main.py:3: NameError: …``."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    said = traceback.format_exception_only(error)[-1].strip()
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        return f"{os.path.relpath(error.filename)}:{error.lineno}: {said}"
+    users = [each for each in traceback.extract_tb(error.__traceback__) if _is_users(each)]
+    return f"{os.path.relpath(users[-1].filename)}:{users[-1].lineno}: {said}" if users else said
 
 
 def failed(doing: str, error: BaseException) -> CommandError:

@@ -14,8 +14,9 @@ import logging
 import os
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, TextIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, TypeAlias, cast
 
+from sprag.process.worker import worker
 from sprag_cli.term.screen import coloured, size_of
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ def configure(
     )
     lines = lines_for_people if console else json_lines
 
+    if (told := worker()) is not None:
+        renderer = _with_worker(renderer, told.slot, only_where_nobody=console)
+
     def notice(count: int) -> str:
         event = {"level": "warning", "event": DROPPED, "count": count}
         return str(renderer(None, "", _in_order(None, "", stamper(None, "", event))))
@@ -110,6 +114,17 @@ def configure(
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
+
+
+def _with_worker(render: Processor, slot: int, *, only_where_nobody: bool) -> Processor:
+    """Put the worker into each record; for people only where no service's path has it."""
+
+    def rendered(logger: Any, method: str, event: EventDict) -> Any:
+        if not (only_where_nobody and "service" in event):
+            event["worker"] = slot
+        return render(logger, method, event)
+
+    return rendered
 
 
 def _width(stream: TextIO) -> int:

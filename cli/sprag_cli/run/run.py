@@ -11,7 +11,8 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import click
 
@@ -23,11 +24,11 @@ from sprag.process import sockets
 from sprag.process.log_queue import flush_logs
 from sprag.process.sd_notify import withdraw
 from sprag.process.signals import has_terminal, take_signals_back
-from sprag.process.worker import take_up
+from sprag.process.worker import take_up, tell_why, worker
 from sprag_cli.draw.render import render
 from sprag_cli.run.load import load
 from sprag_cli.run.logs import LogFormat, configure
-from sprag_cli.run.opening import open_sockets, serve
+from sprag_cli.run.opening import open_for_workers, open_sockets, serve
 from sprag_cli.term.errors import CommandError
 from sprag_cli.term.output import discard_unwritten
 from sprag_cli.term.screen import screen_of
@@ -51,6 +52,7 @@ class Running:
     tree: bool
     watchdog: float | None
     watchdog_exit: bool
+    drain_delay: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +62,26 @@ class RunOptions(Running):
     target: str
     binds: tuple[Bind, ...]
     socket_mode: int | None
+    workers: int | None
+    max_lifetime: float | None
+    max_memory: int | None
+    env_file: str | None
 
 
 class BadName(CommandError):
     """Raised when the name given on the command line cannot name an app."""
+
+    exit_code = ExitCode.USAGE
+
+
+class BadWorkers(CommandError):
+    """Raised when an option for workers is given without any, or cannot be carried out."""
+
+    exit_code = ExitCode.USAGE
+
+
+class BadEnvironment(CommandError):
+    """Raised when the file of variables cannot be read."""
 
     exit_code = ExitCode.USAGE
 
@@ -84,19 +102,69 @@ def run_app(options: RunOptions) -> int:
         CommandError: The target cannot be loaded or run; the error says why.
     """
 
+    def parent() -> sprag.Service:
+        assert workers is not None
+        return workers.parent_of(options)
+
     def made() -> sprag.Service:
+        if options.env_file is not None and worker() is None:
+            os.environ.update(read_environment(options.env_file))
         root = cast("sprag.Service", load(options.target, is_service=_is_service))
         serve(root, options.target, options.binds, options.socket_mode)
         return root
 
     take_up()
+    workers = _workers_asked(options)
     try:
+        if workers is not None:
+            open_for_workers(options.binds, options.socket_mode)
+            return run_made(parent, workers.options_of_parent(options))
         open_sockets(options.binds, options.socket_mode)
         return run_made(made, options)
     except (BadSocket, CannotListen) as error:
         raise NotStarted(str(error)) from None
     finally:
         sockets.close()
+
+
+def _workers_asked(options: RunOptions) -> Any:
+    """Return the module that makes the parent of workers; None: this is to run the app itself.
+
+    Raises:
+        BadWorkers: An option makes no sense without workers.
+        BadEnvironment: What each worker is to read cannot be read.
+    """
+    if options.workers is None:
+        for option, value in (
+            ("--max-lifetime", options.max_lifetime),
+            ("--max-memory", options.max_memory),
+        ):
+            if value is not None:
+                raise BadWorkers(f"{option} is for workers: add --workers, or leave it out")
+        return None
+    if worker() is not None:
+        return None
+    if options.env_file is not None:
+        read_environment(options.env_file)
+    from sprag_cli.run import workers  # who runs none loads none
+
+    return workers
+
+
+def read_environment(file: str) -> dict[str, str]:
+    """Return the variables of an env file.
+
+    Raises:
+        BadEnvironment: It cannot be read.
+    """
+    from sprag.programs.env_file import read_env_file
+
+    try:
+        return read_env_file(Path(file))
+    except OSError as error:
+        raise BadEnvironment(f"--env-file {file}: {error.strerror or error}") from None
+    except SpragError as error:
+        raise BadEnvironment(f"--env-file {error}") from None
 
 
 def run_made(
@@ -138,6 +206,9 @@ def _run(
             root = make()
     except KeyboardInterrupt:
         return ExitCode.FORCED_INT
+    except CommandError as error:
+        tell_why(error.in_short())
+        raise
 
     def is_up() -> None:
         if on_up is not None:
@@ -160,6 +231,7 @@ def _run(
             ends_process=True,
             watchdog=options.watchdog,
             watchdog_exits=options.watchdog_exit,
+            drain_delay=options.drain_delay,
         )
     except SpragError as error:
         raise NotStarted(str(error)) from error

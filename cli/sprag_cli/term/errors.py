@@ -23,6 +23,10 @@ class CommandError(Exception):
         super().__init__("\n".join([said, *rows]))
         self._lines = (said, *rows)
 
+    def in_short(self) -> str:
+        """Return it in one line."""
+        return shortened(printable(self._lines[0]), _LONGEST)
+
     def report(self) -> str:
         """Return what to write to stderr: no name or message in it can fake a line."""
         lines = [shortened(printable(line), _LONGEST) for line in self._lines]

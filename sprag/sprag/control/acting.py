@@ -74,8 +74,16 @@ def stop(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
 
 
 def restart(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
-    """Stop a service and start the same one again."""
+    """Stop a service and start the same one again; have a new process for a worker, or all."""
     node = desk.find(path)
+    renew = node._renewal_() if is_a(node, Service) else None
+    if renew is not None:
+
+        def carry_out(_deadline: float | None) -> StopReport | None:
+            renew()
+            return None
+
+        return _carry_out(request, node, carry_out)
     if node._parent_ is None:
         message = (
             f"{path_of(node)} is the root, and the process ends with it: "

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _PRIVATE: Final = 0o700
 SOCKET_NAME: Final = re.compile(r"(?P<name>.+)\.(?P<pid>\d+)\.sock")
 """How the socket of an app is called."""
+_WORKERS_NAME: Final = re.compile(r".+\.(?P<pid>\d+)\.workers")
 
 
 def runtime_directory(environ: Mapping[str, str] = os.environ) -> Path:
@@ -35,8 +36,19 @@ def runtime_directory(environ: Mapping[str, str] = os.environ) -> Path:
 
 def socket_path(name: str) -> Path:
     """Return where the app called *name* listens, in this process."""
-    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name) or "app"
-    return runtime_directory() / f"{plain}.{os.getpid()}.sock"
+    return runtime_directory() / f"{_plain(name)}.{os.getpid()}.sock"
+
+
+def workers_directory(name: str) -> Path:
+    """Return where the workers of the app called *name* listen, whose parent we are.
+
+    Nobody looks for apps there: the parent answers for them.
+    """
+    return runtime_directory() / f"{_plain(name)}.{os.getpid()}.workers"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name) or "app"
 
 
 def make_private(directory: Path) -> None:
@@ -63,6 +75,9 @@ def remove_stale(directory: Path) -> list[Path]:
     removed: list[Path] = []
     with suppress(OSError):
         for path in directory.iterdir():
+            of_workers = _WORKERS_NAME.fullmatch(path.name)
+            if of_workers is not None and not _lives(int(of_workers["pid"])):
+                remove_workers_directory(path)
             match = SOCKET_NAME.fullmatch(path.name)
             if match is None or _lives(int(match["pid"])) or not _is_deserted(path):
                 continue
@@ -70,6 +85,15 @@ def remove_stale(directory: Path) -> list[Path]:
                 path.unlink()
                 removed.append(path)
     return removed
+
+
+def remove_workers_directory(directory: Path) -> None:
+    """Remove what the workers of a parent that has ended have left; who listens yet stays."""
+    with suppress(OSError):
+        for path in directory.iterdir():
+            if _is_deserted(path):
+                path.unlink()
+        directory.rmdir()
 
 
 def is_taken(path: Path) -> bool:

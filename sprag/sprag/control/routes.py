@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from sprag.control import (
     acting,
     blame,
+    braiding,
     events,
+    forwarding,
     holding,
     inspecting,
     logs,
@@ -25,6 +27,7 @@ from sprag.control import (
     why,
 )
 from sprag.control.http import Answer, Refused, Request, unquoted
+from sprag_supervisor import name_of
 
 if TYPE_CHECKING:
     from sprag.control.desk import Desk
@@ -35,6 +38,8 @@ _Resource: TypeAlias = "Callable[[Desk, Request, str, HungUp], Answer]"
 
 _READING: Final = ("GET", "HEAD")
 _ACTING: Final = ("POST",)
+_OF_PROCESSES: Final = ("/v1/logs", "/v1/stacks", "/v1/inspect", "/v1/reload")
+"""What the process of a worker alone can tell of it."""
 _NO, _MAY, _MUST = "", "[/PATH]", "/PATH"
 """Whether the path of a service follows."""
 
@@ -87,7 +92,14 @@ def answer(desk: Desk, request: Request, has_hung_up: HungUp) -> Answer:
     if request.method not in methods:
         message = f"{request.method} is not for {beginning}: use {methods[0]}"
         raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, message, allow=methods)
-    return resource(desk, request, unquoted(path or ""), has_hung_up)
+    named = unquoted(path or "")
+    found_there = forwarding.beyond(desk, named or request.query.get("path", ""))
+    if found_there is not None and (found_there.path or beginning in _OF_PROCESSES):
+        return forwarding.answer(beginning, request, found_there)
+    if named in ("", "/", name_of(desk.root)) and braiding.concerns(beginning, desk):
+        own = resource(desk, request, named, has_hung_up)
+        return braiding.braided(beginning, desk, request, own)
+    return resource(desk, request, named, has_hung_up)
 
 
 def _split(path: str) -> tuple[str, str | None]:

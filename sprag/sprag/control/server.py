@@ -42,12 +42,16 @@ class ControlSocket:
     Args:
         root: The root.
         log: See `Desk`.
+        path: Where it is; None: where apps are looked for.
     """
 
     def __init__(
-        self, root: Service, log: Callable[[], tuple[int, int] | None] | None = None
+        self,
+        root: Service,
+        log: Callable[[], tuple[int, int] | None] | None = None,
+        path: Path | None = None,
     ) -> None:
-        self.path: Path = socket_path(name_of(root))
+        self.path: Path = socket_path(name_of(root)) if path is None else path
         self._desk = Desk(root, log)
         self._listener: Listener | None = None
         self._guard: Any = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from sprag.control import forwarding
 from sprag.control.http import Answer
 from sprag.control.pictures import failure_to_json, iso, node_to_json
 from sprag.control.programs import program_of, program_to_json
@@ -45,7 +46,7 @@ def answer(desk: Desk, path: str) -> Answer:
             **desk.about(),
             "log_queue": desk.log(),
             **told,
-            "process": _process(told["process"]),
+            "process": forwarding.with_place(node, _process(told["process"])),
             "module": module_name(type(node)),
             "arguments": arguments_told(type(node), node._args_, node._kwargs_ or {}, texts=True),
             "counters": _counters(node),

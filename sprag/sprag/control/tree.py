@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sprag.control import forwarding
 from sprag.control.http import Answer
 from sprag.control.pictures import encode
 from sprag.control.pieces import chunks
@@ -21,6 +22,8 @@ def answer(desk: Desk, request: Request) -> Answer:
     meanwhile is told as it was when its turn came.
     """
     node = desk.find(request.query.get("path", ""))
-    pace = Pace()
     extra = {**desk.about(), "log_queue": desk.log()}
+    if (of_workers := forwarding.tree(desk, node, extra)) is not None:
+        return of_workers
+    pace = Pace()
     return Answer(chunks(encode(pictures(node), **extra), pace))

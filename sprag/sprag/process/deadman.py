@@ -69,6 +69,7 @@ class Deadman:
         wake: Wakes the loop of the main thread, which calls `answered`. Called from the thread.
         held: Says who holds the loop, given the signal and the seconds until the end. Called
             from the thread.
+        delay: Seconds by which a SIGTERM begins the end later; another signal begins it at once.
 
     Attributes:
         writing: The pipe's end for `signal.set_wakeup_fd`.
@@ -81,9 +82,13 @@ class Deadman:
         describe: Callable[[], str],
         wake: Callable[[], object],
         held: Callable[[int, float], str] | None = None,
+        *,
+        delay: float = 0.0,
     ) -> None:
         self._handled = handled
         self._budget = budget
+        self._delay = delay
+        self._begins_at = -math.inf
         self._describe = describe
         self._wake = wake
         self._held = held
@@ -202,11 +207,17 @@ class Deadman:
             self._heard_first = now
             if not self._is_over:
                 self._first = number
-                self._deadline = min(self._deadline, now + self._budget + OVERTIME)
+                delay = self._delay if number == signal.SIGTERM else 0.0
+                self._begins_at = now + delay
+                self._deadline = min(self._deadline, self._begins_at + self._budget + OVERTIME)
                 self._ask_at = now
         elif number == signal.SIGHUP and self._heard_first != math.inf:
             return
         elif not 0 <= now - self._heard_first < ECHO:
+            if now < self._begins_at:
+                self._begins_at = self._heard_first = now
+                self._deadline = min(self._deadline, now + self._budget + OVERTIME)
+                return
             self._code = 128 + number
             self._deadline = min(self._deadline, now + _PATIENCE)
 

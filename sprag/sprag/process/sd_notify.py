@@ -28,6 +28,7 @@ _FULL: Final = (errno.EAGAIN, errno.ENOBUFS)
 _MOST_OWED: Final = 4
 _LONGEST: Final = 1e15
 """Microseconds: more is no time for systemd."""
+_LONGEST_ERROR: Final = 1000
 _withdrawn: Final[dict[str, str]] = {}
 
 
@@ -90,6 +91,10 @@ class Notifier:
     def status(self, text: str) -> None:
         """Show *text* in ``systemctl status``; one line."""
         self._send("STATUS=" + " ".join(text.splitlines()))
+
+    def error(self, text: str) -> None:
+        """Say to a parent of ours why this worker does not come up; one line."""
+        self._tell(f"X_SPRAG_ERROR={' '.join(text.split())[:_LONGEST_ERROR]}")
 
     def catch_up(self) -> None:
         """Say again what its full queue did not take. Never waits; for the hub, too."""

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 from gevent import get_hub
 
 from sprag.process.deadman import ECHO, Deadman, end_process
+from sprag.process.worker import worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,11 +63,15 @@ class Signals:
         dump: Writes down where everybody is, for SIGUSR1. Called in a signal handler.
         held: Says who keeps the stop from beginning or going on, given the signal and the
             seconds left. Called in another thread.
+        delay: Seconds by which a SIGTERM begins the stop later; another signal begins it at once.
 
     Attributes:
         received: The first signal that asks for the stop, or None.
         received_at: When it came, on the monotonic clock.
         reload_asked: A SIGHUP has asked for a reload. For who carries that out to take back.
+        farewell_asked: The parent of this worker has said that the stop will come. Likewise.
+        begins_at: When the stop begins, on the monotonic clock; later than `received_at` by the
+            delay.
     """
 
     def __init__(
@@ -76,7 +81,12 @@ class Signals:
         describe: Callable[[], str],
         dump: Callable[[FrameType | None], None],
         held: Callable[[int, float], str] | None = None,
+        *,
+        delay: float = 0.0,
     ) -> None:
+        self._delay = delay
+        self.begins_at = 0.0
+        self.farewell_asked = False
         self.received: signal.Signals | None = None
         self.received_at = 0.0
         self.reload_asked = False
@@ -105,14 +115,25 @@ class Signals:
             no_stops: dict[int, _Handler] = {signal.SIGUSR1: self._look}
             if not has_terminal():
                 no_stops[signal.SIGHUP] = self._ask_to_reload
-            for number in _ours():
+            ours = _ours()
+            if worker() is not None:
+                no_stops[signal.SIGWINCH] = self._ask_for_farewell
+                ours.append(signal.SIGWINCH)
+            for number in ours:
                 handler = no_stops.get(number, self._handle)
                 self._before[number] = signal.signal(number, handler)
         except ValueError:
             self._async.close()
             raise
         handled = frozenset(self._before) - frozenset(no_stops)
-        self._deadman = Deadman(handled, self._budget, self._describe, self._async.send, self._held)
+        self._deadman = Deadman(
+            handled,
+            self._budget,
+            self._describe,
+            self._async.send,
+            self._held,
+            delay=self._delay,
+        )
         self._mask_before = signal.pthread_sigmask(signal.SIG_UNBLOCK, _USED)
         self._wakeup_before = signal.set_wakeup_fd(self._deadman.writing, warn_on_full_buffer=False)
         _entered.append(self)
@@ -149,13 +170,22 @@ class Signals:
         if self.received is None:
             self.received = signal.Signals(number)
             self.received_at = now
+            self.begins_at = now + (self._delay if number == signal.SIGTERM else 0.0)
             self._async.send()
         elif number != signal.SIGHUP and now - self.received_at >= ECHO:
+            if now < self.begins_at:
+                self.begins_at = self.received_at = now
+                self._async.send()
+                return
             # A terminal that is closed sends SIGHUP more than once: that is nobody's impatience.
             end_process(128 + number, f"{signal.Signals(number).name} again", self._describe)
 
     def _ask_to_reload(self, _number: int, _frame: FrameType | None) -> None:
         self.reload_asked = True
+        self._async.send()
+
+    def _ask_for_farewell(self, _number: int, _frame: FrameType | None) -> None:
+        self.farewell_asked = True
         self._async.send()
 
     def _look(self, _number: int, frame: FrameType | None) -> None:

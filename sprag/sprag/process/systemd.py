@@ -5,6 +5,7 @@ Nothing is set up where there is no NOTIFY_SOCKET: no timer, no observer.
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -153,6 +154,14 @@ class Status:
             if tells and self._is_up:
                 self._notifier.ready()
                 self._tell()
+
+    def will_stop(self, seconds: float) -> None:
+        """Say that the stop has begun, as far as others are concerned, and ask for that time."""
+        self._is_up = False
+        self._notifier.stopping()
+        if seconds < math.inf:
+            self._notifier.give_time(seconds + OVERTIME)
+        self._notifier.status("not ready any more: the stop begins soon")
 
     def stopping(self, waiting_for: str, seconds_left: float | None) -> None:
         """Say that the stop has begun, or goes on, and ask for the time that it has.

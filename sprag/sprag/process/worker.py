@@ -9,8 +9,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from sprag.process.sd_notify import Notifier
+
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
+
+    from sprag_supervisor import Failure
 
 SLOT: Final = "SPRAG_WORKER"
 GENERATION: Final = "SPRAG_GENERATION"
@@ -50,6 +54,24 @@ def take_up(environ: MutableMapping[str, str] = os.environ) -> None:
 def worker() -> Worker | None:
     """Return which worker this process is; None: none."""
     return _told[-1] if _told else None
+
+
+def tell_why(reason: str) -> None:
+    """Tell the parent, if there is one, why this worker does not come up, or ends."""
+    if _told:
+        Notifier().error(reason)
+
+
+def place_of(failure: Failure) -> str:
+    """Return the file and line at which an exception has arisen, as near as may be to the app's."""
+    while failure.cause is not None and not failure.frames:
+        failure = failure.cause
+    here = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - names of code are text
+    places = [(code.co_filename, line) for code, line in failure.frames]
+    ours = [each for each in places if each[0].startswith(here)]
+    for name, line in (ours or places)[-1:]:
+        return f"{name.removeprefix(here)}:{line}"
+    return ""
 
 
 def forget() -> None:

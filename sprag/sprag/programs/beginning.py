@@ -70,7 +70,7 @@ def begin(program: Runnable, world: World, settings: Settings, replica: int | No
         notify = world.notify_socket(partial(_heard, node, node._incarnation_))
         if notify is not None:
             holdings_of(node).add_cleanup(notify.close, (), {})
-    mark = _mark()
+    mark = new_mark()
     variables = checked_env("what environment() returns", program.environment())
     own = {name: site.filled(value) for name, value in variables.items()}
     more = _told(settings, site.port, None if notify is None else notify.address)
@@ -95,7 +95,7 @@ def begin(program: Runnable, world: World, settings: Settings, replica: int | No
         mark=mark,
         copy=None if settings.file is None else _copy(node, settings.file, name),
         start=partial(world.start, launch, outlet=settings.outlet),
-        gone=_gone,
+        gone=gone,
     )
     holdings_of(node).add_cleanup(run.end, (), {})
     become_ready(node, settings.ready, run, site, partial(world.asked, run=run))
@@ -123,7 +123,8 @@ def _told(settings: Settings, port: int | None, address: str | None) -> dict[str
     return more
 
 
-def _gone(run: Run) -> None:
+def gone(run: Run) -> None:
+    """Let the guard forget a run of which nothing is left."""
     guarding = guard.current()
     child = run.child
     if guarding is None or child is None or child.is_alive or child.has_left_any():
@@ -131,7 +132,8 @@ def _gone(run: Run) -> None:
     guarding.forget(child.pid)
 
 
-def _mark() -> str:
+def new_mark() -> str:
+    """Return by what one more program, and all that it starts, is found."""
     guarding = guard.current()
     app = f"{os.getpid()}" if guarding is None else guarding.mark
     return f"{app}.{next(_serial)}"

@@ -1,15 +1,16 @@
 """The exec helper: becomes a program, after what only the process itself can set.
 
 Run as a script, in a session of its own: the resource limits, the user and the groups, the death
-with the parent. The order matters: a change of user clears what was asked of the parent's death,
-and the directory may be open to the user alone. It says what went wrong by a pipe that an exec
-closes.
+with the parent, the sockets as systemd would pass them. The order matters: a change of user clears
+what was asked of the parent's death, and the directory may be open to the user alone. It says what
+went wrong by a pipe that an exec closes.
 
 It imports next to nothing, and nothing of sprag: each program that needs it waits for it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
@@ -19,6 +20,7 @@ from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 FAILED = 127
+_FIRST = 3
 
 
 def _main() -> None:
@@ -53,6 +55,9 @@ def _main() -> None:
         step = "cwd"
         if told["cwd"] is not None:
             os.chdir(told["cwd"])
+        if told["sockets"]:
+            step = "sockets"
+            _pass_on(told)
         step = "exec"
         os.execvpe(told["command"][0], told["command"], os.environ)  # noqa: S606 - our purpose
     except Exception as error:  # noqa: BLE001 - who has started us decides
@@ -60,6 +65,21 @@ def _main() -> None:
         said = json.dumps([step, code, str(getattr(error, "strerror", None) or error)])
         os.write(told["errors"], said.encode())
         os._exit(FAILED)
+
+
+def _pass_on(told: dict[str, Any]) -> None:
+    """Put the sockets where systemd would, and the pipe out of their way."""
+    count = len(told["sockets"])
+    high = _FIRST + count
+    sockets = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, high) for each in told["sockets"]]
+    given = {told["errors"], *told["sockets"]}
+    told["errors"] = fcntl.fcntl(told["errors"], fcntl.F_DUPFD_CLOEXEC, high)
+    for each in given:
+        os.close(each)
+    for at, each in enumerate(sockets, _FIRST):
+        os.dup2(each, at)
+    os.environ["LISTEN_FDS"] = str(count)
+    os.environ["LISTEN_PID"] = str(os.getpid())
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class NotifySocket:
             self._socket.close()
             raise
         self._watcher: Any = get_hub().loop.io(self._socket.fileno(), 1, ref=False)
-        self._watcher.start(self._arrived)
+        self._watcher.start(self.take)
 
     def listen_to(self, pid: int) -> None:
         """From now on hear what that process says, and what is of its session."""
@@ -67,8 +67,8 @@ class NotifySocket:
         self._watcher.close()
         self._socket.close()
 
-    def _arrived(self) -> None:
-        # In the hub.
+    def take(self) -> None:
+        """Hear what has arrived until now. In the hub."""
         for _ in range(_AT_ONCE):
             try:
                 data, extra, _flags, _address = self._socket.recvmsg(_LARGEST, _ROOM, _OURS_ONLY)

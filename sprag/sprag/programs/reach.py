@@ -58,9 +58,8 @@ class Reach:
         self._mark = mark
         self._wait = wait
 
-    def ask(self, child: Process) -> None:
-        """Ask it to end; one that is stopped goes on for that."""
-        number = self._settings.stop_signal
+    def ask(self, child: Process, number: int) -> None:
+        """Ask it to end, by a signal; one that is stopped goes on for that."""
         if self._settings.shell and self._settings.kill != "process":
             child.send_to_group(number)  # the shell waits for what it runs
         else:

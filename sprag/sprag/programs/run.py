@@ -101,6 +101,7 @@ class Run:
         """Told of the process id, in the turn of the loop in which the process begins."""
         self._is_starting = False
         self.is_ending = False
+        self.stop_signal = settings.stop_signal
         self._ended_at = math.inf
         self._waiting: list[Parking] = []
         self._path = path_of(node)
@@ -234,7 +235,7 @@ class Run:
         others = self._reach.others(child)  # now: who is below it can be seen as long as it lives
         if child.is_alive:
             if clock.now() < kill_at:
-                self._reach.ask(child)
+                self._reach.ask(child, self.stop_signal)
                 self.wait(self._is_over, kill_at)
             if child.is_alive:
                 killed = True
@@ -247,7 +248,7 @@ class Run:
         return killed
 
     def _note_kill(self, ending: Ending, child: Process, after: float) -> None:
-        asked = signal_name(self._settings.stop_signal)
+        asked = signal_name(self.stop_signal)
         if child.is_alive:
             seen = proc.look(child.pid)
             state = "" if seen is None else f", in state {seen.state}"

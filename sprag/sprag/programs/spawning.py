@@ -40,6 +40,7 @@ class Launch(NamedTuple):
         limits: Soft and hard by the number of the resource.
         identity: Whose it is; None: ours.
         dies_with_us: The kernel is to kill it when we die.
+        sockets: Descriptors that it gets, from the fourth one on, as systemd passes them.
     """
 
     command: tuple[str, ...]
@@ -49,6 +50,7 @@ class Launch(NamedTuple):
     limits: dict[int, tuple[int, int]] = {}  # noqa: RUF012 - never changed
     identity: Identity | None = None
     dies_with_us: bool = False
+    sockets: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -170,10 +172,11 @@ def _through_helper(launch: Launch, out: int | None, err: int | None) -> Spawned
             "user": None if identity is None else identity[:3],
             "parent": os.getpid() if launch.dies_with_us else None,
             "errors": writing,
+            "sockets": launch.sockets,
         }
         python = sys.executable or "python3"
         words = (python, "-I", "-S", str(helper.__file__), json.dumps(told))
-        pid = _start(words, launch, out, err, pass_fds=(writing,))
+        pid = _start(words, launch, out, err, pass_fds=(writing, *launch.sockets))
     except BaseException:
         close(reading)
         raise
@@ -201,6 +204,7 @@ def _needs_helper(launch: Launch) -> bool:
         launch.identity is not None
         or launch.limits
         or launch.dies_with_us
+        or launch.sockets
         or signal.pthread_sigmask(signal.SIG_BLOCK, ())
         or _ignored()
     )

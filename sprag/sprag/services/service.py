@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, overload
 
+from sprag._defaults import RELOAD_TIMEOUT
 from sprag.owned import threads
 from sprag.owned.bus import EventBus, runs_within
 from sprag.owned.log import bound_logger
@@ -16,6 +17,7 @@ from sprag.services.operating import Operating
 from sprag.services.reloading import Reloading
 from sprag.services.timing import Timing
 from sprag_supervisor import (
+    RUNNING,
     Exit,
     Node,
     Seconds,
@@ -27,6 +29,7 @@ from sprag_supervisor import (
     must_be_at_home,
     path_of,
     report_crash,
+    set_ready,
     snapshot,
     start_again,
     start_root,
@@ -273,6 +276,18 @@ class Service(Acquiring, Declaring, Timing, Operating, Reloading):
     def _resize_(self, size: int) -> None:
         """Have so many of them; of what is `_sized_`."""
         raise NotImplementedError
+
+    _reload_seconds_: ClassVar[float | None] = RELOAD_TIMEOUT
+    """Of a root: for how long it reloads at a SIGHUP."""
+
+    def _will_stop_(self) -> None:
+        """Be ready for nobody any more, as the stop of all will come; go on all the same."""
+        if self._state_ is RUNNING:
+            set_ready(self, ready=False, reason="it will stop in a moment (--drain-delay)")
+
+    def _renewal_(self) -> Callable[[], object] | None:
+        """Return what restarts it by hand, where that is no stop and start: of workers."""
+        return None
 
     def _found_(self, tree: Tree) -> None:
         tree.bus = EventBus()

@@ -1,0 +1,65 @@
+"""What all workers of an app share: their plan, their generation, who boots, who has failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gevent.event import Event
+from gevent.lock import BoundedSemaphore
+
+from sprag.workers.plan import cores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sprag.workers.plan import Plan
+    from sprag.workers.slot import WorkerSlot
+
+_LIMIT: Final = 5
+"""So many tries in a row of each worker, with none that serves, are the end of the app."""
+
+
+class Fleet:
+    """The workers, as a whole.
+
+    Attributes:
+        plan: What they are.
+        generation: Of the processes that are started from now on.
+        booting: Who boots; no more at once than there are cores.
+        is_over: The whole is being stopped.
+        was_ready: All of a generation have been ready.
+        failure: Why one of the first generation has not come up.
+        changed: Set when one is ready, or has failed.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.generation = 1
+        self.booting = BoundedSemaphore(cores())
+        self.is_over = False
+        self.was_ready = False
+        self.failure: Exception | None = None
+        self.changed = Event()
+        self.renew: Callable[[tuple[int, ...] | None], object] = bool
+        """Has workers replaced, by hand; None: all. Blocks until they are."""
+        self.on_ready: Callable[[], object] = int
+        """Called when a worker serves that is none of the first ones."""
+        self.on_hopeless: Callable[[], object] = int
+        """Called when it is of no use to try again; before the crash is ruled on that shows it."""
+        self._tries: dict[int, int] = {}
+
+    def note_ready(self, slot: WorkerSlot) -> None:
+        """Take note that a worker serves."""
+        self._tries.pop(slot.number, None)
+        if self.was_ready:
+            self.on_ready()
+        self.changed.set()
+
+    def note_failure(self, slot: WorkerSlot, error: Exception) -> None:
+        """Take note that a worker has ended, or has not come up."""
+        self._tries[slot.number] = self._tries.get(slot.number, 0) + 1
+        self.failure = slot.failure = error
+        self.changed.set()
+        slots = range(1, self.plan.count + 1)
+        if self.was_ready and all(self._tries.get(number, 0) >= _LIMIT for number in slots):
+            self.on_hopeless()

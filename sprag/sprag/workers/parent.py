@@ -1,0 +1,122 @@
+"""The root of the parent's tree: the workers, side by side."""
+
+from __future__ import annotations
+
+import math
+import signal
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from sprag.control.place import remove_workers_directory
+from sprag.services.supervisor import Supervisor
+from sprag.workers.fleet import Fleet
+from sprag.workers.plan import called
+from sprag.workers.replacing import Replacing
+from sprag.workers.slot import WorkerSlot
+from sprag.workers.watching import Watching
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sprag.workers.plan import Plan
+
+_ROUND: Final = 1.0
+"""Seconds between two looks at the workers, at most."""
+
+
+class Workers(Supervisor):
+    """The workers of an app.
+
+    It is up when all of the first generation are ready; if one of them ends before that, it does
+    not come up. From then on each is restarted by itself, with growing pauses. It gives up only
+    when none serves, and each has failed several times in a row.
+
+    Args:
+        plan: What they are.
+        close_sockets: Closes our copies of their sockets, when all is being stopped.
+    """
+
+    _reload_seconds_: ClassVar[float | None] = None  # it goes on, however long that takes
+
+    def __init__(self, plan: Plan, close_sockets: Callable[[], object] = int) -> None:
+        self.fleet = Fleet(plan)
+        self.replacing = Replacing(self, self._tell)
+        self.fleet.renew = self._renew
+        self.fleet.on_ready = self.replacing.note_ready
+        self._close_sockets = close_sockets
+        slots: list[Any] = [
+            (WorkerSlot(self.fleet, number), {"name": called(number), "needs": ()})
+            for number in range(1, plan.count + 1)
+        ]
+        super().__init__(slots, name=plan.name, max_restarts=math.inf)
+
+    @property
+    def slots(self) -> list[WorkerSlot]:
+        """The workers' places, by their numbers."""
+        children = (self._children_ or {}).values()
+        found = [each for each in children if type(each) is WorkerSlot]
+        return sorted(found, key=lambda slot: slot.number)
+
+    def on_start(self) -> None:
+        """Wait until all are ready."""
+        fleet = self.fleet
+        every = min(_ROUND, fleet.plan.watchdog / 4)
+        self.interval(Watching(self, every).look, every)
+        while not all(slot.serves for slot in self.slots):
+            fleet.changed.clear()
+            if fleet.failure is not None:
+                raise fleet.failure
+            fleet.changed.wait()
+        fleet.was_ready = True
+        fleet.on_hopeless = self._give_up_next
+        self._tell()
+
+    def on_reload(self) -> None:
+        """Have a new generation of workers, with what lies on the disk now."""
+        self.replacing.ask(None, "reload").wait()
+
+    def _renew(self, slots: tuple[int, ...] | None) -> None:
+        self.replacing.ask(slots, "restart").wait()
+
+    def _renewal_(self) -> Callable[[], object] | None:
+        return partial(self._renew, None)
+
+    def _will_stop_(self) -> None:
+        super()._will_stop_()
+        for slot in self.slots:
+            for process in slot.processes:
+                if process.child is not None:
+                    with suppress(PermissionError):  # it has become another user's
+                        process.child.send(signal.SIGWINCH)
+
+    def on_drain(self) -> None:
+        """Let nobody new in: who has connected by now is answered by the workers."""
+        self._end()
+
+    def on_stop(self) -> None:
+        """Let nobody new in, also where nothing drains; the workers have ended."""
+        self._end()
+        if self.fleet.plan.control is not None:
+            remove_workers_directory(self.fleet.plan.control)
+
+    def _give_up_next(self) -> None:
+        """Have the next crash be one too many, if nobody serves."""
+        if not any(slot.serves for slot in self.slots):
+            self._policy_ = self._policy_.with_({"max_restarts": 0})
+
+    def _end(self) -> None:
+        self.fleet.is_over = True
+        self._close_sockets()
+
+    def _tell(self) -> None:
+        count = self.fleet.plan.count
+        numbers = sorted({slot.current.generation for slot in self.slots if slot.current})
+        generations = f"{count} workers, generation {' and '.join(map(str, numbers))}"
+        if (failed := self.replacing.failed) is not None:
+            lost = f"generation {failed.generation} failed"
+            if numbers == [failed.generation]:
+                lost = "a new worker does not come up"
+            these = " and ".join(map(str, numbers))
+            generations = f"{lost}; {these} cannot be restarted: {failed.why}"
+        self.set_status(generations)

@@ -1,0 +1,185 @@
+"""Replacement: new processes for the old, slot by slot, in one line.
+
+At most one slot is at it, so that there is one process more than workers at most. A generation is
+a replacement of all of them; who asks for one while another is under way wants what lies on the
+disk now: it begins anew, with the newest, and who asked before is told of that. A generation that
+does not come up leaves those that are there: they are not replaced any more, for their age say,
+until one does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from gevent.event import Event
+
+from sprag.services.acquiring import context_for
+from sprag.workers.exceptions import GenerationFailed
+from sprag_supervisor import as_text, clock, say, spawn_managed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sprag.workers.parent import Workers
+    from sprag.workers.slot import WorkerSlot
+
+
+class Replacement:
+    """One replacement that was asked for.
+
+    Attributes:
+        slots: Whose; None: all, which makes it a generation.
+        why: For the log.
+        can_wait: It is not done as long as no new worker comes up.
+        newer: What was asked for meanwhile, and is done instead.
+        error: Why it has failed.
+    """
+
+    def __init__(self, slots: tuple[int, ...] | None, why: str, *, can_wait: bool) -> None:
+        self.slots = slots
+        self.why = why
+        self.can_wait = can_wait
+        self.newer: Replacement | None = None
+        self.error: Exception | None = None
+        self._done = Event()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has been carried out, or has failed."""
+        return self._done.is_set()
+
+    def finish(self) -> None:
+        """Let those who wait go on."""
+        self._done.set()
+
+    def wait(self) -> None:
+        """Wait until it, or what was done instead, is carried out.
+
+        Raises:
+            GenerationFailed: It has failed.
+        """
+        each = self
+        each._done.wait()
+        while each.newer is not None:
+            each = each.newer
+            each._done.wait()
+        if each.error is not None:
+            raise each.error
+
+
+class Replacing:
+    """The line of replacements.
+
+    Args:
+        parent: The root, whose greenlet carries them out.
+        tell: Shows how things are.
+    """
+
+    def __init__(self, parent: Workers, tell: Callable[[], object]) -> None:
+        self._parent = parent
+        self._tell = tell
+        self._line: deque[Replacement] = deque()
+        self.current: Replacement | None = None
+        self.failed: GenerationFailed | None = None
+        """The last replacement has failed so, and no new worker has come up since; None: else."""
+
+    def ask(
+        self, slots: tuple[int, ...] | None, why: str, *, can_wait: bool = False
+    ) -> Replacement:
+        """Have workers replaced; does not wait for that.
+
+        Args:
+            slots: Whose; None: all, with what lies on the disk now.
+            why: For the log.
+            can_wait: It is given up if no new worker comes up.
+        """
+        asked = Replacement(slots, why, can_wait=can_wait)
+        if slots is None:
+            self._parent.fleet.generation += 1
+            for each in self._all_before():
+                each.newer = asked
+                if each is not self.current:
+                    self._line.remove(each)
+                    each.finish()
+            for slot in self._parent.slots:
+                slot.look_again()
+        self._line.append(asked)
+        if self.current is None:
+            self.current = asked
+            parent: Any = self._parent
+            spawn_managed(parent, context_for(parent), self._work, (), {})
+        return asked
+
+    def recycle(self, slot: WorkerSlot, why: str) -> None:
+        """Have one worker replaced as it has served its time, unless it would not come back."""
+        wanted = (slot.number,)
+        waiting = [*self._line, *([self.current] if self.current is not None else [])]
+        if self.failed is None and all(each.slots not in (None, wanted) for each in waiting):
+            self.ask(wanted, why, can_wait=True)
+
+    def note_ready(self) -> None:
+        """Take note that a new worker has come up: what lies on the disk is of use again."""
+        self.failed = None
+        self._tell()
+
+    def _all_before(self) -> list[Replacement]:
+        under_way = [self.current] if self.current is not None else []
+        return [each for each in (*under_way, *self._line) if each.newer is None]
+
+    def _work(self) -> None:
+        try:
+            while self._line:
+                self.current = each = self._line.popleft()
+                try:
+                    if self.failed is None or not each.can_wait:
+                        self._carry_out(each)
+                except Exception as error:  # noqa: BLE001 - told to who asks
+                    each.error = error
+                finally:
+                    each.finish()
+        finally:
+            self.current = None
+            for each in self._line:
+                each.finish()
+
+    def _carry_out(self, asked: Replacement) -> None:
+        parent = self._parent
+        fleet = parent.fleet
+        generation = fleet.generation
+        began = clock.now()
+        replaced = 0
+        numbers = asked.slots
+        for slot in parent.slots:
+            if asked.newer is not None:
+                return
+            if numbers is not None and slot.number not in numbers:
+                continue
+            try:
+                replaced += slot.renew(generation, lambda: asked.newer is not None)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the old ones serve
+                if asked.newer is not None:
+                    return
+                self._has_failed(generation, error)
+        if asked.newer is not None:
+            return
+        seconds = round(clock.now() - began, 3)
+        self._tell()
+        say(
+            logging.INFO,
+            parent,
+            "workers are replaced",
+            because=asked.why,
+            generation=generation,
+            workers=replaced,
+            seconds=seconds,
+        )
+
+    def _has_failed(self, generation: int, error: Exception) -> None:
+        failure = GenerationFailed(generation, as_text(error))
+        self.failed = failure
+        self._tell()
+        event = "a new worker does not come up: the old ones serve on"
+        say(logging.ERROR, self._parent, event, generation=generation, reason=as_text(error))
+        raise failure from None
