@@ -48,6 +48,7 @@ from sprag_supervisor.life.guard import (
     is_killers,
     report_crash,
     spawn_managed,
+    start_managed,
 )
 from sprag_supervisor.life.holding import hold_exits, release_exits
 from sprag_supervisor.life.managing import (
@@ -319,6 +320,7 @@ __all__ = [
     "spawn_managed",
     "stand_in",
     "start_again",
+    "start_managed",
     "start_order",
     "start_root",
     "status_of",

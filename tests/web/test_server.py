@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from processes import run
+from controlled import ask
+from processes import PATIENCE, run
 from serving import Served, read_answer, read_to_end
 
 if TYPE_CHECKING:
@@ -137,6 +138,20 @@ def test_requests_follow_each_other_on_one_connection(served: Callable[..., Serv
         assert read_answer(connection)[2] == b'{"read": 2}'
         connection.sendall(GET)
         assert read_answer(connection)[0] == 200
+
+
+def test_a_connection_that_has_ended_is_owned_no_more(served: Callable[..., Served]) -> None:
+    one = served(ROUTES)
+    for _ in range(20):
+        with one.connect() as connection:
+            connection.sendall(GET)
+            assert read_answer(connection)[0] == 200
+    deadline = time.monotonic() + PATIENCE
+    owned = 20
+    while owned and time.monotonic() < deadline:
+        _, tree = ask(one.process.socket(), "GET", "/v1/tree")
+        owned = tree["children"][0]["owned"]["greenlets"]
+    assert owned == 0
 
 
 def test_where_an_answer_ends_is_never_in_doubt(served: Callable[..., Served]) -> None:

@@ -104,7 +104,7 @@ def run_app(options: RunOptions) -> int:
 
     def parent() -> sprag.Service:
         assert workers is not None
-        return workers.parent_of(options)
+        return cast("sprag.Service", workers.parent_of(options))
 
     def made() -> sprag.Service:
         if options.env_file is not None and worker() is None:

@@ -9,7 +9,7 @@ from gevent import GreenletExit, sleep
 from gevent.event import Event
 
 from sprag.web._connection import Connection
-from sprag_supervisor import Managed, clock, context_of, holdings_of, is_at_work, meaning_of
+from sprag_supervisor import Managed, clock, context_of, is_at_work, meaning_of, start_managed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -148,11 +148,10 @@ class HTTPServer:
             self._accept_again()
 
         greenlet = Managed(owner, context_of(owner), self._serve, (connection,), {})
-        holdings_of(owner).add_greenlet(greenlet)
         self.connections[connection] = None
         self._all_gone.clear()
         greenlet.rawlink(ended)
-        greenlet.start()
+        start_managed(owner, greenlet)
 
     def sweep(self) -> None:
         """Give up on the clients that are late, and see whether there is room again.

@@ -312,13 +312,13 @@ def spawn_managed(
     if "run" in kwargs:  # a parameter of Greenlet's own
         fn, kwargs = partial(fn, **kwargs), {}
     greenlet = Managed(node, context, fn, args, kwargs)
-    _start(node, greenlet)
+    start_managed(node, greenlet)
     return greenlet
 
 
 def spawn_body(node: Any, context: contextvars.Context) -> None:
     """Start the greenlet of a service's `run`; not every service has one."""
-    _start(node, Managed(node, context, _run, (node,), {}, step="run"))
+    start_managed(node, Managed(node, context, _run, (node,), {}, step="run"))
 
 
 def _run(node: Any) -> object:
@@ -328,7 +328,7 @@ def _run(node: Any) -> object:
 def spawn_ready(node: Node) -> None:
     """Have `on_ready` run in a greenlet of the service, which has come up."""
     context = kept_context(node).copy()  # it may still run when other hooks do
-    _start(node, Managed(node, context, _ready, (node,), {}, step="on_ready"))
+    start_managed(node, Managed(node, context, _ready, (node,), {}, step="on_ready"))
 
 
 def _ready(node: Node) -> None:
@@ -338,7 +338,8 @@ def _ready(node: Node) -> None:
         run_for_effect("on_ready", node.on_ready)
 
 
-def _start(node: Node, greenlet: Managed) -> None:
+def start_managed(node: Node, greenlet: Managed) -> None:
+    """Start a greenlet, which *node* owns until it ends; the caller has checked that it may."""
     holdings = greenlet._holdings = holdings_of(node)
     if holdings.greenlets is None:
         holdings.greenlets = {}
