@@ -31,7 +31,8 @@ class Model(Tree):
                 reason = "ignored" if faults.pop(0) == "ignore" else reason
                 raise Refused(node.path)
             node.state, node.since = "running", self.now
-            node.lack = "late" if node.spec.is_late else ""
+            node.lack, node.listened = "late" if node.spec.is_late else "", inf
+            self.listen(node)
             self.note(node, word)
             node.is_first = False
             for child in [each for each in node.children.values() if each.is_first]:
@@ -268,6 +269,8 @@ class Model(Tree):
             if child.state == "restarting":
                 child.rest("restarting")
                 child.waits_for = failed
+            if child.state in ("finished", "failed") and child.spec.restart == "temporary":
+                child.rest(child.state)  # a start by hand had failed: 29
         if waits:
             failed.next_try = self.now + min(
                 (failed.spec.backoff or PATIENT) * 2.0**failed.in_a_row, 1.0
@@ -314,18 +317,29 @@ class Model(Tree):
         return parent.state == "running"
 
     def pass_time(self, until: float) -> None:
-        while (
-            child := min([*self.waiting, self.root], key=lambda each: each.next_try)
-        ).next_try <= until:
-            same = [each for each in self.waiting if each.next_try == child.next_try]
-            if any(each.parent is not child.parent for each in same):
+        while True:
+            due = [(each.next_try, each) for each in [*self.waiting, self.root]]
+            missed = [(self.is_missed(each), each) for each in self.nodes()]
+            then, node = min([*due, *missed], key=lambda pair: pair[0])
+            if then > until:
+                break
+            same = [each for at, each in due if at == then]
+            late = [each for at, each in missed if at == then]
+            if (
+                len(late) > 1
+                or (late and same)
+                or any(each.parent is not node.parent for each in same)
+            ):
                 raise Unclear  # which of them begins
-            self.now, child.next_try = child.next_try, inf
-            if self.is_held(child):
-                child.leads = True
-                self.undecided.append((child, child.incarnation, self.now, "waited"))
+            self.now = then
+            if late:
+                self.leave(node, "crashed")
+            elif self.is_held(node):
+                node.next_try, node.leads = inf, True
+                self.undecided.append((node, node.incarnation, self.now, "waited"))
             else:
-                self.restart(child.parent or child, child)
+                node.next_try = inf
+                self.restart(node.parent or node, node)
             self.wake()
         self.now = until
 
@@ -333,9 +347,19 @@ class Model(Tree):
         if bool(lack) != bool(node.lack):
             self.note(node, "unready" if lack else "ready")
         node.lack = lack
+        self.listen(node)
+
+    def beat(self, node: Node) -> None:
+        node.beaten = self.now
 
     def release(self, path: str) -> None:
+        held = [each for each in self.nodes() if self.is_held(each)]
         self.holds.discard(path)
+        for each in held:  # they begin anew at each look
+            if each.listened < inf:
+                pause = each.spec.heartbeat / 4
+                looked = each.listened + (self.now - each.listened) // pause * pause
+                each.beaten = max(each.beaten, looked)
         for entry in list(self.to_decide()):
             node, _, then, what = entry
             if self.is_held(node) or entry not in self.to_decide():

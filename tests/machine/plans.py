@@ -57,6 +57,7 @@ class Spec:
         needs: Of whom it needs what; None for all before it.
         autostart: It is started with its parent; else by hand, or by who needs it.
         is_late: In each life it is not ready when it has started.
+        heartbeat: Seconds within which it has to beat; 0 for never.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Spec:
     needs: tuple[tuple[str, str], ...] | None = None
     autostart: bool = True
     is_late: bool = False
+    heartbeat: float = 0.0
     strategy: str = "one_for_one"
     max_restarts: int = 3
     max_seconds: float = 2.0
@@ -121,6 +123,7 @@ def specs(
         autostart=name == "root" or draw(numbers) % 8 != 7,
         faults=draw(st.sampled_from([0, 1, 3])) if is_patient and name != "root" else 0,
         is_late=draw(st.sampled_from([False, False, False, True])),
+        heartbeat=2.0 if name != "root" and draw(numbers) % 4 == 1 else 0.0,
         strategy="one_for_one" if is_plain else draw(st.sampled_from(STRATEGIES)),
         max_restarts=draw(st.sampled_from([3, 5, 2, 1, 0])),
         max_seconds=draw(st.sampled_from([2.0, 1.0])),

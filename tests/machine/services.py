@@ -192,6 +192,7 @@ def child_policy(spec: Spec) -> dict[str, Any]:
         "significant": spec.significant,
         "retry_start": spec.retry_start,
         "autostart": spec.autostart,
+        "heartbeat": spec.heartbeat or None,
         "needs": None if spec.needs is None else dict(spec.needs),
         "backoff": backoff if initial else None,
     }

@@ -165,7 +165,7 @@ class Machine(RuleBasedStateMachine):
         """Let stops that come in the next step be slow, or not go well."""
         model, stage = self.model, self.stage
         soon = model.now + BUSY
-        if any(node.next_try <= soon for node in model.nodes()):
+        if any(min(node.next_try, model.is_missed(node)) <= soon for node in model.nodes()):
             return  # one thing at a time
         for number, what in troubles:
             node = self.any_of(number, "running")
@@ -312,6 +312,17 @@ class Machine(RuleBasedStateMachine):
         )
 
     @rule(number=numbers)
+    def beat(self, number: int) -> None:
+        """Let one that has to beat do so."""
+        running = [each for each in self.model.nodes() if each.state == "running"]
+        beating = [each for each in running if each.spec.heartbeat]
+        if not running:
+            self.start(0)
+            return
+        node = (beating or running)[number % len(beating or running)]
+        self.step(lambda: self.model.beat(node), self.real_of(node).beat)
+
+    @rule(number=numbers)
     def hold(self, number: int) -> None:
         node = self.any_of(number)
         assert node is not None
@@ -339,7 +350,7 @@ class Machine(RuleBasedStateMachine):
         edges = {3.0 + model.now}
         for node in model.nodes():
             edges |= {each + node.spec.max_seconds for each in node.window}
-            edges |= {node.next_try} - {math.inf}
+            edges |= {node.next_try, model.is_missed(node)} - {math.inf}
         ahead = sorted(each + edge for each in edges if each + edge > model.now)
         until = ahead[number % min(len(ahead), 3)]
         seconds = until - model.now
@@ -454,4 +465,4 @@ def test_sprag_does_what_the_model_does() -> None:
         Machine, settings=settings_for(STEPS, is_random="SPRAG_SEED" in os.environ)
     )
     print(f"{Machine.steps:,} steps made and compared")
-    assert Machine.steps > 0.7 * STEPS, "most of what hypothesis draws should be possible"
+    assert Machine.steps > 0.75 * STEPS, "most of what hypothesis draws should be possible"

@@ -39,3 +39,14 @@ def test_who_is_adopted_and_needs_nobody_stops_beside_who_was_there() -> None:
         ),
         lambda machine: machine.crash(number=0, how="greenlet", troubles=[(2, "slow")]),
     )
+
+
+def test_a_temporary_child_whose_start_by_hand_has_failed_goes_with_the_next_group_restart() -> (
+    None
+):
+    failing = Spec("b", restart="temporary", autostart=False, faults=1)
+    tell(
+        Spec("root", "supervisor", strategy="one_for_all", children=(Spec("a"), failing)),
+        lambda machine: machine.start(number=0),
+        lambda machine: machine.crash(number=1, how="greenlet", troubles=[]),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import ceil, inf
 
 from machine.plans import Spec, in_order
 
@@ -13,6 +13,8 @@ class Node:
         self.path: str = f"{parent.path}/{spec.name}" if parent else spec.name
         self.incarnation = self.restarts = self.in_a_row = 0
         self.since, self.next_try = 0.0, inf
+        self.listened = inf  # since when it has to beat in this life
+        self.beaten = 0.0
         self.lack = ""  # why it is not ready although it runs
         self.is_first = False  # a first start, which is tried again until it is up
         self.missing: list[str] = []  # of what it needs; it waits for that
@@ -77,6 +79,18 @@ class Tree:
         for node in found:
             found.extend(node.children.values())
         return found
+
+    def listen(self, node: Node) -> None:  # from when others may count on it
+        if node.spec.heartbeat and not node.lack and node.listened == inf:
+            node.listened = node.beaten = self.now
+
+    def is_missed(self, node: Node) -> float:
+        """Return when *node* is found not to have beaten: at a look, of which there are four."""
+        if node.state != "running" or node.listened == inf or self.is_held(node):
+            return inf
+        pause = node.spec.heartbeat / 4
+        looks = ceil((node.beaten + node.spec.heartbeat - node.listened) / pause)
+        return node.listened + looks * pause
 
     def is_held(self, node: Node) -> bool:
         return any(node.path == each or node.path.startswith(f"{each}/") for each in self.holds)
