@@ -8,9 +8,11 @@ import logging
 import pickle
 import random
 from typing import TYPE_CHECKING, Any, Final
+from unittest import mock
 
 import gevent
 from gevent import GreenletExit
+from gevent.event import Event
 
 from scripted import Crash, Idle, Journal, Scripted, ScriptedBody, crash, spawn
 from sprag import Backoff, DynamicSupervisor, ExitApp, Service, Supervisor, Worker, WorkerPool
@@ -36,6 +38,8 @@ from sprag_supervisor.facts import memory as _memory
 from sprag_supervisor.facts.crash import remember
 from sprag_supervisor.facts.folding import said_of
 from sprag_supervisor.life import guard as _guard
+from sprag_supervisor.loop import pace as _pace
+from sprag_supervisor.loop import pool as _pool
 from sprag_supervisor.loop import pools as _pools
 from sprag_supervisor.process import at_exit as _at_exit
 from sprag_supervisor.tree import home as _belonging
@@ -137,6 +141,32 @@ def a_listener_and_a_timer_crash(world: World) -> None:
     world.do(top.service("b").timeout, fail, 1.0)
     world.do(top.service("b").spawn, fail)
     world.advance(2.0)
+
+
+def crashes_that_come_too_fast(world: World) -> None:
+    """Each after the first waits for a turn of its own; one is killed while it does."""
+
+    def fail_after(go: Event) -> None:
+        go.wait()
+        raise Crash
+
+    def fail(_data: object) -> None:
+        raise Crash
+
+    with mock.patch.object(_pool, "HOLD", -1.0), mock.patch.object(_pace, "HOLD", -1.0):
+        top = world.top([Idle(name) for name in "abcd"], max_restarts=9)
+        go, greenlets = Event(), list[Any]()
+        for child in top.snapshot().children:
+            greenlets.append(world.do(top.service(child.name).spawn, fail_after, go))
+            world.do(top.service(child.name).listen, "order", fail)
+        world.settle()
+        world.do(go.set)
+        gevent.sleep(0)
+        if greenlets[2] is not None:
+            world.do(greenlets[2].kill, block=False)
+        world.advance(1.0)
+        world.go(top.emit, "order")
+        world.advance(1.0)
 
 
 def groups(world: World) -> None:
@@ -1118,6 +1148,7 @@ STORIES: Final[dict[str, Callable[[World], None]]] = {
         quick_crashes,
         crashes_with_hooks,
         a_listener_and_a_timer_crash,
+        crashes_that_come_too_fast,
         groups,
         a_group_whose_restart_fails,
         waiting_for_a_restart,

@@ -22,6 +22,8 @@ PATIENT: Final = 0.5
 """Seconds of the first backoff of who has none, when its first start is tried again."""
 RESET_AFTER: Final = 4.0
 """Seconds of running after which a backoff begins anew."""
+JUST: Final = 0.99
+"""Of a heartbeat: no more is asked for."""
 COSTS: Final = {
     ("slow", False): SLOW,
     ("deaf", False): SHUTDOWN + GRACE,

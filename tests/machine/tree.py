@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil, inf
 
-from machine.plans import Spec, in_order
+from machine.plans import JUST, Spec, in_order
 
 
 class Node:
@@ -89,7 +89,7 @@ class Tree:
         if node.state != "running" or node.listened == inf or self.is_held(node):
             return inf
         pause = node.spec.heartbeat / 4
-        looks = ceil((node.beaten + node.spec.heartbeat - node.listened) / pause)
+        looks = ceil((node.beaten + JUST * node.spec.heartbeat - node.listened) / pause)
         return node.listened + looks * pause
 
     def is_held(self, node: Node) -> bool:

@@ -24,9 +24,10 @@ from sprag_supervisor.facts.failure import as_text
 from sprag_supervisor.facts.meaning import meaning_of
 from sprag_supervisor.foreign import is_a, traceback_of
 from sprag_supervisor.life import quick
-from sprag_supervisor.life.bugs import interrupt_main
+from sprag_supervisor.life.bugs import interrupt_main, report_bug
 from sprag_supervisor.life.net import engine_error
 from sprag_supervisor.life.stopping import end_soon, exit_as_asked, request_exit
+from sprag_supervisor.loop.pool import was_thrown_in
 from sprag_supervisor.loop.room import has_room
 from sprag_supervisor.rules.backoff import ExitApp
 from sprag_supervisor.rules.decide import CRASHED, Reason
@@ -94,10 +95,9 @@ def await_turn(node: Node) -> None:
     if tree is not None and tree.pool.is_held():
         try:
             tree.pool.gate.wait()
-        except KeyboardInterrupt as error:
-            interrupt_main(error)
-        except BaseException:  # noqa: BLE001, S110 - see above
-            pass
+        except BaseException as error:  # noqa: BLE001 - the crash comes first
+            if not was_thrown_in(error):
+                report_bug(node, "gate", error)
 
 
 def _report_exit(node: Node, incarnation: int, step: str, error: BaseException) -> None:
