@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from controlled import ask, check
+from controlled import ask, check, raw
 from processes import PATIENCE, Process, app, run
 from sprag._exit_codes import ExitCode
 
@@ -153,6 +153,19 @@ def test_new_code_comes_slot_by_slot_and_code_that_is_wrong_leaves_the_old(tmp_p
         status, told = ask(process.socket(), "GET", "/v1/service/worker-2/metrics")
         assert (status, told["path"]) == (200, "shop/worker-2/metrics")
         check("service", told)
+
+        for asked in ("top?seconds=0", "stacks", "ready"):
+            status, told = ask(process.socket(), "GET", f"/v1/{asked}")
+            assert status == 200
+            check(asked.partition("?")[0], told)
+        lines = raw(process.socket(), b"GET /v1/logs HTTP/1.1\r\n\r\n").partition(b"\r\n\r\n")[2]
+        told = [json.loads(line) for line in lines.splitlines()]
+        assert {f"shop/worker-{number}/metrics" for number in (1, 2)} < {
+            each.get("path") for each in told
+        }
+        assert [each["kind"] for each in told].count("end") == 1
+        at = [each["at"] for each in told if "at" in each]
+        assert at == sorted(at)
 
         whole = (tmp_path / "app.py").read_text()
         (tmp_path / "app.py").write_text(f"{whole}\ndef wrong(:\n")

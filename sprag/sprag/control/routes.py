@@ -13,6 +13,7 @@ from sprag.control import (
     braiding,
     events,
     forwarding,
+    gathering,
     holding,
     inspecting,
     logs,
@@ -96,6 +97,10 @@ def answer(desk: Desk, request: Request, has_hung_up: HungUp) -> Answer:
     found_there = forwarding.beyond(desk, named or request.query.get("path", ""))
     if found_there is not None and (found_there.path or beginning in _OF_PROCESSES):
         return forwarding.answer(beginning, request, found_there)
+    if gathering.concerns(beginning, desk, request):
+        return gathering.gathered(
+            beginning, desk, request, lambda: resource(desk, request, named, has_hung_up)
+        )
     if named in ("", "/", name_of(desk.root)) and braiding.concerns(beginning, desk):
         own = resource(desk, request, named, has_hung_up)
         return braiding.braided(beginning, desk, request, own)

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from sprag_supervisor import Node
 
 
+ROWS: Final = 50
+"""Rows that are told where nobody says how many."""
+
+
 def answer(desk: Desk, request: Request) -> Answer:
     """Measure for ``?seconds=``; return ``?limit=`` rows, those with the most ``?sort=`` first."""
     seconds = min(request.seconds("seconds", 1.0) or 0.0, LONGEST_LOOK)
@@ -35,7 +39,7 @@ def answer(desk: Desk, request: Request) -> Answer:
     if sort not in SORTS:
         message = f"sort={sort!r} is not accepted: use {', '.join(SORTS)}"
         raise Refused(HTTPStatus.BAD_REQUEST, message)
-    limit = request.number("limit", 50, most=MOST_ROWS)
+    limit = request.number("limit", ROWS, most=MOST_ROWS)
     desk.find(request.query.get("path", ""))
     with desk.sampler.watching():
         began = clock.now()
@@ -51,7 +55,7 @@ def answer(desk: Desk, request: Request) -> Answer:
     counted = itertools.count()
     uses = uses_of(list(_pids_below(node)))
     rows = _rows(node, _Measured(passed, total, seen, before, used, uses), counted)
-    chosen = heapq.nsmallest(limit, rows, key=_key(sort)) if limit else list(rows)[:0]
+    chosen = heapq.nsmallest(limit, rows, key=order(sort)) if limit else list(rows)[:0]
     return Answer(
         {
             **desk.about(),
@@ -131,7 +135,9 @@ def _process(node: Node, measured: _Measured) -> dict[str, Any] | None:
     return {"pid": pid, "cpu": round(cpu, 4), **use.to_json()}
 
 
-def _key(sort: str) -> Callable[[dict[str, Any]], Any]:
+def order(sort: str) -> Callable[[dict[str, Any]], Any]:
+    """Return by what rows come one after another."""
+
     def of_process(row: dict[str, Any], key: str) -> float:
         process: dict[str, Any] = row["process"] or {}
         return float(process.get(key, 0.0))
