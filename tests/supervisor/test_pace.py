@@ -16,8 +16,8 @@ from gevent import GreenletExit
 from gevent.event import Event
 
 from scripted import Crash, crash, spawn, states
-from sprag import DynamicSupervisor, Service, Supervisor
-from sprag_supervisor import logger
+from sprag import DynamicSupervisor, Lifecycle, Service, Supervisor
+from sprag_supervisor import logger, tree_of
 from sprag_supervisor.loop import clock as _clock
 from sprag_supervisor.loop.pace import Pace, let_others_run
 
@@ -248,6 +248,31 @@ def test_crashes_that_come_faster_than_the_loop_turns_are_told_in_turns_of_their
         logger.removeHandler(told)
     assert len(told.seen) == 8
     assert len(set(told.seen)) >= 4  # at most two in one: it is asked after the first
+
+
+def test_many_that_finish_in_one_callback_leave_timers_their_turn(burner: Burner) -> None:
+    go, ended = Event(), list[str]()
+
+    class Finishing(Service):
+        def run(self) -> None:
+            go.wait()
+
+    def end(event: Lifecycle) -> None:
+        if event.reason == "finished":
+            ended.append(event.path)
+            burner.burn()
+
+    pool = DynamicSupervisor()
+    with Supervisor(children=[pool, Ticker(burner)]) as root:
+        tree_of(root).observers.append(end)
+        for _ in range(MANY):
+            pool.adopt(Finishing(), restart="temporary")
+        turns(2)
+        burner.begin()
+        go.set()
+        turns(MANY * 3)
+        assert len(ended) == MANY
+        assert burner.longest <= 2
 
 
 @pytest.mark.usefixtures("costly", "burner")

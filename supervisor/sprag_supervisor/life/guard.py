@@ -86,10 +86,10 @@ def report_crash(
 
 
 def await_turn(node: Node) -> None:
-    """Let others have their turn before one more crash of this turn is acted on, if it lasts long.
+    """Let others have their turn before one more end in this turn is acted on, if it lasts long.
 
-    For who calls `report_crash` next, and can wait. Never raises: who kills the greenlet meanwhile
-    comes too late, and it is a crash all the same.
+    For who calls `report_crash` or `end_cleanly` next, and can wait. Never raises: who kills the
+    greenlet meanwhile comes too late, and it has crashed all the same.
     """
     tree = node._tree_
     if tree is not None and tree.pool.is_held():
@@ -252,6 +252,7 @@ class Managed(Greenlet):  # type: ignore[type-arg]
                 return None
             self._leave()
             if is_body:
+                await_turn(node)
                 end_cleanly(node, incarnation)
             return result
         except GreenletExit:
