@@ -49,9 +49,12 @@ def write(directory: Path, text: str, name: str = "sprag.toml") -> None:
     new.replace(directory / name)
 
 
-def up(directory: Path, text: str, *arguments: str, name: str = "sprag.toml") -> Process:
+def up(
+    directory: Path, text: str, *arguments: str, name: str = "sprag.toml", watch: bool = True
+) -> Process:
     write(directory, text, name)
-    process = Process("-m", "sprag_cli", "up", "--watch", *arguments, directory=directory)
+    options = ["--watch", *arguments] if watch else arguments
+    process = Process("-m", "sprag_cli", "up", *options, directory=directory)
     process.says('"event": "up"')
     return process
 
@@ -222,4 +225,45 @@ def test_keys_of_the_whole_run_are_told(tmp_path: Path) -> None:
     with up(tmp_path, program("a")) as process:
         write(tmp_path, "[app]\nname = 'other'\nshutdown_timeout = 3\n" + program("a"))
         process.says('"needs_a_restart_of_the_app": "name, shutdown_timeout"')
+        end(process)
+
+
+# -- without --watch --------------------------------------------------------------------
+
+
+def reload(directory: Path, *arguments: str) -> tuple[int, str]:
+    with Process("-m", "sprag_cli", "reload", *arguments, directory=directory) as asked:
+        return asked.ends(), asked.out + asked.err
+
+
+def test_sprag_reload_reads_the_file_again(tmp_path: Path) -> None:
+    named = "[app]\nname = 'shop'\n"
+    with up(tmp_path, named + THREE, watch=False) as process:
+        before = started(process, "a", "b", "c")
+        changed = program("a") + program("b", "env = { SAID = 'x' }") + program("c")
+        write(tmp_path, named + changed)
+        plan = "● shop would reload: restarts b (env)\n"
+        assert reload(tmp_path, "--dry-run") == (ExitCode.WELL, plan)
+        assert reload(tmp_path) == (ExitCode.WELL, "● shop reloaded: restarts b (env)\n")
+        after = started(process, "b", times=2)
+        assert (after["a"], after["c"]) == (before["a"], before["c"])
+        write(tmp_path, named + THREE.replace("shell", "shall", 1))
+        code, said = reload(tmp_path)
+        assert code == ExitCode.FAILED
+        assert "● shop failed: sprag.toml:5: program.a.shall: no such key" in said
+        assert started(process) == after
+        end(process)
+
+
+def test_so_does_a_sighup_without_a_terminal(tmp_path: Path) -> None:
+    with up(tmp_path, THREE, watch=False) as process:
+        started(process, "a", "b", "c")
+        write(tmp_path, program("a") + program("b", "env = { SAID = 'x' }") + program("c"))
+        process.send(signal.SIGHUP)
+        after = started(process, "b", times=2)
+        assert {name: len(pids) for name, pids in after.items()} == {"a": 1, "b": 2, "c": 1}
+        write(tmp_path, THREE.replace("shell", "shall", 1))
+        process.send(signal.SIGHUP)
+        process.says(WRONG)
+        assert started(process) == after
         end(process)

@@ -98,6 +98,8 @@ def _lines(answer: Node, screen: Screen) -> Iterator[Line]:
         took = number_of(entry, "seconds") or 0.0
         time = f" in {took:.1f} s" if tone is Tone.PLAIN and took >= 0.05 else ""
         detail = screen.charset.safe(text_of(entry, "detail"))
+        if detail and tone is Tone.PLAIN:
+            said += ": "
         first, *rest = wrapped(said + detail, screen.width - 4)
         state, path = text_of(entry, "state"), printable(text_of(entry, "path"))
         symbol = (f"{screen.charset.symbol(state)} ", TONES.get(state, Tone.PLAIN))

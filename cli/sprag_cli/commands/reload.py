@@ -15,7 +15,11 @@ from sprag_cli.commands import options
     "reloaded", "an on_reload has raised; the others have reloaded", "not all were done in time"
 )
 @options.paths()
-@click.option("--dry-run", is_flag=True, help="Only show who would reload, in which order.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Only show who would reload, in which order, and what would change.",
+)
 @options.as_json
 @options.in_ascii
 @options.app
@@ -24,7 +28,8 @@ def reload(**asked: Any) -> None:
     """Have services read their configuration again: call their on_reload, parents first.
 
     {selectors} Without a PATH it is the whole app. All below reload, too, one after another; who
-    does not run is skipped, and nobody is restarted.
+    does not run is skipped, and nobody is restarted. With 'sprag up' the app reads its file again
+    first, and restarts what has changed.
     """
     from sprag_cli.act.reload import ReloadOptions, reload
 

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 import sprag
 from sprag.exceptions import BadPolicy, SpragError
 from sprag_cli.run.load import failed, named_by
+from sprag_cli.up.app import App
 from sprag_cli.up.declared import Declared, Entry, Group, Program, PythonService
 from sprag_cli.up.faults import BadFile, Faults, dotted
 from sprag_cli.up.first_exit import FirstExit
 from sprag_cli.up.policy import over_class, policy_of
 
 if TYPE_CHECKING:
+    from sprag_cli.up.app import Rereads
     from sprag_cli.up.faults import Key
 
 _STREAMS: Final = ("log", "inherit")
@@ -29,32 +31,41 @@ Exits = Literal["restart", "tell", "abort"]
 or the first stops all."""
 
 
-def make_app(declared: Declared, exits: Exits = "restart") -> sprag.App:
+def make_app(
+    declared: Declared, exits: Exits = "restart", source: Rereads | None = None
+) -> sprag.App:
     """Return the app that *declared* stands for; nothing of it is started.
+
+    Args:
+        declared: What is to run.
+        exits: What becomes of programs that exit.
+        source: Reads the file again for it; None: nobody does.
 
     Raises:
         BadFile: sprag refuses what the file asks for.
         CommandError: A Python service cannot be imported, or made.
     """
-    return _Builder(declared, exits).app()
+    return _Builder(declared, exits, source).app()
 
 
 class _Builder:
-    def __init__(self, declared: Declared, exits: Exits) -> None:
+    def __init__(self, declared: Declared, exits: Exits, source: Rereads | None) -> None:
         self._declared = declared
         self._exits = exits
+        self._source = source
 
     def app(self) -> sprag.App:
         root = self._declared.root
         given: dict[str, Any] = {"max_restarts": math.inf, **root.settings, "name": root.name}
         for key in ("in_order", "shutdown_timeout"):
             given.pop(key, None)
+        given["source"] = self._source
         given["providers"] = {
             each.name: self._made(each, root, (each.name,)) for each in root.members
         }
         try:
             if self._exits == "restart":
-                return sprag.App(**given)
+                return App(**given)
             return FirstExit(aborts=self._exits == "abort", **given)
         except SpragError as error:
             raise self._refused(root, ("app",), error) from None

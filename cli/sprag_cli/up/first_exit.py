@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-import sprag
 from sprag import Program
+from sprag_cli.up.app import App
 from sprag_supervisor import State, path_of, say
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _EVENTS: Final = ("sprag:crashed", "sprag:finished")
 _ENDED: Final = (State.FINISHED, State.FAILED)
 
 
-class FirstExit(sprag.App):
+class FirstExit(App):
     """An app that looks for the first exit of a program.
 
     Args:

@@ -79,6 +79,11 @@ class Plan:
             "needs_a_restart_of_the_app": ", ".join(self.out_of_reach),
         }
 
+    def said(self) -> str:
+        """Return it in words; "" if nothing is to be done."""
+        words = {key.replace("_", " "): each for key, each in self.told().items()}
+        return "; ".join(f"{key} {each}" for key, each in words.items() if each)
+
     def _listed(self, what: What) -> str:
         found = [_said(each) for each in self.changes if each.what == what]
         more = len(found) - _SHOWN

@@ -21,13 +21,15 @@ from sprag_cli.up.permissions import refuse_untrusted
 from sprag_cli.up.procfile import is_procfile, read_procfile
 from sprag_cli.up.replicas import with_formation
 from sprag_cli.up.show import drawn
+from sprag_cli.up.source import Source
 from sprag_cli.up.sprag_toml import read_toml
 from sprag_cli.up.surroundings import exposed_files, missing, too_slow
-from sprag_cli.up.watch import Watch
+from sprag_cli.up.watch import watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import sprag
     from sprag_cli.up.declared import Declared
     from sprag_supervisor import Node
 
@@ -75,8 +77,8 @@ def up(options: UpOptions) -> int:
         declared = read(file)
         return with_formation(declared, options.formation) if options.formation else declared
 
-    watch = Watch(file, reading, how) if options.watch else None
-    declared = reading(file) if watch is None else watch.declared
+    source = Source(file, reading, how)
+    declared = source.declared
     seconds = declared.root.settings.get("shutdown_timeout")
     if seconds is not None and not options.keeps_budget:
         options = replace(options, shutdown_timeout=seconds)
@@ -93,9 +95,12 @@ def up(options: UpOptions) -> int:
         raise BadFile(f"{declared.folder}: {error.strerror or error}") from None
     if options.check:
         return _check(declared, options)
-    return run_made(
-        lambda: make_app(declared, how), options, None if watch is None else watch.begin
-    )
+
+    def is_up(app: sprag.Service) -> None:
+        if options.watch:
+            watch(source, app)
+
+    return run_made(source.make, options, is_up)
 
 
 def usual_file() -> Path:

@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
 from gevent import getcurrent
@@ -66,7 +66,8 @@ class ReloadEntry:
             reloaded.
         state: Its state when its turn came.
         seconds: How long its `on_reload` took.
-        detail: What it has raised, or why it is late or skipped.
+        detail: What it has raised, or why it is late or skipped; of the app of ``sprag up`` what
+            has changed in its file.
     """
 
     path: str
@@ -105,6 +106,21 @@ class ReloadReport:
         return not self.failed and not self.late
 
 
+class Reread(NamedTuple):
+    """What the `on_reload` of an app has done, or would do, that comes from a file.
+
+    Attributes:
+        said: What has changed, in words.
+        fault: What is wrong, and has been logged; "": nothing is.
+        started: The paths of those that it has started: they, and all below them, have read their
+            configuration just now.
+    """
+
+    said: str = ""
+    fault: str = ""
+    started: frozenset[str] = frozenset()
+
+
 class Reloading(Working):
     """The part of a service that reads its configuration again."""
 
@@ -121,6 +137,10 @@ class Reloading(Working):
         lasts; then it is killed. An exception is logged and told to who asks, and is no crash:
         what was set until then stays, so look at all that is new before you take it over.
         """
+
+    def _plan_of_reload_(self) -> Reread:
+        """Say what an `on_reload` would do, if more is known than that there is one."""
+        return Reread()
 
     def reload_tree(
         self, timeout: Seconds | None = RELOAD_TIMEOUT, *, dry_run: bool = False
@@ -162,8 +182,7 @@ def plan(node: Node) -> ReloadReport:
     for _, path, each in walk(node):
         pace()
         if _has_hook(each):
-            is_up = each._state_ is RUNNING
-            notes.take(each, path, "planned" if is_up else "skipped", "" if is_up else _NOT_UP)
+            _plan_one(cast("Reloading", each), path, notes)
     return notes.report()
 
 
@@ -178,6 +197,7 @@ def reload(node: Node, tree: Tree, within: float | None, **asked: Any) -> Reload
     """
     notes = _Notes()
     until = None if within is None else notes.began + within
+    started: frozenset[str] = frozenset()
     pace = Pace()
     with _turn(node, tree, until) as line:
         for _, path, each in walk(node):
@@ -188,8 +208,10 @@ def reload(node: Node, tree: Tree, within: float | None, **asked: Any) -> Reload
                 notes.take(each, path, "skipped", _NOT_UP)
             elif line is None or (until is not None and clock.now() >= until):
                 notes.take(each, path, "late", "its turn did not come in time")
+            elif started and any(path == one or path.startswith(f"{one}/") for one in started):
+                notes.take(each, path, "skipped", "it has started just now")
             else:
-                _reload_one(cast("Reloading", each), path, until, line, notes)
+                started |= _reload_one(cast("Reloading", each), path, until, line, notes)
     report = notes.report()
     say(
         logging.INFO if report.is_clean else logging.WARNING,
@@ -213,15 +235,24 @@ def _has_hook(node: Node) -> bool:
     return getattr(type(node), "on_reload", ours) is not ours
 
 
+def _plan_one(node: Reloading, path: str, notes: _Notes) -> None:
+    if node._state_ is not RUNNING:
+        notes.take(node, path, "skipped", _NOT_UP)
+        return
+    done = node._plan_of_reload_()
+    notes.take(node, path, "failed" if done.fault else "planned", done.fault or done.said)
+
+
 def _reload_one(
     node: Reloading, path: str, until: float | None, line: _Line, notes: _Notes
-) -> None:
+) -> frozenset[str]:
+    """Have one reload; return the paths of those that it has started."""
     incarnation, began = node._incarnation_, clock.now()
     note = notes.entry(node, path)
     task: Task[object] | None = None
     try:
         task = line.task = Working.task(node, node.on_reload)
-        task.get(None if until is None else max(until - began, 0.0))
+        done = task.get(None if until is None else max(until - began, 0.0))
     except BaseException as error:
         is_under_way = task is not None and not task.done
         is_its_own = task is not None and task._error is error
@@ -233,7 +264,7 @@ def _reload_one(
         took = clock.now() - began
         if is_under_way:
             say(logging.ERROR, node, "on_reload takes too long: killed", seconds=round(took, 3))
-            note("late", "it was killed: its time was over", took)
+            note("late", "its time was over", took)
         elif has_ended and (
             is_a(error, NotRunning) or (is_a(error, TaskCancelled) and not is_its_own)
         ):
@@ -243,11 +274,15 @@ def _reload_one(
             said = redacted(f"{class_name(type(error))}: {as_text(error)}")[:_LONGEST]
             note("failed", said, took)
     else:
-        note("reloaded", "", clock.now() - began)
+        told = done if type(done) is Reread else Reread()
+        outcome: Reloaded = "failed" if told.fault else "reloaded"
+        note(outcome, told.fault or told.said, clock.now() - began)
+        return told.started
     finally:
         line.task = None
         if task is not None:
             task.cancel()
+    return frozenset()
 
 
 class _Notes:
