@@ -28,6 +28,8 @@ APP = """
     class Metrics(Service):
         def on_start(self):
             say("begun by", os.environ.get("COLOUR"))
+            for _ in range(50):
+                self.log.info("a long one", text="x" * 20_000)
 
     app = App(name="shop", providers={"metrics": Metrics()}, routes="pages")
 """
@@ -158,6 +160,7 @@ def test_new_code_comes_slot_by_slot_and_code_that_is_wrong_leaves_the_old(tmp_p
             status, told = ask(process.socket(), "GET", f"/v1/{asked}")
             assert status == 200
             check(asked.partition("?")[0], told)
+        assert process.err.count("a long one") == 100
         lines = raw(process.socket(), b"GET /v1/logs HTTP/1.1\r\n\r\n").partition(b"\r\n\r\n")[2]
         told = [json.loads(line) for line in lines.splitlines()]
         assert {f"shop/worker-{number}/metrics" for number in (1, 2)} < {

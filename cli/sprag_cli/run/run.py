@@ -23,6 +23,7 @@ from sprag.exceptions import BadSocket, CannotListen, SpragError
 from sprag.process import sockets
 from sprag.process.log_queue import flush_logs
 from sprag.process.sd_notify import withdraw
+from sprag.process.shared_log import share
 from sprag.process.signals import has_terminal, take_signals_back
 from sprag.process.worker import take_up, tell_why, worker
 from sprag_cli.draw.render import render
@@ -115,6 +116,8 @@ def run_app(options: RunOptions) -> int:
 
     take_up()
     workers = _workers_asked(options)
+    if workers is not None or worker() is not None:
+        share()
     try:
         if workers is not None:
             open_for_workers(options.binds, options.socket_mode)

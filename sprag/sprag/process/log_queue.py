@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gevent import monkey
 
+from sprag.process import shared_log
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -239,7 +241,13 @@ class LogQueue:
             parts.insert(0, self._notice(missing))
         if not parts:
             return
-        if self._is_written(b"".join(parts)):
+        data = b"".join(parts)
+        if shared_log.is_shared():
+            with shared_log.turn(self._descriptor()):
+                is_written = self._is_written(data)
+        else:
+            is_written = self._is_written(data)
+        if is_written:
             self._told += missing
             self._is_missing = False
         else:
