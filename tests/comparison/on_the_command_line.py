@@ -9,7 +9,7 @@ class Metrics(Service):
     def on_start(self):
         self.set_status("counting")
         self.counted = 0
-        self.interval(self.count, 0.02)
+        self.interval(self.count, 0.1)
     def count(self):
         self.counted += 1
         self.emit("tick")

@@ -106,9 +106,16 @@ def test_there_is(feature: str) -> None:
         assert proof(world) is True, inspect.getsource(proof)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("feature", AS_A_PROCESS)
+def test_a_process_shows(feature: str, tmp_path: Path) -> None:
+    proof = AS_A_PROCESS[feature]
+    assert proof(tmp_path) is True, inspect.getsource(proof)
+
+
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
-    """Ask a running shop by a line of the command line."""
+    """Ask a running shop by a line of the command line; it is busy, so nobody else comes after."""
     directory = tmp_path_factory.mktemp("shop")
     app(directory, SHOP, name="shop")
     with run(directory, target="shop:app") as process, pytest.MonkeyPatch.context() as patch:
@@ -129,10 +136,3 @@ def test_the_command_line_shows(feature: str, ask: Callable[[str], str]) -> None
     line, answer = ON_THE_COMMAND_LINE[feature]
     said = ask(line)
     assert re.search(answer, said, re.DOTALL), said
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("feature", AS_A_PROCESS)
-def test_a_process_shows(feature: str, tmp_path: Path) -> None:
-    proof = AS_A_PROCESS[feature]
-    assert proof(tmp_path) is True, inspect.getsource(proof)

@@ -289,7 +289,9 @@ assert b'SPRAG' not in open('/proc/self/environ', 'rb').read()
 print('overwritten', flush=True)
 time.sleep(1000)
 """
-_FLOODS: Final = f"for _ in range({16384 // SHARE}): os.write(1, b'0123456\\n' * 8192)"
+_PIECES: Final = 16384 if SHARE == 1 else 8192 // SHARE
+"""1 GB; of the share, half: so many lines would still be more than `LARGEST`, if they were kept."""
+_FLOODS: Final = f"for _ in range({_PIECES}): os.write(1, b'0123456\\n' * 8192)"
 _AT_TERMINAL: Final = """
 import termios
 one = os.open('/dev/tty', os.O_RDWR) if False else 1

@@ -27,6 +27,8 @@ pytestmark = [
 ]
 
 SWEEP = range(1, 151)
+ENOUGH = 30
+"""So often in a row a call works only where there is more room than it will ever need."""
 
 
 def frames_left() -> int:
@@ -191,6 +193,8 @@ def test_a_call_works_or_raises_before_it_has_changed_anything(
     scene.fresh.stop()
     worked = 0
     for left in SWEEP:
+        if worked == ENOUGH:
+            break
         scene = Scene()
         clock.settle()
         before = looks(scene)
@@ -206,6 +210,7 @@ def test_a_call_works_or_raises_before_it_has_changed_anything(
             worked += 1
             assert looks(scene) == done, where
         else:
+            worked = 0
             assert isinstance(raised, RecursionError), where
             assert looks(scene) == before, where
             assert scene.records == [], where
@@ -215,7 +220,7 @@ def test_a_call_works_or_raises_before_it_has_changed_anything(
         clock.settle()
         assert scene.root.snapshot().state is State.STOPPED, where
         check_invariants(scene.root)
-    assert worked > len(SWEEP) // 3
+    assert worked == ENOUGH
 
 
 @pytest.mark.parametrize("left", range(1, 13))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from processes import run
 from serving import Served, Shop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
 _numbers = itertools.count()
@@ -41,9 +41,8 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
             del sys.modules[name]
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """Run an app from the text of its routes, with ``sprag run``."""
+@contextmanager
+def serving_in(folder: Path) -> Generator[Callable[..., Served]]:
     with ExitStack() as stack:
 
         def serve(
@@ -51,14 +50,28 @@ def served(tmp_path: Path) -> Iterator[Callable[..., Served]]:
         ) -> Served:
             head = "from sprag import Controller, HTTPError, current_service, redirect\n"
             head += "import gevent\n"
-            (tmp_path / "routes.py").write_text(head + dedent(routes))
-            (tmp_path / "app.py").write_text(
+            (folder / "routes.py").write_text(head + dedent(routes))
+            (folder / "app.py").write_text(
                 "from sprag import App, Limits, Service\nimport gevent\n"
                 + dedent(app or f"app = App(routes='routes', name='shop', limits=Limits({limits}))")
             )
-            process = run(tmp_path, "--port", "0", *arguments, python=["-W", "error"], **options)
+            process = run(folder, "--port", "0", *arguments, python=["-W", "error"], **options)
             one = Served(stack.enter_context(process))
             stack.callback(one.close)
             return one
 
+        yield serve
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Run an app from the text of its routes, with ``sprag run``."""
+    with serving_in(tmp_path) as serve:
+        yield serve
+
+
+@pytest.fixture(scope="module")
+def served_to_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Served]]:
+    """The same for an app that all tests of a file ask."""
+    with serving_in(tmp_path_factory.mktemp("served")) as serve:
         yield serve

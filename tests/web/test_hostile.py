@@ -168,14 +168,17 @@ ATTACKS: dict[str, tuple[Callable[[], Iterator[bytes]], bytes]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def attacked(served_to_all: Callable[..., Served]) -> Served:
+    """An app that outlives one attack after the other."""
+    return served_to_all(ROUTES, "body_timeout=1.5")
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_whatever_one_client_sends_the_others_are_answered(
-    served: Callable[..., Served], attack: str
-) -> None:
-    one = served(ROUTES, "body_timeout=1.5")
+def test_whatever_one_client_sends_the_others_are_answered(attacked: Served, attack: str) -> None:
     make, status = ATTACKS[attack]
-    with watched(one) as took:
-        connections = [one.connect() for _ in range(2)]
+    with watched(attacked) as took:
+        connections = [attacked.connect() for _ in range(2)]
         senders = [threading.Thread(target=flood, args=(each, make())) for each in connections]
         answers: list[bytes] = []
 
@@ -191,12 +194,14 @@ def test_whatever_one_client_sends_the_others_are_answered(
             thread.start()
         for thread in (*senders, *readers):
             thread.join()
+    for each in connections:
+        each.close()
     assert all(re.match(rb"HTTP/1.1 " + status, each) for each in answers), answers
     assert len(answers) == 2
     # Both are at work at once, on a machine that has other things to do.
     assert sorted(took)[int(len(took) * 0.9)] < 0.1, sorted(took)[-5:]
     assert max(took) < 0.5
-    assert one.process.events("request crashed", "service crashed") == []
+    assert attacked.process.events("request crashed", "service crashed") == []
 
 
 def test_a_chunk_that_is_too_large_is_refused_before_any_of_it_comes(
