@@ -5,22 +5,14 @@ socket: what they take from those modules before they are patched stays unpatche
 other commands are clients and must start fast: they never load gevent.
 """
 
-from __future__ import annotations
-
 import sys
-
-TYPE_CHECKING = False  # typing's own costs its import
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def main() -> None:
     """Run the ``sprag`` command line and leave the process with its exit code."""
     _open_streams()
     if _command(sys.argv[1:]) in ("run", "up", "check"):
-        from gevent.monkey import patch_all
-
-        _asking_once(patch_all)
+        _patch()
 
         from sprag_cli.run.unhandled import escape_what_is_printed
 
@@ -36,20 +28,50 @@ def main() -> None:
         discard_unwritten(sys.stderr)  # or Python would end with a code of its own, 120
 
 
-def _asking_once(patch: Callable[[], object]) -> None:
-    """Let gevent *patch*, with one look at what is installed.
+def _patch() -> None:
+    """Let gevent patch; it need not look for plugins of its own where there are none.
 
-    Before and after each module it asks for plugins of its own, and for each answer reads the
-    metadata of every package: 25 times, two thirds of what patching takes.
+    Before and after each module it asks for them, and for each answer reads the metadata of every
+    package: 25 times, two thirds of what patching takes.
     """
-    from importlib import metadata
+    from gevent import events, monkey
 
-    ask, found = metadata.entry_points, metadata.entry_points()
-    metadata.entry_points = found.select
+    of_events = events.__dict__
+    ask = of_events["notify_and_call_entry_points"]
+    if not _may_have_plugins():
+        of_events["notify_and_call_entry_points"] = of_events["notify"]
     try:
-        patch()
+        monkey.patch_all()
     finally:
-        metadata.entry_points = ask
+        of_events["notify_and_call_entry_points"] = ask
+
+
+def _may_have_plugins() -> bool:
+    """Say whether a package that is installed may have a plugin for gevent's patching.
+
+    ``importlib.metadata`` would know, but is an eighth of a start to load. What only it can read
+    may have one. gevent's own is about an argument that is not given here.
+    """
+    import os
+
+    for folder in sys.path:
+        try:
+            names = os.listdir(folder or ".")  # noqa: PTH208 - pathlib is one more to load
+        except NotADirectoryError:  # a zip archive
+            return True
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith(".egg"):
+                return True
+            if name.endswith((".dist-info", ".egg-info")) and not name.startswith("gevent-"):
+                try:
+                    with open(f"{folder or '.'}/{name}/entry_points.txt", "rb") as file:  # noqa: PTH123
+                        if b"gevent.plugins.monkey" in file.read():
+                            return True
+                except OSError:
+                    pass  # most have none
+    return sum(hasattr(finder, "find_distributions") for finder in sys.meta_path) > 1
 
 
 def _command(arguments: list[str]) -> str | None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
 import pytest
 
@@ -137,37 +138,61 @@ def test_run_patches_before_anything_that_should_be_patched_is_loaded() -> None:
     assert "click" in order
 
 
-def test_gevents_plugins_are_told_of_each_step_and_looked_for_once(tmp_path: Path) -> None:
-    folder = tmp_path / "plugin-1.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1\n")
-    steps = ("will_patch_all", "will_patch_module", "did_patch_module", "did_patch_all")
-    lines = [f"[gevent.plugins.monkey.{step}]\nplugin = plugin:told\n" for step in steps]
-    (folder / "entry_points.txt").write_text("".join(lines))
-    (tmp_path / "plugin.py").write_text(
-        "import sys\n"
-        "def told(event): sys.stderr.write(f'told:{type(event).__name__}\\n')\n"
-        "def note(event, given):\n"
-        "    if event == 'open' and 'plugin-1.dist-info/entry' in str(given[0]):\n"
-        "        sys.stderr.write('read\\n')\n"
-        "sys.addaudithook(note)\n"
-    )
-    look = "import plugin\n" + PATCHED + "    from importlib import metadata\n"
-    look += "    assert metadata.entry_points.__module__ == 'importlib.metadata'\n"
+STEPS = ("will_patch_all", "will_patch_module", "did_patch_module", "did_patch_all")
+TELLS = "import sys\ndef told(event): sys.stderr.write(f'told:{type(event).__name__}\\n')\n"
+
+
+def patched_beside(folder: Path, *path: str) -> tuple[list[str], list[str]]:
+    """Return what gevent's plugins are told of the patching of ``sprag run``, and what it loads."""
+    look = PATCHED + "    sys.stderr.write('\\nloaded:' + ' '.join(sys.modules))\n"
+    look += "    from gevent import events\n"
+    look += "    assert events.notify_and_call_entry_points is not events.notify\n"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", look],
         capture_output=True,
         text=True,
         check=False,
         timeout=50,
-        cwd=tmp_path,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(each for each in [*path, *sys.path])},
     )
     assert done.returncode == 0, done.stderr
-    told = [line.partition(":")[2] for line in done.stderr.splitlines() if "told:" in line]
+    told, _, loaded = done.stderr.partition("loaded:")
+    said = [line.partition(":")[2] for line in told.splitlines() if line.startswith("told:")]
+    return said, loaded.split()
+
+
+@pytest.mark.parametrize("kind", ["dist-info", "egg-info", "archive"])
+def test_gevents_plugins_are_told_of_each_step(tmp_path: Path, kind: str) -> None:
+    plugin = "".join(f"[gevent.plugins.monkey.{step}]\nplugin = plugin:told\n" for step in STEPS)
+    folder = "plugin-1.egg-info" if kind == "egg-info" else "plugin-1.dist-info"
+    name = "PKG-INFO" if kind == "egg-info" else "METADATA"
+    files = {
+        "plugin.py": TELLS,
+        f"{folder}/entry_points.txt": plugin,
+        f"{folder}/{name}": "Metadata-Version: 2.1\nName: plugin\nVersion: 1\n",
+    }
+    path: list[str] = []
+    if kind == "archive":
+        with ZipFile(tmp_path / "plugin.zip", "w") as archive:
+            for file, text in files.items():
+                archive.writestr(file, text)
+        path.append(str(tmp_path / "plugin.zip"))
+    else:
+        (tmp_path / folder).mkdir()
+        for file, text in files.items():
+            (tmp_path / file).write_text(text)
+    told, _ = patched_beside(tmp_path, *path)
     assert told[0] == "GeventWillPatchAllEvent"
     assert told[-1] == "GeventDidPatchAllEvent"
     assert told.count("GeventWillPatchModuleEvent") == told.count("GeventDidPatchModuleEvent") > 5
-    assert done.stderr.count("read\n") == 1
+
+
+def test_where_gevent_has_no_plugins_nobody_reads_what_is_installed(tmp_path: Path) -> None:
+    told, loaded = patched_beside(tmp_path, str(tmp_path / "missing"))
+    assert told == []
+    assert "gevent.monkey" in loaded
+    assert "importlib.metadata" not in loaded
 
 
 @pytest.mark.parametrize(
