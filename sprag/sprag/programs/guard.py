@@ -92,6 +92,9 @@ class Guard:
         """Have it end what there is, and wait for that; holds the thread. The app is at its end."""
         self._is_over = True
         self._stop_retrying()
+        if self._writing < 0 and self._pid:
+            with suppress(OSError):  # it has died: another one, for this alone
+                self._begin()
         if self._writing < 0:
             return
         self._let_go()

@@ -59,6 +59,8 @@ def _main() -> None:
             step = "sockets"
             _pass_on(told)
         step = "exec"
+        if not told["has_locale"]:  # Python has set it for itself
+            os.environ.pop("LC_CTYPE", None)
         os.execvpe(told["command"][0], told["command"], os.environ)  # noqa: S606 - our purpose
     except Exception as error:  # noqa: BLE001 - who has started us decides
         code = error.errno if isinstance(error, OSError) else None

@@ -131,6 +131,8 @@ class Output:
         """Read no more: what is still written is nobody's. Harmless a second time."""
         for stream in tuple(self._streams):
             self._finish(stream)
+        if self._copy is not None:
+            self._copy.close()  # also of one that could not be started
 
     def _is_readable(self, stream: Stream) -> None:
         # In the hub.

@@ -100,6 +100,7 @@ class Run:
         self.on_begun: Callable[[int], object] = int
         """Told of the process id, in the turn of the loop in which the process begins."""
         self._is_starting = False
+        self._has_begun = False
         self.is_ending = False
         self.stop_signal = settings.stop_signal
         self._ended_at = math.inf
@@ -132,6 +133,7 @@ class Run:
         child = self.child
         assert child is not None
         if child.is_alive:
+            self._has_begun = True
             return
         if settle:
             self._wait_for_output()
@@ -161,7 +163,7 @@ class Run:
         self.output.is_last = True
         self._note_end()
         self.news()
-        if not self.is_ending and not self._is_starting:
+        if self._has_begun and not self.is_ending:
             self._pool.launch(self._see_end, self.node, "program")
 
     def _note_end(self) -> None:

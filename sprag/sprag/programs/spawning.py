@@ -77,6 +77,13 @@ def check(launch: Launch) -> None:
     Raises:
         CannotRun: There is no such binary or directory, or it may not be executed.
     """
+    try:
+        _check(launch)
+    except OSError as error:  # one of its folders may not be looked into, or has too long a name
+        raise CannotRun(launch.name, f"{error.filename}: {what_is_wrong(error)}") from error
+
+
+def _check(launch: Launch) -> None:
     cwd = launch.cwd
     if cwd is not None and not cwd.is_dir():
         raise CannotRun(launch.name, f"its cwd, {cwd}, is no directory")
@@ -173,6 +180,7 @@ def _through_helper(launch: Launch, out: int | None, err: int | None) -> Spawned
             "parent": os.getpid() if launch.dies_with_us else None,
             "errors": writing,
             "sockets": launch.sockets,
+            "has_locale": "LC_CTYPE" in launch.env,
         }
         python = sys.executable or "python3"
         words = (python, "-I", "-S", str(helper.__file__), json.dumps(told))

@@ -240,6 +240,59 @@ def test_an_app_that_ends_meanwhile_tries_no_more(
     assert guard._writing < 0
 
 
+def test_an_app_that_ends_without_a_guard_ends_what_is_left_all_the_same(
+    top: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del top
+    guard = Guard()
+    guard.prepare()
+    daemon = popen.start(("sleep", "1000"), env={proc.MARK: guard.mark}, start_new_session=True)
+    watched = Child(daemon, int)
+    with monkeypatch.context() as patched:
+        patched.setattr(popen, "start", _no_room)
+        os.kill(guard._pid, signal.SIGKILL)
+        until(lambda: guard._retry is not None)
+    guard.end()
+    until(lambda: not watched.is_alive)
+
+
+def test_a_file_is_closed_of_one_that_could_not_be_started(
+    top: Supervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refused(_flags: int) -> tuple[int, int]:
+        raise OSError(24, "Too many open files")
+
+    before = descriptors(os.getpid())
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pipe2", refused)
+        for _ in range(3):
+            with pytest.raises(StartFailed):
+                top.start_child(python(SLEEPS, output=tmp_path / "out"))
+    assert descriptors(os.getpid()) == before
+
+
+def test_the_helper_leaves_the_locale_alone(
+    top: Supervisor, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LANG", "LC_ALL", "LC_CTYPE"):
+        monkeypatch.delenv(name, raising=False)
+    for number, env in enumerate(({}, {"LC_CTYPE": "C.UTF-8"})):
+        line = "echo ${LC_CTYPE-unset}"
+        limits = {"core": 0}
+        top.start_child(
+            Program(line, shell=True, limits=limits, env=env, name=f"{number}", restart="temporary")
+        ).wait(10)
+    assert log.texts() == ["unset", "C.UTF-8"]
+
+
+def test_a_name_that_is_too_long_is_told(top: Supervisor) -> None:
+    for given in ({"cwd": "/" + "a" * 300}, {}):
+        with pytest.raises(StartFailed) as caught:
+            top.start_child(Program(["/" + "b" * 300], name="it", **given))  # type: ignore[arg-type]
+        assert "cannot be run: /" in str(caught.value.__cause__)
+        assert "File name too long" in str(caught.value.__cause__)
+
+
 def _no_room(*_words: object, **_options: object) -> int:
     raise OSError(11, "Resource temporarily unavailable")
 
