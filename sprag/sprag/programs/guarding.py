@@ -5,6 +5,11 @@ each session that it begins and that is over; the end of the pipe is the end of 
 came. Then it kills every session it was told of, and whoever bears the app's mark in its
 environment: also who has left those sessions, or was started just before the app could tell of it.
 
+Where the app was given a part of the control groups (v2) to do with as it likes, the guard puts the
+programs into a group of their own below that, and kills that, too: nobody gets out of it. It does
+so where systemd says that it was delegated (``Delegate=yes``), or where the app is at the root of a
+namespace of its own, as in a container. Who was there before us is never moved, nor killed.
+
 Who has stopped it has not stopped that: the app wakes it, and the death of the app does so, too.
 
 It asks the kernel each time before it kills, by the time at which a process began, and imports
@@ -67,15 +72,107 @@ def _find(sessions: dict[int, int], mark: bytes) -> list[int]:
     return found
 
 
-def _end_all(sessions: dict[int, int], mark: bytes) -> None:
+def _given() -> str | None:
+    """Return the folder of our control group, if the app may divide it; None: it may not."""
+    try:
+        with open("/proc/self/cgroup") as file:  # noqa: PTH123 - as above
+            path = next(line[3:].rstrip("\n") for line in file if line.startswith("0::"))
+        with open("/proc/self/mountinfo") as file:  # noqa: PTH123 - as above
+            mounts = [line.split() for line in file if " - cgroup2 " in line]
+    except (OSError, ValueError, StopIteration):
+        return None
+    for fields in mounts:
+        root, place = fields[3].rstrip("/"), fields[4]
+        if f"{path.rstrip('/')}/".startswith(f"{root}/"):
+            folder = place + path.rstrip("/")[len(root) :]
+            return folder if _is_given(folder, is_root=path == "/") else None
+    return None
+
+
+def _is_given(folder: str, *, is_root: bool) -> bool:
+    for name in ("user.delegate", "trusted.delegate"):
+        with suppress(OSError):
+            if os.getxattr(folder, name) == b"1":
+                return True
+    # The root of the machine itself has no such file.
+    return is_root and os.access(f"{folder}/cgroup.events", os.F_OK)
+
+
+class _Group:
+    """The control group of the programs.
+
+    Args:
+        mark: The app's.
+
+    Attributes:
+        folder: Where it is; "" is none.
+    """
+
+    def __init__(self, mark: str) -> None:
+        self.folder = ""
+        self._ours = b""
+        if (given := _given()) is None:
+            return
+        with suppress(OSError):
+            folder = f"{given}/sprag.{mark}"
+            with suppress(FileExistsError):  # of a guard before this one
+                os.mkdir(folder)  # noqa: PTH102 - as above
+            self._ours = _group_of(os.getpid())
+            self.folder = folder
+            os.setxattr(folder, "user.delegate", b"1")  # a program may be an app, too
+
+    def take(self, pids: list[int]) -> None:
+        """Put processes into it that are in ours; what they start will be there by itself."""
+        for pid in pids:
+            with suppress(OSError):
+                if _group_of(pid) == self._ours:
+                    _write(f"{self.folder}/cgroup.procs", f"{pid}")
+
+    def kill(self) -> bool:
+        """Kill all that are in it; return whether there was anybody."""
+        found: list[int] = []
+        for folder, _below, _files in os.walk(self.folder) if self.folder else ():
+            with suppress(OSError), open(f"{folder}/cgroup.procs") as file:  # noqa: PTH123
+                found += map(int, file.read().split())
+        try:
+            if found:
+                _write(f"{self.folder}/cgroup.kill", "1")
+        except OSError:  # an older kernel
+            _kill(found)
+        return bool(found)
+
+    def remove(self) -> None:
+        """Remove it, and what apps in it have left."""
+        below = list(os.walk(self.folder, topdown=False)) if self.folder else []
+        for folder, _below, _files in below:
+            with suppress(OSError):
+                os.rmdir(folder)  # noqa: PTH106 - as above
+
+
+def _group_of(pid: int) -> bytes:
+    with open(f"/proc/{pid}/cgroup", "rb") as file:  # noqa: PTH123 - as above
+        return next((line for line in file if line.startswith(b"0::")), b"")
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:  # noqa: PTH123 - as above
+        file.write(text)
+
+
+def _end_all(sessions: dict[int, int], mark: bytes, group: _Group) -> None:
     until = time.monotonic() + SECONDS
     in_vain = 0
     while in_vain < _LOOKS and time.monotonic() <= until:
+        there_were = group.kill()
         found = _find(sessions, mark)
-        for pid in found:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        in_vain = 0 if found else in_vain + 1
+        _kill(found)
+        in_vain = 0 if found or there_were else in_vain + 1
         time.sleep(_PAUSE)
 
 
@@ -92,6 +189,7 @@ def _main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)
     _wake_at_the_end()
+    group = _Group(sys.argv[1])
     sessions: dict[int, int] = {}
     rest = b""
     while data := os.read(0, 65536):
@@ -102,7 +200,10 @@ def _main() -> None:
                 sessions[int(numbers[0])] = int(numbers[1])
             elif word == b"-":
                 sessions.pop(int(numbers[0]), None)
-    _end_all(sessions, mark)
+        if group.folder:
+            group.take(_find(sessions, mark))
+    _end_all(sessions, mark, group)
+    group.remove()
 
 
 if __name__ == "__main__":

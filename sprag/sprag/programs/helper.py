@@ -59,14 +59,18 @@ def _main() -> None:
             step = "sockets"
             _pass_on(told)
         step = "exec"
-        if not told["has_locale"]:  # Python has set it for itself
-            os.environ.pop("LC_CTYPE", None)
-        os.execvpe(told["command"][0], told["command"], os.environ)  # noqa: S606 - our purpose
+        _become(told)
     except Exception as error:  # noqa: BLE001 - who has started us decides
         code = error.errno if isinstance(error, OSError) else None
         said = json.dumps([step, code, str(getattr(error, "strerror", None) or error)])
         os.write(told["errors"], said.encode())
         os._exit(FAILED)
+
+
+def _become(told: dict[str, Any]) -> None:
+    if not told["has_locale"]:  # Python has set it for itself
+        os.environ.pop("LC_CTYPE", None)
+    os.execvpe(told["command"][0], told["command"], os.environ)  # noqa: S606 - our purpose
 
 
 def _pass_on(told: dict[str, Any]) -> None:
