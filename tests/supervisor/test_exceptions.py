@@ -15,8 +15,10 @@ from sprag.exceptions import (
     AlreadyPresent,
     AlreadyStarted,
     BadPolicy,
+    BadSocket,
     BadValue,
     CalledInHub,
+    CannotListen,
     ChildRestarting,
     ChildRunning,
     EngineError,
@@ -24,6 +26,7 @@ from sprag.exceptions import (
     Ignore,
     MaxChildren,
     MaxRestartsExceeded,
+    NoSocket,
     NotRunning,
     PoisonItem,
     ProbeFailed,
@@ -97,6 +100,29 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
         Escalated("app", "a", "OSError: no"),
         {"path": "app", "child": "a", "last": "OSError: no"},
         "app gave up: the failure of a is to be escalated (OSError: no)",
+    ),
+    (
+        BadSocket("LISTEN_FDS=2", 4, "is no socket", "pass one that listens"),
+        {"said": "LISTEN_FDS=2", "number": 4, "problem": "is no socket"},
+        "LISTEN_FDS=2: descriptor 4 is no socket — pass one that listens",
+    ),
+    (
+        BadSocket("LISTEN_FDS=x", None, "is no number", "leave it out"),
+        {"number": None, "remedy": "leave it out"},
+        "LISTEN_FDS=x is no number — leave it out",
+    ),
+    (
+        CannotListen("127.0.0.1:80", "permission denied", "use a port from 1024 on"),
+        {"address": "127.0.0.1:80", "reason": "permission denied"},
+        "cannot listen on 127.0.0.1:80: permission denied — use a port from 1024 on",
+    ),
+    (
+        NoSocket("fed", ("feed", "web")),
+        {"name": "fed", "names": ("feed", "web")},
+        (
+            "no socket 'fed': use 'feed', 'web' (did you mean 'feed'?), or pass it with "
+            "--bind fed=HOST:PORT, or FileDescriptorName=fed of systemd"
+        ),
     ),
     (
         ProbeFailed("ping", 3, "OSError: no"),
