@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from drawn import plain
-from sprag import App, Backoff, DynamicSupervisor, Service, Supervisor
+from sprag import App, Backoff, DynamicSupervisor, Program, Service, Supervisor
 from sprag._exit_codes import ExitCode
+from sprag.programs import Notify
 from sprag_cli.check.check import _refusals, plan_of, render
 from sprag_cli.check.lint import RULES, lint
 from sprag_cli.term.style import ASCII
@@ -247,6 +248,45 @@ def test_ignored_rules_are_not_applied() -> None:
     assert [each.rule for each in lint(root, 30.0, frozenset({"limits-multiply"}))] == [
         "stop-over-budget"
     ]
+
+
+@pytest.mark.parametrize(
+    ("needs", "strategy", "seconds"),
+    [
+        ((None, None, None), "one_for_one", 60),
+        (((), (), ()), "one_for_one", 30),
+        (((), ("a",), ()), "one_for_one", 30),
+        (((), (), ("b",)), "rest_for_one", 50),
+        (((), None, ("a",)), "one_for_one", 40),
+    ],
+)
+def test_programs_stop_as_long_as_they_may_and_by_who_needs_whom(
+    needs: tuple[Any, ...], strategy: Any, seconds: int
+) -> None:
+    lengths = {"a": 10.0, "b": 20.0, "c": 30.0}
+    programs = [
+        Program(name, name=name, shutdown=lengths[name], needs=each)
+        for name, each in zip(lengths, needs, strict=True)
+    ]
+    root = plan_of(Supervisor(programs, name="shop", strategy=strategy))
+    assert lint(root, seconds) == []
+    (finding,) = lint(root, seconds - 1)
+    assert (finding.rule, finding.path) == ("stop-over-budget", "shop")
+    assert f"may take {seconds} s to stop" in finding.message
+
+
+def test_whose_stops_are_slow_is_named() -> None:
+    programs = [Program("x", name=f"p{at}", shutdown=float(at)) for at in range(10, 15)]
+    (finding,) = lint(plan_of(Supervisor(programs, name="shop")), 30.0)
+    assert "60 s to stop, one after another: p14 14 s, p13 13 s, p12 12 s and 2 more." in (
+        finding.message
+    )
+
+
+def test_a_program_that_says_watchdog_is_not_told_to_beat() -> None:
+    web = Program("web", ready=Notify(watchdog=10))
+    assert found(web) == []
+    assert found(Program("web", shutdown="infinity")) == [("stop-without-limit", "shop/web")]
 
 
 def test_names_are_those_of_the_living_tree() -> None:

@@ -12,7 +12,7 @@ from sprag_cli.term.style import ASCII, UNICODE
 from sprag_cli.up.permissions import Untrusted, exposed, refuse_untrusted
 from sprag_cli.up.show import drawn
 from sprag_cli.up.sprag_toml import declared_in
-from sprag_cli.up.surroundings import exposed_files, missing, too_slow
+from sprag_cli.up.surroundings import exposed_files, missing
 
 SHOP = """\
 [app]
@@ -130,14 +130,3 @@ def test_what_is_not_on_this_machine_is_told_with_its_place(tmp_path: Path) -> N
         "sprag.toml:9: s/b: no.env: No such file or directory",
         "sprag.toml:7: s/b: there is no program './run'",
     ]
-
-
-def test_a_program_that_may_take_longer_to_stop_than_the_app_is_told(tmp_path: Path) -> None:
-    declared = declared_in(
-        "[app]\nname = 's'\n[group.g.program.a]\ncommand = 'x'\nshutdown = 60\n"
-        "[program.b]\ncommand = 'x'\nshutdown = 30\n[program.c]\ncommand = 'x'\n"
-        "shutdown = 'infinity'\n",
-        tmp_path / "sprag.toml",
-    )
-
-    assert list(too_slow(declared, 30)) == [("s/g/a", 60.0)]

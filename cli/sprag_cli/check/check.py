@@ -185,12 +185,14 @@ def _static_children(service: Node) -> tuple[tuple[Node, str | None, dict[str, A
 
 def _planned(service: Node, path: str, parent: Plan | None, policy: dict[str, Any]) -> Plan:
     cls = type(service)
+    is_program = isinstance(service, sprag.Program)
+    has_stop_hooks = cls.on_stop is not Node.on_stop or cls.on_drain is not Node.on_drain
     return Plan(
         path,
         service._policy_.with_(policy),
         stops_together=cls._stops_together_,
-        has_stop_hooks=cls.on_stop is not Node.on_stop or cls.on_drain is not Node.on_drain,
-        beats="beat" in mentioned(cls),
+        stop_takes_time=has_stop_hooks or is_program,
+        beats="beat" in mentioned(cls) or is_program,
         may_adopt=cls._forgets_ended_ or _adopts(cls),
         parent=parent,
     )

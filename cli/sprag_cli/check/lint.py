@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CANNOT_START: Final = "cannot-start"
 LIKELY_MISTAKE: Final = "likely-mistake"
+_NAMED: Final = 3
 _MANY_RESTARTS: Final = 100
 """More restarts than this before an app gives up are more than anybody expects."""
 
@@ -29,8 +30,8 @@ class Plan:
         path: Where in the tree.
         policy: With what its parent gives it.
         stops_together: Its children are stopped at the same time.
-        has_stop_hooks: It defines `on_drain` or `on_stop`.
-        beats: Its code mentions `beat`.
+        stop_takes_time: It defines `on_drain` or `on_stop`, or has a process.
+        beats: Its code mentions `beat`, or its process says WATCHDOG=1.
         may_adopt: Its code adopts children when it runs; they are not among `children`.
         parent: The service above.
         children: Those it is made with, in start order.
@@ -39,7 +40,7 @@ class Plan:
     path: str
     policy: Policy
     stops_together: bool = False
-    has_stop_hooks: bool = False
+    stop_takes_time: bool = False
     beats: bool = False
     may_adopt: bool = False
     parent: Plan | None = None
@@ -129,33 +130,60 @@ def _limits_multiply(root: Plan, _budget: float) -> Iterator[_Said]:
 
 
 def _stop_over_budget(root: Plan, budget: float) -> Iterator[_Said]:
-    seconds = _stop_seconds(root)
+    seconds, way = _slowest_stop(root)
     if not math.isinf(seconds) and seconds > budget:
+        slowest = sorted(way, key=lambda each: -each.policy.own_seconds)[:_NAMED]
+        named = ", ".join(f"{each.name} {each.policy.own_seconds:g} s" for each in slowest)
+        more = f" and {len(way) - len(slowest)} more" if len(way) > len(slowest) else ""
+        those = f", one after another: {named}{more}" if len(way) > 1 else f": {named}"
         yield _Said(
             root.path,
-            f"its services' stop hooks may take {seconds:g} s one after another, "
-            f"and the whole stop has {budget:g} s: those that come last would be killed",
-            "give services with quick hooks a smaller shutdown, or the app a longer "
-            f"--shutdown-timeout: {seconds:g} at least",
+            f"its services may take {seconds:g} s to stop{those}. The whole stop has "
+            f"{budget:g} s: those that come last would be killed",
+            "give those that stop quickly a smaller shutdown, or the app a longer "
+            f"--shutdown-timeout (shutdown_timeout below [app] of a file): {seconds:g} at least",
         )
 
 
-def _stop_seconds(root: Plan) -> float:
-    """Return how long the stop hooks may take; what has none is killed, which takes no time."""
-    taken: dict[int, float] = {}
+def _slowest_stop(root: Plan) -> tuple[float, list[Plan]]:
+    """Return how long a stop may take, and whose stops come one after another for that.
+
+    Who is needed stops behind those that need it; who says nothing needs all before. What has
+    neither stop hooks nor a process is killed, which takes no time.
+    """
+    nothing: tuple[float, list[Plan]] = (0.0, [])
+    taken: dict[int, tuple[float, list[Plan]]] = {}
     for plan in reversed(list(root.walk())):
-        below = [taken[id(child)] for child in plan.children]
-        own = plan.policy.own_seconds if plan.has_stop_hooks else 0.0
-        taken[id(plan)] = own + (max(below, default=0.0) if plan.stops_together else sum(below))
+        ways: dict[str, tuple[float, list[Plan]]] = {}
+        longest = nothing
+        for child in plan.children:
+            needs = child.policy.needs
+            behind = longest
+            if plan.stops_together:
+                behind = nothing
+            elif needs is not None:
+                found = [ways[name] for name in needs if name in ways]
+                behind = max(found, key=_seconds, default=nothing)
+            own = taken.pop(id(child))
+            ways[child.name] = way = (behind[0] + own[0], [*behind[1], *own[1]])
+            longest = max(longest, way, key=_seconds)
+        seconds, those = longest
+        if plan.stop_takes_time and plan.policy.own_seconds:
+            seconds, those = seconds + plan.policy.own_seconds, [*those, plan]
+        taken[id(plan)] = seconds, those
     return taken[id(root)]
+
+
+def _seconds(way: tuple[float, list[Plan]]) -> float:
+    return way[0]
 
 
 def _stop_without_limit(root: Plan, budget: float) -> Iterator[_Said]:
     for plan in root.walk():
-        if plan.has_stop_hooks and plan.policy.shutdown == "infinity":
+        if plan.stop_takes_time and plan.policy.shutdown == "infinity":
             yield _Said(
                 plan.path,
-                'shutdown="infinity": a stop hook that hangs holds the stop of all others until '
+                'shutdown="infinity": if its end hangs it holds the stop of all others until '
                 f"the app's {budget:g} s are over",
                 "give it a number of seconds",
             )

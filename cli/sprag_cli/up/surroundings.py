@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from sprag_cli.up.declared import Program
 from sprag_cli.up.faults import Faults, shown_path
-from sprag_cli.up.kinds import is_number
 from sprag_cli.up.permissions import exposed
 
 if TYPE_CHECKING:
@@ -45,14 +44,6 @@ def exposed_files(declared: Declared) -> Iterator[tuple[str, Path, str]]:
         seen.add(file)
         if may := exposed(file):
             yield path, file, may
-
-
-def too_slow(declared: Declared, budget: float) -> Iterator[tuple[str, float]]:
-    """Yield each program that may take longer to stop than the whole app: the seconds of it."""
-    for path, entry in declared.root.placed():
-        seconds: Any = entry.settings.get("shutdown")
-        if is_number(seconds) and seconds > budget:
-            yield path, seconds
 
 
 def _missing(settings: Any, folder: Path) -> Iterator[tuple[str, str]]:

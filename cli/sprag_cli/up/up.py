@@ -23,7 +23,7 @@ from sprag_cli.up.replicas import with_formation
 from sprag_cli.up.show import drawn
 from sprag_cli.up.source import Source
 from sprag_cli.up.sprag_toml import read_toml
-from sprag_cli.up.surroundings import exposed_files, missing, too_slow
+from sprag_cli.up.surroundings import exposed_files, missing
 from sprag_cli.up.watch import watch
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 USUAL: Final = ("sprag.toml", "Procfile")
 """The files that are looked for, the first that is there."""
 EXPOSED: Final = "env-file-exposed"
-TOO_SLOW: Final = "stop-over-budget"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +133,6 @@ def _check(declared: Declared, options: UpOptions) -> int:
         doing = f"making what {shown_path(declared.file)} declares"
         raise UserCodeFailed(doing, error.with_traceback(inside)) from error
     plan, findings = examined(cast("Node", app), options.shutdown_timeout, frozenset())
-    for path, seconds in too_slow(declared, options.shutdown_timeout):
-        fault = f"it may take {seconds:g} s to stop, and the app {options.shutdown_timeout:g} s"
-        remedy = f"write shutdown_timeout = {seconds:g} below [app], or more"
-        findings.append(Finding(TOO_SLOW, path, fault, remedy))
     for path, file, may in exposed_files(declared):
         remedy = f"chmod o-rwx {shown_path(file)}"
         findings.append(Finding(EXPOSED, path, f"anybody may {may} {shown_path(file)}", remedy))
