@@ -510,6 +510,22 @@ def test_equal_records_of_a_service_are_told_once_and_counted(tmp_path: Path) ->
         assert told[3] == {**told[0], "timestamp": told[3]["timestamp"], "repeated": 497}
 
 
+def test_equal_lines_of_a_program_are_all_told(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        line = "for i in $(seq 50); do echo again; done; echo over; exec sleep 60"
+        app = App(name="shop", providers={"it": Program(line, shell=True)})
+        """,
+    )
+    with run(tmp_path) as process:
+        process.says('"over"')
+        process.send(signal.SIGTERM)
+        assert process.ends() == ExitCode.STOPPED
+        said = [each["line"] for each in process.events("output")]
+        assert said == ["again"] * 50 + ["over"]
+
+
 def test_how_often_is_told_at_the_end_at_the_latest(tmp_path: Path) -> None:
     app(tmp_path, FLOOD.format(pause=0))
     with run(tmp_path, "--log-format", "console") as process:

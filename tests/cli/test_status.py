@@ -363,6 +363,23 @@ def test_a_program_says_what_it_runs_and_has_written_and_how_it_has_ended(now: f
 
 
 @pytest.mark.parametrize(
+    ("to", "lines", "said"),
+    [
+        ("log", 1, "1 line"),
+        ("inherit", 0, 'straight to where sprag writes (output="inherit"): it is not seen here'),
+        ("/var/log/web.log", 0, "to /var/log/web.log"),
+        ("/var/log/web.log", 7, "7 lines, to /var/log/web.log"),
+    ],
+)
+def test_where_its_output_goes_is_told_if_that_is_not_the_log(
+    now: float, to: str, lines: int, said: str
+) -> None:
+    told: dict[str, Any] = {**PROGRAM, "output_to": to, "lines": lines, "left_out": 0, "output": []}
+    node: dict[str, Any] = {**COURIER, "program": told}
+    assert f"     Wrote: {said}\n" in drawn(node, now, width=100, charset=UNICODE)
+
+
+@pytest.mark.parametrize(
     ("more", "said"),
     [
         ({"times": 0, "next": "2026-01-01T12:25:00Z"}, "never yet, next 12:25:00 (in 25m)"),

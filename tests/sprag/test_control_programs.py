@@ -66,6 +66,7 @@ def test_a_program_tells_what_it_runs_and_has_written_and_no_secret(
     assert answer["program"] == {
         "command": "gunicorn --password *** shop:wsgi",
         "port": 8000,
+        "output_to": "log",
         "lines": 2,
         "left_out": 0,
         "output": [{"stream": "stdout", "line": "ready"}, {"stream": "stderr", "line": "oops"}],

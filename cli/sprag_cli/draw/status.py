@@ -197,10 +197,8 @@ def _program(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, st
     if descriptors := count_of(process, "descriptors"):
         parts.append(counted(descriptors, "descriptor"))
     yield "Process", charset.between.join(parts) or "none"
-    if lines := count_of(program, "lines"):
-        left_out = count_of(program, "left_out")
-        more = f", {left_out:,} of them left out of the log" if left_out else ""
-        yield "Wrote", f"{lines:,} line{'s' if lines > 1 else ''}{more}"
+    if wrote := _wrote(program):
+        yield "Wrote", wrote
     if ended := mapping_of(program, "ended"):
         how = text_of(ended, "signal") or f"exit code {count_of(ended, 'code')}"
         if ended.get("asked") is True:
@@ -209,6 +207,17 @@ def _program(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, st
         yield "Ended", f"{how} ({ago(text_of(ended, 'at'), now)}, life {life})"
     if recycling := mapping_of(program, "recycling"):
         yield "Recycled", _recycling(recycling, text_of(node, "path"), now)
+
+
+def _wrote(program: Node) -> str:
+    """Say how much it has written in this run, and where to, if that is not the log."""
+    to, lines = text_of(program, "output_to"), count_of(program, "lines")
+    if to == "inherit":
+        return 'straight to where sprag writes (output="inherit"): it is not seen here'
+    said = f"{lines:,} line{'s' if lines > 1 else ''}" if lines else ""
+    if left_out := count_of(program, "left_out"):
+        said += f", {left_out:,} of them left out of the log"
+    return said if to in {"", "log"} else f"{said}, to {to}" if said else f"to {to}"
 
 
 def _recycling(recycling: Node, path: str, now: float) -> str:

@@ -68,7 +68,7 @@ class ConsoleLines:
             self._in(_LEVELS.get(level, ""), f"{_line(level):<{_LEVEL_CELLS}}"),
             " ",
         ]
-        if _is_output(event):
+        if is_output(event):
             parts += [self._in(_KEY, _line(event.get("service", "-"))), self._in(_DIM, " | ")]
             return "".join([*parts, escaped(str(event["line"]).expandtabs())])
         said, *more = printable_lines(_text(event.get("event", "")))
@@ -101,7 +101,7 @@ class ConsoleLines:
         return f"{colour}{text}{_RESET}" if self._colours and colour and text else text
 
 
-def _is_output(event: EventDict) -> bool:
+def is_output(event: EventDict) -> bool:
     """Whether a record is a line that a program has written."""
     if event.get("event") != "output" or not isinstance(event.get("line"), str):
         return False

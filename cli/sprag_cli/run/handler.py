@@ -11,9 +11,10 @@ import logging
 import math
 import time
 import traceback
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sprag.process.log_queue import LogQueue
+from sprag_cli.run.console import is_output
 from sprag_cli.run.repeats import Repeats
 from sprag_supervisor import current_node, is_a, path_of
 
@@ -76,7 +77,7 @@ class Handler(logging.Handler):
         """Write *record*."""
         try:
             text = self.format(record)
-            lines = self._unless_repeated(text) if has_service(record) else [text]
+            lines = self._unless_repeated(text) if _is_of_a_service(record) else [text]
             if self.queue is None:
                 for line in lines:
                     self._write(line)
@@ -144,6 +145,15 @@ class Handler(logging.Handler):
     def _write(self, line: str) -> None:
         self._stream.write(f"{line}\n")
         self._stream.flush()
+
+
+def _is_of_a_service(record: logging.LogRecord) -> bool:
+    """Whether *record* is one of which only the first few are told.
+
+    What a program writes is its own, line by line: who reads it looks for all of it.
+    """
+    given: Any = getattr(record, "sprag", None)
+    return has_service(record) and not (type(given) is dict and is_output(cast("EventDict", given)))
 
 
 def has_service(record: logging.LogRecord) -> bool:

@@ -48,6 +48,7 @@ def program_to_json(program: Program) -> dict[str, Any]:
     return {
         "command": redacted(shlex.join(words))[:_LONGEST],
         "port": None if settings is None else settings.port,
+        "output_to": None if settings is None else str(settings.output),
         "lines": 0 if output is None else output.lines,
         "left_out": 0 if output is None else output.dropped,
         "output": []
