@@ -99,6 +99,8 @@ def checked_port(argument: str, given: Any) -> int:
 class Port:
     """Well as soon as somebody accepts connections at a TCP port.
 
+    As ``ready``: nobody else may do so before the program runs, or its start fails.
+
     Args:
         port: Default: the program's own ``port``.
         host: Where; the machine itself, by default.
@@ -144,6 +146,9 @@ class Port:
 @dataclass(frozen=True, slots=True)
 class Http:
     """Well as long as a page answers with 2xx or 3xx. Redirects are not followed.
+
+    As ``ready``, by a path: nobody else may be at that port before the program runs, or its start
+    fails.
 
     Args:
         url: ``"/healthz"`` at the program's own port, or ``"http://host:port/healthz"``.
