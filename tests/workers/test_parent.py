@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
-from sprag.exceptions import StartFailed
+from sprag.exceptions import NotRunning, StartFailed
 from sprag.testing import fake_programs, virtual_time
 from sprag.workers import fleet as fleets
 from sprag.workers import watching
@@ -95,7 +95,7 @@ class Play:
     def _reload(self) -> str:
         try:
             self.root.replacing.ask(None, "test").wait()
-        except GenerationFailed as error:
+        except (GenerationFailed, NotRunning) as error:
             return str(error)
         return "done"
 
@@ -110,6 +110,17 @@ class Play:
 
     def states(self) -> list[str]:
         return [slot.snapshot().state.value for slot in self.root.slots]
+
+    def fails_for_ever(self, *numbers: int) -> int:
+        """Let workers end as soon as they begin; return how often until the app has given up."""
+        for times in range(1, 12):
+            for number in numbers:
+                self[number].exit(1)
+                self.settle()
+            if self.root.snapshot().state.value == "failed":
+                return times
+            self.passes(16)
+        return 0
 
 
 @contextmanager
@@ -173,18 +184,17 @@ def test_it_gives_up_when_none_serves_and_each_has_failed_often_in_a_row(
 ) -> None:
     with play(monkeypatch, plan(2)) as played:
         played.up()
-        for number in (1, 2):
-            played[number].exit(1)
-        played.settle()
-        for _ in range(8):
-            assert played.root.snapshot().state.value == "running"
-            played.passes(16)
-            for number in (1, 2):
-                played[number].exit(1)
-                played.settle()
-            if played.root.snapshot().state.value == "failed":
-                break
-        assert played.root.snapshot().state.value == "failed"
+        assert played.fails_for_ever(1, 2) == 5
+
+
+def test_it_does_not_give_up_while_one_serves_and_one_that_was_stopped_counts_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with play(monkeypatch, plan(2)) as played:
+        played.up()
+        assert played.fails_for_ever(1) == 0
+        played.root.slots[1].stop()
+        assert played.fails_for_ever(1) == 1
 
 
 def test_a_generation_takes_the_slots_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,9 +281,10 @@ def test_a_stop_wins_over_a_replacement(monkeypatch: pytest.MonkeyPatch) -> None
     with play(monkeypatch, plan(2)) as played:
         played.up()
         old = played[1]
-        played.reload()
+        asked = played.reload()
         booting = played[1]
         played.root.stop()
+        assert "cannot replace its workers; it stops" in asked.get()
         assert played.alive() == []
         assert old.signals == [signal.SIGINT]
         assert booting.signals == [signal.SIGINT]

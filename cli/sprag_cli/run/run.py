@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -123,7 +123,7 @@ def run_app(options: RunOptions) -> int:
             open_for_workers(options.binds, options.socket_mode)
             return run_made(parent, workers.options_of_parent(options))
         open_sockets(options.binds, options.socket_mode)
-        return run_made(made, options)
+        return run_made(made, options if worker() is None else replace(options, tree=False))
     except (BadSocket, CannotListen) as error:
         raise NotStarted(str(error)) from None
     finally:

@@ -44,8 +44,8 @@ class Fleet:
         """Has workers replaced, by hand; None: all. Blocks until they are."""
         self.on_ready: Callable[[], object] = int
         """Called when a worker serves that is none of the first ones."""
-        self.on_hopeless: Callable[[], object] = int
-        """Called when it is of no use to try again; before the crash is ruled on that shows it."""
+        self.on_failure: Callable[[], object] = int
+        """Called when one of them has failed, before that is ruled on."""
         self._tries: dict[int, int] = {}
 
     def note_ready(self, slot: WorkerSlot) -> None:
@@ -60,6 +60,9 @@ class Fleet:
         self._tries[slot.number] = self._tries.get(slot.number, 0) + 1
         self.failure = slot.failure = error
         self.changed.set()
-        slots = range(1, self.plan.count + 1)
-        if self.was_ready and all(self._tries.get(number, 0) >= _LIMIT for number in slots):
-            self.on_hopeless()
+        if self.was_ready:
+            self.on_failure()
+
+    def has_failed_often(self, slot: WorkerSlot) -> bool:
+        """Whether a worker has failed too often in a row."""
+        return self._tries.get(slot.number, 0) >= _LIMIT

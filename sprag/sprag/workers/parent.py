@@ -15,6 +15,7 @@ from sprag.workers.plan import called
 from sprag.workers.replacing import Replacing
 from sprag.workers.slot import WorkerSlot
 from sprag.workers.watching import Watching
+from sprag_supervisor import ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,7 @@ class Workers(Supervisor):
                 raise fleet.failure
             fleet.changed.wait()
         fleet.was_ready = True
-        fleet.on_hopeless = self._give_up_next
+        fleet.on_failure = self._see_if_hopeless
         self._tell()
 
     def on_reload(self) -> None:
@@ -80,7 +81,7 @@ class Workers(Supervisor):
         self.replacing.ask(slots, "restart").wait()
 
     def _renewal_(self) -> Callable[[], object] | None:
-        return partial(self._renew, None)
+        return partial(self._renew, None) if self.fleet.was_ready else None
 
     def _will_stop_(self) -> None:
         super()._will_stop_()
@@ -100,9 +101,10 @@ class Workers(Supervisor):
         if self.fleet.plan.control is not None:
             remove_workers_directory(self.fleet.plan.control)
 
-    def _give_up_next(self) -> None:
-        """Have the next crash be one too many, if nobody serves."""
-        if not any(slot.serves for slot in self.slots):
+    def _see_if_hopeless(self) -> None:
+        """Have the next crash be one too many if nobody serves, and each has failed too often."""
+        wanted = [slot for slot in self.slots if not slot.is_put_down]
+        if not any(map(_serves, wanted)) and all(map(self.fleet.has_failed_often, wanted)):
             self._policy_ = self._policy_.with_({"max_restarts": 0})
 
     def _end(self) -> None:
@@ -110,6 +112,8 @@ class Workers(Supervisor):
         self._close_sockets()
 
     def _tell(self) -> None:
+        if self._state_ not in ACTIVE:
+            return
         count = self.fleet.plan.count
         numbers = sorted({slot.current.generation for slot in self.slots if slot.current})
         generations = f"{count} workers, generation {' and '.join(map(str, numbers))}"
@@ -120,3 +124,7 @@ class Workers(Supervisor):
             these = " and ".join(map(str, numbers))
             generations = f"{lost}; {these} cannot be restarted: {failed.why}"
         self.set_status(generations)
+
+
+def _serves(slot: WorkerSlot) -> bool:
+    return slot.serves

@@ -17,7 +17,8 @@ from gevent.event import Event
 
 from sprag.services.acquiring import context_for
 from sprag.workers.exceptions import GenerationFailed
-from sprag_supervisor import as_text, clock, say, spawn_managed
+from sprag_supervisor import RUNNING, as_text, clock, path_of, say, spawn_managed
+from sprag_supervisor.exceptions import NotRunning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,7 @@ class Replacement:
 
         Raises:
             GenerationFailed: It has failed.
+            NotRunning: The app stops meanwhile.
         """
         each = self
         each._done.wait()
@@ -137,12 +139,21 @@ class Replacing:
                         self._carry_out(each)
                 except Exception as error:  # noqa: BLE001 - told to who asks
                     each.error = error
+                except BaseException:
+                    each.error = self._stops()
+                    raise
                 finally:
                     each.finish()
         finally:
             self.current = None
             for each in self._line:
+                each.error = self._stops()
                 each.finish()
+
+    def _stops(self) -> NotRunning:
+        parent = self._parent
+        remedy = "it stops: start it again"
+        return NotRunning(path_of(parent), parent._state_.value, "replace its workers", remedy)
 
     def _carry_out(self, asked: Replacement) -> None:
         parent = self._parent
@@ -162,6 +173,8 @@ class Replacing:
                 if asked.newer is not None:
                     return
                 self._has_failed(generation, error)
+            if parent._state_ is not RUNNING:
+                raise self._stops()
         if asked.newer is not None:
             return
         seconds = round(clock.now() - began, 3)

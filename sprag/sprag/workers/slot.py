@@ -116,6 +116,11 @@ class WorkerSlot(Program, needs=()):
     # -- replacement ---------------------------------------------------------------
 
     @property
+    def is_put_down(self) -> bool:
+        """Whether somebody has stopped it."""
+        return self._state_ in DOWN and self._state_ is not State.RESTARTING
+
+    @property
     def serves(self) -> bool:
         """Whether a process of it is ready."""
         return self._state_ is RUNNING and self.current is not None
@@ -131,8 +136,8 @@ class WorkerSlot(Program, needs=()):
         Blocks until the new one serves, and the old one has ended. Args, result and errors as for
         `replace`.
         """
-        if self._state_ in DOWN and self._state_ is not State.RESTARTING:
-            return False  # somebody has stopped it
+        if self.is_put_down:
+            return False
         if self.serves:
             return self.replace(generation, off)
         return self._start_anew(off)
@@ -200,7 +205,7 @@ class WorkerSlot(Program, needs=()):
             self._lost(incarnation, self.current)
 
     def _renewal_(self) -> Callable[[], object] | None:
-        if self._state_ in DOWN and self._state_ is not State.RESTARTING:
+        if self.is_put_down or not self.fleet.was_ready:
             return None
         return partial(self.fleet.renew, (self.number,))
 
