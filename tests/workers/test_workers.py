@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -140,11 +141,16 @@ class Clients:
 
 @pytest.mark.slow
 def test_new_code_comes_slot_by_slot_and_code_that_is_wrong_leaves_the_old(tmp_path: Path) -> None:
-    write(tmp_path)
+    first_release, release = tmp_path / "release-1", tmp_path / "current"
+    first_release.mkdir()
+    release.symlink_to(first_release)
+    write(release)
     port = free_port()
-    (tmp_path / "vars").write_text("COLOUR=red\n")
+    (release / "vars").write_text("COLOUR=red\n")
+    where = {"PWD": str(release), "SPRAG_RUNTIME_DIR": str(tmp_path / "run")}
     options = ["--workers", "2", "--env-file", "vars", "--name", "shop", "--port", str(port)]
-    with run(tmp_path, *options) as process:
+    with run(release, *options, environ=where) as process:
+        process.runtime = tmp_path / "run"
         process.says('"event": "up"', times=3)
         process.says("begun by red", times=2)
         first = worker(process, 2)
@@ -170,16 +176,19 @@ def test_new_code_comes_slot_by_slot_and_code_that_is_wrong_leaves_the_old(tmp_p
         at = [each["at"] for each in told if "at" in each]
         assert at == sorted(at)
 
-        whole = (tmp_path / "app.py").read_text()
-        (tmp_path / "app.py").write_text(f"{whole}\ndef wrong(:\n")
+        whole = (release / "app.py").read_text()
+        (release / "app.py").write_text(f"{whole}\ndef wrong(:\n")
         code, text = said(process, "reload", "--timeout", "60")
         assert code == ExitCode.FAILED
         assert f"app.py:{len(whole.splitlines()) + 2}: SyntaxError" in text
         assert worker(process, 1)["process"]["generation"] == 1
         assert "generation 2 failed; 1 cannot be restarted" in tree(process)["status"]
 
-        (tmp_path / "app.py").write_text(whole)
-        (tmp_path / "vars").write_text("COLOUR=blue\n")
+        release.unlink()
+        shutil.copytree(first_release, tmp_path / "release-2")
+        release.symlink_to(tmp_path / "release-2")
+        (release / "app.py").write_text(whole)
+        (release / "vars").write_text("COLOUR=blue\n")
         process.send(signal.SIGHUP)
         process.says("begun by blue", times=2)
         until(lambda: worker(process, 2)["process"]["generation"] == 3)

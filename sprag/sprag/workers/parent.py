@@ -116,7 +116,8 @@ class Workers(Supervisor):
             return
         count = self.fleet.plan.count
         numbers = sorted({slot.current.generation for slot in self.slots if slot.current})
-        generations = f"{count} workers, generation {' and '.join(map(str, numbers))}"
+        workers = "1 worker" if count == 1 else f"{count} workers"
+        generations = f"{workers}, generation {' and '.join(map(str, numbers))}"
         if (failed := self.replacing.failed) is not None:
             lost = f"generation {failed.generation} failed"
             if numbers == [failed.generation]:
