@@ -11,7 +11,7 @@ import sys
 def main() -> None:
     """Run the ``sprag`` command line and leave the process with its exit code."""
     _open_streams()
-    if _command(sys.argv[1:]) in ("run", "up", "check"):
+    if _command(sys.argv[1:]) in ("run", "up", "check") and not _only_reloads(sys.argv[1:]):
         _patch()
 
         from sprag_cli.run.unhandled import escape_what_is_printed
@@ -76,6 +76,18 @@ def _may_have_plugins() -> bool:
 
 def _command(arguments: list[str]) -> str | None:
     return next((each for each in arguments if not each.startswith("-")), None)
+
+
+def _only_reloads(arguments: list[str]) -> bool:
+    """Whether this is the parent of ``--reload``, which runs no app, and waits in threads."""
+    import os
+
+    if "SPRAG_RELOADER" in os.environ or _command(arguments) != "run":
+        return False
+    return "--reload" in arguments or os.environ.get("SPRAG_RELOAD", "").lower() in _TRUE
+
+
+_TRUE = ("1", "on", "t", "true", "y", "yes")
 
 
 def _open_streams() -> None:

@@ -47,7 +47,7 @@ from sprag.process.sockets import end_with_us
 from sprag.process.sockets import sockets as sockets  # noqa: PLC0414 - re-exported
 from sprag.process.systemd import Status
 from sprag.process.watchdog import Watchdog, describe_holder, this_thread
-from sprag.process.worker import place_of, tell_why, worker
+from sprag.process.worker import has_its_sockets, place_of, tell_why, worker
 from sprag.services.reloading import reload
 from sprag.services.service import Service
 from sprag_supervisor import (
@@ -321,7 +321,7 @@ class _Host:
 
     def _bring_down(self) -> None:
         received = self._stopped_by = self._signals.received
-        if received is signal.SIGINT and worker() is not None:
+        if received is signal.SIGINT and has_its_sockets():
             end_with_us()  # SIGTERM ends a slot: another takes its place
         starting = self._starting
         if starting is None or (starting.ready() and _is_down(self._root)):

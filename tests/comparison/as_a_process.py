@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from signal import SIGTERM, SIGUSR1
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -52,6 +53,18 @@ def saved_anew(directory: Path) -> list[str]:
         process.ends()
         lives = re.findall(r'"service": "[^"]*/(\w+)", "incarnation": 2', process.err)
         return sorted(set(lives))
+
+
+def reloaded(directory: Path) -> int:
+    """Return how often an app comes up that is saved once under ``--reload``."""
+    app(directory, "app = App(name='shop')\n")
+    with run(directory, "--reload") as process:
+        process.says('"event": "up"')
+        os.utime(directory / "app.py")
+        process.says('"event": "up"', times=2)
+        process.send(SIGTERM)
+        process.ends()
+        return process.err.count('"event": "up"')
 
 
 def replaced(directory: Path, options: str) -> list[str]:
@@ -272,4 +285,5 @@ AS_A_PROCESS: Final[dict[str, Callable[[Path], bool]]] = {
         lambda at: '"stream": "stdout", "line": "line"' in ran(at, ROTATED).err
     ),
     "What has changed, and only that": lambda at: saved_anew(at) == ["b"],
+    "Restart when a file changes": lambda at: reloaded(at) == 2,
 }

@@ -112,6 +112,11 @@ def is_from_variable(ctx: click.Context, name: str) -> bool:
     return ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT
 
 
+def is_default(ctx: click.Context, name: str) -> bool:
+    """Whether nobody has given the parameter *name*."""
+    return ctx.get_parameter_source(name) is ParameterSource.DEFAULT
+
+
 def said(ctx: click.Context, name: str) -> str:
     """Return by what the parameter *name* was given: its option, or its variable."""
     (found,) = [each for each in ctx.command.params if each.name == name]

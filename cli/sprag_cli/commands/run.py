@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -44,6 +45,8 @@ class _Size(click.ParamType[int]):
 
 
 _MOST: Final = 256
+_SHUTDOWN_OF_RELOAD: Final = 3.0
+"""Seconds for the stop with --reload, where none are given: somebody waits."""
 
 
 @click.command(epilog=options.EXITS_OF_RUN)
@@ -107,6 +110,29 @@ _MOST: Final = 256
     metavar="FILE",
     help="Variables for the app, a NAME=value a line; with --workers read for each new one.",
 )
+@options.setting(
+    "--reload",
+    is_flag=True,
+    help="For development: restart the app when a Python file below the current folder is saved.",
+)
+@options.setting(
+    "--reload-dir",
+    multiple=True,
+    metavar="FOLDER",
+    help="With --reload: watch this folder instead of the current one; several times for several.",
+)
+@options.setting(
+    "--reload-include",
+    multiple=True,
+    metavar="GLOB",
+    help="With --reload: other files, too, as in '*.html' or 'pages/*.css'.",
+)
+@options.setting(
+    "--reload-exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="With --reload: not these files, nor what is in these folders, as in 'tests'.",
+)
 @click.pass_context
 def run(context: click.Context, /, **asked: Any) -> None:
     """Run an app until it is asked to stop.
@@ -123,6 +149,40 @@ def run(context: click.Context, /, **asked: Any) -> None:
     said = {name: options.said(context, name) for name in binding.ADDRESSES}
     binds = binding.places(asked, typed, said)
 
+    _check_reload(context, asked)
+    if asked["reload"] and options.is_default(context, "shutdown_timeout"):
+        asked["shutdown_timeout"] = _SHUTDOWN_OF_RELOAD
+
     from sprag_cli.run.run import RunOptions, run_app
 
     sys.exit(run_app(RunOptions(**asked, binds=binds)))
+
+
+def _check_reload(context: click.Context, asked: dict[str, Any]) -> None:
+    """Refuse what --reload cannot be had with, or what is of no use without it.
+
+    What variables say of workers is left out: they may be those of the place where it is deployed.
+
+    Raises:
+        click.UsageError: There is such an option.
+    """
+    if not asked["reload"]:
+        for name in ("reload_dir", "reload_include", "reload_exclude"):
+            if asked[name] and not options.is_from_variable(context, name):
+                said = options.said(context, name)
+                raise click.UsageError(f"{said} is for --reload: add that, or leave it out")
+        if "--reload" in sys.argv:  # the process was begun for that, and has patched nothing
+            raise click.UsageError("--reload is the value of another option: write OPTION=--reload")
+        return
+    for name in ("workers", "max_lifetime", "max_memory"):
+        if asked[name] is not None and not options.is_from_variable(context, name):
+            said = options.said(context, name)
+            raise click.UsageError(
+                f"--reload is for development, and runs one process: leave out {said}; workers get "
+                "new code by 'sprag reload'"
+            )
+        asked[name] = None
+    for folder in asked["reload_dir"]:
+        if not Path(folder).is_dir():
+            said = options.said(context, "reload_dir")
+            raise click.UsageError(f"{said}: there is no folder {folder!r}")

@@ -9,7 +9,7 @@ import sprag
 from sprag._defaults import HOST, PORT
 from sprag._exit_codes import ExitCode
 from sprag.process import sockets
-from sprag.process.worker import worker
+from sprag.process.worker import has_its_sockets, worker
 from sprag_cli.run.binding import shown
 from sprag_cli.term.errors import CommandError
 
@@ -28,7 +28,8 @@ class BadAddress(CommandError):
 def open_sockets(binds: Iterable[Bind], mode: int | None) -> None:
     """Take over what the process was started with, and listen for services that ask by name.
 
-    A worker has all its sockets from its parent, which was given the same options.
+    A worker, or the app below ``--reload``, has all its sockets from its parent, which was given
+    the same options.
 
     Args:
         binds: Where to listen.
@@ -38,9 +39,10 @@ def open_sockets(binds: Iterable[Bind], mode: int | None) -> None:
         BadSocket: What it was started with is no listening socket.
         CannotListen: An address cannot be had.
     """
-    is_worker = worker() is not None
-    sockets.adopt(os.environ, is_worker=is_worker)
-    for each in () if is_worker else binds:
+    has_them = has_its_sockets()
+    sockets.adopt(os.environ, is_worker=has_them)
+    sockets.sockets.are_shared = worker() is not None
+    for each in () if has_them else binds:
         if isinstance(each.address, int):
             sockets.keep(each.address, each.name, f"--fd {each.address}")
         elif each.name:
@@ -83,7 +85,7 @@ def serve(root: sprag.Service, target: str, binds: Iterable[Bind], mode: int | N
     Raises:
         BadAddress: It has no web server, or was given a socket already.
     """
-    asked = [] if worker() is not None else [each for each in binds if not each.name]
+    asked = [] if has_its_sockets() else [each for each in binds if not each.name]
     here = [each for each in asked if not isinstance(each.address, int)]
     if not isinstance(root, sprag.App):
         if asked:

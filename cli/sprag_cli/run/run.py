@@ -25,7 +25,7 @@ from sprag.process.log_queue import flush_logs
 from sprag.process.sd_notify import withdraw
 from sprag.process.shared_log import share
 from sprag.process.signals import has_terminal, take_signals_back
-from sprag.process.worker import take_up, tell_why, worker
+from sprag.process.worker import reloads, take_up, tell_why, worker
 from sprag_cli.draw.render import render
 from sprag_cli.run.load import load
 from sprag_cli.run.logs import LogFormat, configure
@@ -67,6 +67,10 @@ class RunOptions(Running):
     max_lifetime: float | None
     max_memory: int | None
     env_file: str | None
+    reload: bool
+    reload_dir: tuple[str, ...]
+    reload_include: tuple[str, ...]
+    reload_exclude: tuple[str, ...]
 
 
 class BadName(CommandError):
@@ -115,10 +119,18 @@ def run_app(options: RunOptions) -> int:
         return root
 
     take_up()
-    workers = _workers_asked(options)
+    if (number := reloads()) is not None:
+        # The tree is shown once, and nobody but us is kept waiting by a delay.
+        options = replace(options, tree=options.tree and number == 1, drain_delay=0.0)
+    is_reloader = options.reload and number is None
+    workers = None if is_reloader else _workers_asked(options)
     if workers is not None or worker() is not None:
         share()
     try:
+        if is_reloader:
+            from sprag_cli.run.reload import run_reloading
+
+            return run_reloading(options)
         if workers is not None:
             open_for_workers(options.binds, options.socket_mode)
             return run_made(parent, workers.options_of_parent(options))

@@ -1,12 +1,15 @@
 """Whether this process is a worker, one of several of an app: what its parent says of that.
 
-Said in the environment, and taken out of it: what the user's code starts, another ``sprag run``
-say, is none.
+Or whether it is the app below ``sprag run --reload``, which is no worker, but has its sockets from
+a parent as well. Said in the environment, and taken out of it: what the user's code starts,
+another ``sprag run`` say, is none.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sprag.process.sd_notify import Notifier
@@ -22,6 +25,9 @@ PATH: Final = "SPRAG_WORKER_PATH"
 CONTROL: Final = "SPRAG_WORKER_CONTROL"
 TOLD: Final = (SLOT, GENERATION, PATH, CONTROL)
 """The variables by which the parent says it."""
+RELOADER: Final = "SPRAG_RELOADER"
+"""The variable by which ``--reload`` tells the app its own process id, and how many came before."""
+_PR_SET_PDEATHSIG: Final = 1
 
 
 class Worker(NamedTuple):
@@ -41,6 +47,7 @@ class Worker(NamedTuple):
 
 
 _told: Final[list[Worker]] = []  # one, if this is a worker
+_reloads: Final[list[int]] = []  # one number, if this is the app below --reload
 
 
 def take_up(environ: MutableMapping[str, str] = os.environ) -> None:
@@ -49,11 +56,35 @@ def take_up(environ: MutableMapping[str, str] = os.environ) -> None:
     slot, generation = said[SLOT], said[GENERATION]
     if slot.isdecimal() and generation.isdecimal() and said[PATH]:
         _told[:] = [Worker(int(slot), int(generation), said[PATH], said[CONTROL] or None)]
+    parent, _, number = environ.pop(RELOADER, "").partition(":")
+    if parent.isdecimal() and number.isdecimal():
+        _reloads[:] = [int(number)]
+        _end_with(int(parent))
 
 
 def worker() -> Worker | None:
     """Return which worker this process is; None: none."""
     return _told[-1] if _told else None
+
+
+def reloads() -> int | None:
+    """Return the how manieth process of the app below ``--reload`` this is, from 1; None: none."""
+    return _reloads[-1] if _reloads else None
+
+
+def has_its_sockets() -> bool:
+    """Whether a parent, of workers or of ``--reload``, has opened the sockets, and keeps them."""
+    return bool(_told or _reloads)
+
+
+def _end_with(parent: int) -> None:
+    """Be killed when *parent* ends, or now if it has."""
+    import ctypes  # who runs without --reload loads none
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def tell_why(reason: str) -> None:
@@ -77,6 +108,7 @@ def place_of(failure: Failure) -> str:
 def forget() -> None:
     """Be none, in a forked child."""
     _told.clear()
+    _reloads.clear()
 
 
 os.register_at_fork(after_in_child=forget)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MARGIN: Final = 2.0
 """Seconds that a worker may take for its stop beyond what it gives its own tree."""
-_FOR_ONE_ALONE: Final = (
+FOR_ONE_ALONE: Final = (
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -27,6 +27,7 @@ _FOR_ONE_ALONE: Final = (
     "LISTEN_PID",
     "LISTEN_FDNAMES",
 )
+"""Variables that a service manager means for the process it has started, not for its children."""
 _CPU_MAX: Final = "cpu.max"
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 
@@ -79,7 +80,7 @@ class Plan:
             CannotRun: The env file cannot be read.
             BadEnvFile: A line of it is none.
         """
-        found = {name: value for name, value in ours.items() if name not in _FOR_ONE_ALONE}
+        found = {name: value for name, value in ours.items() if name not in FOR_ONE_ALONE}
         if self.env_file is not None:
             try:
                 found.update(read_env_file(self.cwd / self.env_file))
