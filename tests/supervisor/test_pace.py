@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gevent
 import pytest
@@ -159,6 +159,35 @@ def test_work_holds_the_loop_as_long_as_it_was_told_to(burner: Burner) -> None:
             burner.burn()
             pace()
         assert burner.longest == 3
+
+
+def test_many_that_pace_themselves_do_not_stand_before_a_newcomer() -> None:
+    many, rounds, is_over = 60, 0, False
+
+    def work() -> None:
+        nonlocal rounds
+        while not is_over:
+            until = time.perf_counter() + 0.0003  # together more than gevent's switch interval
+            while time.perf_counter() < until:
+                pass
+            rounds += 1
+            let_others_run()
+
+    def newcomer() -> None:
+        nonlocal is_over
+        is_over = True
+
+    workers: list[Any] = [gevent.spawn(work) for _ in range(many)]
+    while rounds < 10 * many:
+        let_others_run()
+    before = rounds
+    gevent.spawn(newcomer)
+    while not is_over and rounds < before + 20 * many:
+        let_others_run()
+    waited, was_heard, is_over = rounds - before, is_over, True
+    gevent.joinall(workers)
+    assert was_heard
+    assert waited < 5 * many
 
 
 def all_of(service: Supervisor) -> list[Service]:

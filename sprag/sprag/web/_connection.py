@@ -45,11 +45,16 @@ _LAST_WORDS: Final = 1.0
 
 
 class Serves(Protocol):
-    """The server, as its connections see it: `HTTPServer`."""
+    """The server, as its connections see it: `HTTPServer`.
+
+    Attributes:
+        answers: How many there were since it last looked for new connections.
+    """
 
     application: Callable[..., Any]
     limits: Limits
     is_draining: bool
+    answers: int
     answered: Callable[[Connection], None]
     refused: Callable[[Connection, BadHead], None]
     crashed: Callable[[Connection | None, BaseException], None]
@@ -233,6 +238,7 @@ class Connection:
             self._fail(500)
         finally:
             self.time_finish = clock.now()
+            self._server.answers += 1
             self._server.answered(self)
 
     def _fail(self, status: int) -> None:

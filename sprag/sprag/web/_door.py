@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 _AT_A_TIME: Final = 100
 """Connections that are accepted before others have a turn."""
+_SHARE: Final = 16
+"""The same where others accept from the same queue, at most."""
+_ANSWERS: Final = 4
+"""So many answers since the last look make it one more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,6 @@ class Door:
         place: Where it listens; with the port that 0 has led to.
         url: The same as people write it.
         environ: What a request's WSGI environ says of it.
-        at_a_time: So many connections are accepted before others have a turn.
 
     Raises:
         CannotListen: The address cannot be had.
@@ -66,8 +69,6 @@ class Door:
             place = replace(place, address=address)
         self.place = place
         self.url = shown(address)
-        # Where others accept from the same queue, one at a time leaves them their share.
-        self.at_a_time = 1 if place.inherited else _AT_A_TIME
         server = ("localhost", "") if isinstance(address, str) else self._socket.getsockname()
         self.environ: dict[str, Any] = {
             "SERVER_NAME": server[0],
@@ -84,6 +85,20 @@ class Door:
     def is_left_to_others(self) -> bool:
         """Whether others accept from its queue when this process does no more."""
         return bool(self.place.inherited) and is_left_to_others(self.place.inherited)
+
+    def at_a_time(self, answers: int) -> int:
+        """Return how many connections to accept before others have a turn.
+
+        Where others accept from the same queue, one leaves them their share of a rush. Who is
+        busy looks seldom, and whoever still waits then has been left by all of them: who has
+        answered much since its last look takes more, or new clients would wait for ever.
+
+        Args:
+            answers: How many there were since the last look.
+        """
+        if not self.place.inherited:
+            return _AT_A_TIME
+        return min(1 + answers // _ANSWERS, _SHARE)
 
     def accept(self) -> Any:
         """Return a connection and its address; None if nobody is there.

@@ -102,6 +102,7 @@ class HTTPServer:
         self._shortage = ""
         self._told = -_QUIET
         self._broken: OSError | None = None
+        self.answers = 0
         self._is_open = False
         self._all_gone = Event()
 
@@ -179,7 +180,8 @@ class HTTPServer:
 
     def _arrived(self, door: Door) -> None:
         """Accept whoever is there, as long as there is room. Called in the hub."""
-        for _ in range(door.at_a_time):
+        answers, self.answers = self.answers, 0
+        for _ in range(door.at_a_time(answers)):
             if self._is_full():
                 self._look_away()  # until a connection ends
                 return

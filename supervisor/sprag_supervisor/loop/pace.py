@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from gevent import get_hub, getcurrent
 
@@ -32,10 +33,39 @@ def let_others_run() -> None:
     given as many callbacks as make it look.
     """
     hub: Any = get_hub()
-    for _ in range(_CALLBACKS):
-        hub.loop.run_callback(int)
+    fillers = _fillers.get(hub)
+    if fillers is None or fillers.loop is not hub.loop:  # a forked child has made a new one
+        fillers = _fillers[hub] = _Fillers(hub.loop)
+    fillers.fill()
     with hub.loop.timer(0) as turn:
         hub.wait(turn)
+
+
+class _Fillers:
+    """Callbacks that do nothing but make a loop look; never more than that takes.
+
+    Else, where many pace themselves, each would put fifty before whoever comes next, and the loop
+    runs no more than fifty in a turn that has lasted: newcomers would wait for ever.
+    """
+
+    __slots__ = ("_there", "loop")
+
+    def __init__(self, loop: Any) -> None:
+        self.loop = loop
+        self._there = 0
+
+    def fill(self) -> None:
+        """See to it that there are enough."""
+        while self._there < _CALLBACKS:
+            self.loop.run_callback(self._run)
+            self._there += 1
+
+    def _run(self) -> None:
+        self._there -= 1
+
+
+_fillers: Final[WeakKeyDictionary[Any, _Fillers]] = WeakKeyDictionary()
+"""By hub."""
 
 
 class Pace:
