@@ -41,6 +41,7 @@ def interpreter() -> str:
 
 if __name__ == "__main__":
     python = interpreter()
-    if "--programs" in sys.argv:
-        os.execv(python, [python, str(HERE / "programs"), *sys.argv[1:]])
+    for kind in ("programs", "workers"):
+        if f"--{kind}" in sys.argv:
+            os.execv(python, [python, str(HERE / kind), *sys.argv[1:]])
     os.execv(python, [python, str(HERE / "run.py"), *sys.argv[1:]])
