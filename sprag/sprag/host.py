@@ -13,7 +13,7 @@ import math
 import os
 import signal
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -177,6 +177,9 @@ class _Host:
         )
         self._tree = tree_of(root)
         self._status = Status(Notifier(), self._tree)
+        own: Any = root
+        if own._says_reloading_ is not None:
+            own._says_reloading_ = self._status.reloading
         self._lifecycle_log = LifecycleLog(self._tree)
         self._control: ControlSocket | None = None
         self._starting: Greenlet[[], None] | None = None
@@ -282,7 +285,8 @@ class _Host:
         signals.received_at = clock.now()
 
     def _reload(self) -> None:
-        with self._status.reloading():
+        says_it_itself = self._root._says_reloading_ is not None
+        with nullcontext() if says_it_itself else self._status.reloading():
             reload(self._root, self._tree, self._root._reload_seconds_, signal="SIGHUP")
 
     def _start(self) -> None:

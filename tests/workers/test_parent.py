@@ -200,9 +200,19 @@ def test_it_does_not_give_up_while_one_serves_and_one_that_was_stopped_counts_fo
 def test_a_generation_takes_the_slots_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     with play(monkeypatch, plan(3)) as played:
         played.up()
+        told: list[str] = []
+
+        @contextmanager
+        def reloading() -> Generator[None]:
+            told.append("RELOADING=1")
+            yield
+            told.append("READY=1")
+
+        played.root._says_reloading_ = reloading
         old = {number: played[number] for number in (1, 2, 3)}
         old[1].deaf = True
         asked = played.reload()
+        assert told == ["RELOADING=1"]
         assert played.alive() == ["1.1", "1.2", "2.1", "3.1"]  # never more than one too many
         assert played.root.not_ready() == {}
         played.ready(1)
@@ -215,6 +225,7 @@ def test_a_generation_takes_the_slots_one_after_another(monkeypatch: pytest.Monk
         played.ready(3)
         assert asked.get() == "done"
         assert played.alive() == ["1.2", "2.2", "3.2"]
+        assert told == ["RELOADING=1", "READY=1"]
         assert played.root.snapshot().status == "3 workers, generation 2"
         assert sum(slot.snapshot().restarts for slot in played.root.slots) == 0
 

@@ -37,6 +37,7 @@ from sprag_supervisor import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from structlog.stdlib import BoundLogger
@@ -279,6 +280,9 @@ class Service(Acquiring, Declaring, Timing, Operating, Reloading):
 
     _reload_seconds_: ClassVar[float | None] = RELOAD_TIMEOUT
     """Of a root: for how long it reloads at a SIGHUP."""
+
+    _says_reloading_: Callable[[], AbstractContextManager[None]] | None = None
+    """Of a root that says itself when it reloads, not only at a SIGHUP: how. The host sets it."""
 
     def _will_stop_(self) -> None:
         """Be ready for nobody any more, as the stop of all will come; go on all the same."""

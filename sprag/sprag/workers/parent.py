@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -43,6 +43,7 @@ class Workers(Supervisor):
     def __init__(self, plan: Plan, close_sockets: Callable[[], object] = int) -> None:
         self.fleet = Fleet(plan)
         self.replacing = Replacing(self, self._tell)
+        self._says_reloading_ = nullcontext
         self.fleet.renew = self._renew
         self.fleet.on_ready = self.replacing.note_ready
         self._close_sockets = close_sockets

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from gevent.event import Event
@@ -22,6 +23,7 @@ from sprag_supervisor.exceptions import NotRunning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from sprag.workers.parent import Workers
     from sprag.workers.slot import WorkerSlot
@@ -136,7 +138,8 @@ class Replacing:
                 self.current = each = self._line.popleft()
                 try:
                     if self.failed is None or not each.can_wait:
-                        self._carry_out(each)
+                        with self._told(each):
+                            self._carry_out(each)
                 except Exception as error:  # noqa: BLE001 - told to who asks
                     each.error = error
                 except BaseException:
@@ -149,6 +152,11 @@ class Replacing:
             for each in self._line:
                 each.error = self._stops()
                 each.finish()
+
+    def _told(self, asked: Replacement) -> AbstractContextManager[None]:
+        """Return what says to the service manager that a generation begins, and is there."""
+        says = self._parent._says_reloading_
+        return nullcontext() if asked.slots is not None or says is None else says()
 
     def _stops(self) -> NotRunning:
         parent = self._parent
