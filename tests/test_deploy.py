@@ -16,6 +16,7 @@ import pytest
 
 from sprag._exit_codes import ExitCode
 from sprag.process.deadman import OVERTIME
+from sprag.workers.plan import MARGIN
 from sprag_cli.commands.group import commands
 
 DEPLOY: Final = Path(__file__).resolve().parent.parent / "docs" / "deploy"
@@ -54,7 +55,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
 def test_the_service_gives_sprag_the_time_that_it_asks_for() -> None:
     service, socket = unit("shop.service"), unit("shop.socket")
     options = options_of(shlex.split(service["ExecStart"]))
-    assert options["shutdown_timeout"] + OVERTIME < int(service["TimeoutStopSec"])
+    assert options["shutdown_timeout"] + 2 * MARGIN + OVERTIME < int(service["TimeoutStopSec"])
     assert service["Type"] == "notify"
     assert options["port"] is None  # it is the socket's
     assert socket["FileDescriptorName"] == "web"
@@ -77,8 +78,7 @@ def test_kubernetes_accepts_the_manifests_and_their_parts_fit_together() -> None
     probes = [container[each] for each in ("startupProbe", "readinessProbe", "livenessProbe")]
     assert [each["httpGet"]["path"] for each in probes] == ["/healthz", "/readyz", "/healthz"]
     assert {each["httpGet"]["port"] for each in probes} == {"http"}
-    (_, pause) = container["lifecycle"]["preStop"]["exec"]["command"]
-    needed = int(pause) + options["shutdown_timeout"] + OVERTIME
+    needed = options["drain_delay"] + options["shutdown_timeout"] + OVERTIME
     assert needed < pod["spec"]["terminationGracePeriodSeconds"]
     labels = pod["metadata"]["labels"]
     for kind in ("Deployment", "PodDisruptionBudget"):
