@@ -18,7 +18,7 @@ from sprag.programs.rotation import listen_for_rotation
 from sprag.programs.run import Run
 from sprag.programs.settings import called, checked_env, words_of
 from sprag.programs.site import ProgramSite
-from sprag.programs.spawning import Launch
+from sprag.programs.spawning import Launch, what_is_wrong
 from sprag.programs.users import identity
 from sprag_supervisor import holdings_of, recycle_after, say
 
@@ -67,7 +67,10 @@ def begin(program: Runnable, world: World, settings: Settings, replica: int | No
     world.must_be_possible(name, settings, site)
     notify = None
     if type(settings.ready) is Notify:
-        notify = world.notify_socket(partial(_heard, node, node._incarnation_))
+        try:
+            notify = world.notify_socket(partial(_heard, node, node._incarnation_))
+        except OSError as error:
+            raise CannotRun(name, what_is_wrong(error)) from error
         if notify is not None:
             holdings_of(node).add_cleanup(notify.close, (), {})
     mark = new_mark()

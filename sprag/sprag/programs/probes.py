@@ -147,8 +147,8 @@ class Port:
 class Http:
     """Well as long as a page answers with 2xx or 3xx. Redirects are not followed.
 
-    As ``ready``, by a path: nobody else may be at that port before the program runs, or its start
-    fails.
+    As ``ready``, by a path at the program's own port: nobody else may be there before it runs, or
+    its start fails.
 
     Args:
         url: ``"/healthz"`` at the program's own port, or ``"http://host:port/healthz"``.
@@ -179,12 +179,7 @@ class Http:
     @property
     def has_port(self) -> bool:
         """Whether it says itself which port is asked."""
-        return self.port is not None or not self.is_its_own
-
-    @property
-    def is_its_own(self) -> bool:
-        """Whether the program itself is asked, and not somebody who may pass it on."""
-        return self.url.startswith("/")
+        return self.port is not None or not self.url.startswith("/")
 
     def complaint(self, site: Site) -> str | None:
         """Ask for the page."""

@@ -52,11 +52,11 @@ def must_be_free(settings: Settings, site: Site) -> None:
     """Refuse to start beside somebody who answers already where readiness is looked for.
 
     Raises:
-        PortTaken: At the port of ``ready=Port()``, or of ``ready=Http("/path")``.
+        PortTaken: At the port of ``ready=Port()``, or its own, of ``ready=Http("/path")``.
     """
     ready = settings.ready
-    if type(ready) is Http and ready.is_its_own:
-        ready = Port(ready.port, timeout=ready.timeout)
+    if type(ready) is Http and not ready.has_port:
+        ready = Port(timeout=ready.timeout)
     if type(ready) is Port and ready.complaint(site) is None:
         port = ready.number(site)
         is_here = is_of_this_machine(site.filled(ready.host))

@@ -37,7 +37,7 @@ def served(answer: Callable[[socket.socket], object]) -> Generator[int]:
         def serve() -> None:
             while True:
                 one = server.accept()[0]
-                with one:
+                with one, suppress(OSError):  # it may have hung up
                     answer(one)
 
         spawn: Any = gevent.spawn
@@ -50,6 +50,11 @@ def served(answer: Callable[[socket.socket], object]) -> Generator[int]:
 
 def site_of(top: Supervisor, port: int | None = None) -> ProgramSite:
     return ProgramSite(tree_of(top).pool, port, None)
+
+
+def well(one: socket.socket) -> None:
+    one.recv(4096)
+    one.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
 
 
 def drips(beginning: bytes) -> Callable[[socket.socket], object]:
@@ -106,7 +111,7 @@ def test_pages_are_judged_by_their_status_and_bounded(
 def test_who_answers_at_its_port_already_is_not_taken_for_it(
     top: Supervisor, ready: Port | Http
 ) -> None:
-    answering = served(lambda one: one.sendall(b"HTTP/1.1 200 OK\r\n\r\n"))
+    answering = served(well)
     with answering as port, pytest.raises(StartFailed) as caught:
         top.start_child(python(SLEEPS, port=port, ready=ready))
     assert isinstance(caught.value.__cause__, PortTaken)
@@ -114,7 +119,7 @@ def test_who_answers_at_its_port_already_is_not_taken_for_it(
 
 
 def test_a_page_elsewhere_may_answer_before_it_runs(top: Supervisor) -> None:
-    with served(lambda one: one.sendall(b"HTTP/1.1 200 OK\r\n\r\n")) as port:
+    with served(well) as port:
         program = python(SLEEPS, ready=Http(f"http://127.0.0.1:{port}/through/it"))
         top.start_child(program)
         until(lambda: program.snapshot().is_ready)
@@ -175,6 +180,26 @@ def _commands() -> list[bytes]:
         with suppress(OSError):
             found.append(path.read_bytes())
     return found
+
+
+def test_where_it_could_say_how_it_is_there_is_no_descriptor_for_that(
+    top: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_given: object) -> socket.socket:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", refused)
+        with pytest.raises(StartFailed) as caught:
+            top.start_child(python(SLEEPS, ready=Notify()))
+    assert "raise the limit ('ulimit -n')" in str(caught.value.__cause__)
+
+
+def test_replicas_may_share_a_port_that_is_not_their_own(top: Supervisor) -> None:
+    with served(well) as port:
+        program = python(SLEEPS, ready=Http("/", port=port), replicas=2)
+        top.start_child(program)
+        until(lambda: program.snapshot().is_ready)
 
 
 BARRIER = """
