@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sprag import exceptions as exceptions
+    from sprag.cluster.claim import Lease
     from sprag.control.pictures import to_json
     from sprag.exceptions import Ignore, SpragError, StartFailed
     from sprag.owned.tasks import Task
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sprag.services.pool import WorkerPool
     from sprag.services.reloading import ReloadEntry, ReloadReport
     from sprag.services.service import Service, current_service
+    from sprag.services.singleton import Singleton
     from sprag.services.supervisor import Supervisor
     from sprag.services.worker import Worker
     from sprag.web import Controller, HTTPError, Limits, Page, redirect, shell
@@ -55,6 +57,7 @@ __all__ = [
     "Failure",
     "HTTPError",
     "Ignore",
+    "Lease",
     "Lifecycle",
     "Limits",
     "Outcome",
@@ -65,6 +68,7 @@ __all__ = [
     "ReloadEntry",
     "ReloadReport",
     "Service",
+    "Singleton",
     "Snapshot",
     "SpragError",
     "StartFailed",
@@ -86,6 +90,7 @@ __all__ = [
 
 
 _HOMES = {
+    "sprag.cluster.claim": ("Lease",),
     "sprag.services.app": ("App",),
     "sprag.services.dynamic": ("DynamicSupervisor",),
     "sprag.control.pictures": ("to_json",),
@@ -95,6 +100,7 @@ _HOMES = {
     "sprag.services.pool": ("WorkerPool",),
     "sprag.services.reloading": ("ReloadEntry", "ReloadReport"),
     "sprag.services.service": ("Service", "current_service"),
+    "sprag.services.singleton": ("Singleton",),
     "sprag.services.supervisor": ("Supervisor",),
     "sprag.services.worker": ("Worker",),
     "sprag.exceptions": ("Ignore", "SpragError", "StartFailed"),

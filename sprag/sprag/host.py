@@ -209,6 +209,7 @@ class _Host:
                     life.enter_context(process_owned())
                     life.callback(close_sockets)
                     wait_for_orphans()
+                    self._share(life)
                     life.enter_context(own_greenlets())
                     life.enter_context(self._status.told())
                     life.enter_context(SlowStarts(tree).told())
@@ -247,6 +248,8 @@ class _Host:
             socket = None if self._control is None else str(self._control.path)
             log(logging.INFO, "up", seconds=round(clock.now() - began, 3), control=socket)
             self._status.up()
+            if self._tree.cluster is not None:
+                self._tree.cluster.read_soon()  # what was broadcast while it came up
             if self._on_up is not None:
                 self._on_up()
             watching = self._in_background(lambda: Service.wait(self._root))
@@ -455,6 +458,21 @@ class _Host:
             os._exit(code)
 
     # -- the rest --------------------------------------------------------------------
+
+    def _share(self, life: ExitStack) -> None:
+        """Let the tree of a worker share what its parent has for all of them."""
+        told = worker()
+        if told is None or told.engine is None:
+            return
+        from sprag.cluster.member import Member
+        from sprag.cluster.remote import RemoteEngine
+
+        engine = RemoteEngine(told.engine, told.life)
+        life.callback(engine.close)
+        engine.open()
+        member = Member(self._tree, engine, app=told.app, where=told.name, life=told.life)
+        member.join()
+        self._tree.cluster = member
 
     def _open_control(self, stack: ExitStack) -> None:
         from sprag.control.server import ControlSocket

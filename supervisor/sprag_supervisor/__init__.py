@@ -145,6 +145,7 @@ from sprag_supervisor.tree.names import (
 from sprag_supervisor.tree.node import Node, Tree
 from sprag_supervisor.tree.seat import Seat, context_of, current_node, seat
 from sprag_supervisor.tree.stragglers import keep as keep_straggler
+from sprag_supervisor.tree.stragglers import stragglers_of
 from sprag_supervisor.views.readiness import Lack, not_ready
 from sprag_supervisor.views.snapshot import (
     Owned,
@@ -325,6 +326,7 @@ __all__ = [
     "start_root",
     "status_of",
     "still_drain",
+    "stragglers_of",
     "text_of",
     "told",
     "traceback_of",

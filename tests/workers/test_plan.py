@@ -97,7 +97,7 @@ def test_a_worker_has_ours_then_the_file_s_and_nothing_that_systemd_says_to_us(
     assert "LISTEN_FDS" not in found
     assert (found["LISTEN_FDNAMES"], found["WATCHDOG_USEC"]) == ("web", "30000000")
     take_up(found)
-    assert worker() == Worker(2, 3, "shop/worker-2", str(tmp_path / "run" / "2.9"))
+    assert worker() == Worker(2, 3, "shop/worker-2", str(tmp_path / "run" / "2.9"), 2)
     assert not [name for name in found if name.startswith("SPRAG_")]
 
 

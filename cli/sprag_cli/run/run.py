@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -107,10 +108,6 @@ def run_app(options: RunOptions) -> int:
         CommandError: The target cannot be loaded or run; the error says why.
     """
 
-    def parent() -> sprag.Service:
-        assert workers is not None
-        return cast("sprag.Service", workers.parent_of(options))
-
     def made() -> sprag.Service:
         if options.env_file is not None and worker() is None:
             os.environ.update(read_environment(options.env_file))
@@ -133,7 +130,9 @@ def run_app(options: RunOptions) -> int:
             return run_reloading(options)
         if workers is not None:
             open_for_workers(options.binds, options.socket_mode)
-            return run_made(parent, workers.options_of_parent(options))
+            with workers.served() as serving:
+                make = partial(workers.parent_of, options, serving)
+                return run_made(make, workers.options_of_parent(options))
         open_sockets(options.binds, options.socket_mode)
         return run_made(made, options if worker() is None else replace(options, tree=False))
     except (BadSocket, CannotListen) as error:

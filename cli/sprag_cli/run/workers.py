@@ -3,23 +3,53 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sprag._exit_codes import ExitCode
+from sprag.cluster.serving import Serving
 from sprag.control.place import workers_directory
 from sprag.process import sockets
 from sprag.workers.parent import Workers
 from sprag.workers.plan import MARGIN, Plan, cores, same_command, same_directory
+from sprag_cli.term.errors import CommandError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from sprag_cli.run.run import RunOptions
 
 WATCHDOG: Final = 30.0
 """Seconds within which a worker has to show that its loop turns, where none are given."""
 
 
-def parent_of(options: RunOptions) -> Workers:
+class NotServed(CommandError):
+    """Raised when there is no socket for what workers agree on."""
+
+    exit_code = ExitCode.NEVER_CAME_UP
+
+
+@contextmanager
+def served() -> Generator[Serving]:
+    """Serve what the workers agree on, for the length of the block.
+
+    Raises:
+        NotServed: There is no socket for that.
+    """
+    serving = Serving()
+    try:
+        serving.open()
+    except OSError as error:
+        raise NotServed(f"cannot listen to workers: {error.strerror or error}") from None
+    try:
+        yield serving
+    finally:
+        serving.close()
+
+
+def parent_of(options: RunOptions, serving: Serving) -> Workers:
     """Return the root of a tree of workers, which inherit the sockets that are open."""
     assert options.workers is not None
     name = options.name or name_of(options.target)
@@ -36,10 +66,11 @@ def parent_of(options: RunOptions) -> Workers:
         max_lifetime=options.max_lifetime,
         max_memory=options.max_memory,
         control=workers_directory(name) if options.control else None,
+        engine=serving.path,
         watchdog=options.watchdog or WATCHDOG,
         shutdown=options.shutdown_timeout,
     )
-    return Workers(plan, sockets.close)
+    return Workers(plan, sockets.close, serving)
 
 
 def options_of_parent(options: RunOptions) -> RunOptions:

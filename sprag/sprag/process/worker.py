@@ -23,7 +23,10 @@ SLOT: Final = "SPRAG_WORKER"
 GENERATION: Final = "SPRAG_GENERATION"
 PATH: Final = "SPRAG_WORKER_PATH"
 CONTROL: Final = "SPRAG_WORKER_CONTROL"
-TOLD: Final = (SLOT, GENERATION, PATH, CONTROL)
+COUNT: Final = "SPRAG_WORKER_COUNT"
+ENGINE: Final = "SPRAG_WORKER_ENGINE"
+LIFE: Final = "SPRAG_WORKER_LIFE"
+TOLD: Final = (SLOT, GENERATION, PATH, CONTROL, COUNT, ENGINE, LIFE)
 """The variables by which the parent says it."""
 RELOADER: Final = "SPRAG_RELOADER"
 """The variable by which ``--reload`` tells the app its own process id, and how many came before."""
@@ -38,12 +41,28 @@ class Worker(NamedTuple):
         generation: Of the code it runs: one more with each replacement of all.
         path: What its root is called: ``shop/worker-2``.
         control: Where its control socket is to be; None: it has none.
+        workers: How many workers there are.
+        engine: Where that is asked what they agree on; None: nowhere.
+        life: What this process is known by there, and to nobody else.
     """
 
     slot: int
     generation: int
     path: str
     control: str | None
+    workers: int = 1
+    engine: str | None = None
+    life: str = ""
+
+    @property
+    def app(self) -> str:
+        """What the app is called, by the parent and by all workers."""
+        return self.path.rpartition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """What it is called among them: ``worker-2``."""
+        return self.path.rpartition("/")[2]
 
 
 _told: Final[list[Worker]] = []  # one, if this is a worker
@@ -55,7 +74,12 @@ def take_up(environ: MutableMapping[str, str] = os.environ) -> None:
     said = {name: environ.pop(name, "") for name in TOLD}
     slot, generation = said[SLOT], said[GENERATION]
     if slot.isdecimal() and generation.isdecimal() and said[PATH]:
-        _told[:] = [Worker(int(slot), int(generation), said[PATH], said[CONTROL] or None)]
+        count = int(said[COUNT]) if said[COUNT].isdecimal() else 1
+        where = said[CONTROL] or None
+        engine = said[ENGINE] or None
+        _told[:] = [
+            Worker(int(slot), int(generation), said[PATH], where, count, engine, said[LIFE])
+        ]
     parent, _, number = environ.pop(RELOADER, "").partition(":")
     if parent.isdecimal() and number.isdecimal():
         _reloads[:] = [int(number)]

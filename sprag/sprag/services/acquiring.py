@@ -7,6 +7,8 @@ import math
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from sprag.cluster.member import member_of
+from sprag.cluster.plain_data import as_json
 from sprag.owned import lifecycle
 from sprag.owned.bus import PREFIX, Listener, name_of_event
 from sprag.owned.timers import TimerHandle
@@ -255,6 +257,34 @@ class Acquiring(Node):
             refuse(self, tree)
         heard: int = tree.bus.publish(event, data) or tree.bus.unheard(self, event)
         return heard
+
+    def broadcast(self, event: str, data: Any = None) -> None:
+        """Have every listener of *event* hear it, in all workers of the app, mine too.
+
+        Does not wait, not even for those in this tree: each service hears of what is broadcast a
+        moment later, in order, in a greenlet of its own; an exception is its crash. At most once:
+        1,000 broadcasts wait for a service, 10,000 to be sent, and of more some are lost, which is
+        counted and logged. Works in every state, as `emit` does.
+
+        Args:
+            event: As for `emit`; it is listened to by `listen`.
+            data: What JSON can hold: None, True, False, finite numbers, texts, lists and dicts of
+                these with texts as keys; a tuple arrives as a list. 60,000 bytes at most. Each
+                listener is called with a copy of its own.
+
+        Raises:
+            NotRunning: I have no place in a tree: I was never started, or have left.
+            BadValue: *event* is no str, or begins with ``sprag:``; or *data* is something else.
+        """
+        name, text = name_of_event(event), as_json(data)
+        if name.startswith(PREFIX):
+            raise BadValue("event", name, f"another name: {PREFIX}… is told by sprag alone")
+        tree = self._tree_
+        if tree is None:
+            raise not_active(self, "broadcast")
+        if tree.thread != get_ident():
+            refuse(self, tree)
+        member_of(tree).broadcast(name, text)
 
     def adopt(self, child: NodeT | type[NodeT], *, name: str | None = None, **policy: Any) -> NodeT:
         """Make *child* my child and start it; return it when it has started.

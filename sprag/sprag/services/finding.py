@@ -57,7 +57,7 @@ def found_by(node: Node, path: str) -> Node:
     if found is None:
         known = [*namesakes(tree, path), *{**tree.providers, **(tree.root._children_ or {})}]
         raise UnknownService(path, known)
-    return found
+    return found._meant_() if found._outlives_limit_ else found
 
 
 def namesakes(tree: Tree, path: str) -> list[str]:

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
     from structlog.stdlib import BoundLogger
 
+    from sprag.cluster.claim import Lease
+
 ServiceT = TypeVar("ServiceT", bound="Service")
 KindT = TypeVar("KindT")
 
@@ -62,6 +64,18 @@ class _Log:
         if service is None:
             return cast("BoundLogger", self)  # for documentation tools
         return bound_logger(path_of(service), service._incarnation_)
+
+
+class _Lease:
+    """`Service.lease`; a user's own attribute of that name wins."""
+
+    def __get__(self, service: Service | None, _owner: type) -> Lease | None:
+        node: Node | None = service
+        while node is not None:
+            if node._outlives_limit_:
+                return cast("Service", node)._lease_
+            node = node._parent_
+        return None
 
 
 class Service(Acquiring, Declaring, Timing, Operating, Reloading):
@@ -263,6 +277,13 @@ class Service(Acquiring, Declaring, Timing, Operating, Reloading):
     It writes to stdlib logging under ``sprag.service``, which `sprag run` configures. Where
     nobody has, warnings and errors go to stderr, as from any library.
     """
+
+    lease = _Lease()
+    """What allows a service below a `Singleton` to run: its ``token`` rises with each owner.
+
+    None where it stands by, and where there is no `Singleton` above."""
+
+    _lease_: Lease | None = None
 
     def __repr__(self) -> str:
         state = self._state_.value

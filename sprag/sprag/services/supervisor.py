@@ -75,7 +75,7 @@ class Supervisor(Service):
             self.name = checked_name(name)
         self._policy_ = self._policy_.with_(policy)
         listed = tuple(children)
-        self._static_ = tuple(map(_checked, listed))
+        self._static_ = tuple(map(checked_child, listed))
         if issubclass(type(children), Iterator) or any(map(has_class, listed)):
             # A restart runs __init__ again with the same arguments: it would be empty then, or
             # others would be made.
@@ -185,7 +185,13 @@ def _as_pair(
     return service, policy if name is None else {"name": name, **policy}
 
 
-def _checked(given: object) -> tuple[Service, str | None, dict[str, Any]]:
+def checked_child(given: object) -> tuple[Service, str | None, dict[str, Any]]:
+    """Return what is given for a child: the service, its name if it was given one, its policy.
+
+    Raises:
+        BadValue: It is none.
+        BadPolicy: Its policy is wrong.
+    """
     if is_class(given):
         given = made_of(given, "child", _ACCEPTED)
     if is_a(given, Service):

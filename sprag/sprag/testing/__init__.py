@@ -1,13 +1,15 @@
 """Tools for testing programs built on sprag.
 
 `virtual_time` runs a block on a loop whose time takes no time; `RunningTree` drives a tree in
-it by path; `FakeProgram` is a program without a process; `check_invariants` says whether a tree
-is in order, and `LeakCheck` what a block has left behind. Fixtures for pytest are in
+it by path; `as_workers` lets several share what runs once, and what is broadcast; `FakeProgram` is
+a program without a process; `check_invariants` says whether a tree is in order, and `LeakCheck`
+what a block has left behind. Fixtures for pytest are in
 `sprag.testing.plugin`.
 """
 
 from typing import TYPE_CHECKING
 
+from sprag.testing._as_workers import AsWorkers, as_workers
 from sprag.testing._invariants import check_invariants
 from sprag.testing._leaks import LeakCheck
 from sprag.testing._loop import VirtualLoop
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from sprag.testing._programs import FakeProcess, FakeProgram, FakePrograms, fake_programs
 
 __all__ = [
+    "AsWorkers",
     "FakeProcess",
     "FakeProgram",
     "FakePrograms",
@@ -26,6 +29,7 @@ __all__ = [
     "RunningTree",
     "VirtualClock",
     "VirtualLoop",
+    "as_workers",
     "check_invariants",
     "fail_next_start",
     "fake_programs",

@@ -12,6 +12,7 @@ from sprag.workers.plan import cores
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sprag.cluster.serving import Serving
     from sprag.workers.plan import Plan
     from sprag.workers.slot import WorkerSlot
 
@@ -24,6 +25,7 @@ class Fleet:
 
     Attributes:
         plan: What they are.
+        serving: Where they agree on what runs once; None: nowhere.
         generation: Of the processes that are started from now on.
         booting: Who boots; no more at once than there are cores.
         is_over: The whole is being stopped.
@@ -32,8 +34,9 @@ class Fleet:
         changed: Set when one is ready, or has failed.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, serving: Serving | None = None) -> None:
         self.plan = plan
+        self.serving = serving
         self.generation = 1
         self.booting = BoundedSemaphore(cores())
         self.is_over = False

@@ -20,6 +20,7 @@ from sprag_supervisor import ACTIVE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sprag.cluster.serving import Serving
     from sprag.workers.plan import Plan
 
 _ROUND: Final = 1.0
@@ -36,12 +37,18 @@ class Workers(Supervisor):
     Args:
         plan: What they are.
         close_sockets: Closes our copies of their sockets, when all is being stopped.
+        serving: Where they agree on what runs once; None: nowhere.
     """
 
     _reload_seconds_: ClassVar[float | None] = None  # it goes on, however long that takes
 
-    def __init__(self, plan: Plan, close_sockets: Callable[[], object] = int) -> None:
-        self.fleet = Fleet(plan)
+    def __init__(
+        self,
+        plan: Plan,
+        close_sockets: Callable[[], object] = int,
+        serving: Serving | None = None,
+    ) -> None:
+        self.fleet = Fleet(plan, serving)
         self.replacing = Replacing(self, self._tell)
         self._says_reloading_ = nullcontext
         self.fleet.renew = self._renew
@@ -110,6 +117,8 @@ class Workers(Supervisor):
 
     def _end(self) -> None:
         self.fleet.is_over = True
+        if self.fleet.serving is not None:
+            self.fleet.serving.end_soon()
         self._close_sockets()
 
     def _tell(self) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sprag.process.worker import CONTROL, GENERATION, PATH, SLOT
+from sprag.process.worker import CONTROL, COUNT, ENGINE, GENERATION, LIFE, PATH, SLOT, TOLD
 from sprag.programs.env_file import read_env_file
 from sprag.programs.exceptions import CannotRun
 
@@ -46,6 +47,7 @@ class Plan:
         socket_names: … and what each is called.
         sockets_outlive_us: Whoever has started us keeps one of them for who comes after us.
         control: Where their control sockets are; None: they have none.
+        engine: Where they ask what they agree on; None: nowhere.
         watchdog: Seconds within which a worker has to show that its loop turns.
         shutdown: Seconds that a worker gives its own tree for the stop.
         max_lifetime: Seconds after which a worker is replaced, give or take a tenth; None: never.
@@ -61,6 +63,7 @@ class Plan:
     socket_names: tuple[str, ...] = ()
     sockets_outlive_us: bool = False
     control: Path | None = None
+    engine: Path | None = None
     watchdog: float
     shutdown: float
     max_lifetime: float | None = None
@@ -80,7 +83,8 @@ class Plan:
             CannotRun: The env file cannot be read.
             BadEnvFile: A line of it is none.
         """
-        found = {name: value for name, value in ours.items() if name not in FOR_ONE_ALONE}
+        not_theirs = {*FOR_ONE_ALONE, *TOLD}
+        found = {name: value for name, value in ours.items() if name not in not_theirs}
         if self.env_file is not None:
             try:
                 found.update(read_env_file(self.cwd / self.env_file))
@@ -91,6 +95,9 @@ class Plan:
         found[PATH] = f"{self.name}/{called(slot)}"
         if self.control is not None:
             found[CONTROL] = str(self.control_of(slot, serial))
+        found[COUNT] = str(self.count)
+        if self.engine is not None:
+            found[ENGINE], found[LIFE] = str(self.engine), secrets.token_hex(16)
         if self.sockets:
             found["LISTEN_FDNAMES"] = ":".join(self.socket_names)
         found["WATCHDOG_USEC"] = str(int(self.watchdog * 1e6))

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sprag._exit_codes import ExitCode
+from sprag.process.worker import LIFE
 from sprag.programs import guard
 from sprag.programs.beginning import gone, new_mark
 from sprag.programs.exceptions import ProgramExited, ProgramKilled, signal_name
@@ -18,11 +19,13 @@ from sprag.programs.proc import MARK, with_mark
 from sprag.programs.run import Run
 from sprag.programs.spawning import Launch
 from sprag.workers.exceptions import WorkerEnded, WorkerHeld
+from sprag.workers.plan import called
 from sprag_supervisor import Ending, Outcome, clock, path_of, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sprag.cluster.serving import Serving
     from sprag.programs.reach import Process
     from sprag.programs.settings import Settings
     from sprag.programs.world import World
@@ -48,6 +51,7 @@ class WorkerProcess(Run):
         node: The slot.
         settings: What it was declared to be.
         plan: What the workers are.
+        serving: Who has to know that it has ended, so that others take over; None: nobody.
         slot: Which one.
         generation: Of which generation it is.
         world: Where it lives.
@@ -61,6 +65,7 @@ class WorkerProcess(Run):
         settings: Settings,
         *,
         plan: Plan,
+        serving: Serving | None,
         slot: int,
         generation: int,
         world: World,
@@ -70,6 +75,9 @@ class WorkerProcess(Run):
         mark = new_mark()
         self.serial = next(_serial)
         env = plan.environment(slot, generation, self.serial)
+        self._serving, self._life = serving, env.get(LIFE, "")
+        if serving is not None:
+            serving.admit(self._life, called(slot))
         env[MARK] = with_mark(env.get(MARK), mark)
         self._notify = world.notify_socket(self._heard)
         if self._notify is not None:
@@ -199,8 +207,22 @@ class WorkerProcess(Run):
         if self.child is not None:
             self._reach.kill(self.child)
 
+    def ended(self) -> None:
+        """Let others have at once what it had. In the hub."""
+        super().ended()
+        if self._serving is not None:
+            self._serving.reap(self._life, self._how())
+
+    def _how(self) -> str:
+        code = 0 if self.child is None else self.child.code or 0
+        if self.is_ending:
+            return "was replaced, or stopped"
+        return f"was killed by {signal_name(-code)}" if code < 0 else f"has exited with {code}"
+
     def close(self) -> None:
         """Nothing of it is left, or to be heard."""
+        if self._serving is not None and (self.child is None or not self.child.is_alive):
+            self._serving.reap(self._life, self._how())
         if self._notify is not None:
             self._notify.close()
             self._notify = None

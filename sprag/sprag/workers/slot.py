@@ -95,6 +95,7 @@ class WorkerSlot(Program, needs=()):
             self,
             settings,
             plan=self.fleet.plan,
+            serving=self.fleet.serving,
             slot=self.number,
             generation=generation,
             world=self._world_,

@@ -157,9 +157,12 @@ def _act_on_waiting(  # noqa: C901, PLR0912, PLR0917 - a branch for each word
         restarts = _count(supervision, policy, came)
     decision = ruling(child._policy_, reason, action, policy, restarts, (), tried, is_first)
     if decision in _LAST:
+        if node._outlives_limit_:
+            decision = "gave_up_tries"
         _write_down(node, supervision, child, reason, failure, decision)
         if decision == "gave_up_tries":
             fail_for_good(node, child, tried)
+            node._has_lost_(child, failure)
         else:
             cancel_retry(child)
             give_up(node, too_often(node, child, restarts, failure), failure)

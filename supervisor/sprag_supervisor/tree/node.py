@@ -103,6 +103,8 @@ class Node:
     """Children are stopped at the same time instead of one after another (otp-rules 46)."""
     _forgets_ended_: ClassVar[bool] = False
     """Children that end for good leave the tree, whatever their restart type."""
+    _outlives_limit_: ClassVar[bool] = False
+    """A child that is restarted too often is `failed`, and its parent lives on (`_has_lost_`)."""
 
     _args_: tuple[Any, ...]
     _children_: dict[str, Node] | None
@@ -240,6 +242,13 @@ class Node:
         """Return the process id of a program that runs."""
         return None
 
+    def _has_lost_(self, child: Node, failure: Failure | None) -> None:
+        """Take note that a child has been restarted too often."""
+
+    def _meant_(self) -> Node:
+        """Return who is meant by its name, where services ask for it."""
+        return self
+
     def _check_room_(self) -> None:
         """Refuse one more child; called under the turn of a node that `_forgets_ended_`."""
 
@@ -296,6 +305,8 @@ class Tree:
         """Who waits for whom (`life.needing`); None: nobody has yet."""
         self.bus: Any = None
         """Where its services meet; the engine has no use for it."""
+        self.cluster: Any = None
+        """What it shares with other trees, once somebody has asked for that; likewise."""
         self.holds: Holds | None = None
         """Whose exits wait undecided; None while nothing is held."""
         self.drainers: dict[int, dict[int, Node]] = {}

@@ -1,0 +1,193 @@
+"""A tree as one of those that share an engine: what it broadcasts, and what it hears.
+
+Whoever broadcasts does not wait: what there is to be sent lies in a queue, which a pooled greenlet
+empties; another reads what there is to be heard. Both exist only while there is something to do.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from sprag.cluster.exceptions import EngineAway, EngineFull
+from sprag.cluster.mail import Mail
+from sprag.cluster.memory import MemoryEngine
+from sprag_supervisor import Call, Pace, get_ident, name_of, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sprag.cluster.engine import Engine, Hint
+    from sprag_supervisor import Node, Tree
+
+MOST: Final = 10_000
+"""Broadcasts that wait to be sent; of more the latest are dropped."""
+MOST_BYTES: Final = 8_000_000
+"""Their bytes."""
+
+
+class Member:
+    """A tree, as one of those that share an engine.
+
+    Args:
+        tree: The tree.
+        engine: What they share.
+        app: The name that all of them have.
+        where: What it is called among them; empty: it is alone.
+        life: What it is known by, which nobody else was or will be.
+
+    Attributes:
+        sent, dropped, missed: Broadcasts of it that were sent, and that were not; and those of
+            others that it has not heard.
+    """
+
+    def __init__(
+        self, tree: Tree, engine: Engine, *, app: str, where: str = "", life: str = ""
+    ) -> None:
+        self.tree = tree
+        self.engine = engine
+        self.where = where
+        self.life = life or secrets.token_hex(8)
+        self.prefix = f"sprag/{app}/"
+        self.sent = self.dropped = self.missed = 0
+        self._topic = f"{self.prefix}topics/broadcast"
+        self._cursor: str | None = None
+        self._hint: Hint | None = None
+        self._outbox: deque[bytes] = deque()
+        self._size = 0  # Invariant: bytes in it
+        self._told = (0, 0)
+        """How many dropped and missed ones have been told of."""
+        self._sends = self._reads = False  # Invariant: a greenlet does so, or is about to
+        self._has_news = False
+        self._mail: dict[int, Mail] = {}
+        """By the identity of the service."""
+
+    # -- coming and going --------------------------------------------------------------
+
+    def join(self) -> None:
+        """Be one of them: from now on it hears what is broadcast. May block.
+
+        Raises:
+            EngineAway: The engine cannot be asked.
+        """
+        said = json.dumps({"where": self.where, "schema": 1}).encode()
+        self.engine.cas(f"{self.prefix}nodes/{self.life}", None, said)
+        self._cursor = self.engine.read(self._topic, None).value.cursor
+        self._hint = self.engine.hint(self._topic, self.read_soon)
+
+    def leave(self) -> None:
+        """Hear nothing any more."""
+        if self._hint is not None:
+            self._hint.cancel()
+            self._hint = None
+
+    def present(self) -> set[str]:
+        """Return the lives of all that are there now. May block.
+
+        Raises:
+            EngineAway: The engine cannot be asked.
+        """
+        prefix = f"{self.prefix}nodes/"
+        return {key.removeprefix(prefix) for key in self.engine.scan(prefix).value} | {self.life}
+
+    # -- broadcasts --------------------------------------------------------------------
+
+    def broadcast(self, event: str, data: str) -> None:
+        """Have all of them hear *event*, this one too, with *data*, which is JSON."""
+        message = f'{{"event":{json.dumps(event)},"data":{data}}}'.encode()
+        if len(self._outbox) >= MOST or self._size + len(message) > MOST_BYTES:
+            self.dropped += 1
+        else:
+            self._outbox.append(message)
+            self._size += len(message)
+        if not self._sends:
+            self._sends = self._run(self._send)
+
+    def read_soon(self) -> None:
+        """Read what there is to be heard. Callable from the hub."""
+        self._has_news = True
+        if not self._reads:
+            self._reads = self._run(self._read)
+
+    def _run(self, fn: Callable[[], object]) -> bool:
+        """Run *fn* in the next turn of the loop; return whether it will: the tree lives here."""
+        if self.tree.thread != get_ident():
+            return False
+        self.tree.pool.run_soon(Call(fn))
+        return True
+
+    def _send(self) -> None:
+        pace = Pace()
+        try:
+            while self._outbox:
+                pace()
+                message = self._outbox.popleft()
+                self._size -= len(message)
+                try:
+                    self.engine.publish(self._topic, message)
+                    self.sent += 1
+                except (EngineAway, EngineFull):
+                    self.dropped += 1
+        finally:
+            self._sends = False
+        self._tell()
+
+    def _read(self) -> None:
+        pace = Pace()
+        try:
+            while self._has_news:
+                self._has_news = False  # it may be told of more while it asks
+                page = self.engine.read(self._topic, self._cursor).value
+                self._cursor = page.cursor
+                self.missed += page.missed
+                for message in page.messages:
+                    pace()
+                    self._hear(message)
+                self._has_news = self._has_news or bool(page.messages)
+        except EngineAway:
+            pass  # who comes back reads on from its cursor
+        finally:
+            self._reads = False
+        self._tell()
+
+    def _hear(self, message: bytes) -> None:
+        said: dict[str, Any] = json.loads(message)
+        listeners = self.tree.bus.listeners(said["event"])
+        if not listeners:
+            return
+        data = json.dumps(said["data"]).encode()
+        for listener in listeners:
+            node = listener._node
+            if node is not None:
+                mail = self._mail.get(id(node))
+                if mail is None:
+                    mail = self._mail[id(node)] = Mail(node, self._has_no_mail)
+                self.missed += mail.put(listener, data)
+
+    def _has_no_mail(self, node: Node) -> None:
+        self._mail.pop(id(node), None)
+
+    def _tell(self) -> None:
+        """Say how many were lost since it was said last."""
+        dropped, missed = self._told
+        if (self.dropped, self.missed) != self._told:
+            self._told = (self.dropped, self.missed)
+            say(
+                logging.WARNING,
+                self.tree.root,
+                "broadcasts are lost",
+                dropped=self.dropped - dropped,
+                missed=self.missed - missed,
+            )
+
+
+def member_of(tree: Tree) -> Member:
+    """Return *tree* as a member; where nobody has said with whom, it is alone."""
+    found: Member | None = tree.cluster
+    if found is None:
+        found = tree.cluster = Member(tree, MemoryEngine(), app=name_of(tree.root))
+        found.join()
+    return found

@@ -1,0 +1,97 @@
+"""Rows: who may run what. Pure: bytes in, bytes out.
+
+A row is a JSON object under the name of what must run once. It outlives its owners, as its epoch
+has to rise with each; keys that somebody newer has put there are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, cast
+
+SCHEMA: Final = 1
+_LONGEST: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Who owns something that must run once.
+
+    Attributes:
+        owner: The life that may run it; None: nobody may, it is to be had.
+        where: What that life is called, for people.
+        epoch: Of the last owner: rises with each.
+        why: Why that owner has it, or why there is none, for people.
+        tried: Lives that have given up on it since it was last well, with what they said.
+        rest: What else was written there.
+    """
+
+    owner: str | None = None
+    where: str = ""
+    epoch: int = 0
+    why: str = ""
+    tried: dict[str, str] = field(default_factory=dict[str, str])
+    rest: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def taken(self, owner: str, where: str, now: float) -> Row:
+        """Return it as it is when *owner* has it.
+
+        Args:
+            owner: The life that takes it.
+            where: What that is called.
+            now: The wall clock: where an engine has forgotten, the epoch rises all the same.
+        """
+        epoch = max(self.epoch + 1, int(now * 1000))
+        return replace(self, owner=owner, where=where, epoch=epoch)
+
+    def freed(self, why: str) -> Row:
+        """Return it as it is when nobody has it any more."""
+        return replace(self, owner=None, why=why[:_LONGEST])
+
+    def given_up(self, life: str, said: str, *, was_well: bool) -> Row:
+        """Return it as it is when *life* has given up on it; others did so before, unless well."""
+        before = {} if was_well else self.tried
+        return replace(self, tried={**before, life: said[:_LONGEST]})
+
+    def known_to(self, present: set[str]) -> Row:
+        """Return it without those that have tried and are gone."""
+        return replace(self, tried={k: v for k, v in self.tried.items() if k in present})
+
+    def as_bytes(self) -> bytes:
+        """Return what is kept of it."""
+        said = {
+            **self.rest,
+            "owner": self.owner,
+            "where": self.where,
+            "epoch": self.epoch,
+            "why": self.why,
+            "tried": self.tried,
+            "schema": SCHEMA,
+        }
+        return json.dumps(said, separators=(",", ":")).encode()
+
+
+def row_of(value: bytes | None) -> Row:
+    """Return what *value* says; nothing, or what nobody could have written, is a free row."""
+    try:
+        said = json.loads(value or b"{}")
+    except ValueError:
+        said = {}
+    rest: dict[str, Any] = dict(cast("dict[str, Any]", said)) if isinstance(said, dict) else {}
+    owner, where, epoch, why, tried, _ = [rest.pop(key, None) for key in _KEYS]
+    return Row(
+        owner if isinstance(owner, str) else None,
+        where if isinstance(where, str) else "",
+        epoch if isinstance(epoch, int) else 0,
+        why if isinstance(why, str) else "",
+        {str(life): str(why) for life, why in _items(tried)},
+        rest,
+    )
+
+
+def _items(given: object) -> list[tuple[object, object]]:
+    return list(cast("dict[object, object]", given).items()) if isinstance(given, dict) else []
+
+
+_KEYS: Final = ("owner", "where", "epoch", "why", "tried", "schema")

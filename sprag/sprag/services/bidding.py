@@ -1,0 +1,287 @@
+"""How a `Singleton` comes to run its child, or stands by.
+
+It bids for a row when it starts, and whenever that may have changed. Who has the row runs the
+child; the row is given back when the child has ended, and not before. Bids are made in greenlets of
+the service; the one that is under way looks again if it was woken meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import random
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from sprag.cluster.claim import Claim, Lease
+from sprag.cluster.exceptions import EngineAway
+from sprag.cluster.member import member_of
+from sprag.owned.timers import TimerHandle
+from sprag_supervisor import (
+    ACTIVE,
+    DOWN,
+    RUNNING,
+    Backoff,
+    adopt,
+    clock,
+    delete_child,
+    get_ident,
+    holdings_of,
+    is_at_work,
+    name_of,
+    restart_child,
+    say,
+    set_status,
+    spawn_managed,
+    stragglers_of,
+)
+from sprag_supervisor.exceptions import NotRunning, StartFailed
+
+if TYPE_CHECKING:
+    from sprag.cluster.engine import Hint
+    from sprag.cluster.rows import Row
+    from sprag_supervisor import Failure, Node
+
+_UNTIL_ASKED_AGAIN: Final = 1.0
+"""Seconds until an engine that is away is asked again."""
+_random = random.Random()  # noqa: S311 - jitter, not secrets
+
+
+class Bidding:
+    """What a `Singleton` does in one life.
+
+    Args:
+        node: The singleton.
+        child: What runs once.
+        name: What it is called below it; None: as it likes.
+        policy: What it was given there.
+    """
+
+    def __init__(self, node: Node, child: Node, name: str | None, policy: dict[str, Any]) -> None:
+        tree = node._tree_
+        assert tree is not None
+        self._node = node
+        self._incarnation = node._incarnation_
+        self._child = child
+        self._name = name
+        self._policy = {**policy, "autostart": False}  # it is started in a step of its own
+        self._tree = tree
+        self._member = member_of(tree)
+        self._claim = Claim(self._member, _name_below_root(node))
+        self._hint: Hint | None = None
+        self._timer: TimerHandle | None = None
+        self._owns = False
+        self._has_come_up = False
+        self._since = 0.0
+        self._gave_up: str | None = None
+        """What has ended it for good here, and has not been acted on."""
+        self._in_a_row = 0
+        self._not_before = 0.0
+        self._bids = False  # Invariant: a greenlet does so, or is about to
+        self._again = False
+
+    # -- when to look -------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Run the child, if nobody else does. In the start of the singleton; blocks for that.
+
+        Raises:
+            StartFailed: The child has not come up, and nobody else is there to try.
+        """
+        holdings_of(self._node).add_cleanup(self._end, (), {})
+        self._bids = True
+        try:
+            self._hint = self._claim.hint(self.look_soon)
+            self._look()
+        finally:
+            self._bids = False
+        if self._again or self._gave_up is not None:
+            self.look_soon()
+
+    def look_soon(self) -> None:
+        """See in a moment whether there is something to be done. Callable from the hub."""
+        node = self._node
+        if self._bids:
+            self._again = True
+        elif (
+            self._tree.thread == get_ident()
+            and node._incarnation_ == self._incarnation
+            and is_at_work(node)
+        ):
+            self._bids = True
+            spawn_managed(node, contextvars.Context(), self._bid, (), {})
+
+    def has_lost(self, child: Node, failure: Failure | None) -> None:
+        """Take note that the child was restarted too often."""
+        if child is self._child and self._owns:
+            self._gave_up = "it has ended too often" if failure is None else str(failure)
+            self.look_soon()
+
+    def _bid(self) -> None:
+        try:
+            while True:
+                self._again = False
+                self._look()
+                if not self._again:
+                    break
+        except StartFailed as error:
+            self._gave_up = str(error)
+        finally:
+            self._bids = False
+        if self._gave_up is not None:
+            self.look_soon()
+
+    def _look_at(self, when: float) -> None:
+        """Look again at the monotonic time *when*."""
+        if self._timer is not None:
+            self._timer.cancel()
+        seconds = max(when - clock.now(), 0.0)
+        context = contextvars.Context()
+        self._timer = TimerHandle(
+            self._node, context, self.look_soon, (), first=seconds, period=None
+        )
+
+    # -- what to do ---------------------------------------------------------------------
+
+    def _look(self) -> None:
+        try:
+            if self._owns:
+                if self._gave_up is not None:
+                    self._give_way(self._gave_up)
+            elif self._tree.root._state_ in ACTIVE:  # else it would run for a moment, at the end
+                self._stand_by_or_run()
+        except EngineAway as error:
+            set_status(self._node, f"{'runs here' if self._owns else 'standby'}; {error}")
+            self._look_at(clock.now() + _UNTIL_ASKED_AGAIN)
+
+    def _stand_by_or_run(self) -> None:
+        if clock.now() < self._not_before:
+            self._look_at(self._not_before)
+            self._tell_standby(self._claim.look())
+            return
+        row, before = self._claim.take()
+        if row is None:
+            self._tell_standby(before)
+            return
+        self._owns, self._since = True, clock.now()
+        self._lease = Lease(row.epoch)
+        why = before.why or "nobody had it yet"
+        self._tell("runs here", before.why)
+        self._note("singleton begins here", why)
+        self._run()
+
+    def _run(self) -> None:
+        """Start the child."""
+        child = self._child
+        try:
+            if child._parent_ is not self._node:
+                adopt(self._node, child, self._name, self._policy)
+            restart_child(child)
+        except StartFailed as error:
+            if not self._member.where and self._tree.root._state_ is not RUNNING:
+                raise  # as of anybody else: nobody is there who could try it
+            self._gave_up = str(error)
+            self._again = True
+        except NotRunning:
+            pass  # the singleton is about to end
+        else:
+            self._has_come_up = True
+
+    def _give_way(self, why: str) -> None:
+        """Let others try, or, if all have, keep the child as it is: failed."""
+        member, node = self._member, self._node
+        self._gave_up = None
+        if self._child._state_ not in DOWN:
+            return  # somebody has started it meanwhile
+        was_well = self._has_come_up and clock.now() - self._since > node._policy_.healthy_after
+        present = member.present()
+        row = self._claim.change(
+            lambda row: row.given_up(member.life, why, was_well=was_well).known_to(present)
+        )
+        self._since = clock.now()
+        if row is None or self._must_keep(present, row):
+            tried = "it was tried here" if len(present) == 1 else f"all {len(present)} have tried"
+            self._tell("failed", f"{tried}; 'sprag start' tries again")
+            self._note("singleton stays failed here", why, logging.ERROR)
+            return
+        delete_child(node, self._child)
+        self._in_a_row = 1 if was_well else self._in_a_row + 1
+        seconds = (node._policy_.backoff or Backoff()).delay(self._in_a_row, _random)
+        self._not_before = clock.now() + seconds
+        self._let_go(f"{member.where} gave up: {why}")
+        self._look_at(self._not_before)
+        self._again = True
+
+    def _must_keep(self, present: set[str], row: Row) -> bool:
+        """Whether the row stays here, though the child is failed."""
+        if _leave_something(self._node, self._child):
+            return True
+        # Who is on its way up stands by then: it would not become ready.
+        return present <= row.tried.keys() and self._tree.root._state_ is RUNNING
+
+    def _let_go(self, why: str) -> None:
+        self._claim.free(why)
+        self._owns = False
+        self._note("singleton ends here", why)
+        self._lease = None
+
+    # -- the end ------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        """Let others have the row: the clean-up of the singleton, after its child has ended."""
+        if self._hint is not None:
+            self._hint.cancel()
+        if not self._owns:
+            return
+        where = self._member.where or name_of(self._tree.root)
+        if _leave_something(self._node, self._child):
+            why = "something of it still runs here: nobody else has it before this process ends"
+            say(logging.ERROR, self._node, "singleton is not handed over", reason=why)
+            return
+        try:
+            self._let_go(f"{where} has stopped it")
+        except EngineAway as error:
+            say(logging.WARNING, self._node, "singleton is not handed over", reason=str(error))
+
+    # -- what is told ---------------------------------------------------------------------
+
+    @property
+    def _lease(self) -> Lease | None:
+        found: Lease | None = cast("Any", self._node)._lease_
+        return found
+
+    @_lease.setter
+    def _lease(self, lease: Lease | None) -> None:
+        cast("Any", self._node)._lease_ = lease
+
+    def _tell_standby(self, row: Row) -> None:
+        here = row.tried.get(self._member.life)
+        gave_up = "" if here is None else f"; gave up here: {here}"
+        where = f"runs in {row.where}" if row.owner is not None else "nobody has it"
+        set_status(self._node, f"standby: {where}{gave_up}")
+
+    def _tell(self, what: str, why: str) -> None:
+        set_status(self._node, f"{what}: {why}" if why and self._member.where else what)
+
+    def _note(self, event: str, why: str, level: int = logging.INFO) -> None:
+        if self._member.where or level > logging.INFO:
+            token = None if self._lease is None else self._lease.token
+            say(level, self._node, event, because=why, token=token)
+
+
+def _leave_something(*nodes: Node) -> bool:
+    """Whether earlier lives of *nodes*, or of what is below them, still run."""
+    pending = list(nodes)
+    while pending:
+        node = pending.pop()
+        if stragglers_of(node):
+            return True
+        pending.extend((node._children_ or {}).values())
+    return False
+
+
+def _name_below_root(node: Node) -> str:
+    names: list[str] = []
+    while node._parent_ is not None:
+        names.append(name_of(node))
+        node = node._parent_
+    return "/".join(reversed(names)) or name_of(node)

@@ -1,0 +1,183 @@
+"""Broadcasts: heard in all trees that share an engine, a moment later, at most once."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from gevent import sleep
+
+from sprag import Service, Supervisor
+from sprag.cluster import mail, member
+from sprag.exceptions import BadValue, NotRunning
+from sprag.testing import as_workers
+from sprag_supervisor import tree_of
+
+if TYPE_CHECKING:
+    from sprag.testing import VirtualClock
+
+
+class Ears(Service):
+    """Keeps what it hears."""
+
+    def __init__(self, event: str = "news", seconds: float = 0.0) -> None:
+        self.event = event
+        self.seconds = seconds
+        self.heard: list[Any] = []
+
+    def on_start(self) -> None:
+        self.listen(self.event, self.hear)
+
+    def hear(self, data: Any) -> None:
+        if self.seconds:
+            sleep(self.seconds)
+        self.heard.append(data)
+
+
+def test_all_hear_it_who_says_it_too_and_not_before_the_next_turn(clock: VirtualClock) -> None:
+    first, second = Ears(), Ears()
+    tops = Supervisor([first], name="first"), Supervisor([second], name="second")
+    with as_workers(*tops), tops[0], tops[1]:
+        for number in range(300):
+            assert first.broadcast("news", number) is None  # type: ignore[func-returns-value]
+        assert first.heard == []
+        clock.settle()
+        assert first.heard == second.heard == list(range(300))
+        second.broadcast("news", {"a": [1, 2.5, None, True, "ä"], "b": (1,)})
+        clock.settle()
+        assert first.heard[-1] == {"a": [1, 2.5, None, True, "ä"], "b": [1]}
+
+
+def test_alone_it_works_as_well(clock: VirtualClock) -> None:
+    ears = Ears()
+    with Supervisor([ears]):
+        ears.broadcast("news")
+        ears.broadcast("other", 1)
+        assert ears.heard == []
+        clock.settle()
+        assert ears.heard == [None]
+
+
+def test_each_has_a_copy_of_its_own(clock: VirtualClock) -> None:
+    first, second = Ears(), Ears()
+    with Supervisor([first, second]):
+        given = [1]
+        first.broadcast("news", given)
+        given.append(2)
+        clock.settle()
+        first.heard[0].append(3)
+        assert second.heard == [[1]]
+
+
+def test_one_that_blocks_holds_up_itself_alone_and_its_end_ends_that(clock: VirtualClock) -> None:
+    slow, quick = Ears(seconds=10), Ears()
+    with Supervisor([slow, quick]) as top:
+        for number in range(3):
+            quick.broadcast("news", number)
+        clock.settle()
+        assert (slow.heard, quick.heard) == ([], [0, 1, 2])
+        clock.advance(15)
+        assert slow.heard == [0]
+        report = top.terminate_child(slow.snapshot().name)
+        assert report.clean
+        quick.broadcast("news", 3)
+        clock.settle()
+        assert quick.heard == [0, 1, 2, 3]
+
+
+def test_what_a_listener_raises_is_its_own_crash(clock: VirtualClock) -> None:
+    class Bad(Ears):
+        def hear(self, data: Any) -> None:
+            super().hear(data)
+            raise ValueError(data)
+
+    bad, good = Bad(), Ears()
+    with Supervisor([bad, good]):
+        good.broadcast("news", 1)
+        clock.settle()
+        assert (bad._incarnation_, bad.heard) == (2, [])
+        assert good.heard == [1]
+        good.broadcast("news", 2)
+        clock.settle()
+        assert bad._incarnation_ == 3
+
+
+def test_who_falls_behind_misses_the_oldest_and_that_is_told(
+    clock: VirtualClock, log: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mail, "MOST", 5)
+    slow = Ears(seconds=1)
+    with Supervisor([slow]) as top:
+        for number in range(20):
+            slow.broadcast("news", number)
+        clock.advance(30)
+        assert slow.heard == [15, 16, 17, 18, 19]
+        found = tree_of(top).cluster
+        assert (found.sent, found.missed) == (20, 15)
+    assert [each.sprag["missed"] for each in log.records if "lost" in each.msg] == [15]
+
+
+def test_of_too_many_at_once_the_latest_are_dropped(
+    clock: VirtualClock, log: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member, "MOST", 5)
+    ears = Ears()
+    with Supervisor([ears]) as top:
+        for number in range(20):
+            ears.broadcast("news", number)
+        clock.settle()
+        assert ears.heard == [0, 1, 2, 3, 4]
+        assert tree_of(top).cluster.dropped == 15
+    assert [each.sprag["dropped"] for each in log.records if "lost" in each.msg] == [15]
+
+
+def test_what_json_cannot_hold_is_refused_where_it_is_said(clock: VirtualClock) -> None:
+    ears = Ears()
+    endless: list[Any] = []
+    endless.append(endless)
+    deep: list[Any] = []
+    for _ in range(50_000):
+        deep = [deep]
+    with Supervisor([ears]):
+        for wrong in (object(), {1: 2}, [math.nan], {"a": {1}}, b"x", endless, deep, "x" * 60_001):
+            with pytest.raises(BadValue, match=r"data|JSON"):
+                ears.broadcast("news", wrong)
+        for name in ("sprag:started", 3):
+            with pytest.raises(BadValue, match="event"):
+                ears.broadcast(name)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        clock.settle()
+        assert ears.heard == []
+    with pytest.raises(NotRunning):
+        Ears().broadcast("news")
+
+
+def test_last_words_are_heard_by_the_others(clock: VirtualClock) -> None:
+    class Polite(Service):
+        def on_stop(self) -> None:
+            self.broadcast("news", "bye")
+
+    ears = Ears()
+    first, second = Supervisor([Polite()], name="first"), Supervisor([ears], name="second")
+    with as_workers(first, second), second:
+        with first:
+            pass
+        clock.settle()
+        assert ears.heard == ["bye"]
+
+
+def test_a_listener_may_stop_all_and_broadcast_again(clock: VirtualClock) -> None:
+    class Ender(Ears):
+        def hear(self, data: Any) -> None:
+            super().hear(data)
+            if data < 3:
+                self.broadcast("news", data + 1)
+            else:
+                self.service("Ender").stop()
+
+    ender = Ender()
+    with Supervisor([ender]):
+        ender.broadcast("news", 0)
+        clock.settle()
+        assert ender.heard == [0, 1, 2, 3]
+        assert ender.snapshot().state.value == "stopped"

@@ -1,0 +1,203 @@
+"""The engine's five verbs, in memory and over the parent's socket; and who may ask there."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import pytest
+from gevent import socket
+from gevent.event import Event
+
+from sprag.cluster import memory
+from sprag.cluster.exceptions import EngineAway, EngineFull
+from sprag.cluster.memory import LARGEST, MemoryEngine
+from sprag.cluster.remote import RemoteEngine
+from sprag.cluster.rows import Row, row_of
+from sprag.cluster.serving import Serving
+from sprag.cluster.wire import BadFrame, Frames, frame
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from sprag.cluster.engine import Engine
+
+
+@contextmanager
+def serving() -> Generator[Serving]:
+    served = Serving()
+    served.open()
+    try:
+        yield served
+    finally:
+        served.close()
+        gevent.sleep(0)
+
+
+@contextmanager
+def asking(served: Serving, life: str) -> Generator[RemoteEngine]:
+    engine = RemoteEngine(str(served.path), life)
+    engine.open()
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+@pytest.fixture(params=["memory", "remote"])
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    if request.param == "memory":
+        yield MemoryEngine()
+        return
+    with serving() as served:
+        served.admit("life", "worker-1")
+        with asking(served, "life") as remote:
+            yield remote
+
+
+def test_a_value_is_swapped_only_by_who_knows_it(engine: Engine) -> None:
+    value = bytes(range(256))
+    assert engine.get("a/1").value is None
+    assert engine.cas("a/1", None, value).value
+    assert not engine.cas("a/1", None, b"other").value
+    assert engine.get("a/1").value == value
+    assert engine.cas("a/2", None, b"").value
+    assert engine.scan("a/").value == {"a/1": value, "a/2": b""}
+    assert engine.cas("a/1", value, None).value
+    assert engine.scan("").value == {"a/2": b""}
+    assert engine.get("").identity == engine.scan("").identity != MemoryEngine().identity
+
+
+def test_a_change_wakes_whoever_has_asked_for_it(engine: Engine) -> None:
+    changed, other = Event(), Event()
+    hint = engine.hint("a/", changed.set)
+    engine.hint("b/", other.set)
+    engine.cas("a/1", None, b"x")
+    assert changed.wait(5)
+    hint.cancel()
+    hint.cancel()
+    changed.clear()
+    engine.cas("a/2", None, b"x")
+    engine.publish("b/topic", b"x")
+    assert other.wait(5)
+    assert not changed.is_set()
+
+
+def test_what_is_published_is_read_from_a_cursor_on(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "MOST_MESSAGES", 3)
+    engine.publish("topic", b"before")
+    cursor = engine.read("topic", None).value.cursor
+    engine.publish("topic", b"1")
+    page = engine.read("topic", cursor).value
+    assert (page.messages, page.missed) == ((b"1",), 0)
+    for number in range(5):
+        engine.publish("topic", b"%d" % number)
+    page = engine.read("topic", page.cursor).value
+    assert (page.messages, page.missed) == ((b"2", b"3", b"4"), 2)
+    assert engine.read("topic", page.cursor).value.messages == ()
+
+
+def test_what_it_keeps_is_bounded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MOST_KEYS", 2)
+    monkeypatch.setattr(memory, "MOST_TOPICS", 1)
+    with pytest.raises(EngineFull, match="in one value"):
+        engine.cas("key", None, b"\xff" * (LARGEST + 1))
+    with pytest.raises(EngineFull, match="in one value"):
+        engine.publish("topic", b"x" * (LARGEST + 1))
+    assert engine.cas("1", None, b"\xff" * LARGEST).value
+    assert engine.cas("2", None, b"").value
+    with pytest.raises(EngineFull, match="keys: 2"):
+        engine.cas("3", None, b"")
+    engine.publish("topic", b"")
+    with pytest.raises(EngineFull, match="topics: 1"):
+        engine.publish("another", b"")
+    monkeypatch.setattr(memory, "MOST_BYTES", LARGEST + 2)
+    with pytest.raises(EngineFull, match="bytes of values"):
+        engine.cas("2", b"", b"12")
+
+
+def test_only_who_was_started_may_ask_and_only_until_it_is_reaped() -> None:
+    with serving() as served:
+        with asking(served, "stranger") as stranger, pytest.raises(EngineAway):
+            stranger.get("a")
+        served.admit("one", "worker-1")
+        served.admit("two", "worker-2")
+        with asking(served, "one") as one, asking(served, "two") as two:
+            mine = Row(owner="one", where="worker-1", epoch=7).as_bytes()
+            one.cas("sprag/shop/nodes/one", None, b"{}")
+            one.cas("sprag/shop/rows/billing", None, mine)
+            assert not two.cas("sprag/shop/rows/billing", None, b"{}").value
+            woken = Event()
+            two.hint("sprag/shop/rows/", woken.set)
+            served.reap("one", "was killed by SIGKILL")
+            served.reap("one", "was killed by SIGKILL")
+            assert woken.wait(5)
+            row = row_of(two.get("sprag/shop/rows/billing").value)
+            assert (row.owner, row.epoch) == (None, 7)
+            assert row.why == "worker-1 was killed by SIGKILL"
+            assert two.scan("sprag/shop/nodes/").value == {}
+            with pytest.raises(EngineAway):  # what it has sent before its end comes too late
+                one.cas("sprag/shop/rows/billing", row.as_bytes(), mine)
+
+
+def test_what_is_no_question_ends_that_connection_alone() -> None:
+    with serving() as served:
+        served.admit("life", "worker-1")
+        with asking(served, "life") as remote:
+            for nonsense in (
+                b"GET / HTTP/1.0\r\n\r\n",
+                frame([1, "get", "a"]),
+                frame([1, "life", "life"]) + frame([2, "eval", "1"]),
+                frame([1, "life", "life"]) + frame([2, "get"]),
+                frame([1, "life", {}]),
+                frame(["life"]),
+            ):
+                with socket.socket(socket.AF_UNIX) as found:
+                    found.connect(str(served.path))
+                    found.sendall(nonsense)
+                    found.settimeout(5)
+                    while found.recv(100):
+                        pass
+            assert remote.get("a").value is None
+
+
+def test_a_broken_connection_is_made_anew_and_who_waits_for_news_looks_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sprag.cluster.remote._PAUSE", 0.01)
+    with serving() as served:
+        served.admit("life", "worker-1")
+        with asking(served, "life") as remote:
+            woken = Event()
+            remote.hint("a", woken.set)
+            for each in tuple(served._connections):
+                each.close()
+            assert woken.wait(5)
+            woken.clear()
+            assert remote.cas("a", None, b"1").value
+            assert woken.wait(5)
+
+
+def test_a_row_keeps_what_somebody_newer_has_written_and_its_token_rises() -> None:
+    row = row_of(b'{"owner": null, "epoch": 5, "colour": "red", "schema": 2}')
+    taken = row.taken("me", "worker-1", now=0.001)
+    assert (taken.owner, taken.epoch) == ("me", 6)
+    assert taken.taken("you", "worker-2", now=10).epoch == 10_000
+    assert json.loads(taken.freed("why").as_bytes())["colour"] == "red"
+    for nonsense in (None, b"", b"[]", b"\xff", b'{"owner": 3, "epoch": "x", "tried": 1}'):
+        assert (row_of(nonsense).owner, row_of(nonsense).epoch) == (None, 0)
+
+
+def test_frames_come_in_any_pieces() -> None:
+    sent = frame([1, "a"]) + frame([2, "b" * 1000])
+    frames, found = Frames(), list[Any]()
+    for at in range(0, len(sent), 7):
+        found += frames.feed(sent[at : at + 7])
+    assert found == [[1, "a"], [2, "b" * 1000]]
+    for wrong in (b"\xff\xff\xff\xff", b"\0\0\0\1x", b"\0\0\0\2{}", b"\0\0\0\2[]"):
+        with pytest.raises(BadFrame):
+            Frames(1000).feed(wrong)
