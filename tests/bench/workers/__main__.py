@@ -102,7 +102,11 @@ class Server:
         return False
 
     def replace_all(self) -> None:
-        """Have each worker replaced, and wait until the old ones are gone."""
+        """Have each worker replaced, and wait until the old ones are gone and it answers.
+
+        gunicorn ends the old ones before the new ones have loaded the app: to ask for the next
+        replacement then would have nobody ever answer.
+        """
         old = self.workers()
         self.process.send_signal(signal.SIGHUP)
 
@@ -111,6 +115,7 @@ class Server:
             return len(now) == self.count and not now & old
 
         _until(is_done, "the replacement", self.process)
+        _until(self._answers, "the next generation to answer", self.process)
 
     def memory(self) -> float:
         """Return the proportional set size of all its processes, in MB."""
@@ -248,7 +253,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench ARGS=--workers", description=__doc__)
     parser.add_argument("--workers", action="store_true", help="this benchmark")
     parser.add_argument("--count", type=int, default=2, help="workers; 0: one process without")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="0: replacements alone")
     parser.add_argument("--seconds", type=float, default=5.0, help="of load, of each kind")
     parser.add_argument("--rate", type=float, default=300.0, help="requests a second, fixed load")
     parser.add_argument("--replacements", type=int, default=50, help="0: none")
@@ -262,7 +267,8 @@ def main() -> None:
         pair = (Sprag, Gunicorn) if number % 2 else (Gunicorn, Sprag)
         for kind in pair:
             found[kind.name].append(round_of(kind(options), options))
-    report(found)
+    if options.rounds:
+        report(found)
     seen: dict[str, Any] = {}
     if options.replacements and options.count:
         for kind in (Sprag, Gunicorn):
