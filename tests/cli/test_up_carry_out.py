@@ -10,6 +10,7 @@ import gevent
 import pytest
 
 import sprag
+from scripted import spawn
 from sprag import Program, Service, State
 from sprag.testing import VirtualClock, fake_programs, virtual_time
 from sprag_cli.up.build import make_app
@@ -43,6 +44,11 @@ class Other(Feed):
 class Slow(Feed):
     def on_stop(self):
         gevent.sleep(3)
+
+class Long(Feed):
+    def on_start(self):
+        gevent.sleep(3)
+        super().on_start()
 """
 
 
@@ -255,6 +261,56 @@ def test_those_that_need_nothing_of_each_other_stop_side_by_side(
         assert clock.now == 6.0
         up.save(service("d"))
         assert clock.now == 12.0
+
+
+def test_those_that_need_nothing_of_each_other_start_side_by_side(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    up = Up(tmp_path, in_group("z") + sized("a", 1, use="Long"))
+    with up.app:
+        began = clock.now
+        up.save(
+            sized("a", 2, use="Long")
+            + sized("b", 1, use="Long")
+            + sized("c", 1, "needs = ['b']", use="Long")
+            + in_group("z")
+            + sized("y", 1, use="Long", group=G)
+        )
+        assert up.states("a", "b", "c", "g/y") == {State.RUNNING}
+        assert clock.now - began == 6
+        assert up.names() == ["a", "b", "c", "g"]
+
+
+def test_one_of_them_that_cannot_start_holds_up_nobody(tmp_path: Path, clock: VirtualClock) -> None:
+    up = Up(tmp_path, sized("z", 1))
+    with up.app:
+        began = clock.now
+        texts = [sized(name, size, use="Long") for name, size in (("a", 1), ("b", 10), ("c", 1))]
+        waiting = sized("d", 1, "needs = ['b']")
+        assert up.save(sized("z", 1) + "".join(texts) + waiting) == {"b"}
+        assert up.states("a", "c") == {State.RUNNING}
+        assert clock.now - began == 3
+        assert up["d"].snapshot().waits_for == ("b",)
+        assert up.save(sized("z", 1) + "".join(texts).replace("10", "2") + waiting) == set()
+        clock.settle()
+        assert up.states("a", "b", "c", "d") == {State.RUNNING}
+
+
+def test_what_a_group_needs_starts_before_what_is_new_in_it(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    group = ORDERED + "needs = ['a']\n" + sized("z", 1, group=G)
+    up = Up(tmp_path, sized("a", 1, use="Long") + group)
+    with up.app:
+        began = clock.now
+        new = sized("y", 1, use="Long", group=G)
+        saving = spawn(up.save, sized("a", 2, use="Long") + group + new)
+        clock.advance(2)
+        assert "y" not in up.names("g")
+        clock.advance(4)
+        assert saving.ready()
+        assert clock.now - began == 6
+        assert up.states("a", "g/y") == {State.RUNNING}
 
 
 @pytest.mark.usefixtures("clock")

@@ -20,6 +20,7 @@ from sprag_supervisor import (
     Lifetime,
     Policy,
     Reason,
+    adopt_all,
     exceptions,
     hold_exits,
     not_ready,
@@ -1141,6 +1142,28 @@ def lives_that_are_long_enough(world: World) -> None:
     world.do(lifetime.release)
 
 
+def several_that_come_to_one_that_runs(world: World) -> None:
+    """Side by side; one fails, one has a name that is taken, and the parent ends in the midst."""
+    top = world.top([Idle("x")])
+
+    def slow(name: str, **orders: Any) -> Scripted:
+        return _scripted(name, start_takes=1.0, **orders)
+
+    def fails(_me: object) -> None:
+        raise Crash("no room")
+
+    def come(*children: Scripted) -> None:
+        listed = [(each, each.name, {"needs": ()}) for each in children]
+        adopt_all(top, listed, by_needs=True, leave_out=lambda _child, _error: None)
+
+    world.go(come, slow("a"), slow("b", in_on_start=fails), slow("x"))
+    world.advance(3.0)
+    world.go(come, slow("c"), slow("d"))
+    world.advance(0.5)
+    world.go(top.stop)
+    world.advance(5.0)
+
+
 STORIES: Final[dict[str, Callable[[World], None]]] = {
     story.__name__.replace("_", " "): story
     for story in (
@@ -1192,5 +1215,6 @@ STORIES: Final[dict[str, Callable[[World], None]]] = {
         reloads,
         declared_anew,
         lives_that_are_long_enough,
+        several_that_come_to_one_that_runs,
     )
 }

@@ -1,8 +1,8 @@
 """Carry out a plan in the tree that runs: what has changed stops, and starts again as declared.
 
 What is to stop stops first, whom others need last. Then all that stays is declared anew, so that a
-group that restarts from now on restarts as the file says. Then what is to start starts, each behind
-whom it needs.
+group that restarts from now on restarts as the file says. Then what is to start starts, side by
+side, but each behind whom it needs.
 
 The tree may end in the midst of it, or a group restart. Each step is then refused by the engine,
 and there is nothing to undo: what is declared is declared, and what is down is down.
@@ -25,7 +25,7 @@ from sprag_supervisor import (
     ACTIVE,
     RUNNING,
     State,
-    adopt,
+    adopt_all,
     delete_child,
     order_children,
     path_of,
@@ -34,11 +34,12 @@ from sprag_supervisor import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from gevent import Greenlet
 
     from sprag_cli.up.plan import Plan
+    from sprag_supervisor import Node
 
 Made = tuple[sprag.Service, dict[str, Any]]
 """A service, and the policy that is laid over what it asks for."""
@@ -199,34 +200,51 @@ class Site:
     def _start(
         self, added: Collection[str], anew: Collection[str], made: dict[str, Made]
     ) -> set[str]:
-        failed: set[str] = set()
-        for path, (_, policy) in made.items():
-            if path not in added and path not in anew:
-                continue
-            above, _, name = path.rpartition("/")
-            parent = self._services[above] if above else self._app
-            service = self._services[path]
-            if parent._state_ not in ACTIVE:
-                continue  # it comes with its parent
-            try:
-                if service._parent_ is parent:
-                    delete_child(parent, service)  # to wait for what it needs, as at its first
-                adopt(parent, service, name, policy)
-                if path in anew and service._state_ is State.STOPPED:
-                    restart_child(service)
-            except SpragError as error:
-                if self._app._state_ is not RUNNING:
-                    break
-                if service._parent_ is not parent:
-                    failed.add(path)
-                text = "it could not be started; the next save tries again"
-                log(logging.ERROR, text, service=f"{path_of(parent)}/{name}", error=str(error))
+        """Start services side by side, each behind whom it needs; return who could not."""
+        paths = [path for path in made if path in added or path in anew]
+        below: dict[str, list[str]] = {}
+        for path in sorted(paths, key=lambda path: path.count("/")):  # of one level as they come
+            below.setdefault(path.rpartition("/")[0], []).append(path)
+        levels = {
+            above: _Level(self._app, above, {each: self._services[each] for each in those})
+            for above, those in below.items()
+        }
+        starts: dict[str, Greenlet[..., None]] = {}
+        for above, level in levels.items():
+            first = [starts[each] for each in self._levels_before(above, below)]
+            starts[above] = gevent.spawn(self._start_level, level, first, anew, made)
+        gevent.joinall(list(starts.values()))
+        failed = set[str]().union(*(each.failed for each in levels.values()))
         for path in failed:
             for each in [each for each in self._services if _is_within(each, {path})]:
                 del self._services[each]
         self._furnish()
         self._order(made)
         return failed
+
+    def _levels_before(self, above: str, below: dict[str, list[str]]) -> Iterator[str]:
+        """Yield the levels in which something starts that the group at *above* needs."""
+        while above:
+            level = above.rpartition("/")[0]
+            if any(self._is_needed(path, above) for path in below.get(level, ())):
+                yield level
+            above = level
+
+    def _start_level(
+        self,
+        level: _Level,
+        first: list[Greenlet[..., None]],
+        anew: Collection[str],
+        made: dict[str, Made],
+    ) -> None:
+        gevent.joinall(first)
+        parent = self._services[level.above] if level.above else self._app
+        if parent._state_ not in ACTIVE:
+            return  # they come with their parent
+        level.place(parent, made)
+        for path, service in level.services.items():
+            if path in anew and service._parent_ is parent and service._state_ is State.STOPPED:
+                level.start(parent, service)
 
     def _order(self, made: dict[str, Made]) -> None:
         """Let all come one after another as the file has them."""
@@ -237,6 +255,61 @@ class Site:
             names = [path.rpartition("/")[2] for path in made if path.rpartition("/")[0] == above]
             if [each for each in parent._children_ or {} if each in names] != names:
                 order_children(parent, names)
+
+
+class _Level:
+    """Services that are to start right below one parent.
+
+    Attributes:
+        above: The path of that parent; "" for the app.
+        services: They, by their paths, in start order.
+        failed: The paths of those that could not be started, and have no place.
+    """
+
+    def __init__(self, app: sprag.App, above: str, services: dict[str, sprag.Service]) -> None:
+        self._app = app
+        self.above = above
+        self.services = services
+        self.failed: set[str] = set()
+        self._paths = {id(service): path for path, service in services.items()}
+
+    def place(self, parent: sprag.Service, made: dict[str, Made]) -> None:
+        """Give them their places, and start them side by side, each behind whom it needs."""
+        for service in self.services.values():
+            try:
+                if service._parent_ is parent:
+                    delete_child(parent, service)  # to wait for what it needs, as at its first
+            except SpragError as error:  # somebody has started it meanwhile
+                self._tell(service, error)
+        children = [
+            (service, path.rpartition("/")[2], made[path][1])
+            for path, service in self.services.items()
+            if service._parent_ is None
+        ]
+        try:
+            adopt_all(parent, children, by_needs=True, leave_out=self._leave_out)
+        except SpragError as error:  # the group has ended, and they come with it again
+            if self._app._state_ is RUNNING:
+                log(logging.ERROR, "not all were started", below=path_of(parent), error=str(error))
+
+    def start(self, parent: sprag.Service, service: sprag.Service) -> None:
+        """Start one that has its place, and does not start by itself."""
+        try:
+            restart_child(service)
+        except SpragError as error:
+            if service._parent_ is not parent:
+                self.failed.add(self._paths[id(service)])
+            self._tell(service, error)
+
+    def _leave_out(self, child: Node, error: SpragError) -> None:
+        self.failed.add(self._paths[id(child)])
+        self._tell(child, error)
+
+    def _tell(self, child: Node, error: SpragError) -> None:
+        if self._app._state_ is RUNNING:
+            path = f"{path_of(self._app)}/{self._paths[id(child)]}"
+            text = "it could not be started; the next save tries again"
+            log(logging.ERROR, text, service=path, error=str(error))
 
 
 def _parents(made: dict[str, Made]) -> set[str]:

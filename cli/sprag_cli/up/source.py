@@ -128,7 +128,7 @@ class Source:
         return Reread(
             reading.steps.said() or "nothing has changed",
             f"could not be started: {', '.join(sorted(failed))}" if failed else "",
-            frozenset(f"{root}/{path}" for path in anew),
+            tuple([f"{root}/{path}/" for path in anew]),
         )
 
     # -- for `--watch` -----------------------------------------------------------------------

@@ -112,13 +112,13 @@ class Reread(NamedTuple):
     Attributes:
         said: What has changed, in words.
         fault: What is wrong, and has been logged; "": nothing is.
-        started: The paths of those that it has started: they, and all below them, have read their
-            configuration just now.
+        started: The paths of those that it has started, each with a slash at its end: they, and all
+            below them, have read their configuration just now.
     """
 
     said: str = ""
     fault: str = ""
-    started: frozenset[str] = frozenset()
+    started: tuple[str, ...] = ()
 
 
 class Reloading(Working):
@@ -197,7 +197,7 @@ def reload(node: Node, tree: Tree, within: float | None, **asked: Any) -> Reload
     """
     notes = _Notes()
     until = None if within is None else notes.began + within
-    started: frozenset[str] = frozenset()
+    started: tuple[str, ...] = ()
     pace = Pace()
     with _turn(node, tree, until) as line:
         for _, path, each in walk(node):
@@ -208,10 +208,10 @@ def reload(node: Node, tree: Tree, within: float | None, **asked: Any) -> Reload
                 notes.take(each, path, "skipped", _NOT_UP)
             elif line is None or (until is not None and clock.now() >= until):
                 notes.take(each, path, "late", "its turn did not come in time")
-            elif started and any(path == one or path.startswith(f"{one}/") for one in started):
+            elif f"{path}/".startswith(started):
                 notes.take(each, path, "skipped", "it has started just now")
             else:
-                started |= _reload_one(cast("Reloading", each), path, until, line, notes)
+                started += _reload_one(cast("Reloading", each), path, until, line, notes)
     report = notes.report()
     say(
         logging.INFO if report.is_clean else logging.WARNING,
@@ -245,7 +245,7 @@ def _plan_one(node: Reloading, path: str, notes: _Notes) -> None:
 
 def _reload_one(
     node: Reloading, path: str, until: float | None, line: _Line, notes: _Notes
-) -> frozenset[str]:
+) -> tuple[str, ...]:
     """Have one reload; return the paths of those that it has started."""
     incarnation, began = node._incarnation_, clock.now()
     note = notes.entry(node, path)
@@ -282,7 +282,7 @@ def _reload_one(
         line.task = None
         if task is not None:
             task.cancel()
-    return frozenset()
+    return ()
 
 
 class _Notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gevent import getcurrent
@@ -11,6 +12,7 @@ from sprag_supervisor.exceptions import (
     AlreadyPresent,
     AlreadyStarted,
     BadPolicy,
+    SpragError,
     StartFailed,
     WouldDeadlock,
 )
@@ -35,7 +37,7 @@ from sprag_supervisor.tree.node import Node, Supervision
 from sprag_supervisor.wording import choices, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sprag_supervisor.rules.graph import Need
     from sprag_supervisor.rules.policy import Policy
@@ -148,7 +150,7 @@ def _check_place(parent: Node, name: str, policy: Policy) -> None:
         raise BadPolicy("significant", True, "it below a parent with auto_shutdown set")
     if policy.needs:
         _check_needs(parent, name, policy.needs)
-        in_list = parent._supervision_ is not None and parent._supervision_.lineup is not None
+        in_list = parent._supervision_ is not None and _lineup_of(parent._supervision_) is not None
         if not in_list and name not in (parent._children_ or {}):
             # A list is looked at as a whole, and who has the name already is refused for that.
             _check_circle(parent, name, policy.needs)
@@ -217,13 +219,16 @@ def adopt_all(
     children: Sequence[tuple[Node, str | None, Mapping[str, object]]],
     *,
     by_needs: bool,
+    leave_out: Callable[[Node, SpragError], object] | None = None,
 ) -> None:
-    """Give *children* their places below *parent*, which is starting, and start them.
+    """Give *children* their places below *parent*, which is starting or runs, and start them.
 
     Args:
         parent: Whose children they are to be.
         children: Each with its name and policy, in start order.
         by_needs: Side by side, each as soon as it has what it needs; else one after another.
+        leave_out: Called with each that could not be started, and has no place, while the others
+            go on; only by needs. None: the first one keeps them all from it.
 
     Raises:
         StartFailed: One could not be started. Those before it run.
@@ -235,19 +240,40 @@ def adopt_all(
             adopt(parent, child, name, policy)
         return
     supervision = parent._supervision_ or supervision_of(parent)
-    supervision.lineup = lineup = Lineup(parent, start_first)
+    begin = start_first if leave_out is None else partial(_start_or_leave_out, leave_out)
+    supervision.lineup = lineup = Lineup(parent, begin)
     try:
         for child, name, policy in children:
             pace()
-            adopt(parent, child, name, policy)
+            try:
+                adopt(parent, child, name, policy)
+            except SpragError as error:
+                if leave_out is None:
+                    raise
+                leave_out(child, error)
     finally:
         supervision.lineup = None
     lineup.bring_up(supervision)
 
 
+def _start_or_leave_out(leave_out: Callable[[Node, SpragError], object], child: Node) -> None:
+    try:
+        start_first(child)
+    except StartFailed as error:
+        if child._state_ in DOWN and child._parent_ is not None:
+            detach(child)
+        leave_out(child, error)
+
+
+def _lineup_of(supervision: Supervision) -> Lineup | None:
+    """Return the list that the caller brings up; somebody else's child is none of its business."""
+    lineup: Lineup | None = supervision.lineup
+    return lineup if lineup is not None and lineup.owner is getcurrent() else None
+
+
 def come_in(child: Node, supervision: Supervision) -> None:
     """Start *child* at its new place, now or later, as it asks for."""
-    policy, lineup = child._policy_, supervision.lineup
+    policy, lineup = child._policy_, _lineup_of(supervision)
     if policy.heartbeat is not None:
         expect_beats(child)
     if policy.needs is not None:

@@ -1,8 +1,9 @@
 """Children that come up side by side, each as soon as it has what it needs.
 
-Who works: the greenlet of the parent's `on_start`. It places all children, `restarting`, takes the
-turn of the parent, and begins one start after another, each in a greenlet of the pool, whose call
-it waits for: so a child whose `on_start` asks for the turn finds that it would wait for itself.
+Who works: the greenlet of the parent's `on_start`, or one that adds several to a parent that runs.
+It places all children, `restarting`, takes the turn of the parent, and begins one start after
+another, each in a greenlet of the pool, whose call it waits for: so a child whose `on_start` asks
+for the turn finds that it would wait for itself.
 
 Order: a child with `needs` begins when these are met; one without, when all that come before it in
 the list are over: up, left out, or waiting for what no start under way can bring. What still waits
@@ -18,6 +19,8 @@ import contextvars
 import math
 from functools import partial
 from typing import TYPE_CHECKING, Final
+
+from gevent import getcurrent
 
 from sprag_supervisor.exceptions import StartFailed, WouldDeadlock
 from sprag_supervisor.foreign import is_a
@@ -77,12 +80,17 @@ class Lineup:
     """The children of one list, on their way up.
 
     Args:
-        parent: Whose they are; it is starting.
+        parent: Whose they are; it is starting, or runs.
         start: Brings a child up that has its place, and raises what keeps it from that.
+
+    Attributes:
+        owner: Whose list it is: who makes it.
     """
 
     def __init__(self, parent: Node, start: Callable[[Node], None]) -> None:
+        self.owner = getcurrent()
         self._parent = parent
+        self._life = parent._supervision_
         self._start = start
         self._parking = Parking()
         self._places: dict[int, int] = {}
@@ -207,7 +215,7 @@ class Lineup:
 
     def _begin_who_can(self) -> bool:
         """Begin the starts that may begin now; return whether there may be more."""
-        if self._error is not None:
+        if self._error is not None or self._is_of_the_past():
             return False
         began = False
         for place in sorted(self._news):
@@ -231,6 +239,10 @@ class Lineup:
                 return True
         return began
 
+    def _is_of_the_past(self) -> bool:
+        """Whether the parent has ended; the children of its next life may be the same ones."""
+        return self._parent._supervision_ is not self._life
+
     def _is_over(self, child: Node) -> bool:
         return child._state_ is not RESTARTING or id(child) not in self._places
 
@@ -247,7 +259,7 @@ class Lineup:
 
     def _leave_to_parent(self) -> None:
         """Let the parent see to those who wait, once it runs."""
-        if self._error is not None:
+        if self._error is not None or self._is_of_the_past():
             return
         for child in self._children:
             if child._state_ is RESTARTING and id(child) in self._places:
