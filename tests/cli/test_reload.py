@@ -48,6 +48,20 @@ def test_each_service_gets_a_line_and_what_has_failed_is_code_1(
     assert app.requests == ["POST /v1/reload?timeout=30.0 HTTP/1.1"]
 
 
+def test_a_long_reason_is_broken_where_the_line_ends(
+    answering: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    reason = "generation 2 does not come up, and the workers serve on"
+    answering({"/v1/reload": told(entry("shop/mail", "failed", detail=reason), failed=1)})
+    assert reload(given()) == ExitCode.FAILED
+    assert capsys.readouterr().out == (
+        "● shop/mail failed: generation 2 does\n    not come up, and the workers serve\n    on\n"
+    )
+
+
 def test_who_is_late_is_code_4(
     answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from sprag_cli.app.client import Client
 from sprag_cli.app.find import find_app
 from sprag_cli.app.select import Asked, as_json, chosen, is_one
 from sprag_cli.app.told import count_of, list_of, number_of, text_of
+from sprag_cli.term.cells import cell_len
 from sprag_cli.term.output import painted, write
 from sprag_cli.term.plain import printable
 from sprag_cli.term.screen import screen_of
@@ -100,8 +101,9 @@ def _lines(answer: Node, screen: Screen) -> Iterator[Line]:
         detail = screen.charset.safe(text_of(entry, "detail"))
         if detail and tone is Tone.PLAIN:
             said += ": "
-        first, *rest = wrapped(said + detail, screen.width - 4)
         state, path = text_of(entry, "state"), printable(text_of(entry, "path"))
+        taken = cell_len(f"  {path} {time}") - 4  # by the first line, beyond what others leave free
+        first, *rest = wrapped(said + detail, screen.width - 4, taken)
         symbol = (f"{screen.charset.symbol(state)} ", TONES.get(state, Tone.PLAIN))
         yield [symbol, (path, Tone.NAME), (f" {first}{time}", tone)]
         for line in rest:

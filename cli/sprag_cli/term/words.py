@@ -74,13 +74,19 @@ def counted(number: float, noun: str, nouns: str | None = None) -> str:
     return f"{number:g} {noun if number == 1 else nouns or noun + 's'}"
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """Break *text* between words into lines of at most *width* cells; long words anywhere."""
+def wrapped(text: str, width: int, taken: int = 0) -> list[str]:
+    """Break *text* between words into lines of at most *width* cells; long words anywhere.
+
+    Args:
+        text: The text.
+        width: The cells of a line.
+        taken: So many of the first line's are something else's.
+    """
     width = max(width, _WIDTH_LEAST)
     lines = [""]
     for word in text.split():
         joined = f"{lines[-1]} {word}" if lines[-1] else word
-        if cell_len(joined) <= width:
+        if cell_len(joined) <= (width - taken if len(lines) == 1 else width):
             lines[-1] = joined
         else:
             lines += chopped(word, width)

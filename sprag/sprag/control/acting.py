@@ -80,7 +80,7 @@ def restart(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
     if renew is not None:
 
         def carry_out(_deadline: float | None) -> StopReport | None:
-            renew()
+            renew("restart")
             return None
 
         return _carry_out(request, node, carry_out)

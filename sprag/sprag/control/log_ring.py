@@ -79,6 +79,9 @@ class LogRing(Onlooker):
     def __init__(self, root: Node) -> None:
         super().__init__()
         self._root = root
+        # Of the program's own records. Only of a worker the root's name has a slash, and where its
+        # records are among those of others, it has to be told whose they are.
+        self._own = path_of(root) if "/" in path_of(root) else ""
         self._lines: deque[Line] = deque()
         self._weight = 0
         self._sources: list[logging.Logger] = []
@@ -163,7 +166,7 @@ class LogRing(Onlooker):
         incarnation = given.get("incarnation")
         if not is_a(service, str):
             node = current_node()
-            service = ""  # of the program's own
+            service = self._own
             if node is not None:
                 if node._tree_ is not self._root._tree_:
                     return None

@@ -38,14 +38,14 @@ def reload(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
     return Answer({**desk.about(), "path": path_of(node), "dry_run": is_dry, **_told(report)})
 
 
-def _renewed(node: Node, renew: Callable[[], object], within: float | None) -> dict[str, Any]:
+def _renewed(node: Node, renew: Callable[[str], object], within: float | None) -> dict[str, Any]:
     """Have workers replaced, and tell of it as of a reload; it goes on when the time is over."""
     path, began = path_of(node), clock.now()
     failures: list[Exception] = []
 
     def carry_out() -> None:
         try:
-            renew()
+            renew("reload")
         except Exception as error:  # noqa: BLE001 - told to the client
             failures.append(error)
 

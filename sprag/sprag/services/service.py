@@ -310,8 +310,8 @@ class Service(Acquiring, Declaring, Timing, Operating, Reloading):
         if self._state_ is RUNNING:
             set_ready(self, ready=False, reason="it will stop in a moment (--drain-delay)")
 
-    def _renewal_(self) -> Callable[[], object] | None:
-        """Return what restarts it by hand, where that is no stop and start: of workers."""
+    def _renewal_(self) -> Callable[[str], object] | None:
+        """Return what restarts it by hand, for a reason, where that is no stop and start."""
         return None
 
     def _found_(self, tree: Tree) -> None:

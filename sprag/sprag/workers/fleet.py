@@ -43,8 +43,8 @@ class Fleet:
         self.was_ready = False
         self.failure: Exception | None = None
         self.changed = Event()
-        self.renew: Callable[[tuple[int, ...] | None], object] = bool
-        """Has workers replaced, by hand; None: all. Blocks until they are."""
+        self.renew: Callable[[tuple[int, ...] | None, str], object] = lambda _slots, _why: None
+        """Has workers replaced, by hand, and why; None: all. Blocks until they are."""
         self.on_ready: Callable[[], object] = int
         """Called when a worker serves that is none of the first ones."""
         self.on_failure: Callable[[], object] = int

@@ -83,12 +83,12 @@ class Workers(Supervisor):
 
     def on_reload(self) -> None:
         """Have a new generation of workers, with what lies on the disk now."""
-        self.replacing.ask(None, "reload").wait()
+        self._renew(None, "reload")
 
-    def _renew(self, slots: tuple[int, ...] | None) -> None:
-        self.replacing.ask(slots, "restart").wait()
+    def _renew(self, slots: tuple[int, ...] | None, why: str) -> None:
+        self.replacing.ask(slots, why).wait()
 
-    def _renewal_(self) -> Callable[[], object] | None:
+    def _renewal_(self) -> Callable[[str], object] | None:
         return partial(self._renew, None) if self.fleet.was_ready else None
 
     def _will_stop_(self) -> None:

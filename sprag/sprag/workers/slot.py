@@ -205,7 +205,7 @@ class WorkerSlot(Program, needs=()):
         if self.current is not None and self.current.has_ended:
             self._lost(incarnation, self.current)
 
-    def _renewal_(self) -> Callable[[], object] | None:
+    def _renewal_(self) -> Callable[[str], object] | None:
         if self.is_put_down or not self.fleet.was_ready:
             return None
         return partial(self.fleet.renew, (self.number,))
