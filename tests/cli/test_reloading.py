@@ -198,6 +198,14 @@ def test_what_ends_by_itself_or_was_never_right_is_not_waited_for(tmp_path: Path
         assert process.ends() in (ExitCode.FORCED_INT, 128 + signal.SIGTERM)
 
 
+def test_sigterm_stops_it_where_a_shell_has_ctrl_c_ignored(tmp_path: Path) -> None:
+    app(tmp_path, "app = App(name='shop')")
+    with run(tmp_path, "--reload", shell='trap \'\' INT; exec "$0" "$@"') as process:
+        process.says('"event": "up"')
+        process.send(signal.SIGTERM)
+        assert process.ends() == ExitCode.STOPPED
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

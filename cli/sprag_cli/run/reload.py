@@ -247,9 +247,10 @@ class _Reloader:
 
     def _stop(self, number: signal.Signals, *, reaches_it: bool) -> None:
         if not reaches_it:
-            # An interrupt answers those in the queue, which nobody takes over. A second signal is
-            # what ends it at once, whichever it is.
-            self.app.send(signal.SIGINT if number is signal.SIGTERM else number)
+            # An interrupt answers those in the queue, which nobody takes over; in the background it
+            # may be ignored. A second signal is what ends it at once, whichever it is.
+            can_interrupt = signal.SIGINT in self.waited and number is signal.SIGTERM
+            self.app.send(signal.SIGINT if can_interrupt else number)
         if not self._is_over:
             self._is_over, self._left = True, self.budget
             sockets.close()
