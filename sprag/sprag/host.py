@@ -250,6 +250,7 @@ class _Host:
             self._status.up()
             if self._tree.cluster is not None:
                 self._tree.cluster.read_soon()  # what was broadcast while it came up
+                self._in_background(self._say_what_each_runs)
             if self._on_up is not None:
                 self._on_up()
             watching = self._in_background(lambda: Service.wait(self._root))
@@ -470,9 +471,23 @@ class _Host:
         engine = RemoteEngine(told.engine, told.life)
         life.callback(engine.close)
         engine.open()
-        member = Member(self._tree, engine, app=told.app, where=told.name, life=told.life)
+        member = Member(
+            self._tree,
+            engine,
+            app=told.app,
+            where=told.name,
+            life=told.life,
+            generation=told.generation,
+        )
         member.join()
         self._tree.cluster = member
+
+    def _say_what_each_runs(self) -> None:
+        told = worker()
+        if told is not None:
+            from sprag.process.in_each import say_what_each_runs
+
+            say_what_each_runs(self._root, self._tree.cluster, told.workers)
 
     def _open_control(self, stack: ExitStack) -> None:
         from sprag.control.server import ControlSocket

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from drawn import plain
-from sprag import App, Backoff, DynamicSupervisor, Program, Service, Supervisor
+from sprag import App, Backoff, DynamicSupervisor, Program, Service, Singleton, Supervisor
 from sprag._exit_codes import ExitCode
 from sprag.programs import Notify
 from sprag_cli.check.check import _refusals, plan_of, render
@@ -348,3 +348,10 @@ def test_the_app_is_imported_patched_and_not_started(tmp_path: Path) -> None:
 def test_a_supervisor_that_never_gives_up_ends_the_chain_of_limits() -> None:
     assert found(nested(4), max_restarts=math.inf) != []
     assert found(nested(4, max_restarts=math.inf), max_restarts=math.inf) == []
+
+
+def test_a_singleton_s_child_counts_like_any_other() -> None:
+    app = App(name="shop", providers={"slow": Singleton((Slow(), {"shutdown": 50.0}))})
+    root = plan_of(app)
+    assert [plan.path for plan in root.walk()] == ["shop", "shop/slow", "shop/slow/Slow"]
+    assert [finding.rule for finding in lint(root, 30.0)] == ["stop-over-budget"]

@@ -205,6 +205,7 @@ def test_when_all_have_tried_it_is_failed_until_it_is_started_by_hand(clock: Vir
             billing.start()
             clock.settle()
             assert children(holder) == [("Bad", State.RUNNING)]
+            assert status(holder) == "runs here: it was started by hand"
             clock.advance(10)
             assert children(other) == []
         finally:
@@ -223,6 +224,46 @@ def test_who_has_given_up_does_not_bid_before_its_backoff_is_over(clock: Virtual
         assert children(first) == []
         clock.advance(6)
         assert children(first) == [("Bad", State.FAILED)]
+
+
+def test_where_all_are_replaced_it_goes_to_the_newer_code_at_once(clock: VirtualClock) -> None:
+    first, second, third = app(), app(), app()
+    with workers(first, second) as shared:
+        shared.join(third, generation=2)
+        third.start()
+        first.stop()
+        clock.settle()
+        assert (children(second), children(third)) == ([], [("Billing", State.RUNNING)])
+        third.stop()
+        shared.reap(third)
+        clock.advance(0.5)  # nobody newer is there any more
+        assert children(second) == [("Billing", State.RUNNING)]
+
+
+def test_where_newer_code_does_not_take_it_an_older_one_does(clock: VirtualClock) -> None:
+    first, second = app(), app()
+    idle = App(name="idle")
+    with workers(first, second) as shared:
+        shared.join(idle, generation=2)
+        first.stop()
+        clock.settle()
+        assert children(second) == []
+        clock.advance(0.4)
+        assert children(second) == [("Billing", State.RUNNING)]
+
+
+def test_the_ledger_tells_where_it_was_and_why_it_moved(clock: VirtualClock) -> None:
+    first, second = app(Bad), app(Bad)
+    with workers(first, second):
+        clock.advance(10)
+        told = [(each.what, each.because) for each in tree_of(first).ledger.moves]
+        gave_up = "app/billing/Bad failed to start: ValueError: no database"
+        assert told[:2] == [
+            ("begins", "nobody had it yet"),
+            ("ends", f"worker-1 gave up: {gave_up}"),
+        ]
+        last = [list(tree_of(each).ledger.moves)[-1].what for each in (first, second)]
+        assert sorted(last) == ["ends", "stays failed"]
 
 
 def test_a_policy_of_no_use_is_refused() -> None:

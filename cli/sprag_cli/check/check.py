@@ -180,6 +180,8 @@ def plan_of(root: Node) -> Plan:
 
 
 def _static_children(service: Node) -> tuple[tuple[Node, str | None, dict[str, Any]], ...]:
+    if isinstance(service, sprag.Singleton):
+        return () if service._only_ is None else (service._only_,)
     return service._static_ if isinstance(service, Supervisor) else ()
 
 

@@ -75,7 +75,8 @@ def render(answer: Node, *, width: int, now: float, charset: Charset, most: int)
     known = state or "no longer in the tree"
     out: list[Line] = [[*title(answer, charset), (f" is {known}", Tone.PLAIN)]]
     rulings, holds = list_of(answer, "rulings"), list_of(answer, "holds")
-    if not rulings and not holds:
+    moves = list_of(answer, "moves")
+    if not rulings and not holds and not moves:
         told = wrapped(_nothing(state), width - 2)
         out += [[(f"  {line}", Tone.PLAIN)] for line in told]
     shown = rulings[max(len(rulings) - most, 0) :]
@@ -84,6 +85,7 @@ def render(answer: Node, *, width: int, now: float, charset: Charset, most: int)
         out.append([(f"  {said}", Tone.DIM)])
     stories = [(text_of(ruling, "at"), list(_story(ruling, path))) for ruling in shown]
     stories += [(text_of(note, "at"), [_of_hold(note, path)]) for note in holds[-most:]]
+    stories += [(text_of(note, "at"), [_of_move(note, path)]) for note in moves[-most:]]
     for _, story in sorted(stories, key=lambda story: story[0]):
         above = ""
         for at, text, tone in story:
@@ -145,6 +147,16 @@ def _of_hold(note: Node, path: str) -> tuple[str, str, Tone]:
     return text_of(note, "at"), said if by is None else f"{said} by uid {by:g}", Tone.BUSY
 
 
+def _of_move(note: Node, path: str) -> tuple[str, str, Tone]:
+    moved, what, why = text_of(note, "path"), text_of(note, "what"), text_of(note, "because")
+    who = "it" if moved == path else moved
+    said, tone = {
+        "begins": ("runs here from now on", Tone.PLAIN),
+        "ends": ("runs here no longer", Tone.PLAIN),
+    }.get(what, (what, Tone.BAD))
+    return text_of(note, "at"), f"{who} {said}: {why}", tone
+
+
 def _sentences(ruling: Node, path: str) -> Iterator[tuple[str, Tone]]:
     child, supervisor = text_of(ruling, "child"), text_of(ruling, "supervisor")
     who = "it" if child == path else child
@@ -172,7 +184,7 @@ def _sentences(ruling: Node, path: str) -> Iterator[tuple[str, Tone]]:
         used = count_of(ruling, "restarts")
         yield f"{judge} gave up: restart {used} {_limit(ruling)}", Tone.BAD
     elif decision == "gave_up_tries":
-        yield f"{judge} lets {who} stay down: its Backoff allows no more tries", Tone.BAD
+        yield f"{judge} lets {who} stay down: {_too_often(ruling)}", Tone.BAD
     elif decision == "escalate":
         yield f"{judge} gave up at once: on_failure says that this is to be escalated", Tone.BAD
     elif decision == "exit":
@@ -195,6 +207,13 @@ _REASONS: Final = {
     "ignored": "was ignored",
     "recycled": "was recycled",
 }
+
+
+def _too_often(ruling: Node) -> str:
+    used, most = count_of(ruling, "restarts"), number_of(ruling, "max_restarts")
+    if most is not None and used > most:  # of a Singleton, which lives on
+        return f"restart {used} {_limit(ruling)}"
+    return "its Backoff allows no more tries"
 
 
 def _along(ruling: Node, path: str) -> str:

@@ -38,6 +38,7 @@ class Member:
         app: The name that all of them have.
         where: What it is called among them; empty: it is alone.
         life: What it is known by, which nobody else was or will be.
+        generation: Of the code it runs.
 
     Attributes:
         sent, dropped, missed: Broadcasts of it that were sent, and that were not; and those of
@@ -45,11 +46,19 @@ class Member:
     """
 
     def __init__(
-        self, tree: Tree, engine: Engine, *, app: str, where: str = "", life: str = ""
+        self,
+        tree: Tree,
+        engine: Engine,
+        *,
+        app: str,
+        where: str = "",
+        life: str = "",
+        generation: int = 1,
     ) -> None:
         self.tree = tree
         self.engine = engine
         self.where = where
+        self.generation = generation
         self.life = life or secrets.token_hex(8)
         self.prefix = f"sprag/{app}/"
         self.sent = self.dropped = self.missed = 0
@@ -73,8 +82,8 @@ class Member:
         Raises:
             EngineAway: The engine cannot be asked.
         """
-        said = json.dumps({"where": self.where, "schema": 1}).encode()
-        self.engine.cas(f"{self.prefix}nodes/{self.life}", None, said)
+        said = {"where": self.where, "generation": self.generation, "schema": 1}
+        self.engine.cas(f"{self.prefix}nodes/{self.life}", None, json.dumps(said).encode())
         self._cursor = self.engine.read(self._topic, None).value.cursor
         self._hint = self.engine.hint(self._topic, self.read_soon)
 
@@ -92,6 +101,15 @@ class Member:
         """
         prefix = f"{self.prefix}nodes/"
         return {key.removeprefix(prefix) for key in self.engine.scan(prefix).value} | {self.life}
+
+    def is_to_go(self) -> bool:
+        """Whether somebody is there with newer code, which takes the place of all. May block.
+
+        Raises:
+            EngineAway: The engine cannot be asked.
+        """
+        found = self.engine.scan(f"{self.prefix}nodes/").value.values()
+        return any(json.loads(said).get("generation", 1) > self.generation for said in found)
 
     # -- broadcasts --------------------------------------------------------------------
 

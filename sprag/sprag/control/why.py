@@ -42,7 +42,8 @@ def answer(desk: Desk, path: str) -> Answer:
         paths = {full}
     rulings, count = _rulings(desk, paths)
     holds = [each for each in desk.tree.ledger.holds if any(map(each.concerns, paths))]
-    if unknown is not None and not count and not holds:
+    moves = [each for each in desk.tree.ledger.moves if any(map(each.concerns, paths))]
+    if unknown is not None and not count and not holds and not moves:
         raise unknown
     return Answer(
         {
@@ -52,6 +53,7 @@ def answer(desk: Desk, path: str) -> Answer:
             "count": count,
             "rulings": [_told(ruling, full) for ruling in rulings],
             "holds": [{**note._asdict(), "at": iso(note.at)} for note in holds],
+            "moves": [{**note._asdict(), "at": iso(note.at)} for note in moves],
         }
     )
 

@@ -100,6 +100,11 @@ class TimerHandle:
         """Whether it will fire again."""
         return self._holdings is not None
 
+    @property
+    def repeats(self) -> bool:
+        """Whether it fires again and again."""
+        return self._period is not None
+
     def cancel(self) -> None:
         """Never fire again. A call that is under way goes on; harmless a second time."""
         must_be_at_home(self._node)

@@ -21,6 +21,7 @@ from sprag_supervisor import (
     DOWN,
     RUNNING,
     Backoff,
+    MoveNote,
     adopt,
     clock,
     delete_child,
@@ -28,6 +29,7 @@ from sprag_supervisor import (
     holdings_of,
     is_at_work,
     name_of,
+    path_of,
     restart_child,
     say,
     set_status,
@@ -39,10 +41,17 @@ from sprag_supervisor.exceptions import NotRunning, StartFailed
 if TYPE_CHECKING:
     from sprag.cluster.engine import Hint
     from sprag.cluster.rows import Row
-    from sprag_supervisor import Failure, Node
+    from sprag_supervisor import Failure, Lifecycle, Moved, Node
 
 _UNTIL_ASKED_AGAIN: Final = 1.0
 """Seconds until an engine that is away is asked again."""
+_COURTESY: Final = 0.3
+"""Seconds that who has newer code gets to be the first."""
+_SAID: Final[dict[Moved, str]] = {
+    "begins": "singleton begins here",
+    "ends": "singleton ends here",
+    "stays failed": "singleton stays failed here",
+}
 _random = random.Random()  # noqa: S311 - jitter, not secrets
 
 
@@ -76,6 +85,8 @@ class Bidding:
         """What has ended it for good here, and has not been acted on."""
         self._in_a_row = 0
         self._not_before = 0.0
+        self._passed: int | None = None
+        """The epoch of a row that was free, and was left to newer code."""
         self._bids = False  # Invariant: a greenlet does so, or is about to
         self._again = False
 
@@ -158,6 +169,8 @@ class Bidding:
             self._look_at(self._not_before)
             self._tell_standby(self._claim.look())
             return
+        if self._lets_pass():
+            return
         row, before = self._claim.take()
         if row is None:
             self._tell_standby(before)
@@ -166,8 +179,18 @@ class Bidding:
         self._lease = Lease(row.epoch)
         why = before.why or "nobody had it yet"
         self._tell("runs here", before.why)
-        self._note("singleton begins here", why)
+        self._note("begins", why)
         self._run()
+
+    def _lets_pass(self) -> bool:
+        """Whether to wait a moment, as newer code is there: else it would move with each of us."""
+        row = self._claim.look()
+        if row.owner is not None or row.epoch == self._passed or not self._member.is_to_go():
+            return False
+        self._passed = row.epoch
+        self._look_at(clock.now() + _COURTESY)
+        self._tell_standby(row)
+        return True
 
     def _run(self) -> None:
         """Start the child."""
@@ -201,7 +224,8 @@ class Bidding:
         if row is None or self._must_keep(present, row):
             tried = "it was tried here" if len(present) == 1 else f"all {len(present)} have tried"
             self._tell("failed", f"{tried}; 'sprag start' tries again")
-            self._note("singleton stays failed here", why, logging.ERROR)
+            self._tree.observers.append(self._note_start)
+            self._note("stays failed", why)
             return
         delete_child(node, self._child)
         self._in_a_row = 1 if was_well else self._in_a_row + 1
@@ -210,6 +234,16 @@ class Bidding:
         self._let_go(f"{member.where} gave up: {why}")
         self._look_at(self._not_before)
         self._again = True
+
+    def _note_start(self, record: Lifecycle) -> None:
+        """Take note that somebody has started the child, by hand. Must not block."""
+        if record.path == path_of(self._child) and self._child._state_ not in DOWN:
+            self._observe_no_more()
+            self._tell("runs here", "it was started by hand")
+
+    def _observe_no_more(self) -> None:
+        if self._note_start in self._tree.observers:
+            self._tree.observers.remove(self._note_start)
 
     def _must_keep(self, present: set[str], row: Row) -> bool:
         """Whether the row stays here, though the child is failed."""
@@ -221,13 +255,14 @@ class Bidding:
     def _let_go(self, why: str) -> None:
         self._claim.free(why)
         self._owns = False
-        self._note("singleton ends here", why)
+        self._note("ends", why)
         self._lease = None
 
     # -- the end ------------------------------------------------------------------------
 
     def _end(self) -> None:
         """Let others have the row: the clean-up of the singleton, after its child has ended."""
+        self._observe_no_more()
         if self._hint is not None:
             self._hint.cancel()
         if not self._owns:
@@ -262,9 +297,14 @@ class Bidding:
     def _tell(self, what: str, why: str) -> None:
         set_status(self._node, f"{what}: {why}" if why and self._member.where else what)
 
-    def _note(self, event: str, why: str, level: int = logging.INFO) -> None:
-        if self._member.where or level > logging.INFO:
+    def _note(self, what: Moved, why: str) -> None:
+        failed = what == "stays failed"
+        if self._member.where or failed:  # alone it comes and goes with the tree
             token = None if self._lease is None else self._lease.token
+            note = MoveNote(clock.wall(), path_of(self._node), what, why, token)
+            self._tree.ledger.moves.append(note)
+            event = _SAID[what]
+            level = logging.ERROR if failed else logging.INFO
             say(level, self._node, event, because=why, token=token)
 
 

@@ -27,7 +27,7 @@ class AsWorkers:
         self.engine = MemoryEngine()
         self._members: list[Member] = []
 
-    def join(self, root: Service) -> None:
+    def join(self, root: Service, generation: int = 1) -> None:
         """Let *root*, which has not been started, be the next one: worker-1, then worker-2.
 
         Raises:
@@ -40,7 +40,9 @@ class AsWorkers:
         if tree.cluster is not None:
             raise AlreadyStarted(root._name_ or "", root._state_.value)
         where = f"worker-{len(self._members) + 1}"
-        tree.cluster = member = Member(tree, self.engine, app="app", where=where)
+        tree.cluster = member = Member(
+            tree, self.engine, app="app", where=where, generation=generation
+        )
         member.join()
         self._members.append(member)
 

@@ -14,8 +14,8 @@ class Lifecycle:
     start that failed is ``crashed`` with the context ``start_error``, and has no
     start of its own. A service that is stopped while it waits for its restart is
     ``stopped`` with the context ``restart_cancelled``, and ``gave_up`` with the same when its
-    `Backoff` allows no more tries: news of its state, and no second end of a life that has had
-    its end before. ``ready`` and ``unready`` are what a service
+    `Backoff`, or the limit of a `Singleton`, allows no more tries: news of its state, and no
+    second end of a life that has had its end before. ``ready`` and ``unready`` are what a service
     that runs says of itself.
 
     Attributes:

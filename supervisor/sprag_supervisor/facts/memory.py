@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sprag_supervisor.facts.failure import Failure
     from sprag_supervisor.facts.hold import HoldNote
+    from sprag_supervisor.facts.move import MoveNote
     from sprag_supervisor.facts.straggler import Straggler
     from sprag_supervisor.rules.decide import Decision, Reason
     from sprag_supervisor.rules.policy import Policy
@@ -31,6 +32,7 @@ _BYTES_OF_RULINGS: Final = 3_000_000
 """Of all rulings together; older ones are kept in brief."""
 _BYTES_OF_RULING: Final = 500
 _KEPT_HOLDS: Final = 100
+_KEPT_MOVES: Final = 100
 _NAMED: Final = 50
 """Of those covered by a ruling in brief."""
 
@@ -257,6 +259,8 @@ class Ledger:
     def __init__(self) -> None:
         self.holds: deque[HoldNote] = deque(maxlen=_KEPT_HOLDS)
         """What was held and released, the latest last."""
+        self.moves: deque[MoveNote] = deque(maxlen=_KEPT_MOVES)
+        """Which singletons have come and gone, the latest last."""
         self._old: deque[Ruling] = deque()
         """In brief, all older than those in …"""
         self._recent: deque[Ruling] = deque()

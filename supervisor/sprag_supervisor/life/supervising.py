@@ -161,7 +161,7 @@ def _act_on_waiting(  # noqa: C901, PLR0912, PLR0917 - a branch for each word
             decision = "gave_up_tries"
         _write_down(node, supervision, child, reason, failure, decision)
         if decision == "gave_up_tries":
-            fail_for_good(node, child, tried)
+            fail_for_good(node, child, max(tried, restarts - 1))
             node._has_lost_(child, failure)
         else:
             cancel_retry(child)
