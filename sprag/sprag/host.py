@@ -91,6 +91,7 @@ def run(
     watchdog: Seconds | None = None,
     watchdog_exits: bool = False,
     drain_delay: Seconds = 0.0,
+    ops: Any = None,
 ) -> int:
     """Start *root*, wait for a signal or its end, stop it; return the exit code.
 
@@ -119,6 +120,8 @@ def run(
         watchdog_exits: End the process then, with exit code 4.
         drain_delay: Seconds by which the stop begins later after a SIGTERM: the tree is not ready
             from then on, and goes on. Another signal begins it at once.
+        ops: A socket that listens, on which ``/healthz`` and ``/readyz`` are answered from before
+            the start until after the stop; None: nowhere. It is closed then.
 
     Returns:
         0 stopped as asked, 1 gave up, 3 never came up, 4 stopped with stragglers or over
@@ -155,7 +158,7 @@ def run(
         root._name_ = name
     dog = None if hold is None else Watchdog(hold, exits=watchdog_exits)
     host = _Host(root, budget, delay, on_up)
-    return host.run(control=control, ends_process=ends_process, watchdog=dog)
+    return host.run(control=control, ends_process=ends_process, watchdog=dog, ops=ops)
 
 
 class _Host:
@@ -191,7 +194,9 @@ class _Host:
         self._stopped_by: signal.Signals | None = None
         self._freezes = False
 
-    def run(self, *, control: bool, ends_process: bool, watchdog: Watchdog | None) -> int:
+    def run(
+        self, *, control: bool, ends_process: bool, watchdog: Watchdog | None, ops: Any = None
+    ) -> int:
         tree = self._tree
         self._freezes = ends_process and gc.isenabled()
         began = clock.now()
@@ -201,6 +206,8 @@ class _Host:
             stack.callback(give_back)
             if control:
                 self._open_control(stack)
+            if ops is not None:
+                self._open_ops(stack, ops)
             tree.exit_seconds = self._budget
             tree.observers.append(self._lifecycle_log)
             _hosts.append(self)
@@ -509,6 +516,13 @@ class _Host:
             return
         self._control = socket
         stack.callback(socket.close)
+
+    def _open_ops(self, stack: ExitStack, listener: Any) -> None:
+        from sprag.process.ops import OpsPort
+
+        port = OpsPort(self._root, listener)
+        port.open()
+        stack.callback(port.close)
 
     def _hint(self) -> str | None:
         received = self._signals.received

@@ -23,7 +23,8 @@ from sprag import SpragError
 from sprag._exit_codes import ExitCode
 from sprag_cli.run.binding import places
 from sprag_cli.run.load import NotAService
-from sprag_cli.run.run import RunOptions, run_app
+from sprag_cli.run.options import RunOptions
+from sprag_cli.run.run import run_app
 from sprag_cli.term.errors import CommandError
 
 if TYPE_CHECKING:

@@ -161,3 +161,13 @@ def test_no_depth_is_too_much(clock: VirtualClock, convert: Callable[[Service], 
 def test_times_are_in_utc_to_the_millisecond() -> None:
     assert iso(1_767_268_800.1234) == "2026-01-01T12:00:00.123+00:00"
     assert iso(None) is None
+
+
+def test_when_a_service_ended_stays_as_it_was(clock: VirtualClock) -> None:
+    with Supervisor([Service()]) as top:
+        clock.advance(3.0)
+        child = top.service("Service")
+        child.stop()
+        ended = clock.wall
+        clock.advance(5.0)
+        assert (child.snapshot().started_at, child.snapshot().ended_at) == (None, ended)

@@ -9,9 +9,9 @@ import pytest
 
 from scripted import spawn
 from sprag import Backoff, DynamicSupervisor, Ignore, Service, State, Supervisor
+from sprag.control.health import READY, health
 from sprag.exceptions import BadValue, NotRunning, StartTimeout
 from sprag.testing import RunningTree, check_invariants, record_events
-from sprag.web import _health
 from sprag_supervisor import Lack
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ def test_the_answer_about_a_large_tree_lets_others_run() -> None:
         other.start()
         gevent.sleep(0.001)
         before = turns
-        status, body = _health.answer(_health.READY, top)
-        assert (status, body) == (200, b'{"ready": true}')
+        assert health(READY, top) == (200, {"ready": True})
         assert turns > before
         other.kill()
 

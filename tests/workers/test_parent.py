@@ -336,7 +336,8 @@ def test_a_held_worker_is_asked_for_its_stacks_and_killed(monkeypatch: pytest.Mo
 def test_a_parent_that_was_held_itself_judges_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     with play(monkeypatch, plan(1, watchdog=30.0)) as played:
         played.up()
-        watch = watching.Watching(played.root, 1.0)
+        root = played.root
+        watch = watching.Watching(root.fleet.plan, lambda: root.slots, root.replacing, 1.0)
         slot = played.root.slots[0]
         assert slot.current is not None
         slot.current.last_sign = -1000.0

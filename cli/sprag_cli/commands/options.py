@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import click
 from click.core import ParameterSource
 
+from sprag._defaults import HOST
 from sprag_cli.complete.prompt import AppName, ServicePath
+from sprag_cli.run import binding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,6 +222,21 @@ no_wait: Decorator = click.option(
 )
 
 
+class OpsPort(binding.Binding):
+    """``PORT``, of this machine alone, or where a web server could listen, too."""
+
+    name = "port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return host and port."""
+        text = str(value)
+        if text.isascii() and text.isdigit():
+            text = f"{HOST}:{text}"
+        if "=" in text or text.startswith("unix:"):
+            self.fail(f"{value!r} is no port: use PORT or HOST:PORT.", param, ctx)
+        return super().convert(text, param, ctx).address
+
+
 def running(function: Callable[..., Any]) -> Callable[..., Any]:
     """Take what a command that runs a tree as the process is told of that."""
     for option in reversed(_RUNNING):
@@ -258,6 +275,13 @@ _RUNNING: Final = (
         "--watchdog-exit",
         is_flag=True,
         help="With --watchdog: end the process then, with exit code 4.",
+    ),
+    setting(
+        "--ops-port",
+        type=OpsPort(),
+        metavar="[HOST:]PORT",
+        help="Answer /healthz and /readyz there, beside whatever the app serves.  "
+        "[default: nowhere]",
     ),
     setting(
         "--drain-delay",

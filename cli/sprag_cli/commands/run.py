@@ -153,7 +153,8 @@ def run(context: click.Context, /, **asked: Any) -> None:
     if asked["reload"] and options.is_default(context, "shutdown_timeout"):
         asked["shutdown_timeout"] = _SHUTDOWN_OF_RELOAD
 
-    from sprag_cli.run.run import RunOptions, run_app
+    from sprag_cli.run.options import RunOptions
+    from sprag_cli.run.run import run_app
 
     sys.exit(run_app(RunOptions(**asked, binds=binds)))
 

@@ -35,7 +35,7 @@ from sprag_cli.run.opening import open_for_workers
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sprag_cli.run.run import RunOptions
+    from sprag_cli.run.options import RunOptions
 
 _NEWS: Final = signal.SIGUSR2
 """By which our own thread wakes us."""

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -22,6 +22,7 @@ from sprag import host
 from sprag._exit_codes import ExitCode
 from sprag.exceptions import BadSocket, CannotListen, SpragError
 from sprag.process import sockets
+from sprag.process.listening import listen
 from sprag.process.log_queue import flush_logs
 from sprag.process.sd_notify import withdraw
 from sprag.process.shared_log import share
@@ -29,7 +30,7 @@ from sprag.process.signals import has_terminal, take_signals_back
 from sprag.process.worker import reloads, take_up, tell_why, worker
 from sprag_cli.draw.render import render
 from sprag_cli.run.load import load
-from sprag_cli.run.logs import LogFormat, configure
+from sprag_cli.run.logs import configure
 from sprag_cli.run.opening import open_for_workers, open_sockets, serve
 from sprag_cli.term.errors import CommandError
 from sprag_cli.term.output import discard_unwritten
@@ -39,39 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import FrameType
 
-    from sprag_cli.run.binding import Bind
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """What every command that runs a tree as the process is told; `commands` has the defaults."""
-
-    name: str | None
-    shutdown_timeout: float
-    log_format: LogFormat
-    log_level: str
-    control: bool
-    tree: bool
-    watchdog: float | None
-    watchdog_exit: bool
-    drain_delay: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions(Running):
-    """The options of ``sprag run``; `commands` explains them, and has their defaults."""
-
-    target: str
-    binds: tuple[Bind, ...]
-    socket_mode: int | None
-    workers: int | None
-    max_lifetime: float | None
-    max_memory: int | None
-    env_file: str | None
-    reload: bool
-    reload_dir: tuple[str, ...]
-    reload_include: tuple[str, ...]
-    reload_exclude: tuple[str, ...]
+    from sprag_cli.run.options import Running, RunOptions
 
 
 class BadName(CommandError):
@@ -123,6 +92,8 @@ def run_app(options: RunOptions) -> int:
     workers = None if is_reloader else _workers_asked(options)
     if workers is not None or worker() is not None:
         share()
+    if is_reloader or worker() is not None:
+        options = replace(options, ops_port=None)  # whose it is, opens it
     try:
         if is_reloader:
             from sprag_cli.run.reload import run_reloading
@@ -246,6 +217,7 @@ def _run(
             watchdog=options.watchdog,
             watchdog_exits=options.watchdog_exit,
             drain_delay=options.drain_delay,
+            ops=None if options.ops_port is None else listen(options.ops_port),
         )
     except SpragError as error:
         raise NotStarted(str(error)) from error

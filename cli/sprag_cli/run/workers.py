@@ -19,7 +19,7 @@ from sprag_cli.term.errors import CommandError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from sprag_cli.run.run import RunOptions
+    from sprag_cli.run.options import RunOptions
 
 WATCHDOG: Final = 30.0
 """Seconds within which a worker has to show that its loop turns, where none are given."""

@@ -12,7 +12,8 @@ from sprag._exit_codes import ExitCode
 from sprag_cli.check.check import examined, render
 from sprag_cli.check.lint import Finding
 from sprag_cli.run.load import UserCodeFailed
-from sprag_cli.run.run import Running, run_made
+from sprag_cli.run.options import Running
+from sprag_cli.run.run import run_made
 from sprag_cli.term.output import painted, write
 from sprag_cli.term.screen import screen_of
 from sprag_cli.up.build import Exits, make_app

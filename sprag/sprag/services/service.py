@@ -36,7 +36,7 @@ from sprag_supervisor import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -309,6 +309,10 @@ class Service(Acquiring, Declaring, Timing, Operating, Reloading):
         """Be ready for nobody any more, as the stop of all will come; go on all the same."""
         if self._state_ is RUNNING:
             set_ready(self, ready=False, reason="it will stop in a moment (--drain-delay)")
+
+    def _serves_(self, missing: Collection[str]) -> bool:
+        """Return whether clients may be sent here although *missing* paths are not ready."""
+        return not missing
 
     def _renewal_(self) -> Callable[[str], object] | None:
         """Return what restarts it by hand, for a reason, where that is no stop and start."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gevent import GreenletExit
 
+from sprag.control.health import ALIVE, READY
 from sprag.services.service import Service
 from sprag.web._door import Door, Place
-from sprag.web._health import ALIVE, READY
 from sprag.web._limits import Limits
 from sprag.web._server import LINGER, HTTPServer
 from sprag.web._site import CONTROLLER, REQUEST_ID, path_in

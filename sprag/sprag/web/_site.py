@@ -17,9 +17,9 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response
 
+from sprag.control.health import ALIVE, READY, encoded, health
 from sprag.owned.log import bound_logger
 from sprag.services.service import current_service
-from sprag.web import _health
 from sprag.web._body import BODY
 from sprag.web._bounded import BoundedBody
 from sprag.web._checks import BadAnswer, check_headers, check_status
@@ -111,7 +111,7 @@ class Site:
             for each in controllers
             if each.template is not None
         }
-        self._own = [path for path in (_health.ALIVE, _health.READY) if not self._router.has(path)]
+        self._own = [path for path in (ALIVE, READY) if not self._router.has(path)]
 
     def _frame_from(self, given: Callable[[Page], str] | None) -> Frame:
         if given is None:
@@ -146,8 +146,8 @@ class Site:
             return Reply(204, headers=allow)
         if method not in _PLAIN_METHODS:
             return Reply(405, body=b'{"error": "Method Not Allowed"}', headers=allow)
-        status, body = _health.answer(path, self._root)
-        return Reply(status, body=body, headers=[("Cache-Control", "no-store")])
+        status, found = health(path, self._root)
+        return Reply(status, body=encoded(found), headers=[("Cache-Control", "no-store")])
 
     def _answer(self, asked: _Asked, path: str) -> Reply | Response:
         try:

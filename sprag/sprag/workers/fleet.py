@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
@@ -14,10 +14,16 @@ if TYPE_CHECKING:
 
     from sprag.cluster.serving import Serving
     from sprag.workers.plan import Plan
-    from sprag.workers.slot import WorkerSlot
 
 _LIMIT: Final = 5
 """So many tries in a row of each worker, with none that serves, are the end of the app."""
+
+
+class Slot(Protocol):
+    """What is known here of a worker's place."""
+
+    number: int
+    failure: Exception | None
 
 
 class Fleet:
@@ -51,14 +57,14 @@ class Fleet:
         """Called when one of them has failed, before that is ruled on."""
         self._tries: dict[int, int] = {}
 
-    def note_ready(self, slot: WorkerSlot) -> None:
+    def note_ready(self, slot: Slot) -> None:
         """Take note that a worker serves."""
         self._tries.pop(slot.number, None)
         if self.was_ready:
             self.on_ready()
         self.changed.set()
 
-    def note_failure(self, slot: WorkerSlot, error: Exception) -> None:
+    def note_failure(self, slot: Slot, error: Exception) -> None:
         """Take note that a worker has ended, or has not come up."""
         self._tries[slot.number] = self._tries.get(slot.number, 0) + 1
         self.failure = slot.failure = error
@@ -66,6 +72,6 @@ class Fleet:
         if self.was_ready:
             self.on_failure()
 
-    def has_failed_often(self, slot: WorkerSlot) -> bool:
+    def has_failed_often(self, slot: Slot) -> bool:
         """Whether a worker has failed too often in a row."""
         return self._tries.get(slot.number, 0) >= _LIMIT

@@ -15,10 +15,10 @@ from sprag.workers.plan import called
 from sprag.workers.replacing import Replacing
 from sprag.workers.slot import WorkerSlot
 from sprag.workers.watching import Watching
-from sprag_supervisor import ACTIVE
+from sprag_supervisor import ACTIVE, path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from sprag.cluster.serving import Serving
     from sprag.workers.plan import Plan
@@ -49,7 +49,7 @@ class Workers(Supervisor):
         serving: Serving | None = None,
     ) -> None:
         self.fleet = Fleet(plan, serving)
-        self.replacing = Replacing(self, self._tell)
+        self.replacing = Replacing(self, self.fleet, lambda: self.slots, self._tell)
         self._says_reloading_ = nullcontext
         self.fleet.renew = self._renew
         self.fleet.on_ready = self.replacing.note_ready
@@ -71,7 +71,7 @@ class Workers(Supervisor):
         """Wait until all are ready."""
         fleet = self.fleet
         every = min(_ROUND, fleet.plan.watchdog / 4)
-        self.interval(Watching(self, every).look, every)
+        self.interval(Watching(fleet.plan, lambda: self.slots, self.replacing, every).look, every)
         while not all(slot.serves for slot in self.slots):
             fleet.changed.clear()
             if fleet.failure is not None:
@@ -98,6 +98,10 @@ class Workers(Supervisor):
                 if process.child is not None:
                     with suppress(PermissionError):  # it has become another user's
                         process.child.send(signal.SIGWINCH)
+
+    def _serves_(self, missing: Collection[str]) -> bool:
+        """Return whether a worker serves, and we are not about to stop."""
+        return path_of(self) not in missing and any(slot.serves for slot in self.slots)
 
     def on_drain(self) -> None:
         """Let nobody new in: who has connected by now is answered by the workers."""

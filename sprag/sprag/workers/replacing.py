@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from sprag.workers.parent import Workers
+    from sprag.services.service import Service
+    from sprag.workers.fleet import Fleet
     from sprag.workers.slot import WorkerSlot
 
 
@@ -78,11 +79,21 @@ class Replacing:
 
     Args:
         parent: The root, whose greenlet carries them out.
+        fleet: What all workers share.
+        slots: Returns where they are.
         tell: Shows how things are.
     """
 
-    def __init__(self, parent: Workers, tell: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        parent: Service,
+        fleet: Fleet,
+        slots: Callable[[], list[WorkerSlot]],
+        tell: Callable[[], object],
+    ) -> None:
         self._parent = parent
+        self._fleet = fleet
+        self._slots = slots
         self._tell = tell
         self._line: deque[Replacement] = deque()
         self.current: Replacement | None = None
@@ -101,13 +112,13 @@ class Replacing:
         """
         asked = Replacement(slots, why, can_wait=can_wait)
         if slots is None:
-            self._parent.fleet.generation += 1
+            self._fleet.generation += 1
             for each in self._all_before():
                 each.newer = asked
                 if each is not self.current:
                     self._line.remove(each)
                     each.finish()
-            for slot in self._parent.slots:
+            for slot in self._slots():
                 slot.look_again()
         self._line.append(asked)
         if self.current is None:
@@ -165,12 +176,11 @@ class Replacing:
 
     def _carry_out(self, asked: Replacement) -> None:
         parent = self._parent
-        fleet = parent.fleet
-        generation = fleet.generation
+        generation = self._fleet.generation
         began = clock.now()
         replaced = 0
         numbers = asked.slots
-        for slot in parent.slots:
+        for slot in self._slots():
             if asked.newer is not None:
                 return
             if numbers is not None and slot.number not in numbers:

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Final
 from sprag_supervisor import clock, say
 
 if TYPE_CHECKING:
-    from sprag.workers.parent import Workers
+    from collections.abc import Callable
+
+    from sprag.workers.plan import Plan
     from sprag.workers.process import WorkerProcess
+    from sprag.workers.replacing import Replacing
     from sprag.workers.slot import WorkerSlot
 
 FOR_STACKS: Final = 2.0
@@ -30,12 +33,22 @@ class Watching:
     """Looks at all workers every so often.
 
     Args:
-        parent: The root.
+        plan: What they are.
+        slots: Returns where they are.
+        replacing: Where those are told that have served their time.
         every: Seconds between two rounds.
     """
 
-    def __init__(self, parent: Workers, every: float) -> None:
-        self._parent = parent
+    def __init__(
+        self,
+        plan: Plan,
+        slots: Callable[[], list[WorkerSlot]],
+        replacing: Replacing,
+        every: float,
+    ) -> None:
+        self._plan = plan
+        self._slots = slots
+        self._replacing = replacing
         self._every = every
         self._last = clock.now()
 
@@ -44,7 +57,7 @@ class Watching:
         now = clock.now()
         was_held = now - self._last > self._every + _LATE
         self._last = now
-        for slot in self._parent.slots:
+        for slot in self._slots():
             for process in slot.processes:
                 process.hear_all()
                 if not was_held and not process.is_ending and not process.has_ended:
@@ -70,14 +83,14 @@ class Watching:
             process.kill()
 
     def _recycle(self, slot: WorkerSlot, process: WorkerProcess) -> None:
-        plan = self._parent.fleet.plan
+        plan = self._plan
         if clock.now() >= process.over_at:
-            self._parent.replacing.recycle(slot, "it has served its --max-lifetime")
+            self._replacing.recycle(slot, "it has served its --max-lifetime")
         elif plan.max_memory is not None and process.child is not None:
             used = resident(process.child.pid)
             if used is not None and used > plan.max_memory:
                 why = f"{used >> 20} MB are more than its --max-memory"
-                self._parent.replacing.recycle(slot, why)
+                self._replacing.recycle(slot, why)
 
 
 def resident(pid: int) -> int | None:
