@@ -238,4 +238,5 @@ def test_an_empty_address_is_refused(tmp_path: Path, option: str) -> None:
     app(tmp_path, 'app = App(name="shop")\n')
     with run(tmp_path, option, "") as process:
         assert process.ends() == ExitCode.USAGE
-        assert process.err == f"sprag: {option} is empty: give an address, or leave it out\n"
+        told = f"sprag: {option} is empty: give an address, or leave it out"
+        assert process.err == f"{told} — 'sprag run --help' shows what is accepted\n"

@@ -92,6 +92,7 @@ def test_the_host_runs_what_was_loaded_with_the_options_given(host: Host) -> Non
         "ends_process": True,
         "watchdog": None,
         "watchdog_exits": False,
+        "ops": None,
         "drain_delay": 0.0,
     }
 
