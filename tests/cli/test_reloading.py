@@ -198,6 +198,22 @@ def test_what_ends_by_itself_or_was_never_right_is_not_waited_for(tmp_path: Path
         assert process.ends() in (ExitCode.FORCED_INT, 128 + signal.SIGTERM)
 
 
+def test_two_saves_within_a_second_are_two(tmp_path: Path) -> None:
+    (tmp_path / "pages.py").write_text(PAGES)
+    write(tmp_path, "blue")
+    saved = (tmp_path / "app.py").stat()
+    options = ["--reload", "--port", str(free_port())]
+    with run(tmp_path, *options, environ={"PYTHONDONTWRITEBYTECODE": None}) as process:
+        process.says('"event": "up"')
+        assert list(tmp_path.glob("__pycache__/app.*"))
+        write(tmp_path, "gray")
+        os.utime(tmp_path / "app.py", ns=(saved.st_atime_ns, saved.st_mtime_ns))
+        process.says("begun by gray")
+        process.says('"event": "up"', times=2)
+        process.send(signal.SIGTERM)
+        assert process.ends() == ExitCode.STOPPED
+
+
 def test_sigterm_stops_it_where_a_shell_has_ctrl_c_ignored(tmp_path: Path) -> None:
     app(tmp_path, "app = App(name='shop')")
     with run(tmp_path, "--reload", shell='trap \'\' INT; exec "$0" "$@"') as process:

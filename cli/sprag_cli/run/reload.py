@@ -18,6 +18,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -199,6 +200,7 @@ class _Reloader:
     _is_killed: bool = False
     _left: float = math.inf
     _was_restarted: bool = False
+    _saved: set[Path] = field(default_factory=set)
 
     def run(self) -> int:
         """Run it; blocks. Return the exit code."""
@@ -257,6 +259,7 @@ class _Reloader:
 
     def _look_at_files(self) -> None:
         files = self.changes.take()
+        self._saved.update(files)
         if files and not (self._is_over or self._is_stale):
             names = ", ".join(map(_shown, files[:_NAMED]))
             more = len(files) - _NAMED
@@ -268,6 +271,9 @@ class _Reloader:
         self._is_stale = self._is_stopping = self._is_killed = False
         self._left = math.inf
         self._was_restarted = True
+        for file in self._saved:
+            _forget_bytecode(file)
+        self._saved.clear()
         self.app.start()
 
     def _kill(self) -> None:
@@ -288,6 +294,16 @@ class _Reloader:
         how: dict[str, object] = {"code": code} if code > 0 else {"signal": _signal_name(-code)}
         log(logging.ERROR, "the app has ended, and starts again when a file is saved", **how)
         return None
+
+
+def _forget_bytecode(file: Path) -> None:
+    """Have the next import of *file* read it.
+
+    Two saves within one second that leave it as long as it was are one for Python, which would
+    take what it has compiled of the first.
+    """
+    with suppress(OSError, ValueError, NotImplementedError):
+        Path(cache_from_source(str(file))).unlink()
 
 
 def _signal_name(number: int) -> str:
