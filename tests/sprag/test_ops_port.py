@@ -8,10 +8,10 @@ from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 
-import gevent
 from gevent.event import Event
 
 from controlled import aside
+from scripted import spawn
 from sprag import Service, Supervisor
 from sprag.process.listening import address_of, listen
 from sprag.process.ops import OpsPort
@@ -58,7 +58,7 @@ def test_health_is_told_from_before_the_start_until_after_the_stop() -> None:
     with watched(root) as address:
         assert aside(ask, address, "/healthz") == (200, {"alive": True})
         assert aside(ask, address, "/readyz")[0] == 503
-        starting: Any = gevent.spawn(root.start)
+        starting = spawn(root.start)
         status, told = aside(ask, address, "/readyz")
         assert status == 503
         assert [each["state"] for each in told["not_ready"]] == ["starting", "starting"]
