@@ -32,6 +32,9 @@ import sprag_cli
 import sprag_supervisor
 from bench.plot import plots
 from sprag._exit_codes import ExitCode
+from sprag.cluster import mail as _mail
+from sprag.cluster import member as _member
+from sprag.cluster import memory as _engine
 from sprag.control import log_ring as _log_ring
 from sprag.control import start_times as _start_times
 from sprag.owned import lifecycle as _lifecycle
@@ -239,6 +242,9 @@ def test_the_limits_that_cannot_be_changed_are_the_code_s() -> None:
     assert f"holds {_log_ring._KEPT:,}\nrecords, with {_log_ring._MOST:,} characters" in said
     assert f"{_log_queue.MOST:,} records of the log wait to be written" in said
     assert f"with {_log_queue.MOST_BYTES:,} bytes" in said
+    assert f"{_member.MOST:,} broadcasts wait to be sent, with {_member.MOST_BYTES:,} bytes" in said
+    assert f"and {_mail.MOST:,}\nfor each service, with {_mail.MOST_BYTES:,};" in said
+    assert f"{_engine.MOST_KEYS:,} keys at most, and {_engine.MOST_BYTES:,} bytes" in said
     assert f"{_log_queue.RESERVE} more of crashes, with {_log_queue.RESERVE_BYTES:,}" in said
 
 

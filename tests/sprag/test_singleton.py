@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from gevent import sleep
+from gevent import GreenletExit, sleep
+from gevent.event import Event
 
 from scripted import spawn
 from sprag import App, Backoff, Service, Singleton, State, Supervisor
@@ -264,6 +265,67 @@ def test_the_ledger_tells_where_it_was_and_why_it_moved(clock: VirtualClock) -> 
         ]
         last = [list(tree_of(each).ledger.moves)[-1].what for each in (first, second)]
         assert sorted(last) == ["ends", "stays failed"]
+
+
+def test_what_still_runs_after_its_stop_keeps_it(clock: VirtualClock) -> None:
+    over = Event()
+
+    class Stubborn(Service):
+        def run(self) -> None:
+            while not over.is_set():
+                try:
+                    over.wait()
+                except GreenletExit:
+                    pass
+
+    first, second = app(Stubborn), app()
+    with workers(first, second) as shared:
+        assert not first.stop().is_clean
+        clock.advance(10)
+        assert children(second) == []
+        over.set()
+        clock.settle()
+        shared.reap(first)
+        clock.settle()
+        assert children(second) == [("Billing", State.RUNNING)]
+
+
+@pytest.mark.parametrize("restart", ["temporary", "transient"])
+def test_who_does_not_come_back_is_tried_elsewhere_too(clock: VirtualClock, restart: str) -> None:
+    first, second = app((Bad(), {"restart": restart})), app()
+    with workers(first, second):
+        clock.advance(1)
+        assert (children(first), children(second)) == ([], [("Billing", State.RUNNING)])
+        assert first.snapshot().state is State.RUNNING
+
+
+def test_one_that_has_finished_is_not_done_again_elsewhere(clock: VirtualClock) -> None:
+    class Job(Service, restart="transient"):
+        def run(self) -> None:
+            sleep(1)
+
+    first, second = app(Job), app(Job)
+    with workers(first, second):
+        clock.advance(10)
+        assert children(first) == [("Job", State.FINISHED)]
+        assert children(second) == []
+
+
+def test_stops_in_the_midst_of_a_take_over_leave_it_to_the_next(clock: VirtualClock) -> None:
+    class Slow(Billing):
+        def on_start(self) -> None:
+            sleep(5)
+            super().on_start()
+
+    first, second, third = app(), app(Slow), app()
+    with workers(first, second, third):
+        first.stop()
+        clock.advance(1)
+        assert children(second) == [("Slow", State.STARTING)]
+        assert list(second.not_ready()) == ["app/billing/Slow"]
+        second.stop()
+        clock.settle()
+        assert children(third) == [("Billing", State.RUNNING)]
 
 
 def test_a_policy_of_no_use_is_refused() -> None:

@@ -21,6 +21,7 @@ from sprag.cluster.wire import BadFrame, Frames, frame
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from pathlib import Path
 
     from sprag.cluster.engine import Engine
 
@@ -142,6 +143,21 @@ def test_only_who_was_started_may_ask_and_only_until_it_is_reaped() -> None:
             assert two.scan("sprag/shop/nodes/").value == {}
             with pytest.raises(EngineAway):  # what it has sent before its end comes too late
                 one.cas("sprag/shop/rows/billing", row.as_bytes(), mine)
+
+
+def test_its_folder_is_private_and_gone_with_it_and_a_name_too_long_is_no_trouble(
+    tmp_path: Path,
+) -> None:
+    for folder in (tmp_path / "a.1.workers", tmp_path / ("b" * 120)):
+        served = Serving()
+        served.open(folder)
+        assert served.path is not None
+        where = served.path.parent
+        assert where.stat().st_mode & 0o777 == 0o700
+        served.close()
+        served.close()
+        assert not where.exists()
+        assert not folder.exists()
 
 
 def test_what_is_no_question_ends_that_connection_alone() -> None:

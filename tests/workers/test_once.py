@@ -123,7 +123,7 @@ def test_it_is_handed_over_where_workers_are_replaced_and_all_hear_what_is_broad
         process.send(signal.SIGHUP)
         process.says("workers are replaced")
         assert work.owner() != first
-        assert work.check() >= 2
+        assert work.check() in (2, 3)  # not from each old one to the next
         (tmp_path / "talk").touch()
         until(lambda: heard.exists() and len(set(heard.read_text().splitlines())) == 4)
         tokens = work.check()

@@ -101,7 +101,7 @@ def run_app(options: RunOptions) -> int:
             return run_reloading(options)
         if workers is not None:
             open_for_workers(options.binds, options.socket_mode)
-            with workers.served() as serving:
+            with workers.served(options) as serving:
                 make = partial(workers.parent_of, options, serving)
                 return run_made(make, workers.options_of_parent(options))
         open_sockets(options.binds, options.socket_mode)

@@ -32,15 +32,19 @@ class NotServed(CommandError):
 
 
 @contextmanager
-def served() -> Generator[Serving]:
+def served(options: RunOptions) -> Generator[Serving]:
     """Serve what the workers agree on, for the length of the block.
+
+    Beside their control sockets, if they have any: what is left of both after a SIGKILL is removed
+    by the next app.
 
     Raises:
         NotServed: There is no socket for that.
     """
     serving = Serving()
     try:
-        serving.open()
+        name = options.name or name_of(options.target)
+        serving.open(workers_directory(name) if options.control else None)
     except OSError as error:
         raise NotServed(f"cannot listen to workers: {error.strerror or error}") from None
     try:

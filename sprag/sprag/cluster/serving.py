@@ -8,7 +8,6 @@ while the process lives. Nothing here imports a user's code.
 from __future__ import annotations
 
 import logging
-import shutil
 import socket as plain_socket
 import tempfile
 from contextlib import suppress
@@ -23,6 +22,7 @@ from sprag.cluster.exceptions import EngineFull
 from sprag.cluster.memory import MemoryEngine, MemoryHint
 from sprag.cluster.reaping import reap
 from sprag.cluster.wire import HINTED, BadFrame, Frames, frame, raw, text
+from sprag.control.place import make_private
 from sprag.owned.log import record
 
 if TYPE_CHECKING:
@@ -57,22 +57,37 @@ class Serving:
         self._socket: Any = None
         self._accepts: Greenlet[..., Any] | None = None
 
-    def open(self) -> None:
+    def open(self, folder: Path | None = None) -> None:
         """Listen.
+
+        Args:
+            folder: Where, if it can be; it is made, and nobody else may look into it. None, or
+                where its name is too long for a socket: in one that is temporary.
 
         Raises:
             OSError: There is no socket to be had.
         """
-        folder = Path(tempfile.mkdtemp(prefix="sprag-"))  # its mode is 0700
-        self.path = folder / _NAME
         try:
-            self._socket = socket.socket(plain_socket.AF_UNIX, plain_socket.SOCK_STREAM)
-            self._socket.bind(str(self.path))
-            self._socket.listen(_BACKLOG)
-        except BaseException:
-            self.close()
-            raise
+            if folder is None:
+                raise FileNotFoundError
+            make_private(folder.parent)
+            make_private(folder)
+            self._listen(folder)
+        except OSError:
+            self._listen(Path(tempfile.mkdtemp(prefix="sprag-")))  # its mode is 0700
         self._accepts = spawn(self._accept)
+
+    def _listen(self, folder: Path) -> None:
+        found: Any = socket.socket(plain_socket.AF_UNIX, plain_socket.SOCK_STREAM)
+        try:
+            found.bind(str(folder / _NAME))
+            found.listen(_BACKLOG)
+        except BaseException:
+            found.close()
+            with suppress(OSError):
+                folder.rmdir()
+            raise
+        self._socket, self.path = found, folder / _NAME
 
     def close(self) -> None:
         """Serve nobody any more, and remove the folder. Harmless a second time."""
@@ -86,7 +101,10 @@ class Serving:
         for each in tuple(self._connections):
             each.close()
         if self.path is not None:
-            shutil.rmtree(self.path.parent, ignore_errors=True)
+            for remove in (self.path.unlink, self.path.parent.rmdir):
+                with suppress(OSError):
+                    remove()
+            self.path = None
 
     def end_soon(self) -> None:
         """Let nobody take anything over any more: all are about to end."""

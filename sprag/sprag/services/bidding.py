@@ -227,7 +227,8 @@ class Bidding:
             self._tree.observers.append(self._note_start)
             self._note("stays failed", why)
             return
-        delete_child(node, self._child)
+        if self._child._parent_ is node:  # else it was temporary, and has left by itself
+            delete_child(node, self._child)
         self._in_a_row = 1 if was_well else self._in_a_row + 1
         seconds = (node._policy_.backoff or Backoff()).delay(self._in_a_row, _random)
         self._not_before = clock.now() + seconds
