@@ -241,3 +241,15 @@ def test_a_first_generation_that_does_not_come_up_ends_the_run(tmp_path: Path) -
         assert "app.py" in process.err
         with suppress(FileNotFoundError):
             assert list(process.runtime.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_on_a_terminal_that_shows_no_log_the_stop_is_told_once_for_all(tmp_path: Path) -> None:
+    write(tmp_path)
+    options = ["--workers", "2", "--log-level", "warning", "--port", str(free_port())]
+    with run(tmp_path, *options, environ={"NO_COLOR": "1"}, terminal=True) as process:
+        process.says("● worker-2")
+        process.type("\x03")
+        assert process.ends() == ExitCode.STOPPED
+        assert process.out.count("sprag: stopping") == 1
+        assert process.out.count("sprag: stopped") == 1

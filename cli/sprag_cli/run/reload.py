@@ -200,7 +200,7 @@ class _Reloader:
     _is_killed: bool = False
     _left: float = math.inf
     _was_restarted: bool = False
-    _saved: set[Path] = field(default_factory=set)
+    _saved: set[Path] = field(default_factory=set[Path])
 
     def run(self) -> int:
         """Run it; blocks. Return the exit code."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from sprag.owned.log import record
 from sprag.process.log_queue import write_as_log
+from sprag.process.worker import worker
 from sprag_supervisor import DOWN, Node, configured, listening, path_of, plain, still_drain
 
 _LISTED: Final = 8
@@ -19,10 +20,13 @@ _NOTHING: Final = (None, "")
 
 
 def tell(level: int, event: str, *, why: str | None = None, **fields: object) -> None:
-    """Log *event*; to a user who has no logs of this level, say what he must know."""
+    """Log *event*; to a user who has no logs of this level, say what he must know.
+
+    For workers their parent says it, once.
+    """
     if configured(level):
         log(level, event, **fields)
-    elif level >= logging.ERROR or listening(level) or on_terminal():
+    elif level >= logging.ERROR or listening(level) or (on_terminal() and worker() is None):
         details = [f"{name}={value}" for name, value in fields.items() if value not in _NOTHING]
         with suppress(OSError, ValueError, AttributeError):
             write_as_log(f"{why or ''}{' '.join(['sprag:', event, *map(plain, details)])}\n")
