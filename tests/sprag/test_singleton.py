@@ -11,6 +11,7 @@ from gevent.event import Event
 
 from scripted import spawn
 from sprag import App, Backoff, Service, Singleton, State, Supervisor
+from sprag.cluster.exceptions import EngineAway
 from sprag.cluster.member import member_of
 from sprag.exceptions import BadPolicy, BadValue, StartFailed
 from sprag.testing import as_workers, check_invariants
@@ -19,6 +20,7 @@ from sprag_supervisor import tree_of
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from sprag.cluster.memory import MemoryEngine
     from sprag.testing import AsWorkers, VirtualClock
 
 WORK: list[Any] = []
@@ -50,6 +52,28 @@ class Billing(Service):
 
 class Bad(Billing):
     bad = True
+
+
+class Late:
+    """An engine whose answers to swaps come a second after they were made."""
+
+    def __init__(self, engine: MemoryEngine) -> None:
+        self._engine = engine
+
+    def cas(self, *swap: Any) -> Any:
+        answer = self._engine.cas(*swap)
+        sleep(1)
+        return answer
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._engine, verb)
+
+
+class Away:
+    """An engine that nobody can ask."""
+
+    def __getattr__(self, verb: str) -> Any:
+        raise EngineAway("nowhere", "it is a test")
 
 
 def app(billing: Any = Billing, **policy: Any) -> App:
@@ -309,6 +333,39 @@ def test_one_that_has_finished_is_not_done_again_elsewhere(clock: VirtualClock) 
         clock.advance(10)
         assert children(first) == [("Job", State.FINISHED)]
         assert children(second) == []
+
+
+def test_a_stop_before_the_answer_has_come_leaves_it_to_the_next(clock: VirtualClock) -> None:
+    first, second, third = app(), app(), app()
+    with workers(first, second, third) as shared:
+        tree_of(second).cluster.engine = Late(shared.engine)
+        first.stop()
+        clock.advance(0.5)
+        assert status(third) == "standby: runs in worker-2"
+        assert children(second) == []  # it does not know yet
+        second.stop()
+        clock.settle()
+        assert status(third) == "runs here: worker-2 was stopped before it could begin"
+
+
+def test_an_engine_that_is_away_moves_nobody_and_is_asked_again(clock: VirtualClock) -> None:
+    first, second = app(), app()
+    with workers(first, second) as shared:
+        engine = shared.engine
+        away: Any = Away()
+        for root in (first, second):
+            tree_of(root).cluster.engine = away
+        billing: Any = first._children_
+        billing["billing"]._bidding_.look_soon()
+        billing = second._children_
+        billing["billing"]._bidding_.look_soon()
+        clock.advance(5)
+        assert children(first) == [("Billing", State.RUNNING)]
+        assert status(second) == "standby; the engine at nowhere is away: it is a test"
+        for root in (first, second):
+            tree_of(root).cluster.engine = engine
+        clock.advance(2)
+        assert status(second) == "standby: runs in worker-1"
 
 
 def test_stops_in_the_midst_of_a_take_over_leave_it_to_the_next(clock: VirtualClock) -> None:

@@ -111,7 +111,8 @@ class RemoteEngine:
         """Call *wake* when something below *prefix* has changed, or may have; in a greenlet."""
         hint = RemoteHint(self, next(self._numbers), prefix, wake)
         self._hints[hint.number] = hint
-        self._ask("hint", hint.number, prefix)
+        with suppress(EngineAway):  # it is said again with the next connection
+            self._ask("hint", hint.number, prefix)
         return hint
 
     # -- the connection ------------------------------------------------------------------

@@ -79,6 +79,8 @@ class Bidding:
         self._hint: Hint | None = None
         self._timer: TimerHandle | None = None
         self._owns = False
+        self._is_in_doubt = False
+        """The row was asked for, and the answer has not come: it may be ours."""
         self._has_come_up = False
         self._since = 0.0
         self._gave_up: str | None = None
@@ -171,7 +173,9 @@ class Bidding:
             return
         if self._lets_pass():
             return
+        self._is_in_doubt = True
         row, before = self._claim.take()
+        self._is_in_doubt = False
         if row is None:
             self._tell_standby(before)
             return
@@ -266,7 +270,7 @@ class Bidding:
         self._observe_no_more()
         if self._hint is not None:
             self._hint.cancel()
-        if not self._owns:
+        if not self._owns and not self._is_in_doubt:
             return
         where = self._member.where or name_of(self._tree.root)
         if _leave_something(self._node, self._child):
@@ -274,7 +278,10 @@ class Bidding:
             say(logging.ERROR, self._node, "singleton is not handed over", reason=why)
             return
         try:
-            self._let_go(f"{where} has stopped it")
+            if self._owns:
+                self._let_go(f"{where} has stopped it")
+            else:
+                self._claim.free(f"{where} was stopped before it could begin")
         except EngineAway as error:
             say(logging.WARNING, self._node, "singleton is not handed over", reason=str(error))
 
