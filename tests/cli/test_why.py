@@ -213,3 +213,23 @@ def test_of_a_program_it_tells_what_that_wrote_at_the_end(now: float) -> None:
     ]
     others = answer(ruling("restart", traceback=traceback))
     assert "line 8" not in drawn(others, now, width=100)
+
+
+def test_of_a_singleton_it_tells_where_it_ran_and_why_no_longer(now: float) -> None:
+    path = "shop/worker-1/billing"
+    moves = [
+        {"at": "2026-01-01T11:59:57Z", "path": path, "what": "begins", "because": "nobody had it"},
+        {"at": "2026-01-01T11:59:58Z", "path": path, "what": "ends", "because": "it gave up"},
+        {"at": "2026-01-01T11:59:59Z", "path": path, "what": "stays failed", "because": "no db"},
+    ]
+    told = {**answer(path=path), "moves": moves}
+    assert drawn(told, now) == (
+        "● shop/worker-1/billing is running\n"
+        "  11:59:57  it runs here from now on: nobody had it\n"
+        "  11:59:58  it runs here no longer: it gave up\n"
+        "  11:59:59  it stays failed: no db\n"
+    )
+    kept = drawn(answer(ruling("gave_up_tries", restarts=4)), now)
+    assert "lets it stay down: restart 4 of at most 3 within 5 s" in kept
+    kept = drawn(answer(ruling("gave_up_tries", restarts=0)), now)
+    assert "its Backoff allows no more tries" in kept

@@ -7,8 +7,6 @@ import math
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from sprag.cluster.member import member_of
-from sprag.cluster.plain_data import as_json
 from sprag.owned import lifecycle
 from sprag.owned.bus import PREFIX, Listener, name_of_event
 from sprag.owned.timers import TimerHandle
@@ -276,6 +274,9 @@ class Acquiring(Node):
             NotRunning: I have no place in a tree: I was never started, or have left.
             BadValue: *event* is no str, or begins with ``sprag:``; or *data* is something else.
         """
+        from sprag.cluster.member import member_of  # who says nothing to all loads nothing
+        from sprag.cluster.plain_data import as_json
+
         name, text = name_of_event(event), as_json(data)
         if name.startswith(PREFIX):
             raise BadValue("event", name, f"another name: {PREFIX}… is told by sprag alone")

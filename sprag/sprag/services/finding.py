@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sprag.exceptions import UnknownService
 from sprag.services.kinds import check_name
@@ -57,7 +57,8 @@ def found_by(node: Node, path: str) -> Node:
     if found is None:
         known = [*namesakes(tree, path), *{**tree.providers, **(tree.root._children_ or {})}]
         raise UnknownService(path, known)
-    return found._meant_() if found._outlives_limit_ else found
+    meant: Node = cast("Any", found)._meant_() if found._outlives_limit_ else found
+    return meant
 
 
 def namesakes(tree: Tree, path: str) -> list[str]:

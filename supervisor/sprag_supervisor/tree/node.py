@@ -245,10 +245,6 @@ class Node:
     def _has_lost_(self, child: Node, failure: Failure | None) -> None:
         """Take note that a child has been restarted too often."""
 
-    def _meant_(self) -> Node:
-        """Return who is meant by its name, where services ask for it."""
-        return self
-
     def _check_room_(self) -> None:
         """Refuse one more child; called under the turn of a node that `_forgets_ended_`."""
 
