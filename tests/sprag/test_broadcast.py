@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gevent import sleep
+from gevent import GreenletExit, sleep
+from gevent.event import Event
 
 from sprag import Service, Supervisor
 from sprag.cluster import mail, member
@@ -101,6 +103,32 @@ def test_what_a_listener_raises_is_its_own_crash(clock: VirtualClock) -> None:
         good.broadcast("news", 2)
         clock.settle()
         assert bad._incarnation_ == 3
+
+
+def test_what_a_listener_has_left_behind_holds_up_no_later_life(clock: VirtualClock) -> None:
+    over = Event()
+
+    class Stubborn(Ears):
+        def hear(self, data: Any) -> None:
+            while data == "stay" and not over.is_set():
+                with suppress(GreenletExit):
+                    over.wait()
+            self.heard.append(data)
+
+    ears = Stubborn()
+    with Supervisor([ears]) as top:
+        ears.broadcast("news", "stay")
+        clock.settle()
+        assert not top.terminate_child("Stubborn").is_clean
+        top.restart_child("Stubborn")
+        ears.broadcast("news", 1)
+        clock.settle()
+        assert ears.heard == [1]
+        over.set()
+        clock.settle()
+        ears.broadcast("news", 2)
+        clock.settle()
+        assert [each for each in ears.heard if each != "stay"] == [1, 2]
 
 
 def test_who_falls_behind_misses_the_oldest_and_that_is_told(

@@ -28,19 +28,25 @@ MOST_BYTES: Final = 4_000_000
 
 
 class Mail:
-    """What one service is still to hear.
+    """What one life of a service is still to hear.
 
     Args:
         node: The service.
-        is_empty: Called when there is nothing more.
+        is_empty: Called with this when there is nothing more.
     """
 
-    def __init__(self, node: Node, is_empty: Callable[[Node], object]) -> None:
-        self._node = node
+    def __init__(self, node: Node, is_empty: Callable[[Mail], object]) -> None:
+        self.node = node
+        self._incarnation = node._incarnation_
         self._is_empty = is_empty
         self._waiting: deque[tuple[Listener, bytes]] = deque()
         self._size = 0  # Invariant: their bytes
         self._call: Call | None = None  # Invariant: set exactly while the node owns it
+
+    @property
+    def is_of_the_past(self) -> bool:
+        """Whether another life has begun: what is left of this one may never come back."""
+        return self._incarnation != self.node._incarnation_
 
     def put(self, listener: Listener, data: bytes) -> int:
         """Let *listener* hear *data* after all before it; return how many it misses for that."""
@@ -50,27 +56,25 @@ class Mail:
         while len(waiting) > MOST or self._size > MOST_BYTES:
             self._size -= len(waiting.popleft()[1])
             missed += 1
-        tree = self._node._tree_
+        tree = self.node._tree_
         if self._call is None and tree is not None:
             call = self._call = Call(self._deliver)
             call.step = "listener"
-            holdings_of(self._node).add_call(call)
+            holdings_of(self.node).add_call(call)
             tree.hub.loop.run_callback(tree.pool.enter, call)
         return missed
 
     def _deliver(self) -> None:
-        node, call = self._node, self._call
+        node, call = self.node, self._call
         assert call is not None
         holdings = holdings_of(node)
         failure: BaseException | None = None
-        incarnation = node._incarnation_
         try:
             while self._waiting and failure is None and is_at_work(node):
                 listener, data = self._waiting.popleft()
                 self._size -= len(data)
                 if listener._node is not node:
                     continue  # it was cancelled, or its life is over
-                incarnation = listener._incarnation
                 try:
                     _context(node).run(_hear, listener, data)
                 except GreenletExit:
@@ -82,10 +86,10 @@ class Mail:
             self._waiting.clear()
             self._size = 0
             self._call = None
-            self._is_empty(node)
+            self._is_empty(self)
             holdings.drop_call(call)
         if failure is not None:
-            report_crash(node, incarnation, "listener", failure)
+            report_crash(node, self._incarnation, "listener", failure)
 
 
 def _hear(listener: Listener, data: bytes) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sprag.cluster.engine import Engine, Hint
-    from sprag_supervisor import Node, Tree
+    from sprag_supervisor import Tree
 
 MOST: Final = 10_000
 """Broadcasts that wait to be sent; of more the latest are dropped."""
@@ -181,12 +181,13 @@ class Member:
             node = listener._node
             if node is not None:
                 mail = self._mail.get(id(node))
-                if mail is None:
+                if mail is None or mail.is_of_the_past:
                     mail = self._mail[id(node)] = Mail(node, self._has_no_mail)
                 self.missed += mail.put(listener, data)
 
-    def _has_no_mail(self, node: Node) -> None:
-        self._mail.pop(id(node), None)
+    def _has_no_mail(self, mail: Mail) -> None:
+        if self._mail.get(id(mail.node)) is mail:
+            del self._mail[id(mail.node)]
 
     def _tell(self) -> None:
         """Say how many were lost since it was said last."""
