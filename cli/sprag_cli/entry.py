@@ -7,9 +7,29 @@ other commands are clients and must start fast: they never load gevent.
 
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from click import Group
+
 
 def main() -> None:
     """Run the ``sprag`` command line and leave the process with its exit code."""
+    try:
+        commands = _loaded()
+    except KeyboardInterrupt:  # a Ctrl-C, or the stop of workers of which this is a new one
+        from sprag._exit_codes import ExitCode
+
+        sys.exit(ExitCode.FORCED_INT)
+    try:
+        commands(prog_name="sprag")
+    finally:
+        from sprag_cli.term.output import discard_unwritten
+
+        discard_unwritten(sys.stderr)  # or Python would end with a code of its own, 120
+
+
+def _loaded() -> "Group":
+    """Patch, if it is to run an app, and return all commands."""
     _open_streams()
     if _command(sys.argv[1:]) in ("run", "up", "check") and not _only_reloads(sys.argv[1:]):
         _patch()
@@ -20,12 +40,7 @@ def main() -> None:
 
     from sprag_cli.commands.group import commands
 
-    try:
-        commands(prog_name="sprag")
-    finally:
-        from sprag_cli.term.output import discard_unwritten
-
-        discard_unwritten(sys.stderr)  # or Python would end with a code of its own, 120
+    return commands
 
 
 def _patch() -> None:

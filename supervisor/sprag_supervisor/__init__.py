@@ -28,6 +28,7 @@ from sprag_supervisor.facts.stand_in import shown_as, stand_in
 from sprag_supervisor.facts.straggler import Straggler
 from sprag_supervisor.foreign import (
     attribute_of,
+    cause_of,
     class_name,
     function_name,
     is_a,
@@ -225,6 +226,7 @@ __all__ = [
     "beat",
     "called",
     "catch_up",
+    "cause_of",
     "check_asked_result",
     "check_callable",
     "check_need",

@@ -12,6 +12,7 @@ from zipfile import ZipFile
 import pytest
 
 from sprag._exit_codes import ExitCode
+from sprag_cli import entry
 from sprag_cli.entry import _command
 
 if TYPE_CHECKING:
@@ -264,3 +265,17 @@ def test_ctrl_c_during_the_import_ends_quietly(tmp_path: Path, blocking: str) ->
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=50)
     assert (process.returncode, said) == (ExitCode.FORCED_INT, "")
+
+
+def test_an_interrupt_while_it_loads_ends_it_quietly(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["sprag", "run", "shop:app"])
+    monkeypatch.setattr(entry, "_patch", interrupted)
+    with pytest.raises(SystemExit) as end:
+        entry.main()
+    assert end.value.code == ExitCode.FORCED_INT
+    assert capsys.readouterr() == ("", "")

@@ -50,3 +50,13 @@ def test_a_temporary_child_whose_start_by_hand_has_failed_goes_with_the_next_gro
         lambda machine: machine.start(number=0),
         lambda machine: machine.crash(number=1, how="greenlet", troubles=[]),
     )
+
+
+def test_who_waits_for_what_it_needs_waits_for_no_try_of_its_group() -> None:
+    children = Spec("a", needs=()), Spec("b", needs=(("a", "ready"),)), Spec("c")
+    tell(
+        Spec("root", "supervisor", strategy="rest_for_one", children=children),
+        lambda machine: machine.stop(number=1, how="once", troubles=[]),
+        lambda machine: machine.break_starts(number=3, what="raise", times=3),
+        lambda machine: machine.crash(number=1, how="body", troubles=[]),
+    )

@@ -37,7 +37,7 @@ with Watchdog(0.2, exits={exits}):
 IN = {
     "on_start": ("def on_start(self): spin()", "pass"),
     "on_stop": ("def on_stop(self): spin()", "top.service('spinner').stop()"),
-    "run": ("def run(self): spin()", "pass"),
+    "run": ("def run(self): spin(); gevent.sleep(60)", "pass"),
     "a timer": ("def on_start(self): self.timeout(spin, 0.01)", "pass"),
     "a listener": ("def on_start(self): self.listen('x', lambda _: spin())", "top.emit('x')"),
     "a greenlet": ("def on_start(self): self.spawn(spin)", "pass"),

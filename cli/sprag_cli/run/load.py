@@ -25,7 +25,7 @@ from sprag._exit_codes import ExitCode
 from sprag.exceptions import SpragError
 from sprag_cli.term.errors import CommandError
 from sprag_cli.term.plain import printable
-from sprag_supervisor import shown_as
+from sprag_supervisor import cause_of, shown_as, traceback_of
 
 _SPRAG: Final = tuple(
     f"{os.path.dirname(os.path.realpath(str(package.__file__)))}{os.sep}"  # noqa: PTH120 - text
@@ -141,19 +141,20 @@ class Refused(CommandError):
 
     def __init__(self, doing: str, error: BaseException) -> None:
         """Say at which line of the user's the error arose."""
-        users = [each for each in traceback.extract_tb(error.__traceback__) if _is_users(each)]
+        users = [each for each in traceback.extract_tb(traceback_of(error)) if _is_users(each)]
         where = f"{os.path.relpath(users[-1].filename)}:{users[-1].lineno}" if users else doing
         super().__init__(f"{where}: {error}")
 
 
 def _where(error: BaseException) -> str:
     """Return ``shop/main.py:3: NameError: …``."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    said = traceback.format_exception_only(error)[-1].strip()
+    while (cause := cause_of(error)) is not None:
+        error = cause
+    _kind, shown, _place = shown_as(error, None)
+    said = traceback.format_exception_only(shown)[-1].strip()
     if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{os.path.relpath(error.filename)}:{error.lineno}: {said}"
-    users = [each for each in traceback.extract_tb(error.__traceback__) if _is_users(each)]
+    users = [each for each in traceback.extract_tb(traceback_of(error)) if _is_users(each)]
     return f"{os.path.relpath(users[-1].filename)}:{users[-1].lineno}: {said}" if users else said
 
 
