@@ -152,6 +152,7 @@ class Model(Tree):
         self.now += COSTS.get((self.troubles.pop(node.path, ""), node.spec.is_brutal), 0.0)
         self.note(node, reason)
         node.children, node.window = {}, []
+        self.undecided = [each for each in self.undecided if each[0].parent is not node]
         if node.parent is None:
             self.holds.clear()
         node.in_a_row *= not came_up or self.now - node.since < RESET_AFTER

@@ -60,3 +60,22 @@ def test_who_waits_for_what_it_needs_waits_for_no_try_of_its_group() -> None:
         lambda machine: machine.break_starts(number=3, what="raise", times=3),
         lambda machine: machine.crash(number=1, how="body", troubles=[]),
     )
+
+
+def test_what_a_life_of_a_supervisor_has_not_decided_is_not_decided_in_the_next_one() -> None:
+    children = (
+        Spec("c", restart="transient", needs=()),
+        Spec("a", needs=(("c", "finished"),)),
+        Spec("b", needs=(("a", "ready"),)),
+    )
+    tell(
+        Spec("root", "supervisor", max_restarts=0, children=children),
+        lambda machine: machine.stop(number=3, how="once", troubles=[]),
+        lambda machine: machine.hold(number=0),
+        lambda machine: machine.start(number=0),
+        lambda machine: machine.crash(number=2, how="body", troubles=[]),
+        lambda machine: machine.crash(number=0, how="body", troubles=[]),
+        lambda machine: machine.crash(number=0, how="body", troubles=[]),
+        lambda machine: machine.hold(number=0),
+        lambda machine: machine.release(number=0),
+    )
