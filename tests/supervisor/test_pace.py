@@ -305,8 +305,10 @@ def test_many_that_finish_in_one_callback_leave_timers_their_turn(burner: Burner
 
 
 @pytest.mark.usefixtures("costly", "burner")
-@pytest.mark.parametrize("by", [GreenletExit, ValueError])
-def test_who_kills_a_greenlet_that_has_crashed_comes_too_late(by: type[BaseException]) -> None:
+@pytest.mark.parametrize("by", [GreenletExit, ValueError(), Crash])
+def test_who_kills_a_greenlet_that_has_crashed_comes_too_late(
+    by: BaseException | type[BaseException],
+) -> None:
     go = Event()
     with Supervisor(children=[], max_restarts=2) as root:
         first, second = root.adopt(Service()), root.adopt(Service())
@@ -316,7 +318,7 @@ def test_who_kills_a_greenlet_that_has_crashed_comes_too_late(by: type[BaseExcep
         go.set()
         gevent.sleep(0)
         assert second.snapshot().failures == ()  # the loop looks around first
-        greenlet.kill(by())
+        greenlet.kill(by)
         turns(2)
         assert second.snapshot().incarnation == 2
         assert "Crash" in str(second.snapshot().failures[-1])

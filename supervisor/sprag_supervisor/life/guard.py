@@ -241,8 +241,8 @@ class Managed(Greenlet):  # type: ignore[type-arg]
                 raise
             except BaseException as error:  # noqa: BLE001 - this is where crashes are caught
                 self._failure = error
-                await_turn(node)
                 was_killed = self._thrown is not None and is_killers(error, self._thrown)
+                await_turn(node)  # who kills it from now on, has not ended it
                 self._leave()
                 del self
                 if not was_killed:
