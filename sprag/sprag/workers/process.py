@@ -177,7 +177,13 @@ class WorkerProcess(Run):
     # -- down ----------------------------------------------------------------------
 
     def leave(self, number: int) -> None:
-        """Ask it to end, by a signal, and return: `end` sees to it that it does."""
+        """Ask it to end, by a signal, and return: `end` sees to it that it does.
+
+        Who has not shown a sign of life gets a SIGTERM for an interrupt: Python, which may be
+        about to load its own modules, would print a traceback.
+        """
+        if number == signal.SIGINT and self.last_sign is None:
+            number = signal.SIGTERM
         self.is_ending = True
         self.stop_signal = signal.Signals(number)
         if self.child is not None and self.child.is_alive:
