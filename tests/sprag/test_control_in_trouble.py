@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 import pytest
+from gevent import socket as gsocket
 
 from controlled import aside, ask, served
 from processes import PATIENCE, app, run
 from sprag import App
 from sprag.control import server
+from sprag.control.http import Answer, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,3 +126,14 @@ def test_the_socket_of_another_is_neither_taken_nor_removed(tmp_path: Path) -> N
             pass
         assert refused.value.errno == errno.EADDRINUSE
         assert list(tmp_path.glob("*.sock")) != []
+
+
+def test_the_picture_of_a_large_tree_waits_for_no_reader() -> None:
+    # In a storm of crashes each wait for the socket costs a turn of the loop, and that takes long.
+    picture = Answer([b"x" * 65_536] * 4)  # more than a socket takes as it comes
+    ours, theirs = gsocket.socketpair()
+    with ours, theirs, gevent.Timeout(PATIENCE):
+        turns: list[object] = []
+        gevent.get_hub().loop.run_callback(turns.append, None)
+        send(ours, picture)
+        assert turns == []

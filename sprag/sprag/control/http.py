@@ -41,6 +41,8 @@ MAX_BODY: Final = 65536
 _MAX_FIELDS: Final = 20
 _IN_MEMORY: Final = 1 << 20
 """Bytes of an answer that are made before the first is sent, so that its length is known."""
+_USUAL: Final = 100_000
+"""Bytes that a socket takes at once as it is."""
 
 _EMPTY: Final = (b"\r\n", b"\n")
 _MAX_EMPTY: Final = 16
@@ -259,6 +261,9 @@ def send(sock: gevent_socket.socket, answer: Answer, *, head_only: bool = False)
                     sock.sendall(piece)
         return
     begun, length = _begin(pieces)
+    if sum(map(len, begun)) > _USUAL:
+        # Each time that it is full costs a turn of the loop, which in a storm takes long.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _IN_MEMORY)
     sock.sendall(_head(answer.status, kind, length))
     if not head_only:
         for piece in begun:
