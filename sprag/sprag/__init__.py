@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sprag import exceptions as exceptions
     from sprag.cluster.claim import Lease
+    from sprag.cluster.cluster import Cluster
     from sprag.control.pictures import to_json
     from sprag.exceptions import Ignore, SpragError, StartFailed
     from sprag.owned.tasks import Task
@@ -50,6 +51,7 @@ __all__ = [
     "ChildCounts",
     "ChildInfo",
     "ChildSpec",
+    "Cluster",
     "Controller",
     "DynamicSupervisor",
     "Exit",
@@ -91,6 +93,7 @@ __all__ = [
 
 _HOMES = {
     "sprag.cluster.claim": ("Lease",),
+    "sprag.cluster.cluster": ("Cluster",),
     "sprag.services.app": ("App",),
     "sprag.services.dynamic": ("DynamicSupervisor",),
     "sprag.control.pictures": ("to_json",),

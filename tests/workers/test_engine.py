@@ -200,9 +200,9 @@ def test_a_broken_connection_is_made_anew_and_who_waits_for_news_looks_again(
 
 def test_a_row_keeps_what_somebody_newer_has_written_and_its_token_rises() -> None:
     row = row_of(b'{"owner": null, "epoch": 5, "colour": "red", "schema": 2}')
-    taken = row.taken("me", "worker-1", now=0.001)
+    taken = row.taken("me", "worker-1", now=1)
     assert (taken.owner, taken.epoch) == ("me", 6)
-    assert taken.taken("you", "worker-2", now=10).epoch == 10_000
+    assert taken.taken("you", "worker-2", now=10_000).epoch == 10_000
     assert json.loads(taken.freed("why").as_bytes())["colour"] == "red"
     for nonsense in (None, b"", b"[]", b"\xff", b'{"owner": 3, "epoch": "x", "tried": 1}'):
         assert (row_of(nonsense).owner, row_of(nonsense).epoch) == (None, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sprag.cluster.records import record_of
 from sprag.cluster.rows import Row, row_of
 from sprag_supervisor import clock
 
@@ -28,7 +29,7 @@ class Lease:
 
 
 class Claim:
-    """A member's claim to one row. All of it may block, and raises `EngineAway`.
+    """A member's claim to one row. All of it but `is_good` may block, and raise `EngineAway`.
 
     Args:
         member: Who claims it.
@@ -37,24 +38,74 @@ class Claim:
 
     def __init__(self, member: Member, name: str) -> None:
         self.member = member
+        self.name = name
         self._key = f"{member.prefix}rows/{name}"
+        self._life = ""
+        """Under which it was taken."""
 
     def hint(self, wake: Callable[[], object]) -> Hint:
-        """Call *wake* when the row may have changed."""
-        return self.member.engine.hint(self._key, wake)
+        """Call *wake* when the row may have changed, or who may take it."""
+        return _Wakes(self.member, self.member.engine.hint(self._key, wake), wake)
+
+    def why_not(self) -> str:
+        """Return why it cannot be taken now, for people; "": it may be, if the row is free."""
+        keeper = self.member.keeper
+        return "" if keeper is None else keeper.why_not()
+
+    @property
+    def is_good(self) -> bool:
+        """Whether what was begun under it may go on. Does not block."""
+        keeper = self.member.keeper
+        return keeper is None or keeper.may_go_on(self._life)
+
+    @property
+    def why_lost(self) -> str:
+        """Why it may not, for people."""
+        keeper = self.member.keeper
+        return "" if keeper is None else keeper.why_not()
 
     def take(self) -> tuple[Row | None, Row]:
         """Take the row, if it is to be had; return what it is then, and what it was before.
 
-        None: it is not ours. One that names us is: an answer has been lost.
+        None: it is not ours. One that names us is: an answer has been lost. It is taken anew all
+        the same, so that nothing that is still under way for it can be made (rule 5).
         """
-        engine, life = self.member.engine, self.member.life
-        value = engine.get(self._key).value
-        row = row_of(value)
-        if row.owner is not None:
-            return row if row.owner == life else None, row
-        taken = row.taken(life, self.member.where, clock.wall())
-        return taken if engine.cas(self._key, value, taken.as_bytes()).value else None, row
+        member, engine, keeper = self.member, self.member.engine, self.member.keeper
+        life = member.life
+        answer = engine.get(self._key)
+        before = row_of(answer.value)
+        identities = {answer.identity}
+        if before.is_newer or not life:
+            return None, before
+        if before.owner is not None and before.owner != life:
+            if keeper is None:
+                return None, before
+            grave = engine.get(f"{member.prefix}nodes/{before.owner}")  # after the row: for ever
+            identities.add(grave.identity)
+            if not (stone := record_of(grave.value)).is_tombstone:
+                return None, before
+            before = before.freed(str(stone.rest.get("why", "")))
+        self._life = life
+        ms = clock.wall() * 1000 if answer.now is None else answer.now
+        taken = before.taken(life, member.where, int(ms), 0.0 if keeper is None else keeper.ttl)
+        if keeper is None:
+            is_kept = engine.cas(self._key, answer.value, taken.as_bytes()).value
+            return taken if is_kept else None, before
+        if life != member.life or not keeper.grants(identities):
+            return None, before
+        keeper.ask(self.name)
+        try:
+            swapped = engine.cas(self._key, answer.value, taken.as_bytes())
+            identities.add(swapped.identity)
+            # Nothing may block between this look at the clock and the start (rule 2).
+            if swapped.value and life == member.life and keeper.grants(identities):
+                keeper.begin(self.name, taken.epoch)
+                return taken, before
+        finally:
+            keeper.answered(self.name)
+        if swapped.value:
+            keeper.look_soon()  # it is ours by name, and nobody runs it
+        return None, before
 
     def look(self) -> Row:
         """Return the row as it is."""
@@ -65,11 +116,33 @@ class Claim:
         engine = self.member.engine
         value = engine.get(self._key).value
         row = row_of(value)
-        if row.owner != self.member.life:
+        if row.owner != (self._life or self.member.life):
             return None
         changed = how(row)
         return changed if engine.cas(self._key, value, changed.as_bytes()).value else None
 
+    def done(self) -> None:
+        """Take note that nothing of it is at work here any more. Does not block, nor raise."""
+        keeper = self.member.keeper
+        if keeper is not None:
+            keeper.end(self.name)
+
     def free(self, why: str) -> None:
-        """Let others have the row, if it is ours."""
+        """Let others have the row, if it is ours; nothing of it is at work here any more."""
+        self.done()
         self.change(lambda row: row.freed(why))
+
+
+class _Wakes:
+    """A wish to be woken by the engine, and by the lease."""
+
+    def __init__(self, member: Member, hint: Hint, wake: Callable[[], object]) -> None:
+        self._member = member
+        self._hint = hint
+        self._wake = wake
+        member.watchers[self] = wake
+
+    def cancel(self) -> None:
+        """Be woken no more. Harmless a second time."""
+        self._member.watchers.pop(self, None)
+        self._hint.cancel()

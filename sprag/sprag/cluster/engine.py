@@ -20,10 +20,12 @@ class Answer(NamedTuple, Generic[T]):
     Attributes:
         value: What was asked for.
         identity: Of the engine, for as long as it has forgotten nothing.
+        now: What its clock said when it answered, in milliseconds; None: it has none.
     """
 
     value: T
     identity: str
+    now: int | None = None
 
 
 class Page(NamedTuple):

@@ -10,17 +10,22 @@ import json
 import logging
 import secrets
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from sprag.cluster.exceptions import EngineAway, EngineFull
+from sprag.cluster.keeper import Keeper
 from sprag.cluster.mail import Mail
 from sprag.cluster.memory import MemoryEngine
+from sprag.cluster.records import record_of
 from sprag_supervisor import Call, Pace, get_ident, name_of, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sprag.cluster.cluster import Cluster
     from sprag.cluster.engine import Engine, Hint
+    from sprag.cluster.records import Record
     from sprag_supervisor import Tree
 
 MOST: Final = 10_000
@@ -41,6 +46,8 @@ class Member:
         generation: Of the code it runs.
 
     Attributes:
+        cluster: What the app has said of it; None: nothing.
+        keeper: Of its lease; None: the engine knows when it has ended.
         sent, dropped, missed: Broadcasts of it that were sent, and that were not; and those of
             others that it has not heard.
     """
@@ -59,7 +66,11 @@ class Member:
         self.engine = engine
         self.where = where
         self.generation = generation
-        self.life = life or secrets.token_hex(8)
+        self.keeper: Keeper | None = None
+        self.cluster: Cluster | None = None
+        self.watchers: dict[object, Callable[[], object]] = {}
+        """Called when what may be run may have changed."""
+        self._life = life or secrets.token_hex(8)
         self.prefix = f"sprag/{app}/"
         self.sent = self.dropped = self.missed = 0
         self._topic = f"{self.prefix}topics/broadcast"
@@ -71,24 +82,72 @@ class Member:
         """How many dropped and missed ones have been told of."""
         self._sends = self._reads = False  # Invariant: a greenlet does so, or is about to
         self._has_news = False
+        self._host = ""
         self._mail: dict[int, Mail] = {}
         """By the identity of the service."""
 
     # -- coming and going --------------------------------------------------------------
 
+    @property
+    def life(self) -> str:
+        """What it is known by; "": by nothing yet."""
+        return self._life if self.keeper is None else self.keeper.life
+
+    def keep(self, ttl: float, host: str, address: str) -> Keeper:
+        """Have a lease, which each `life` of it has anew; to be called before it joins.
+
+        Args:
+            ttl: Of the lease, in seconds.
+            host: What this machine is called.
+            address: Where others reach this node; empty: it does not say.
+        """
+        about = {
+            "where": self.where,
+            "host": host,
+            "address": address,
+            "generation": self.generation,
+        }
+        self._host = host
+        self.keeper = Keeper(
+            self.tree, self.engine, self.prefix, ttl=ttl, about=about, news=self._news
+        )
+        return self.keeper
+
     def join(self) -> None:
         """Be one of them: from now on it hears what is broadcast. May block.
 
         Raises:
-            EngineAway: The engine cannot be asked.
+            EngineAway: The engine cannot be asked. Who has a lease goes on trying.
         """
-        said = {"where": self.where, "generation": self.generation, "schema": 1}
-        self.engine.cas(f"{self.prefix}nodes/{self.life}", None, json.dumps(said).encode())
-        self._cursor = self.engine.read(self._topic, None).value.cursor
-        self._hint = self.engine.hint(self._topic, self.read_soon)
+        if self.keeper is None:
+            said = {"where": self.where, "generation": self.generation, "schema": 1}
+            self.engine.cas(f"{self.prefix}nodes/{self.life}", None, json.dumps(said).encode())
+        else:
+            self.keeper.keep()
+        self._listen()
+
+    def _listen(self) -> None:
+        cursor = self.engine.read(self._topic, None).value.cursor
+        if self._cursor is None:
+            self._cursor = cursor
+            self._hint = self.engine.hint(self._topic, self.read_soon)
+
+    def _news(self) -> None:
+        """Wake all that may run something else than before. Must not block."""
+        if self._cursor is None:
+            self._run(self._listen_at_last)
+        for wake in tuple(self.watchers.values()):
+            wake()
+
+    def _listen_at_last(self) -> None:
+        with suppress(EngineAway):
+            self._listen()
 
     def leave(self) -> None:
-        """Hear nothing any more."""
+        """Hear nothing any more, and have no lease. May block."""
+        if self.keeper is not None:
+            with suppress(EngineAway):
+                self.keeper.give_back()
         if self._hint is not None:
             self._hint.cancel()
             self._hint = None
@@ -99,8 +158,7 @@ class Member:
         Raises:
             EngineAway: The engine cannot be asked.
         """
-        prefix = f"{self.prefix}nodes/"
-        return {key.removeprefix(prefix) for key in self.engine.scan(prefix).value} | {self.life}
+        return {life for life, _ in self._nodes()} | {self.life}
 
     def is_to_go(self) -> bool:
         """Whether somebody is there with newer code, which takes the place of all. May block.
@@ -108,8 +166,16 @@ class Member:
         Raises:
             EngineAway: The engine cannot be asked.
         """
-        found = self.engine.scan(f"{self.prefix}nodes/").value.values()
-        return any(json.loads(said).get("generation", 1) > self.generation for said in found)
+        return any(
+            record.generation > self.generation and record.host == self._host
+            for _, record in self._nodes()
+        )
+
+    def _nodes(self) -> list[tuple[str, Record]]:
+        prefix = f"{self.prefix}nodes/"
+        found = self.engine.scan(prefix).value.items()
+        records = [(key.removeprefix(prefix), record_of(value)) for key, value in found]
+        return [(life, record) for life, record in records if not record.is_tombstone]
 
     # -- broadcasts --------------------------------------------------------------------
 

@@ -77,6 +77,13 @@ class MemoryEngine:
         self._topics: dict[str, _Topic] = {}
         self._hints: dict[MemoryHint, None] = {}
 
+    def warnings(self) -> tuple[str, ...]:
+        """Return nothing: who shares it ends with it."""
+        return ()
+
+    def close(self) -> None:
+        """Do nothing: others may go on with it."""
+
     def get(self, key: str) -> Answer[bytes | None]:
         """Return what is kept under *key*."""
         return Answer(self._values.get(key), self.identity)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 SCHEMA: Final = 1
+LONGEST_TTL: Final = 1e6
+"""Seconds; what says more is nonsense."""
 _LONGEST: Final = 500
 
 
@@ -24,6 +26,9 @@ class Row:
         epoch: Of the last owner: rises with each.
         why: Why that owner has it, or why there is none, for people.
         tried: Lives that have given up on it since it was last well, with what they said.
+        ttl: Seconds for which that life has to stand still until others may bury it; 0.0: its
+            parent knows when it has ended.
+        schema: Of who has written it last.
         rest: What else was written there.
     """
 
@@ -32,18 +37,26 @@ class Row:
     epoch: int = 0
     why: str = ""
     tried: dict[str, str] = field(default_factory=dict[str, str])
+    ttl: float = 0.0
+    schema: int = SCHEMA
     rest: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def taken(self, owner: str, where: str, now: float) -> Row:
+    @property
+    def is_newer(self) -> bool:
+        """Whether newer code has written it than this: it is not to be touched (rule 8)."""
+        return self.schema > SCHEMA
+
+    def taken(self, owner: str, where: str, now: int, ttl: float = 0.0) -> Row:
         """Return it as it is when *owner* has it.
 
         Args:
             owner: The life that takes it.
             where: What that is called.
-            now: The wall clock: where an engine has forgotten, the epoch rises all the same.
+            now: Milliseconds of the engine's clock from before the swap, or of the wall clock:
+                where an engine has forgotten, the epoch rises all the same (rule 6).
+            ttl: Of that life, in seconds.
         """
-        epoch = max(self.epoch + 1, int(now * 1000))
-        return replace(self, owner=owner, where=where, epoch=epoch)
+        return replace(self, owner=owner, where=where, epoch=max(self.epoch + 1, now), ttl=ttl)
 
     def freed(self, why: str) -> Row:
         """Return it as it is when nobody has it any more."""
@@ -67,8 +80,10 @@ class Row:
             "epoch": self.epoch,
             "why": self.why,
             "tried": self.tried,
-            "schema": SCHEMA,
+            "schema": self.schema,
         }
+        if self.ttl:
+            said["ttl"] = self.ttl
         return json.dumps(said, separators=(",", ":")).encode()
 
 
@@ -79,13 +94,15 @@ def row_of(value: bytes | None) -> Row:
     except ValueError:
         said = {}
     rest: dict[str, Any] = dict(cast("dict[str, Any]", said)) if isinstance(said, dict) else {}
-    owner, where, epoch, why, tried, _ = [rest.pop(key, None) for key in _KEYS]
+    owner, where, epoch, why, tried, ttl, schema = [rest.pop(key, None) for key in _KEYS]
     return Row(
         owner if isinstance(owner, str) else None,
         where if isinstance(where, str) else "",
         epoch if isinstance(epoch, int) else 0,
         why if isinstance(why, str) else "",
         {str(life): str(why) for life, why in _items(tried)},
+        float(ttl) if type(ttl) in (int, float) and 0 < ttl < LONGEST_TTL else 0.0,
+        schema if type(schema) is int else SCHEMA,
         rest,
     )
 
@@ -94,4 +111,4 @@ def _items(given: object) -> list[tuple[object, object]]:
     return list(cast("dict[object, object]", given).items()) if isinstance(given, dict) else []
 
 
-_KEYS: Final = ("owner", "where", "epoch", "why", "tried", "schema")
+_KEYS: Final = ("owner", "where", "epoch", "why", "tried", "ttl", "schema")

@@ -24,6 +24,7 @@ from sprag_supervisor.exceptions import BadValue
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sprag.cluster.cluster import Cluster
     from sprag.process.listening import Address
     from sprag.web import Limits, Page
     from sprag.web._door import Place
@@ -47,6 +48,7 @@ class App(Supervisor):
         shell: The frame around every page: a function ``(page) -> text``, or
             ``shell(template=…, css=[…])``. Default: sprag's own.
         limits: What clients may ask of the web server.
+        cluster: The engine that its nodes share, where there are several; see `Cluster`.
         name: The app's name, by which the command line finds it. Default: "app".
         strategy: Whom it restarts when a provider fails, as for `Service`.
         max_restarts: With more restarts than this (`math.inf`: no limit) …
@@ -55,7 +57,7 @@ class App(Supervisor):
     Raises:
         BadPolicy: A policy value is not accepted.
         BadValue: A provider is no service, or its name is not a plain text; *routes* is not
-            the name of a module, *shell* no function, or *limits* are none.
+            the name of a module, *shell* no function, *cluster* no `Cluster`, or *limits* are none.
     """
 
     _exit_seconds_ = SHUTDOWN_TIMEOUT
@@ -63,6 +65,7 @@ class App(Supervisor):
     __slots__ = ("_serve_", "_wsgi_")
     _keeps_slots_ = True  # where to serve, and the WSGI callable others hold, outlive a restart
     _web_: tuple[str | None, Callable[[Page], str] | None, Limits | None] = None, None, None
+    _cluster_: Cluster | None = None
     _serve_: tuple[Place, ...]
     _wsgi_: Wsgi
 
@@ -73,6 +76,7 @@ class App(Supervisor):
         routes: str | None = None,
         shell: Callable[[Page], str] | None = None,
         limits: Limits | None = None,
+        cluster: Cluster | None = None,
         name: str | None = None,
         strategy: str = "one_for_one",
         max_restarts: float = 3,
@@ -99,6 +103,12 @@ class App(Supervisor):
 
             if not is_a(limits, Limits):
                 raise BadValue("limits", limits, "Limits(…), as in Limits(max_body=4096)")
+        if cluster is not None:
+            from sprag.cluster.cluster import Cluster
+
+            if not is_a(cluster, Cluster):
+                raise BadValue("cluster", cluster, "Cluster(…), as in Cluster('redis://localhost')")
+            self._cluster_ = cluster
         self._web_ = routes, shell, limits
         super().__init__(
             [(service, {**policy, "name": key}) for key, (service, policy) in given.items()],
@@ -161,6 +171,10 @@ class App(Supervisor):
         tree = self._tree_
         assert tree is not None
         places = self._places_
+        if self._cluster_ is not None and tree.root is self:
+            from sprag.cluster.joining import join
+
+            join(self, self._cluster_)
         if self.has_routes or places:
             self.wsgi.load()  # before anything is started: it may be the user's code that fails
         if tree.root is self:  # all at once: each finds the others in its on_start

@@ -16,6 +16,7 @@ from sprag.cluster.claim import Claim, Lease
 from sprag.cluster.exceptions import EngineAway
 from sprag.cluster.member import member_of
 from sprag.owned.timers import TimerHandle
+from sprag.services.returning import leaves_something, name_below_root, stop_for_good
 from sprag_supervisor import (
     ACTIVE,
     DOWN,
@@ -34,11 +35,12 @@ from sprag_supervisor import (
     say,
     set_status,
     spawn_managed,
-    stragglers_of,
 )
 from sprag_supervisor.exceptions import NotRunning, StartFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sprag.cluster.engine import Hint
     from sprag.cluster.rows import Row
     from sprag_supervisor import Failure, Lifecycle, Moved, Node
@@ -75,7 +77,7 @@ class Bidding:
         self._policy = {**policy, "autostart": False}  # it is started in a step of its own
         self._tree = tree
         self._member = member_of(tree)
-        self._claim = Claim(self._member, _name_below_root(node))
+        self._claim = Claim(self._member, name_below_root(node))
         self._hint: Hint | None = None
         self._timer: TimerHandle | None = None
         self._owns = False
@@ -91,6 +93,9 @@ class Bidding:
         """The epoch of a row that was free, and was left to newer code."""
         self._bids = False  # Invariant: a greenlet does so, or is about to
         self._again = False
+        self._runs = False
+        """The child is being started."""
+        self._gives_back = False  # Invariant: a greenlet does so, or is about to
 
     # -- when to look -------------------------------------------------------------------
 
@@ -112,16 +117,22 @@ class Bidding:
 
     def look_soon(self) -> None:
         """See in a moment whether there is something to be done. Callable from the hub."""
-        node = self._node
-        if self._bids:
+        if self._owns and not self._gives_back and not self._claim.is_good:
+            # Beside a bid that is under way: it may wait for an answer, or for the child's start.
+            self._gives_back = self._spawn(self._give_back)
+        elif self._bids:
             self._again = True
-        elif (
-            self._tree.thread == get_ident()
-            and node._incarnation_ == self._incarnation
-            and is_at_work(node)
-        ):
-            self._bids = True
-            spawn_managed(node, contextvars.Context(), self._bid, (), {})
+        else:
+            self._bids = self._spawn(self._bid)
+
+    def _spawn(self, fn: Callable[[], object]) -> bool:
+        """Run *fn* for the singleton, if that is at work here; return whether it is."""
+        node = self._node
+        is_here = self._tree.thread == get_ident() and node._incarnation_ == self._incarnation
+        if is_here and is_at_work(node):
+            spawn_managed(node, contextvars.Context(), fn, (), {})
+            return True
+        return False
 
     def has_lost(self, child: Node, failure: Failure | None) -> None:
         """Take note that the child was restarted too often."""
@@ -158,7 +169,7 @@ class Bidding:
     def _look(self) -> None:
         try:
             if self._owns:
-                if self._gave_up is not None:
+                if self._gave_up is not None and not self._gives_back:
                     self._give_way(self._gave_up)
             elif self._tree.root._state_ in ACTIVE:  # else it would run for a moment, at the end
                 self._stand_by_or_run()
@@ -171,6 +182,9 @@ class Bidding:
             self._look_at(self._not_before)
             self._tell_standby(self._claim.look())
             return
+        if why_not := self._claim.why_not():
+            set_status(self._node, f"standby: {why_not}")
+            return  # it is woken when that changes
         if self._lets_pass():
             return
         self._is_in_doubt = True
@@ -199,31 +213,57 @@ class Bidding:
     def _run(self) -> None:
         """Start the child."""
         child = self._child
+        self._runs = True
         try:
+            if self._gives_back:
+                return
             if child._parent_ is not self._node:
                 adopt(self._node, child, self._name, self._policy)
             restart_child(child)
         except StartFailed as error:
             if not self._member.where and self._tree.root._state_ is not RUNNING:
                 raise  # as of anybody else: nobody is there who could try it
-            self._gave_up = str(error)
-            self._again = True
+            if not self._gives_back:  # else it was stopped before it had come up
+                self._gave_up = str(error)
+                self._again = True
         except NotRunning:
             pass  # the singleton is about to end
         else:
             self._has_come_up = True
+        finally:
+            self._runs = False
+
+    def _give_back(self) -> None:
+        """Stop the child, as the lease is lost or about to be; let others have the row."""
+        why = self._claim.why_lost
+        set_status(self._node, f"stops here: {why}")
+        try:
+            if not stop_for_good(self._node, self._child, lambda: self._runs):
+                return  # the process ends for that, at the deadline
+            self._gave_up = None
+            if self._child._parent_ is self._node:
+                delete_child(self._node, self._child)
+            self._let_go(why)
+        except EngineAway:
+            pass  # it is free once our lease is buried, or the engine is back
+        finally:
+            self._gives_back = False
+        self.look_soon()
 
     def _give_way(self, why: str) -> None:
         """Let others try, or, if all have, keep the child as it is: failed."""
         member, node = self._member, self._node
-        self._gave_up = None
         if self._child._state_ not in DOWN:
+            self._gave_up = None
             return  # somebody has started it meanwhile
         was_well = self._has_come_up and clock.now() - self._since > node._policy_.healthy_after
         present = member.present()
         row = self._claim.change(
             lambda row: row.given_up(member.life, why, was_well=was_well).known_to(present)
         )
+        if self._gives_back or not self._owns:
+            return  # the lease was lost meanwhile
+        self._gave_up = None
         self._since = clock.now()
         if row is None or self._must_keep(present, row):
             tried = "it was tried here" if len(present) == 1 else f"all {len(present)} have tried"
@@ -252,13 +292,23 @@ class Bidding:
 
     def _must_keep(self, present: set[str], row: Row) -> bool:
         """Whether the row stays here, though the child is failed."""
-        if _leave_something(self._node, self._child):
+        if leaves_something(self._node, self._child):
             return True
         # Who is on its way up stands by then: it would not become ready.
         return present <= row.tried.keys() and self._tree.root._state_ is RUNNING
 
     def _let_go(self, why: str) -> None:
-        self._claim.free(why)
+        try:
+            self._claim.free(why)
+        finally:
+            if (
+                self._member.keeper is not None
+            ):  # it is not ours, whether the engine hears it or not
+                self._has_let_go(why)
+        if self._owns:
+            self._has_let_go(why)
+
+    def _has_let_go(self, why: str) -> None:
         self._owns = False
         self._note("ends", why)
         self._lease = None
@@ -273,7 +323,7 @@ class Bidding:
         if not self._owns and not self._is_in_doubt:
             return
         where = self._member.where or name_of(self._tree.root)
-        if _leave_something(self._node, self._child):
+        if leaves_something(self._node, self._child):
             why = "something of it still runs here: nobody else has it before this process ends"
             say(logging.ERROR, self._node, "singleton is not handed over", reason=why)
             return
@@ -297,6 +347,9 @@ class Bidding:
         cast("Any", self._node)._lease_ = lease
 
     def _tell_standby(self, row: Row) -> None:
+        if row.is_newer:
+            set_status(self._node, "standby: newer code has written its row; this one must not")
+            return
         here = row.tried.get(self._member.life)
         gave_up = "" if here is None else f"; gave up here: {here}"
         where = f"runs in {row.where}" if row.owner is not None else "nobody has it"
@@ -314,22 +367,3 @@ class Bidding:
             event = _SAID[what]
             level = logging.ERROR if failed else logging.INFO
             say(level, self._node, event, because=why, token=token)
-
-
-def _leave_something(*nodes: Node) -> bool:
-    """Whether earlier lives of *nodes*, or of what is below them, still run."""
-    pending = list(nodes)
-    while pending:
-        node = pending.pop()
-        if stragglers_of(node):
-            return True
-        pending.extend((node._children_ or {}).values())
-    return False
-
-
-def _name_below_root(node: Node) -> str:
-    names: list[str] = []
-    while node._parent_ is not None:
-        names.append(name_of(node))
-        node = node._parent_
-    return "/".join(reversed(names)) or name_of(node)

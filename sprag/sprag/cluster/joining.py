@@ -1,0 +1,63 @@
+"""How the tree of an app that has a `Cluster` comes to be one of its nodes, and leaves."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from typing import TYPE_CHECKING, Any
+
+from sprag.cluster.engines import open_engine
+from sprag.cluster.exceptions import EngineAway
+from sprag.cluster.lease import ANSWER
+from sprag.cluster.member import Member
+from sprag.process.worker import worker
+from sprag_supervisor import holdings_of, name_of, say
+
+if TYPE_CHECKING:
+    from sprag.cluster.cluster import Cluster
+    from sprag_supervisor import Node
+
+
+def join(root: Node, cluster: Cluster) -> None:
+    """Have the tree of *root* be a node until it ends. Blocks until it is, at most a ttl.
+
+    Raises:
+        EngineAway: The engine cannot be asked, and is required.
+        BadEngine, MissingClient, BadValue: It cannot be used.
+    """
+    tree = root._tree_
+    assert tree is not None
+    told = worker()
+    app = name_of(root) if told is None else told.app
+    host = platform.node() or "node"
+    name = cluster.node or host
+    engine: Any = open_engine(cluster.url, app=app, timeout=ANSWER * cluster.ttl)
+    member = Member(
+        tree,
+        engine,
+        app=app,
+        where=name if told is None else f"{name}-{told.slot}",
+        generation=1 if told is None else told.generation,
+    )
+    member.cluster = cluster
+    member.keep(cluster.ttl, host, cluster.address)
+    tree.cluster = member
+    holdings_of(root).add_cleanup(_leave, (member,), {})
+    try:
+        for each in engine.warnings():
+            say(logging.WARNING, root, "the engine may forget", because=each)
+    except EngineAway:
+        pass  # that is told below, if it lasts
+    try:
+        member.join()
+    except EngineAway as error:
+        if cluster.required:
+            raise
+        say(logging.WARNING, root, "the engine is away", because=error.why)
+
+
+def _leave(member: Member) -> None:
+    member.leave()
+    engine: Any = member.engine
+    engine.close()
+    member.tree.cluster = None
