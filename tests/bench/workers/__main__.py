@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -30,6 +31,9 @@ PATH: Final = "/orders/1234"
 PATIENCE: Final = 60.0
 """Seconds that a server may take to come up, to replace a worker, or to go."""
 CONNECTIONS: Final = 32
+SETTLED: Final = 10.0
+"""Seconds after which also the last worker has booted: a first generation may give up."""
+_NONE: Final[dict[str, Any]] = {"wrong": {}}
 ROWS: Final = {
     "first_answer": ("first answer after the start, s", "≤ 1.5"),
     "rate": ("requests a second", "≥ 0.95"),
@@ -237,6 +241,35 @@ def replacements(server: Server, options: argparse.Namespace) -> dict[str, Any]:
         return {**found, "replacements": done, "seconds": round(seconds, 1)}
 
 
+def kills(server: Server, options: argparse.Namespace) -> dict[str, Any]:
+    """Return what clients saw of so many workers killed by SIGKILL, at random moments."""
+    ours, theirs = cores()
+    chance = random.Random(options.kills)
+    with server.running(ours):
+        time.sleep(SETTLED)
+        asking = client(theirs, "anew", server.url + "/waiting", CONNECTIONS)
+        began = time.monotonic()
+        done = 0
+        while done < options.kills:
+            if server.process.poll() is not None:
+                raise SystemExit(f"{server.name} has given up: code {server.process.returncode}")
+            time.sleep(chance.uniform(0.2, 1.6))
+            there = sorted(server.workers())
+            if len(there) > 1:  # who serves alone has nobody to take what is in the queue
+                with suppress(ProcessLookupError):
+                    os.kill(chance.choice(there), signal.SIGKILL)
+                    done += 1
+        _until(lambda: len(server.workers()) == server.count, "all workers", server.process)
+        seconds = time.monotonic() - began
+        found: dict[str, Any] = json.loads(asking.communicate("")[0])
+        return {**found, "kills": done, "seconds": round(seconds, 1)}
+
+
+def is_their_own(what: str) -> bool:
+    """Whether a request was lost as it was with the worker that was killed."""
+    return "closed without an answer" in what or "reset by peer" in what
+
+
 def report(rounds: dict[str, list[dict[str, float]]]) -> None:
     print("| | sprag | gunicorn | sprag / gunicorn | wanted |")
     print("|---|---|---|---|---|")
@@ -257,6 +290,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of load, of each kind")
     parser.add_argument("--rate", type=float, default=300.0, help="requests a second, fixed load")
     parser.add_argument("--replacements", type=int, default=50, help="0: none")
+    parser.add_argument("--kills", type=int, default=0, help="workers to kill with -9")
     parser.add_argument("--source", type=Path, default=ROOT, help="whose sprag")
     parser.add_argument("--json", type=Path, help="where to write all figures")
     options = parser.parse_args()
@@ -270,6 +304,7 @@ def main() -> None:
     if options.rounds:
         report(found)
     seen: dict[str, Any] = {}
+    killed: dict[str, Any] = {}
     if options.replacements and options.count:
         for kind in (Sprag, Gunicorn):
             one = seen[kind.name] = replacements(kind(options), options)
@@ -278,14 +313,23 @@ def main() -> None:
                 f"\n{kind.name}: {one['replacements']} workers replaced in {one['seconds']} s: "
                 f"{one['answered']:,} answers, {lost} lost: {one['wrong'] or 'none'}"
             )
+    if options.kills and options.count:
+        for kind in (Sprag, Gunicorn):
+            one = killed[kind.name] = kills(kind(options), options)
+            print(
+                f"\n{kind.name}: {one['kills']} workers killed in {one['seconds']} s: "
+                f"{one['answered']:,} answers, lost: {one['wrong'] or 'none'}"
+            )
     if options.json:
         figures: dict[str, Any] = {
             "options": {**vars(options), "source": "", "json": ""},
             **found,
             "reset": seen,
+            "killed": killed,
         }
         options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
-    if sum(seen.get("sprag", {"wrong": {}})["wrong"].values()):
+    others = [each for each in killed.get("sprag", _NONE)["wrong"] if not is_their_own(each)]
+    if seen.get("sprag", _NONE)["wrong"] or others:
         sys.exit(1)
 
 
