@@ -29,10 +29,10 @@ QUIETLY := sh -c 'out=$$("$$@" 2>&1) || { printf "%s\n" "$$out" >&2; exit 1; }' 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run tree test check check-lint check-types check-layers check-docs check-wheel bench \
-	soak docs clean
+	soak docs servers clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
 
 run: $(RUNTIME) ## start the demo app of docs/examples/orders; Ctrl-C stops it
 	@$(SAY)
@@ -109,6 +109,20 @@ soak: $(RUNTIME) ## run for a long time under load and look for leaks
 docs: $(DEV) ## build the documentation into site/
 	@$(SAY)
 	@$(QUIETLY) $(BIN)/mkdocs build --strict
+
+# Where Debian has them; somewhere else, what is missing is said by the tests that are left out.
+servers: ## install the servers that the tests start, where apt-get can
+	@$(SAY)
+	@missing=; \
+	has() { command -v "$$1" >/dev/null || ls $$2 >/dev/null 2>&1 || missing="$$missing $$3"; }; \
+	has redis-server /usr/bin/redis-server redis-server; \
+	has postgres '/usr/lib/postgresql/*/bin/postgres' postgresql; \
+	has pgbouncer /usr/sbin/pgbouncer pgbouncer; \
+	has etcd /usr/bin/etcd etcd-server; \
+	[ -z "$$missing" ] || { \
+		export DEBIAN_FRONTEND=noninteractive; \
+		{ apt-get -qq update && apt-get -qq install -y --no-install-recommends $$missing; } \
+			>/dev/null </dev/null || { echo "servers: could not install$$missing" >&2; exit 1; }; }
 
 clean: ## remove .venv and everything built
 	@$(SAY)

@@ -1,4 +1,4 @@
-"""What the tests of clusters share: virtual time, and a leak check."""
+"""What the tests of clusters share: virtual time with a leak check, and engines of each kind."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import servers
+from places import SLOW, Place, in_memory, on, over_a_socket
 from sprag.testing import LeakCheck, VirtualClock, virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from sprag.cluster.engine import Engine
 
 
 @pytest.fixture
@@ -17,3 +21,49 @@ def clock() -> Iterator[VirtualClock]:
     """Run the test in virtual time; whatever it starts must be gone at its end."""
     with virtual_time() as clock, LeakCheck():
         yield clock
+
+
+@pytest.fixture(scope="session")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], servers.Server]]:
+    """Servers of this process, each started when it is asked for first, and up whenever it is."""
+    found: dict[str, servers.Server] = {}
+
+    def server(kind: str) -> servers.Server:
+        if kind not in found:
+            found[kind] = servers.KINDS[kind](tmp_path_factory.mktemp(kind))
+        if found[kind].popen is None:
+            found[kind].start()
+        return found[kind]
+
+    yield server
+    for each in found.values():
+        each.close()
+
+
+@pytest.fixture(params=["memory", "remote", *SLOW])
+def place(
+    request: pytest.FixtureRequest, started: Callable[[str], servers.Server]
+) -> Iterator[Place]:
+    """Each kind of engine in turn."""
+    if request.param == "memory":
+        found = in_memory()
+    elif request.param == "remote":
+        found = over_a_socket()
+    else:
+        found = on(started(request.param), request.param)
+    with found as place:
+        yield place
+
+
+@pytest.fixture(params=SLOW)
+def server(
+    request: pytest.FixtureRequest, started: Callable[[str], servers.Server]
+) -> servers.Server:
+    """Each kind of server in turn."""
+    return started(request.param)
+
+
+@pytest.fixture
+def engine(place: Place) -> Engine:
+    """An engine of each kind."""
+    return place.open()

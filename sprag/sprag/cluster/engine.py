@@ -53,8 +53,22 @@ class Engine(Protocol):
     """Where trees keep what they agree on.
 
     Each verb but `hint` may block, and raises `EngineAway` where the engine cannot be asked: a swap
-    may have been made all the same.
+    may have been made all the same. It raises within the seconds that the engine was opened with.
+    All of an engine belongs to one thread.
     """
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what the engine may lose as it stands, each with what to do. May block.
+
+        Raises:
+            BadEngine: It cannot be used as it stands.
+            EngineAway: It cannot be asked.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of what is held for it; nobody is woken any more. Harmless a second time."""
+        ...
 
     def get(self, key: str) -> Answer[bytes | None]:
         """Return what is kept under *key*; None: nothing."""

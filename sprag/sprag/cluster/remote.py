@@ -80,6 +80,10 @@ class RemoteEngine:
             self._reads = None
         self._lose("it was closed here")
 
+    def warnings(self) -> tuple[str, ...]:
+        """Return nothing: who shares it ends with it."""
+        return ()
+
     # -- the verbs -----------------------------------------------------------------------
 
     def get(self, key: str) -> Answer[bytes | None]:

@@ -1,4 +1,7 @@
-"""Engines that people already run, each a module."""
+"""Engines that people already run, each a module: PostgreSQL, Redis, etcd.
+
+Each loads its client library when it is opened, and opens connections when it is asked.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
+from sprag.cluster.exceptions import MissingClient
 from sprag.cluster.memory import MemoryEngine
 from sprag_supervisor.exceptions import BadValue
 
@@ -14,25 +18,38 @@ if TYPE_CHECKING:
 
 TIMEOUT: Final = 5.0
 """Seconds within which a verb has its answer, or fails."""
+SCHEMES: Final = ("memory", "redis", "rediss", "valkey", "valkeys")
 
 _in_memory: WeakValueDictionary[tuple[str, str], MemoryEngine] = WeakValueDictionary()
 
 
-def open_engine(url: str, *, app: str, timeout: float = TIMEOUT) -> Engine:  # noqa: ARG001
+def open_engine(url: str, *, app: str, timeout: float = TIMEOUT) -> Engine:
     """Return the engine at *url*. Does not block: nothing is asked yet.
 
     Args:
-        url: ``memory://``: one that all who open the same URL for the same app in this process
-            share, for as long as one of them holds it.
+        url: ``redis://host:6379/0``, or ``memory://``: one that all who open the same URL for the
+            same app in this process share, for as long as one of them holds it.
         app: The name that those who share it have in common.
         timeout: Seconds within which a verb has its answer, or raises `EngineAway`.
 
     Raises:
         BadValue: Nobody knows such a URL.
+        MissingClient: What it needs is not installed.
     """
-    if urlsplit(url).scheme == "memory":
+    scheme = urlsplit(url).scheme
+    if scheme == "memory":
         found = _in_memory.get((url, app))
         if found is None:
             found = _in_memory[url, app] = MemoryEngine()
         return found
-    raise BadValue("the engine's URL", url, "one that begins with memory://")
+    if scheme in {"redis", "rediss", "valkey", "valkeys"}:
+        try:
+            from sprag.cluster.engines.redis import RedisEngine
+        except ImportError as error:
+            raise MissingClient(f"{scheme}://", error.name or "redis") from None
+        return RedisEngine(url, app=app, timeout=timeout)
+    raise BadValue("the engine's URL", url, f"one that begins with {_named(SCHEMES)}")
+
+
+def _named(schemes: tuple[str, ...]) -> str:
+    return ", ".join(f"{each}://" for each in schemes)
