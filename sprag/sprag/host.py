@@ -17,7 +17,7 @@ from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gevent import Greenlet
+from gevent import Greenlet, sleep
 from gevent.util import format_run_info
 
 from sprag._defaults import SHUTDOWN_TIMEOUT
@@ -43,7 +43,7 @@ from sprag.process.sd_notify import Notifier, give_back, withdraw
 from sprag.process.signals import Signals
 from sprag.process.slow_starts import SlowStarts
 from sprag.process.sockets import close as close_sockets
-from sprag.process.sockets import end_with_us
+from sprag.process.sockets import end_with_us, hand_over
 from sprag.process.sockets import sockets as sockets  # noqa: PLC0414 - re-exported
 from sprag.process.systemd import Status
 from sprag.process.watchdog import Watchdog, describe_holder, this_thread
@@ -65,6 +65,7 @@ from sprag_supervisor import (
     is_a,
     listening,
     must_be_able_to_wait,
+    name_of,
     path_of,
     request_exit,
     settled,
@@ -153,6 +154,7 @@ def run(
         raise AlreadyStarted(path_of(root))
     told = worker()
     if told is not None:
+        tree_of(root).also_called = name or name_of(root), told.app
         root._name_, delay = told.path, 0.0  # its parent's tree has it there, and the parent waits
     elif name is not None:
         root._name_ = name
@@ -177,13 +179,15 @@ class _Host:
             self._dump,
             self._say_who_holds,
             delay=delay,
+            reloads_at_terminal=root._reloads_at_terminal_,
         )
         self._tree = tree_of(root)
         self._status = Status(Notifier(), self._tree)
         own: Any = root
         if own._says_reloading_ is not None:
             own._says_reloading_ = self._status.reloading
-        self._lifecycle_log = LifecycleLog(self._tree)
+        told = worker()
+        self._lifecycle_log = LifecycleLog(self._tree, "" if told is None else told.path)
         self._control: ControlSocket | None = None
         self._starting: Greenlet[[], None] | None = None
         self._start_error: BaseException | None = None
@@ -193,6 +197,7 @@ class _Host:
         self._is_over_budget = False
         self._stopped_by: signal.Signals | None = None
         self._freezes = False
+        self._knows_the_end = False
 
     def run(
         self, *, control: bool, ends_process: bool, watchdog: Watchdog | None, ops: Any = None
@@ -277,6 +282,7 @@ class _Host:
             self._wait(lambda: over() or is_due() or self._signals.farewell_asked)
             if self._signals.farewell_asked:
                 self._signals.farewell_asked = False
+                self._knows_the_end = True
                 self._root._will_stop_()
             if not over() and is_due():
                 self._signals.reload_asked = False  # one that comes from now on asks again
@@ -296,6 +302,12 @@ class _Host:
         signals.received_at = clock.now()
 
     def _reload(self) -> None:
+        if self._root._reloads_at_terminal_:
+            # A shell that ends sends it to its jobs first, and only then the terminal is gone.
+            sleep(_TO_HANG_UP)
+            if self._signals.has_hung_up():
+                self._signals.note(signal.SIGHUP)
+                return
         says_it_itself = self._root._says_reloading_ is not None
         with nullcontext() if says_it_itself else self._status.reloading():
             reload(self._root, self._tree, self._root._reload_seconds_, signal="SIGHUP")
@@ -334,10 +346,16 @@ class _Host:
 
     # -- down ----------------------------------------------------------------------
 
+    def _is_the_end(self) -> bool:
+        """Whether the parent of this worker has said that all is over, not its slot alone."""
+        return self._knows_the_end or self._signals.farewell_asked
+
     def _bring_down(self) -> None:
         received = self._stopped_by = self._signals.received
         if received is signal.SIGINT and has_its_sockets():
             end_with_us()  # SIGTERM ends a slot: another takes its place
+        elif received is signal.SIGTERM and worker() is not None and not self._is_the_end():
+            hand_over(self._budget / 2)
         starting = self._starting
         if starting is None or (starting.ready() and _is_down(self._root)):
             return
@@ -568,6 +586,8 @@ _TOLERANCE: Final = 0.1
 """Past the budget by this many seconds a stop without kills still counts as in time."""
 _OVERTIME: Final = OVERTIME - 0.2
 """Past the budget by this many seconds the host stops waiting, before the deadman does."""
+_TO_HANG_UP: Final = 0.2
+"""Seconds after a SIGHUP in which the terminal may still go."""
 _LAST_GRACE: Final = 0.3
 """Seconds that the interpreter gets for its end when the budget is used up."""
 

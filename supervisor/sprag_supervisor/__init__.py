@@ -23,6 +23,7 @@ from sprag_supervisor.facts.lifecycle import Lifecycle
 from sprag_supervisor.facts.meaning import meaning_of
 from sprag_supervisor.facts.memory import Exit, History, Ruling
 from sprag_supervisor.facts.move import Moved, MoveNote
+from sprag_supervisor.facts.replacement import ReplacementNote
 from sprag_supervisor.facts.report import Outcome, StopEntry, StopReport
 from sprag_supervisor.facts.stand_in import shown_as, stand_in
 from sprag_supervisor.facts.straggler import Straggler
@@ -197,6 +198,7 @@ __all__ = [
     "Parking",
     "Policy",
     "Reason",
+    "ReplacementNote",
     "Restart",
     "Ruling",
     "Seat",

@@ -16,6 +16,7 @@ from sprag_cli.run.load import (
     NotAService,
     UserCodeFailed,
     load,
+    look_for,
 )
 
 if TYPE_CHECKING:
@@ -149,6 +150,19 @@ def test_a_target_of_the_wrong_form_is_corrected(target: str, remedy: str) -> No
         f"{target!r} is not a target — write module:attribute, as in shop.main:app — {remedy}"
     )
     assert caught.value.exit_code == ExitCode.USAGE
+
+
+def test_whether_there_is_such_a_module_is_known_without_an_import(
+    write: Write, tmp_path: Path
+) -> None:
+    write("shop.py", "raise AssertionError")
+    (tmp_path / "place").mkdir()
+    for target in ("shop:app", "shop", "shop.main:app", "place.main:app", "json", "sys"):
+        look_for(target)
+    with pytest.raises(ModuleMissing, match=r"no module 'shpo' for 'shpo:app'.*did you mean shop:"):
+        look_for("shpo:app")
+    with pytest.raises(BadTarget):
+        look_for("shop.py:app")
 
 
 @pytest.mark.parametrize(

@@ -428,3 +428,13 @@ def test_a_program_fits_the_window_too(now: float, height: int) -> None:
     assert text.count("\n") == height - 1
     assert "  | line 19\n" in text
     assert text.endswith("event 19\n")
+
+
+def test_what_was_lost_of_a_process_is_said() -> None:
+    broadcasts = {"sent": 9, "dropped": 2, "missed": 1, "waiting": 0}
+    node = {**COURIER, "broadcasts": broadcasts}
+    text = drawn(node, 0.0, width=100, charset=UNICODE)
+    assert "Broadcasts" in text
+    assert "3 broadcasts lost: 2 could not be sent, 1 were not heard here" in text
+    node["broadcasts"] = {**broadcasts, "dropped": 0, "missed": 0}
+    assert "broadcast" not in drawn(node, 0.0, width=100, charset=UNICODE).lower()

@@ -229,6 +229,26 @@ def test_of_a_singleton_it_tells_where_it_ran_and_why_no_longer(now: float) -> N
         "  11:59:58  it runs here no longer: it gave up\n"
         "  11:59:59  it stays failed: no db\n"
     )
+
+
+def test_of_workers_it_tells_who_was_replaced_and_what_does_not_come_up(now: float) -> None:
+    failure = "shop/worker-1 (pid 7) has exited with 3 before it was ready: app.py:7: SyntaxError"
+    notes = [
+        {"path": "shop", "what": "failed", "generation": 2, "because": "reload"},
+        {"path": "shop/worker-2", "what": "replaced", "generation": 2, "because": "too large"},
+    ]
+    at = [{"at": f"2026-01-01T11:59:5{7 + n}Z", "failure": None} for n in range(2)]
+    told = [{**when, **note} for when, note in zip(at, notes, strict=True)]
+    told[0]["failure"] = failure
+    assert drawn({**answer(path="shop"), "replacements": told}, now, width=200) == (
+        "● shop is running\n"
+        "  11:59:57  it was to be replaced, generation 2: reload\n"
+        f"            which does not come up, and who was there serves on: {failure}\n"
+        "  11:59:58  shop/worker-2 was replaced, generation 2: too large\n"
+    )
+
+
+def test_of_one_that_stays_down_it_tells_whether_that_was_too_often(now: float) -> None:
     kept = drawn(answer(ruling("gave_up_tries", restarts=4)), now)
     assert "lets it stay down: restart 4 of at most 3 within 5 s" in kept
     kept = drawn(answer(ruling("gave_up_tries", restarts=0)), now)

@@ -83,11 +83,20 @@ def soak_gevent(seconds: float, choices: random.Random) -> str:
     return f"{rounds} rounds of gevent's own tests"
 
 
+def soak_workers(seconds: float, choices: random.Random) -> str:
+    """Kill who works once, and replace workers under load; half of the time each."""
+    from soak import fleet
+
+    deaths = fleet.once(seconds / 2, choices)
+    return f"{deaths}; {fleet.kept(max(seconds / 2, 30.0))}"
+
+
 SOAKS: dict[str, Callable[[float, random.Random], str]] = {
     "process": soak_process,
     "lifecycle": soak_lifecycle,
     "differential": soak_differential,
     "gevent": soak_gevent,
+    "workers": soak_workers,
 }
 
 

@@ -1,17 +1,20 @@
-"""What the control socket tells of a singleton: whose it is, and why it moved."""
+"""What the control socket tells of what several trees share: singletons, and broadcasts."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gevent
 
 from controlled import aside, ask, check, served
 from sprag import App, Service, Singleton
+from sprag.cluster import member
 from sprag.testing import as_workers
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 class Billing(Service):
@@ -40,3 +43,27 @@ def test_why_and_status_tell_of_its_moves(tmp_path: Path) -> None:
         check("service", told)
         assert told["status"].startswith("standby: runs in worker-2; gave up here")
         assert shared.engine.scan("sprag/app/rows/").value
+
+
+def test_how_many_broadcasts_are_lost_is_told_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member, "MOST", 3)
+    app = App(name="shop", providers={"ears": Service()})
+
+    def told() -> Any:
+        found: list[Any] = []
+        for kind in ("tree", "service"):
+            status, said = aside(ask, path, "GET", f"/v1/{kind}")
+            assert status == 200
+            check(kind, said)
+            found.append(said["broadcasts"])
+        assert found[0] == found[1]
+        return found[0]
+
+    with served(app, tmp_path) as path:
+        assert told() is None
+        for _ in range(5):
+            app.broadcast("news")
+        gevent.sleep(0.01)
+        assert told() == {"sent": 3, "dropped": 2, "missed": 0, "waiting": 0}

@@ -52,6 +52,21 @@ def slow() -> Iterator[Slow]:
     logger.removeHandler(handler)
 
 
+def test_of_a_worker_its_parent_logs_starts_and_ends(clock: VirtualClock, slow: Slow) -> None:
+    slow.seconds = 0
+    top = Supervisor(children=[Service()])
+    top._name_ = "shop/worker-2"  # as its host calls it
+    tree_of(top).observers.append(LifecycleLog(tree_of(top), "shop/worker-2"))
+    top.start()
+    clock.settle()
+    top.stop()
+    clock.settle()
+    assert slow.lines == [
+        "service started shop/worker-2/Service",
+        "service stopped shop/worker-2/Service",
+    ]
+
+
 def test_a_handler_that_blocks_holds_up_neither_start_nor_stop(
     clock: VirtualClock, slow: Slow
 ) -> None:

@@ -36,7 +36,8 @@ from sprag.exceptions import (
     StartTimeout,
     UnknownService,
 )
-from sprag_supervisor import Lifecycle, Reason
+from sprag.services.finding import name_of_app
+from sprag_supervisor import Lifecycle, Reason, path_of, tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -1671,6 +1672,23 @@ def test_a_service_is_found_by_its_path() -> None:
     for asking in (root, fleet, courier):
         assert asking.service("fleet") is fleet
         assert asking.service("fleet/courier") is courier
+    root.stop()
+
+
+def test_in_a_worker_the_app_is_meant_by_its_own_name_as_in_a_process_that_is_alone() -> None:
+    root = started(Parent())
+    fleet = root.adopt(Plain(), name="fleet")
+    courier = fleet.adopt(Plain(), name="courier")
+    tree = tree_of(root)
+    root._name_, tree.also_called = "main/worker-2", ("shop", "main")  # as its host calls it
+    for path in ("/fleet/courier", "shop/fleet/courier", "main/fleet/courier", path_of(courier)):
+        assert courier.service(path) is courier
+    assert courier.service("shop") is courier.service(path_of(root)) is root
+    assert name_of_app(root) == "shop"
+    with pytest.raises(UnknownService):
+        courier.service("main/worker-1/fleet/courier")
+    other = root.adopt(Plain(), name="shop")  # a name is a child's before it is the app's
+    assert courier.service("shop") is other
     root.stop()
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from werkzeug.test import EnvironBuilder
+
+from sprag.web._request import WebRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,3 +206,56 @@ def test_the_boundary_of_a_form_is_no_longer_than_one_may_be(shop: Callable[...,
         400,
         "a boundary may have 70 characters",
     )
+
+
+UPLOADS = """
+    class Upload(Controller):
+        route = "/upload"
+        def post(self):
+            stream = self.request.files["a"].stream
+            how = self.request.form["how"]
+            if how == "streamed":
+                from werkzeug.wrappers import Response
+                return Response(stream)
+            if how == "crash":
+                raise ValueError
+            return {"closed": stream.closed}
+"""
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is made of uploads: files on the disk, however small they are."""
+    files: list[Any] = []
+
+    def make(*_args: Any, **_given: Any) -> Any:
+        files.append(tempfile.SpooledTemporaryFile(10))  # noqa: SIM115
+        return files[-1]
+
+    monkeypatch.setattr(WebRequest, "_get_file_stream", make)
+    return files
+
+
+@pytest.mark.parametrize(("how", "status"), [("read", 200), ("streamed", 200), ("crash", 500)])
+def test_what_was_uploaded_is_closed_when_the_answer_is_over(
+    shop: Callable[..., Shop], made: list[Any], how: str, status: int
+) -> None:
+    one = shop(UPLOADS)
+    sent = {"a": (io.BytesIO(b"line\n" * 20_000), "a.txt"), "how": how}
+    answer = one.ask("/upload", "POST", data=sent)
+    assert answer.status_code == status
+    if how == "read":
+        assert answer.json == {"closed": False}
+    if how == "streamed":
+        assert len(answer.data) == 100_000
+    assert [each.closed for each in made] == [True]
+
+
+def test_what_had_come_of_a_form_that_is_refused_is_closed(
+    shop: Callable[..., Shop], made: list[Any]
+) -> None:
+    one = shop(UPLOADS)
+    part = b'--b\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n' + b"x" * 100
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert one.ask("/upload", "POST", data=part, headers=kind).status_code == 400
+    assert [each.closed for each in made] == [True]

@@ -41,8 +41,7 @@ ROUTES = """
     class Form(Controller):
         route = "/form"
         def post(self):
-            with self.request as request:  # closes what was uploaded, which sprag does not
-                return {"form": len(request.form), "files": len(request.files)}
+            return {"form": len(self.request.form), "files": len(self.request.files)}
 
     class Much(Controller):
         route = "/much"

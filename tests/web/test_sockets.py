@@ -250,6 +250,30 @@ def test_a_worker_that_is_replaced_under_load_loses_nothing_and_leaves_the_queue
 
 
 @pytest.mark.slow
+def test_a_worker_waits_for_clients_that_keep_their_connections_unless_all_is_over(
+    folder: Path, listener: socket.socket
+) -> None:
+    with ExitStack() as stack:
+        for slot in (1, 2):
+            process = stack.enter_context(worker(folder, listener, slot))
+            client = stack.enter_context(connect(listener))
+            client.sendall(GET)
+            assert read_answer(client)[1].get("connection") != "close"
+            if slot == 1:
+                process.send(signal.SIGTERM)
+                time.sleep(1.0)
+                client.sendall(GET)
+                assert read_answer(client)[1]["connection"] == "close"
+            else:
+                process.send(signal.SIGWINCH)
+                process.send(signal.SIGTERM)
+                client.settimeout(1.5)
+                assert read_to_end(client) == b""
+            client.close()
+            assert process.ends() == 0
+
+
+@pytest.mark.slow
 def test_while_a_server_drains_each_client_is_told_so_in_its_own_way(folder: Path) -> None:
     (folder / "app.py").write_text(
         dedent(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import gevent
 import pytest
 from gevent import socket
 
 from sprag import App, Limits
+from sprag.process.sockets import sockets
 from sprag.testing import virtual_time
 from sprag.web._door import Place
 from sprag.web._service import WebServer
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sprag.testing import VirtualClock
+    from sprag.web._server import HTTPServer
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -37,12 +39,12 @@ def clock() -> Generator[VirtualClock]:
         yield one
 
 
-def served(tmp_path: Path, clock: VirtualClock) -> tuple[App, str]:
+def served(tmp_path: Path, clock: VirtualClock, **limits: Any) -> tuple[App, str]:
     app = App(name="shop")
     app.start()
     path = str(tmp_path / "http")
-    limits = Limits(head_timeout=100, body_timeout=300, keep_alive=200)
-    app.adopt(WebServer(answer, (Place(path),), limits))
+    given = Limits(head_timeout=100, body_timeout=300, keep_alive=200, **limits)
+    app.adopt(WebServer(answer, (Place(path),), given), shutdown=given.shutdown)
     clock.settle()
     return app, path
 
@@ -94,6 +96,107 @@ def test_an_idle_connection_is_kept_for_its_time(tmp_path: Path, clock: VirtualC
     assert (reading.ready(), reading.value) == (True, b"")
     connection.close()
     app.stop()
+
+
+GET: Final = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def kept(app: App, path: str, clock: VirtualClock) -> tuple[socket.socket, HTTPServer]:
+    """Return a client that was answered, and waits, and the server."""
+    connection = connected(path, GET)
+    clock.settle()
+    assert received(connection).endswith(b"0 bytes")
+    (server,) = (app._children_ or {}).values()
+    return connection, cast("Any", server)._server
+
+
+def test_a_request_that_has_come_is_answered_though_its_connection_was_idle_for_too_long(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    app, path = served(tmp_path, clock)
+    connection, server = kept(app, path, clock)
+    (ours,) = server.connections
+    connection.sendall(GET)  # and the loop, which is busy, has not seen it yet
+    ours.deadline = clock.now
+    server.sweep()
+    assert not ours.is_leaving
+    clock.settle()
+    assert received(connection).endswith(b"0 bytes")
+    # What comes later finds an end, not a reset.
+    ours.deadline = clock.now
+    server.sweep()
+    connection.sendall(GET)
+    clock.settle()
+    assert received(connection) == b""
+    connection.sendall(GET)
+    clock.advance(1)
+    assert not server.connections
+    connection.close()
+    app.stop()
+
+
+def test_to_make_room_nobody_is_closed_who_has_sent_a_request(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    app, path = served(tmp_path, clock, max_connections=2)
+    first, server = kept(app, path, clock)
+    clock.advance(1)
+    second = kept(app, path, clock)[0]
+    clock.advance(1)
+    first.sendall(GET)  # and the loop has not seen it when the third one comes
+    oldest, newer = server.connections
+    assert server._oldest_idle() is newer
+    assert oldest.since == clock.now
+    clock.settle()
+    assert received(first).endswith(b"0 bytes")
+    first.close()
+    second.close()
+    app.stop()
+
+
+def test_a_worker_whose_place_is_taken_keeps_idle_clients_for_a_while(
+    tmp_path: Path, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "_handed_over", 20.0)
+    app, path = served(tmp_path, clock)
+    asks, half, waits = (kept(app, path, clock)[0] for _ in range(3))
+    half.sendall(GET[:20])
+    clock.advance(10)
+    stopping = cast("Any", gevent.spawn(app.stop))
+    clock.advance(2)
+    asks.sendall(GET)
+    clock.settle()
+    assert b"Connection: close" in received(asks)
+    assert received(asks) == b""
+    ends = [cast("Any", gevent.spawn(received, each)) for each in (half, waits)]
+    clock.settle()
+    assert not any(each.ready() for each in ends)
+    clock.advance(0.6)
+    assert ends[1].value == b""
+    clock.advance(0.6)
+    assert ends[0].value[:12] == b"HTTP/1.1 408"
+    clock.advance(1)
+    assert stopping.ready()
+    for each in (asks, half, waits):
+        each.close()
+
+
+def test_a_server_whose_place_nobody_takes_keeps_idle_clients_no_longer_than_they_need(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    app, path = served(tmp_path, clock)
+    connection, _ = kept(app, path, clock)
+    clock.advance(10)
+    connection.sendall(GET[:10])  # is about to send a request
+    clock.settle()
+    stopping = cast("Any", gevent.spawn(app.stop))
+    clock.advance(0.2)
+    connection.sendall(GET[10:])
+    clock.settle()
+    assert b"Connection: close" in received(connection)
+    connection.close()
+    clock.advance(0.5)
+    assert stopping.ready()
 
 
 def test_the_access_log_takes_its_time_from_the_clock_and_its_level_from_its_logger(

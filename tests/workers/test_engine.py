@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+import os
+import socket as plain_socket
+import tempfile
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -158,6 +161,42 @@ def test_its_folder_is_private_and_gone_with_it_and_a_name_too_long_is_no_troubl
         served.close()
         assert not where.exists()
         assert not folder.exists()
+
+
+def test_who_begins_removes_what_is_left_of_who_was_killed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def folder(name: str, *, listens: bool | None, is_old: bool = True) -> Path:
+        made = tmp_path / f"sprag-engine-{name}"
+        made.mkdir()
+        if listens is not None:
+            one = plain_socket.socket(plain_socket.AF_UNIX)
+            one.bind(str(made / "engine"))
+            one.listen()
+            if listens:
+                stack.callback(one.close)
+            else:
+                one.close()
+        if is_old:
+            os.utime(made, (1e9, 1e9))
+        return made
+
+    with ExitStack() as stack:
+        gone = folder("killed", listens=False), folder("empty", listens=None)
+        kept = [folder("alive", listens=True), folder("new", listens=False, is_old=False)]
+        kept.append(folder("of-somebody", listens=None))
+        (kept[-1] / "a-file").touch()
+        os.utime(kept[-1], (1e9, 1e9))
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "sprag-engine-link").symlink_to(tmp_path / "elsewhere")
+        with serving() as served:
+            assert served.path is not None
+            assert served.path.parent.parent == tmp_path
+            assert not any(each.exists() for each in gone)
+            assert all(each.exists() for each in kept)
+            assert (tmp_path / "sprag-engine-link").exists()
 
 
 def test_what_is_no_question_ends_that_connection_alone() -> None:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from sprag.exceptions import NotRunning, StartFailed
+from sprag.programs import out_of_memory
 from sprag.testing import fake_programs, virtual_time
 from sprag.workers import fleet as fleets
 from sprag.workers import watching
 from sprag.workers.exceptions import GenerationFailed
 from sprag.workers.parent import Workers
 from sprag.workers.plan import Plan
+from sprag_supervisor import tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -164,6 +166,21 @@ def test_a_first_generation_that_does_not_come_up_is_no_start(
         assert not first.is_alive
 
 
+def test_a_command_line_that_is_wrong_is_told_by_its_exit_code_and_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with play(monkeypatch, plan(2)) as played:
+        started = played.start()
+        played.says(played[2], X_SPRAG_ERROR="'app:apq': app has no 'apq'")
+        played[2].exit(2)
+        played.settle()
+        assert started.ready()
+        assert played.root.fleet.misuse == "'app:apq': app has no 'apq'"
+        assert tree_of(played.root).exit_code == 2
+        assert [each.message for each in caplog.records if each.levelname == "ERROR"] == []
+        assert not played[1].is_alive
+
+
 def test_a_worker_that_dies_is_restarted_and_the_others_serve(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -242,6 +259,10 @@ def test_a_generation_that_fails_leaves_the_old_one_and_suspends_what_is_not_urg
         assert "app.py:7: NameError" in asked.get()
         assert played.alive() == ["1.1", "2.1"]
         assert "generation 2 failed; 1 cannot be restarted" in str(played.root.snapshot().status)
+        (told,) = tree_of(played.root).ledger.replacements
+        assert (told.path, told.what, told.generation) == ("shop", "failed", 2)
+        assert "app.py:7: NameError" in (told.failure or "")
+        assert told.concerns("shop/worker-2")
         played.passes(120)
         assert played.alive() == ["1.1", "2.1"]  # not even for its age
         asked = played.reload()
@@ -249,6 +270,24 @@ def test_a_generation_that_fails_leaves_the_old_one_and_suspends_what_is_not_urg
         played.ready(2)
         assert asked.get() == "done"
         assert played.root.snapshot().status == "2 workers, generation 3"
+        assert [each.what for each in tree_of(played.root).ledger.replacements] == [
+            "failed",
+            "replaced",
+        ]
+
+
+def test_a_worker_that_is_replaced_is_told_of_where_its_parent_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with play(monkeypatch, plan(2)) as played:
+        played.up()
+        played.root.replacing.ask((2,), "it is too large")
+        played.settle()
+        played.ready(2)
+        (told,) = tree_of(played.root).ledger.replacements
+        assert (told.path, told.what, told.failure) == ("shop/worker-2", "replaced", None)
+        assert told.because == "it is too large"
+        assert [told.concerns(each) for each in ("shop", "shop/worker-1")] == [True, False]
 
 
 def test_one_that_is_too_old_and_cannot_be_replaced_stays_and_is_not_tried_for_ever(
@@ -302,6 +341,21 @@ def test_a_stop_wins_over_a_replacement(monkeypatch: pytest.MonkeyPatch) -> None
         assert booting.signals == [signal.SIGTERM]
 
 
+def test_where_a_queue_outlives_the_parent_workers_are_told_that_all_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with play(monkeypatch, plan(1, sockets_outlive_us=True)) as played:
+        played.up()
+        old = played[1]
+        asked = played.reload()
+        played.ready(1)
+        assert asked.get() == "done"
+        assert old.signals == [signal.SIGTERM]
+        new = played[1]
+        played.root.stop()
+        assert new.signals == [signal.SIGWINCH, signal.SIGTERM]
+
+
 def test_the_old_one_may_die_while_the_new_one_boots(monkeypatch: pytest.MonkeyPatch) -> None:
     with play(monkeypatch, plan(2)) as played:
         played.up()
@@ -315,6 +369,33 @@ def test_the_old_one_may_die_while_the_new_one_boots(monkeypatch: pytest.MonkeyP
         assert asked.get() == "done"
         assert played.root.not_ready() == {}
         assert [slot.snapshot().restarts for slot in played.root.slots] == [0, 0]
+
+
+def test_who_is_killed_for_want_of_memory_is_told_so_and_who_is_killed_beside_it_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    killed = [7]
+    monkeypatch.setattr(out_of_memory, "_count", lambda: killed[0])
+    monkeypatch.setattr(out_of_memory, "_places", [(Path("memory.events"), "out of memory")])
+    with play(monkeypatch, plan(2)) as played:
+        played.up()
+        killed[0] += 1  # somebody else, of which the next round takes note
+        played.passes(2)
+        played[1].die("KILL")
+        played.settle()
+        assert "out of memory" not in str(played.root.slots[0].failure)
+        killed[0] += 1
+        played[2].die("KILL")
+        played.settle()
+        said = str(played.root.slots[1].failure)
+        assert said.endswith("was killed by SIGKILL: out of memory")
+        (ruling,) = [each for each in tree_of(played.root).ledger if each.name == "worker-2"]
+        assert said in str(ruling.failure)
+        played.passes(1)
+        played[2].die("KILL")  # while it boots
+        killed[0] += 1
+        played.settle()
+        assert "SIGKILL: out of memory before it was ready" in str(played.root.slots[1].failure)
 
 
 def test_a_held_worker_is_asked_for_its_stacks_and_killed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,6 +157,11 @@ def test_new_code_comes_slot_by_slot_and_code_that_is_wrong_leaves_the_old(tmp_p
         assert (first["process"]["slot"], first["process"]["generation"]) == (2, 1)
         below = ["shop/worker-2/metrics", "shop/worker-2/web"]
         assert [each["path"] for each in first["children"]] == below
+        none = {"sent": 0, "dropped": 0, "missed": 0, "waiting": 0}
+        assert first["broadcasts"] == none
+        status, told = ask(process.socket(), "GET", "/v1/service/worker-2")
+        check("service", told)
+        assert (told["broadcasts"], told["log_queue"]["dropped"]) == (none, 0)
         clients = Clients(port)
         status, told = ask(process.socket(), "GET", "/v1/service/worker-2/metrics")
         assert (status, told["path"]) == (200, "shop/worker-2/metrics")
@@ -241,6 +246,49 @@ def test_a_first_generation_that_does_not_come_up_ends_the_run(tmp_path: Path) -
         assert "app.py" in process.err
         with suppress(FileNotFoundError):
             assert list(process.runtime.iterdir()) == []
+
+
+HANG_UP = """
+import os, pty, signal, sys
+pid, master = pty.fork()
+if pid == 0:
+    os.execv(sys.executable, [sys.executable, "-m", "sprag_cli", "run", *sys.argv[1:]])
+seen = b""
+
+def until(text):
+    while text not in seen:
+        globals()["seen"] += os.read(master, 4096)
+
+until(b"shop/worker-2/metrics")
+until(b"control=")
+os.kill(pid, signal.SIGHUP)
+until(b"workers are replaced")
+"""
+"""A terminal that sends a SIGHUP while it is there, and then is closed."""
+
+
+@pytest.mark.slow
+def test_a_hangup_replaces_workers_and_that_of_a_terminal_that_is_closed_ends_them(
+    tmp_path: Path,
+) -> None:
+    app(
+        tmp_path,
+        """
+        class Metrics(Service):
+            def on_start(self):
+                self.log.info("begins")
+            def on_stop(self):
+                told = os.open("ended", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+                os.write(told, b"ended\\n")
+        app = App(name="shop", providers={"metrics": Metrics()})
+        """,
+    )
+    ended, options = tmp_path / "ended", ["app:app", "--workers", "2", "--name", "shop"]
+    environ = {"NO_COLOR": "1"}
+    with Process("-c", HANG_UP, *options, directory=tmp_path, environ=environ) as process:
+        assert process.popen.wait(PATIENCE) == 0
+        until(lambda: not process.survivors())
+        assert ended.read_text() == "ended\n" * 4
 
 
 @pytest.mark.slow

@@ -379,3 +379,10 @@ def dropped_text(node: Node) -> str:
     """Return how much of the log is missing, "" for nothing. Only a root, or one service, says."""
     dropped = count_of(mapping_of(node, "log_queue"), "dropped")
     return f"{dropped:,} log record{'' if dropped == 1 else 's'} dropped" if dropped else ""
+
+
+def lost_text(node: Node) -> str:
+    """Return how many broadcasts are lost, "" for none. Only a root, or one service, says."""
+    counts = mapping_of(node, "broadcasts")
+    lost = count_of(counts, "dropped") + count_of(counts, "missed")
+    return f"{counted(lost, 'broadcast')} lost" if lost else ""

@@ -15,6 +15,7 @@ from sprag_cli.app.told import (
     held_text,
     items_text,
     list_of,
+    lost_text,
     mapping_of,
     number_of,
     state_text,
@@ -128,7 +129,7 @@ def row_of(node: Node, guide: str, *, now: float, charset: Charset, ends_here: b
         left=charset.between.join(
             filter(
                 None,
-                (own_hold, unready, _left(node, charset), dropped_text(node)),
+                (own_hold, unready, _left(node, charset), dropped_text(node), lost_text(node)),
             )
         ),
         failure=said,

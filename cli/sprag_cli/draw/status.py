@@ -18,6 +18,7 @@ from sprag_cli.app.told import (
     last_output_of,
     limit_text,
     list_of,
+    lost_text,
     mapping_of,
     number_of,
     state_text,
@@ -250,6 +251,10 @@ def _at_work(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, st
         yield "Left", left
     if lost := dropped_text(node):
         yield "Log", f"{lost} in all, as stderr took no more"
+    if lost := lost_text(node):
+        counts = mapping_of(node, "broadcasts")
+        dropped, missed = count_of(counts, "dropped"), count_of(counts, "missed")
+        yield "Broadcasts", f"{lost}: {dropped} could not be sent, {missed} were not heard here"
 
 
 def _cron(cron: Node, now: float) -> str:

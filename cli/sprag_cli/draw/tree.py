@@ -22,7 +22,7 @@ from sprag_cli.term.words import counted, wrapped
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_ROOT_KEYS = ("app", "pid", "schema", "log_queue")
+_ROOT_KEYS = ("app", "pid", "schema", "log_queue", "broadcasts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,8 +75,8 @@ def render(answer: Node, *, width: int, now: float, charset: Charset, most: int)
     known = state or "no longer in the tree"
     out: list[Line] = [[*title(answer, charset), (f" is {known}", Tone.PLAIN)]]
     rulings, holds = list_of(answer, "rulings"), list_of(answer, "holds")
-    moves = list_of(answer, "moves")
-    if not rulings and not holds and not moves:
+    moves, replacements = list_of(answer, "moves"), list_of(answer, "replacements")
+    if not rulings and not holds and not moves and not replacements:
         told = wrapped(_nothing(state), width - 2)
         out += [[(f"  {line}", Tone.PLAIN)] for line in told]
     shown = rulings[max(len(rulings) - most, 0) :]
@@ -86,6 +86,8 @@ def render(answer: Node, *, width: int, now: float, charset: Charset, most: int)
     stories = [(text_of(ruling, "at"), list(_story(ruling, path))) for ruling in shown]
     stories += [(text_of(note, "at"), [_of_hold(note, path)]) for note in holds[-most:]]
     stories += [(text_of(note, "at"), [_of_move(note, path)]) for note in moves[-most:]]
+    for note in replacements[-most:]:
+        stories.append((text_of(note, "at"), list(_of_replacement(note, path))))
     for _, story in sorted(stories, key=lambda story: story[0]):
         above = ""
         for at, text, tone in story:
@@ -155,6 +157,18 @@ def _of_move(note: Node, path: str) -> tuple[str, str, Tone]:
         "ends": ("runs here no longer", Tone.PLAIN),
     }.get(what, (what, Tone.BAD))
     return text_of(note, "at"), f"{who} {said}: {why}", tone
+
+
+def _of_replacement(note: Node, path: str) -> Iterator[tuple[str, str, Tone]]:
+    at, generation = text_of(note, "at"), count_of(note, "generation")
+    replaced, failure = text_of(note, "path"), text_of(note, "failure")
+    who = "it" if replaced == path else replaced
+    because = text_of(note, "because")
+    if not failure:
+        yield at, f"{who} was replaced, generation {generation}: {because}", Tone.PLAIN
+        return
+    yield at, f"{who} was to be replaced, generation {generation}: {because}", Tone.PLAIN
+    yield at, f"which does not come up, and who was there serves on: {failure}", Tone.BAD
 
 
 def _sentences(ruling: Node, path: str) -> Iterator[tuple[str, Tone]]:

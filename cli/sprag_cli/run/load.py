@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from difflib import get_close_matches
+from importlib.machinery import PathFinder
 from pathlib import PurePath
 from types import ModuleType, TracebackType
 from typing import Final, TypeAlias, cast
@@ -180,6 +181,24 @@ def load(target: str, *, is_service: IsService) -> object:
         CommandError: One of the classes above, each with its exit code.
     """
     return _instance(named_by(target, is_service=is_service), target, is_service)
+
+
+def look_for(target: str) -> None:
+    """Refuse a target that cannot be one, and import nothing.
+
+    What can be told without that is told: the form of it, and whether there is such a module, or
+    such a package.
+
+    Raises:
+        BadTarget: It does not have the form ``module:attribute``.
+        ModuleMissing: There is no module of that name.
+    """
+    name = _parse(target)[0].partition(".")[0]
+    here = _here()
+    if name in sys.modules or (here is not None and PathFinder.find_spec(name, [here])):
+        return
+    if not any(finder.find_spec(name, None) for finder in sys.meta_path):
+        raise ModuleMissing(target, name, _module_remedy(name, target))
 
 
 def named_by(target: str, *, is_service: IsService) -> object:

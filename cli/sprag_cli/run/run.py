@@ -11,7 +11,6 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -29,7 +28,7 @@ from sprag.process.shared_log import share
 from sprag.process.signals import has_terminal, take_signals_back
 from sprag.process.worker import reloads, take_up, tell_why, worker
 from sprag_cli.draw.render import render
-from sprag_cli.run.load import load
+from sprag_cli.run.load import load, look_for
 from sprag_cli.run.logs import configure
 from sprag_cli.run.opening import open_for_workers, open_sockets, serve
 from sprag_cli.term.errors import CommandError
@@ -50,7 +49,7 @@ class BadName(CommandError):
 
 
 class BadWorkers(CommandError):
-    """Raised when an option for workers is given without any, or cannot be carried out."""
+    """Raised when an option for workers is given without any, or none can do what is asked."""
 
     exit_code = ExitCode.USAGE
 
@@ -100,10 +99,7 @@ def run_app(options: RunOptions) -> int:
 
             return run_reloading(options)
         if workers is not None:
-            open_for_workers(options.binds, options.socket_mode)
-            with workers.served(options) as serving:
-                make = partial(workers.parent_of, options, serving)
-                return run_made(make, workers.options_of_parent(options))
+            return _run_workers(workers, options)
         open_sockets(options.binds, options.socket_mode)
         return run_made(made, options if worker() is None else replace(options, tree=False))
     except (BadSocket, CannotListen) as error:
@@ -112,12 +108,29 @@ def run_app(options: RunOptions) -> int:
         sockets.close()
 
 
+def _run_workers(workers: Any, options: RunOptions) -> int:
+    root: Any = None
+
+    def parent() -> sprag.Service:
+        nonlocal root
+        root = workers.parent_of(options, serving)
+        return cast("sprag.Service", root)
+
+    open_for_workers(options.binds, options.socket_mode)
+    with workers.served(options) as serving:
+        code = run_made(parent, workers.options_of_parent(options))
+    if root.fleet.misuse:
+        raise BadWorkers(root.fleet.misuse)
+    return code
+
+
 def _workers_asked(options: RunOptions) -> Any:
     """Return the module that makes the parent of workers; None: this is to run the app itself.
 
     Raises:
         BadWorkers: An option makes no sense without workers.
         BadEnvironment: What each worker is to read cannot be read.
+        CommandError: There is no such target.
     """
     if options.workers is None:
         for option, value in (
@@ -129,8 +142,9 @@ def _workers_asked(options: RunOptions) -> Any:
         return None
     if worker() is not None:
         return None
-    if options.env_file is not None:
-        read_environment(options.env_file)
+    theirs = {} if options.env_file is None else read_environment(options.env_file)
+    if "PYTHONPATH" not in theirs:
+        look_for(options.target)
     from sprag_cli.run import workers  # who runs none loads none
 
     return workers
@@ -192,7 +206,8 @@ def _run(
     except KeyboardInterrupt:
         return ExitCode.FORCED_INT
     except CommandError as error:
-        tell_why(error.in_short())
+        if tell_why(error.in_short()) and error.exit_code == ExitCode.USAGE:
+            return error.exit_code  # its parent says it, once for all
         raise
 
     def is_up() -> None:

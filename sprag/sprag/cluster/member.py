@@ -190,6 +190,15 @@ class Member:
         if not self._sends:
             self._sends = self._run(self._send)
 
+    def counts(self) -> dict[str, int]:
+        """Return how many were sent, dropped and missed, and how many are still to be sent."""
+        return {
+            "sent": self.sent,
+            "dropped": self.dropped,
+            "missed": self.missed,
+            "waiting": len(self._outbox),
+        }
+
     def read_soon(self) -> None:
         """Read what there is to be heard. Callable from the hub."""
         self._has_news = True

@@ -8,8 +8,11 @@ while the process lives. Nothing here imports a user's code.
 from __future__ import annotations
 
 import logging
+import os
 import socket as plain_socket
+import stat
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,13 +25,16 @@ from sprag.cluster.exceptions import EngineFull
 from sprag.cluster.memory import MemoryEngine, MemoryHint
 from sprag.cluster.reaping import reap
 from sprag.cluster.wire import HINTED, BadFrame, Frames, frame, raw, text
-from sprag.control.place import make_private
+from sprag.control.place import is_deserted, make_private
 from sprag.owned.log import record
 
 if TYPE_CHECKING:
     from gevent import Greenlet
 
 _NAME: Final = "engine"
+_PREFIX: Final = "sprag-engine-"
+_OLD: Final = 60.0
+"""Seconds after which a folder is not one of who begins just now, and does not listen yet."""
 _LARGEST: Final = 400_000
 """Bytes of a request: a swap of the largest values, each character escaped."""
 _MOST_HINTS: Final = 1000
@@ -62,7 +68,8 @@ class Serving:
 
         Args:
             folder: Where, if it can be; it is made, and nobody else may look into it. None, or
-                where its name is too long for a socket: in one that is temporary.
+                where its name is too long for a socket: in one that is temporary. Those of who
+                was killed are removed then.
 
         Raises:
             OSError: There is no socket to be had.
@@ -74,7 +81,8 @@ class Serving:
             make_private(folder)
             self._listen(folder)
         except OSError:
-            self._listen(Path(tempfile.mkdtemp(prefix="sprag-")))  # its mode is 0700
+            remove_what_is_left()
+            self._listen(Path(tempfile.mkdtemp(prefix=_PREFIX)))  # its mode is 0700
         self._accepts = spawn(self._accept)
 
     def _listen(self, folder: Path) -> None:
@@ -150,6 +158,18 @@ class Serving:
 
     def _forget(self, connection: _Connection) -> None:
         self._connections.pop(connection, None)
+
+
+def remove_what_is_left() -> None:
+    """Remove the temporary folders of ours in which nobody listens any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            found = folder.lstat()
+            is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+            if is_ours and time.time() - found.st_mtime > _OLD:
+                if is_deserted(folder / _NAME):
+                    (folder / _NAME).unlink()
+                folder.rmdir()  # not, if anything else is in it
 
 
 class _Connection:

@@ -78,6 +78,14 @@ class Desk:
         backlog = None if self._log is None else self._log()
         return None if backlog is None else {"dropped": backlog[0], "waiting": backlog[1]}
 
+    def process(self) -> dict[str, Any]:
+        """Return what is told of the process as a whole, beside its root."""
+        member = self.tree.cluster
+        return {
+            "log_queue": self.log(),
+            "broadcasts": None if member is None else member.counts(),
+        }
+
     def find(self, path: str) -> Node:
         """Return the service at *path*: a full one, or one from the root's children on.
 

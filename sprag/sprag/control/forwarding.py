@@ -36,6 +36,7 @@ _ACTING: Final = 3600.0
 _PIECE: Final = 1 << 16
 _LARGEST_HEAD: Final = 1 << 14
 _CHILDREN: Final = ', "children": ['
+_OF_PROCESS: Final = ("log_queue", "broadcasts")
 
 
 class Beyond(NamedTuple):
@@ -118,7 +119,8 @@ def tree(desk: Desk, node: Node, extra: dict[str, Any]) -> Answer | None:
     if "sprag.workers.slot" not in sys.modules:
         return None
     if (slot := slot_of(node)) is not None:
-        return Answer([_with_children({**extra, **_told(slot)}, [_below(slot)])])
+        head, below = _below(slot)
+        return Answer([_with_children({**extra, **_told(slot), **head}, [below])])
     slots = [slot_of(child) for child in (node._children_ or {}).values()]
     asked: list[Any] = [Greenlet(_drawn, slot) for slot in slots if slot is not None]
     for each in asked:
@@ -143,7 +145,14 @@ def _told(slot: WorkerSlot) -> dict[str, Any]:
 
 
 def _drawn(slot: WorkerSlot) -> str:
-    return _with_children(_told(slot), [_below(slot)]).decode()
+    head, children = _below(slot)
+    return _with_children({**_told(slot), **head}, [children]).decode()
+
+
+def of_process(node: Node) -> dict[str, Any]:
+    """Return what a worker tells of its process as a whole, which is not ours; else nothing."""
+    slot = slot_of(node)
+    return {} if slot is None else _below(slot)[0]
 
 
 def _with_children(told: dict[str, Any], children: list[str]) -> bytes:
@@ -151,10 +160,10 @@ def _with_children(told: dict[str, Any], children: list[str]) -> bytes:
     return f"{json.dumps(told)[:-1]}{_CHILDREN}{inside}]}}".encode()
 
 
-def _below(slot: WorkerSlot) -> str:
-    """Return the children of a worker's root, as JSON; none, if it does not show them in time.
+def _below(slot: WorkerSlot) -> tuple[dict[str, Any], str]:
+    """Return what a worker tells of its process, and the children of its root, as JSON.
 
-    As text: no depth of its tree meets a limit here.
+    Nothing, if it does not show them in time. As text: no depth of its tree meets a limit here.
     """
     with suppress(OSError, Refused):
         connection = _connected(slot)
@@ -165,8 +174,10 @@ def _below(slot: WorkerSlot) -> str:
             connection.close()
         begin, end = text.find(_CHILDREN), text.rstrip().rfind("]}")
         if status == HTTPStatus.OK and begin >= 0:
-            return text[begin + len(_CHILDREN) : end]
-    return ""
+            head: dict[str, Any] = json.loads(f"{text[:begin]}}}")
+            of_process: dict[str, Any] = {key: head[key] for key in _OF_PROCESS if key in head}
+            return of_process, text[begin + len(_CHILDREN) : end]
+    return {}, ""
 
 
 def _connected(slot: WorkerSlot) -> Any:

@@ -79,7 +79,7 @@ def remove_stale(directory: Path) -> list[Path]:
             if of_workers is not None and not _lives(int(of_workers["pid"])):
                 remove_workers_directory(path)
             match = SOCKET_NAME.fullmatch(path.name)
-            if match is None or _lives(int(match["pid"])) or not _is_deserted(path):
+            if match is None or _lives(int(match["pid"])) or not is_deserted(path):
                 continue
             with suppress(OSError):
                 path.unlink()
@@ -91,14 +91,14 @@ def remove_workers_directory(directory: Path) -> None:
     """Remove what the workers of a parent that has ended have left; who listens yet stays."""
     with suppress(OSError):
         for path in directory.iterdir():
-            if _is_deserted(path):
+            if is_deserted(path):
                 path.unlink()
         directory.rmdir()
 
 
 def is_taken(path: Path) -> bool:
     """Whether somebody listens at *path*: with this process's id, an app in another container."""
-    return path.is_socket() and not _is_deserted(path)
+    return path.is_socket() and not is_deserted(path)
 
 
 def _lives(pid: int) -> bool:
@@ -111,6 +111,6 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _is_deserted(path: Path) -> bool:
+def is_deserted(path: Path) -> bool:
     """Whether nobody listens at *path*, for certain: of a file that is no socket nobody knows."""
     return path.is_socket() and listens(path) is False

@@ -44,7 +44,7 @@ def answer(desk: Desk, path: str) -> Answer:
     return Answer(
         {
             **desk.about(),
-            "log_queue": desk.log(),
+            **desk.process(),
             **told,
             "process": forwarding.with_place(node, _process(told["process"])),
             "module": module_name(type(node)),
@@ -71,6 +71,7 @@ def answer(desk: Desk, path: str) -> Answer:
             ],
             "program": None if program is None else program_to_json(program),
             "log": [line.to_json() for line in log],
+            **forwarding.of_process(node),
         }
     )
 

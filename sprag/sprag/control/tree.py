@@ -22,7 +22,7 @@ def answer(desk: Desk, request: Request) -> Answer:
     meanwhile is told as it was when its turn came.
     """
     node = desk.find(request.query.get("path", ""))
-    extra = {**desk.about(), "log_queue": desk.log()}
+    extra = {**desk.about(), **desk.process()}
     if (of_workers := forwarding.tree(desk, node, extra)) is not None:
         return of_workers
     pace = Pace()

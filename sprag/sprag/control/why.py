@@ -43,7 +43,8 @@ def answer(desk: Desk, path: str) -> Answer:
     rulings, count = _rulings(desk, paths)
     holds = [each for each in desk.tree.ledger.holds if any(map(each.concerns, paths))]
     moves = [each for each in desk.tree.ledger.moves if any(map(each.concerns, paths))]
-    if unknown is not None and not count and not holds and not moves:
+    replaced = [each for each in desk.tree.ledger.replacements if any(map(each.concerns, paths))]
+    if unknown is not None and not count and not holds and not moves and not replaced:
         raise unknown
     return Answer(
         {
@@ -54,6 +55,7 @@ def answer(desk: Desk, path: str) -> Answer:
             "rulings": [_told(ruling, full) for ruling in rulings],
             "holds": [{**note._asdict(), "at": iso(note.at)} for note in holds],
             "moves": [{**note._asdict(), "at": iso(note.at)} for note in moves],
+            "replacements": [{**note._asdict(), "at": iso(note.at)} for note in replaced],
         }
     )
 

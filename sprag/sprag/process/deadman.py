@@ -70,6 +70,8 @@ class Deadman:
         held: Says who holds the loop, given the signal and the seconds until the end. Called
             from the thread.
         delay: Seconds by which a SIGTERM begins the end later; another signal begins it at once.
+        may_end: Says of another signal whether it asks for the end this time. Called from the
+            thread.
 
     Attributes:
         writing: The pipe's end for `signal.set_wakeup_fd`.
@@ -84,8 +86,10 @@ class Deadman:
         held: Callable[[int, float], str] | None = None,
         *,
         delay: float = 0.0,
+        may_end: Callable[[int], bool] = lambda _number: False,
     ) -> None:
         self._handled = handled
+        self._may_end = may_end
         self._budget = budget
         self._delay = delay
         self._begins_at = -math.inf
@@ -172,7 +176,7 @@ class Deadman:
             with suppress(Exception):
                 self._wake()
             for number in data:
-                if number in self._handled:
+                if number in self._handled or self._may_end(number):
                     self._heard(number)
                 elif number == signal.SIGUSR1 and signal.getsignal(number) not in _UNHANDLED:
                     self._look_at = time.monotonic() + _LOOK_PATIENCE

@@ -26,10 +26,17 @@ _HELP: Final = 0.05
 
 
 class LifecycleLog:
-    """An observer of *tree* that logs starts and ends; crashes the engine has logged itself."""
+    """An observer of *tree* that logs starts and ends; crashes the engine has logged itself.
 
-    def __init__(self, tree: Tree) -> None:
+    Args:
+        tree: Whose.
+        told_elsewhere: The path of the service whose starts and ends somebody else logs: a
+            worker's own, which is its parent's child; empty: none.
+    """
+
+    def __init__(self, tree: Tree, told_elsewhere: str = "") -> None:
         self._tree = tree
+        self._told_elsewhere = told_elsewhere
         self._records: deque[Lifecycle] = deque()
         self._is_launched = False  # Invariant: a greenlet writes, or is about to
         self._is_writing = False
@@ -37,6 +44,8 @@ class LifecycleLog:
     def __call__(self, record: Lifecycle) -> None:
         """Take note of *record*, to be written in the next turn."""
         if record.event in ("crashed", "gave_up") or not listening(logging.INFO):
+            return
+        if record.path == self._told_elsewhere:
             return
         self._records.append(record)
         if not self._is_launched:

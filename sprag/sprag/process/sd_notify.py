@@ -92,9 +92,10 @@ class Notifier:
         """Show *text* in ``systemctl status``; one line."""
         self._send("STATUS=" + " ".join(text.splitlines()))
 
-    def error(self, text: str) -> None:
-        """Say to a parent of ours why this worker does not come up; one line."""
+    def error(self, text: str) -> bool:
+        """Say to a parent of ours why this worker does not come up, in a line; whether it hears."""
         self._tell(f"X_SPRAG_ERROR={' '.join(text.split())[:_LONGEST_ERROR]}")
+        return bool(self._address) and not self._owed
 
     def catch_up(self) -> None:
         """Say again what its full queue did not take. Never waits; for the hub, too."""

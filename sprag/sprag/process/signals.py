@@ -7,7 +7,8 @@ is answered right in the handler too, so that a loop that hangs can be looked at
 
 SIGHUP stops what had a controlling terminal when it began, which may be closed; a process
 without one, as under a service manager, reloads, and so does nothing else: no such SIGHUP
-stops it, nor forces anything.
+stops it, nor forces anything. A root may want to reload also where it has a terminal, as the
+parent of workers does: then it is stopped by a SIGHUP only if the terminal is gone by then.
 
 What the parent has left behind is undone as far as a program may: what is used here is
 unblocked, and SIGTERM always stops. SIGINT and SIGHUP that are ignored stay ignored, as
@@ -64,6 +65,7 @@ class Signals:
         held: Says who keeps the stop from beginning or going on, given the signal and the
             seconds left. Called in another thread.
         delay: Seconds by which a SIGTERM begins the stop later; another signal begins it at once.
+        reloads_at_terminal: A SIGHUP is a reload as long as the terminal is there.
 
     Attributes:
         received: The first signal that asks for the stop, or None.
@@ -83,8 +85,11 @@ class Signals:
         held: Callable[[int, float], str] | None = None,
         *,
         delay: float = 0.0,
+        reloads_at_terminal: bool = False,
     ) -> None:
         self._delay = delay
+        self._reloads_at_terminal = reloads_at_terminal
+        self._may_hang_up = False  # Invariant: a SIGHUP is either a reload or a hang-up
         self.begins_at = 0.0
         self.farewell_asked = False
         self.received: signal.Signals | None = None
@@ -115,6 +120,9 @@ class Signals:
             no_stops: dict[int, _Handler] = {signal.SIGUSR1: self._look}
             if not has_terminal():
                 no_stops[signal.SIGHUP] = self._ask_to_reload
+            elif self._reloads_at_terminal:
+                self._may_hang_up = True
+                no_stops[signal.SIGHUP] = self._hang_up_or_reload
             ours = _ours()
             if worker() is not None:
                 no_stops[signal.SIGWINCH] = self._ask_for_farewell
@@ -133,6 +141,7 @@ class Signals:
             self._async.send,
             self._held,
             delay=self._delay,
+            may_end=self._is_a_hangup,
         )
         self._mask_before = signal.pthread_sigmask(signal.SIG_UNBLOCK, _USED)
         self._wakeup_before = signal.set_wakeup_fd(self._deadman.writing, warn_on_full_buffer=False)
@@ -179,6 +188,20 @@ class Signals:
                 return
             # A terminal that is closed sends SIGHUP more than once: that is nobody's impatience.
             end_process(128 + number, f"{signal.Signals(number).name} again", self._describe)
+
+    def _is_a_hangup(self, number: int) -> bool:
+        """Whether a signal that may mean two things asks for the end. Called in any thread."""
+        return number == signal.SIGHUP and self.has_hung_up()
+
+    def has_hung_up(self) -> bool:
+        """Whether the terminal is gone, of a process that reloads as long as it has it."""
+        return self._may_hang_up and not has_terminal()
+
+    def _hang_up_or_reload(self, number: int, frame: FrameType | None) -> None:
+        if self.has_hung_up():
+            self._handle(number, frame)
+        else:
+            self._ask_to_reload(number, frame)
 
     def _ask_to_reload(self, _number: int, _frame: FrameType | None) -> None:
         self.reload_asked = True

@@ -57,6 +57,7 @@ class Sockets(Mapping[str, Any]):
     def __init__(self) -> None:
         self._held: dict[str, _Held] = {}
         self._end_with_us = False
+        self._handed_over = 0.0
         self.are_shared = False
         """Whether other workers of the same app have those that were inherited, too."""
 
@@ -174,6 +175,20 @@ def outlive_us() -> bool:
 def end_with_us() -> None:
     """Nobody comes after this process: who drains from now on empties the queues first."""
     sockets._end_with_us = True
+
+
+def hand_over(patience: float) -> None:
+    """Others have taken the place of this process already: it is in no hurry to end.
+
+    Args:
+        patience: Seconds for which it may keep clients that are idle.
+    """
+    sockets._handed_over = patience
+
+
+def handed_over() -> float:
+    """Return for how many seconds a process whose place is taken may keep idle clients; else 0."""
+    return sockets._handed_over
 
 
 def is_left_to_others(name: str) -> bool:

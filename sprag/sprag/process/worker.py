@@ -111,10 +111,9 @@ def _end_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def tell_why(reason: str) -> None:
-    """Tell the parent, if there is one, why this worker does not come up, or ends."""
-    if _told:
-        Notifier().error(reason)
+def tell_why(reason: str) -> bool:
+    """Tell the parent why this worker does not come up, or ends; return whether there is one."""
+    return bool(_told) and Notifier().error(reason)
 
 
 def place_of(failure: Failure) -> str:

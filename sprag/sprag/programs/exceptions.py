@@ -92,17 +92,26 @@ class ProgramKilled(SpragFieldsError):
         program: What was run.
         pid: The process id it had.
         number: The signal.
+        why: ``out of memory``, if it was the kernel that has killed it for that; ``perhaps out of
+            memory``, if that can only be guessed; empty: nobody knows.
     """
 
     program: str
     pid: int
     number: int
+    why: str
 
-    def __init__(self, program: str, pid: int, number: int) -> None:
-        super().__init__(program=program, pid=pid, number=number)
+    def __init__(self, program: str, pid: int, number: int, why: str = "") -> None:
+        super().__init__(program=program, pid=pid, number=number, why=why)
 
     def _message(self) -> str:
-        return f"{self.program} (pid {self.pid}) was killed by {signal_name(self.number)}"
+        return f"{self.program} (pid {self.pid}) {killed_by(self.number, self.why)}"
+
+
+def killed_by(number: int, why: str = "") -> str:
+    """Return ``was killed by SIGKILL: out of memory``."""
+    said = f"was killed by {signal_name(number)}"
+    return f"{said}: {why}" if why else said
 
 
 def signal_name(number: int) -> str:

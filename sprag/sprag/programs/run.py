@@ -25,6 +25,7 @@ from sprag.owned.log import log_lines
 from sprag.programs import proc
 from sprag.programs.exceptions import FatalExit, ProgramExited, ProgramKilled, signal_name
 from sprag.programs.last_end import Ended, remember
+from sprag.programs.out_of_memory import cause_of, look
 from sprag.programs.output import Output, Written
 from sprag.programs.reach import REST, Reach, kill_each
 from sprag_supervisor import (
@@ -106,6 +107,9 @@ class Run:
         self._ended_at = math.inf
         self._waiting: list[Parking] = []
         self._path = path_of(node)
+        self.before = look()
+        """Whom the kernel had killed when it was alive, for all that is known."""
+        self._cause: str | None = None
         self.output = Output(
             self._launch,
             self._take,
@@ -182,12 +186,19 @@ class Run:
         else:
             report_crash(self.node, self._incarnation, "program", self._failure(child))
 
+    def why_killed(self) -> str:
+        """Return why it was killed, if that is known. Reads a short file once."""
+        if self._cause is None:
+            code = None if self.child is None else self.child.code
+            self._cause = cause_of(code or 0, self.before)
+        return self._cause
+
     def _failure(self, child: Process) -> ProgramExited | ProgramKilled:
         code = child.code
         assert code is not None
         error: ProgramExited | ProgramKilled
         if code < 0:
-            error = ProgramKilled(self.name, child.pid, -code)
+            error = ProgramKilled(self.name, child.pid, -code, self.why_killed())
         elif code in self._settings.fatal_codes:
             error = FatalExit(self.name, child.pid, code)
         else:

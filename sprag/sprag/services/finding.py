@@ -27,18 +27,31 @@ def meanings(tree: Tree, path: str) -> Iterator[Meaning]:
     several names is a full one, from the root's own name on, as logs and the tree show it; or
     else one from the root's children on. With a slash in front it is only the latter. No name at
     all is the root.
+
+    In a worker the root's name is ``shop/worker-2``; what follows ``shop`` alone, as the app calls
+    itself, is meant there, too. What another worker has is not found.
     """
     parts = [part for part in path.split("/") if part]
     root = tree.root
     ways = [parts]
-    if parts and parts[0] == name_of(root) and not path.startswith("/"):
-        ways.insert(0 if len(parts) > 1 else 1, parts[1:])
+    for name in (name_of(root), *tree.also_called):
+        own = name.split("/")
+        if parts[: len(own)] == own and not path.startswith("/"):
+            way = parts[len(own) :]
+            if way not in ways:
+                ways.insert(len(ways) - bool(way), way)  # last, if it is the root itself
     for way in ways:
         found = _descend(root, way)
         if found is None and len(way) == 1:
             found = tree.providers.get(way[0])  # whose start is still to come
         if found is not None:
             yield way, found
+
+
+def name_of_app(root: Node) -> str:
+    """Return what an app calls itself, or is called by ``--name``: without the worker's."""
+    tree = root._tree_
+    return tree.also_called[0] if tree is not None and tree.also_called else name_of(root)
 
 
 def find(tree: Tree, path: str) -> Node | None:

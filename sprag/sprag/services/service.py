@@ -299,6 +299,8 @@ class Service(Acquiring, Declaring, Timing, Operating, Reloading):
         """Have so many of them; of what is `_sized_`."""
         raise NotImplementedError
 
+    _reloads_at_terminal_: ClassVar[bool] = False
+    """Of a root: a SIGHUP is no stop as long as its terminal is there."""
     _reload_seconds_: ClassVar[float | None] = RELOAD_TIMEOUT
     """Of a root: for how long it reloads at a SIGHUP."""
 

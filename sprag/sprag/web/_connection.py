@@ -40,6 +40,9 @@ _TURN: Final = 0.001
 of a request."""
 _LAST_ONES: Final = 20
 """Requests that were sent in a row and are all answered, though the server drains."""
+LINGER: Final = 0.25
+"""Seconds in which a client that is about to be closed while idle may still send the rest of what
+it has begun to send; or, if it has sent nothing, close its side."""
 _LAST_WORDS: Final = 1.0
 """Seconds in which a client may read our last answer while it is still sending."""
 
@@ -77,6 +80,7 @@ class Connection:
         since: Time at which it became idle.
         client: Its IP address; None on a Unix socket.
         is_given_up: Its wait was ended from outside; it is about to close.
+        is_leaving: It was idle, and sends nothing any more: it waits for the client's end.
         deadline: Time until which it may wait as it does now; infinity while a controller
             works.
         read_by: Time until which what is read next must have come.
@@ -92,8 +96,13 @@ class Connection:
         self.is_idle = False  # nor busy: its greenlet has not begun
         self.since = clock.now()
         self.is_given_up = False
+        self.is_leaving = False
         self.deadline = math.inf
         self.read_by = math.inf
+        self.is_quiet = False
+        """Nothing has come of the next request; to be read while it is idle."""
+        self._rest_by = math.inf
+        """Until when the rest of a head must have come, however long others may take."""
         self._incoming = _Incoming(self, sock)
         self.rfile = io.BufferedReader(self._incoming, 8192)
         self.pace = Pace(hold=_TURN)
@@ -118,6 +127,37 @@ class Connection:
         how = socket.SHUT_RDWR if self._is_sending else socket.SHUT_RD
         with suppress(OSError):
             self.socket.shutdown(how)
+
+    def retire(self) -> None:
+        """Close it if it is idle: at once, unless a request is there, or has begun to come.
+
+        Callable from the hub; and again, until it is closed.
+        """
+        if not self.is_idle or self.is_leaving or self.is_given_up or self.has_sent():
+            return
+        by = clock.now() + LINGER
+        if self.is_quiet:
+            self.is_leaving = True
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
+        elif self._rest_by < math.inf:
+            return
+        self._rest_by = self.read_by = self.deadline = min(self.deadline, by)
+
+    def is_late(self) -> None:
+        """Act on a deadline that is over. Callable from the hub."""
+        if self.is_idle and self.is_quiet and not self.is_leaving:
+            self.deadline = math.inf
+            self.retire()
+        else:
+            self.give_up()
+
+    def has_sent(self) -> bool:
+        """Whether something has come that was not read yet."""
+        try:
+            return bool(self.socket._sock.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
 
     def describe(self) -> str:
         """Name the request in progress."""
@@ -152,8 +192,9 @@ class Connection:
     def _serve_one(self, within: float) -> bool:
         """Read and answer one request; return whether another may follow."""
         now = self.since = clock.now()
-        self.is_idle = True
+        self.is_idle = self.is_quiet = True
         self.head = None
+        self._rest_by = math.inf
         self.read_by = now + within
         try:
             head = read_head(_HeadLines(self), self._limits.max_head)
@@ -178,7 +219,7 @@ class Connection:
 
     def begin_head(self) -> None:
         """Take note that a request has begun to come: its head gets its own time."""
-        self.read_by = clock.now() + self._limits.head_timeout
+        self.read_by = min(clock.now() + self._limits.head_timeout, self._rest_by)
 
     def _refuse(self, error: BadHead) -> None:
         """Answer what is no request; there is no telling where a next one would begin."""
@@ -192,6 +233,7 @@ class Connection:
     def _linger(self) -> None:
         """Let the client read our last answer: data unread at the close would destroy it."""
         self.is_idle = True
+        self.is_quiet = False
         self.since = clock.now()
         self.read_by = self.since + _LAST_WORDS
         self.socket.shutdown(socket.SHUT_WR)
@@ -336,9 +378,21 @@ class _Incoming(io.RawIOBase):
             count: int = self._receive_into(buffer)
         finally:
             connection.deadline = math.inf
+        connection.is_quiet = False
+        if connection.is_leaving:
+            count = self._wait_for_the_end(buffer, count)
         if not count:
             connection.has_ended = True
         return count
+
+    def _wait_for_the_end(self, buffer: Any, count: int) -> int:
+        """Read, and drop, what comes too late: unread at the close it would be a reset."""
+        connection = self._connection
+        connection.deadline = connection.read_by
+        while count and not connection.is_given_up:
+            count = self._receive_into(buffer)
+            connection.pace()
+        return 0
 
 
 class _HeadLines:

@@ -57,7 +57,23 @@ class _FormParser(FormDataParser):
             stream = io.BytesIO(data)
         elif options and len(options.get("boundary", "")) > _LONGEST_BOUNDARY:
             raise BadRequest(f"a boundary may have {_LONGEST_BOUNDARY} characters")
-        return super().parse(stream, mimetype, content_length, options)
+        made: list[IO[bytes]] = []
+        factory = self.stream_factory
+
+        def make(*args: Any, **given: Any) -> IO[bytes]:
+            made.append(factory(*args, **given))
+            return made[-1]
+
+        self.stream_factory = make
+        kept: set[int] = set()
+        try:
+            parsed = super().parse(stream, mimetype, content_length, options)
+            kept = {id(file.stream) for _name, file in parsed[2].items(multi=True)}
+            return parsed
+        finally:
+            for each in made:  # what had come before it went wrong
+                if id(each) not in kept:
+                    each.close()
 
 
 class WebRequest(Request):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent import GreenletExit, sleep
 from gevent.event import Event
 
-from sprag.web._connection import Connection
+from sprag.process.sockets import handed_over
+from sprag.web._connection import LINGER, Connection
 from sprag_supervisor import Managed, clock, context_of, is_at_work, meaning_of, start_managed
 
 if TYPE_CHECKING:
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from sprag.web._limits import Limits
     from sprag_supervisor import Node
 
-LINGER: Final = 0.25
-"""Seconds after an answer in which, while the server stops, the client may still send the
-request it has already begun to send. It is answered, with `Connection: close`."""
+KEPT: Final = 2.5
+"""Seconds for which, at most, a worker whose place is taken keeps connections that are idle: the
+next request is answered, with `Connection: close`, and the client comes back to another. Of those
+that ask nothing for so long hardly any asks in the very moment of the close."""
 
 _LEAVING: Final = 16
 """So many connections that were given up may still be there while others take their places."""
@@ -104,6 +106,7 @@ class HTTPServer:
         self._broken: OSError | None = None
         self.answers = 0
         self._is_open = False
+        self._kept_until = 0.0
         self._all_gone = Event()
 
     def start(self) -> None:
@@ -163,7 +166,7 @@ class HTTPServer:
         now = clock.now()
         for connection in tuple(self.connections):
             if connection.deadline <= now:
-                connection.give_up()
+                connection.is_late()
         if self._shortage and now - self._told >= _QUIET:
             self._tell_of_shortage(self._shortage)
             self._told = clock.now()
@@ -236,9 +239,14 @@ class HTTPServer:
     def _oldest_idle(self) -> Connection | None:
         """Return who is idle for the longest, if it is not about to send its next request."""
         idle = [each for each in self.connections if each.is_idle and not each.is_given_up]
-        oldest = min(idle, key=lambda each: each.since, default=None)
-        is_settled = oldest is not None and clock.now() >= oldest.since + LINGER
-        return oldest if is_settled else None
+        now = clock.now()
+        while (oldest := min(idle, key=lambda each: each.since, default=None)) is not None:
+            if now < oldest.since + LINGER:
+                return None
+            if not oldest.has_sent():
+                return oldest
+            oldest.since = now  # it has its turn soon
+        return None
 
     # -- the end ---------------------------------------------------------------------------
 
@@ -246,9 +254,12 @@ class HTTPServer:
         """Take nothing new: serve whoever is connected already, then listen no more.
 
         A queue that others accept from is left to them: to empty it would take their clients,
-        and under load never end.
+        and under load never end. And where they are there, idle clients are in no hurry.
         """
         self.is_draining = True
+        limits = self.limits
+        patience = min(KEPT, limits.keep_alive, limits.shutdown / 2, handed_over())
+        self._kept_until = clock.now() + patience
         self._look_away()
         for door in self.doors:
             if not door.is_left_to_others and not door.is_closed:
@@ -275,8 +286,10 @@ class HTTPServer:
             self._all_gone.wait(seconds)
 
     def close_idle(self) -> None:
-        """Close the connections that have been idle for a moment."""
+        """Close the connections that have been idle for a moment; where others serve, longer."""
         now = clock.now()
         for connection in tuple(self.connections):
-            if connection.is_idle and now >= connection.since + LINGER:
-                connection.give_up()
+            if connection.deadline <= now:
+                connection.is_late()
+            elif now >= max(connection.since + LINGER, self._kept_until):
+                connection.retire()

@@ -14,7 +14,7 @@ from sprag.control.health import ALIVE, READY
 from sprag.services.service import Service
 from sprag.web._door import Door, Place
 from sprag.web._limits import Limits
-from sprag.web._server import LINGER, HTTPServer
+from sprag.web._server import HTTPServer
 from sprag.web._site import CONTROLLER, REQUEST_ID, path_in
 from sprag_supervisor import listening, meaning_of, path_of, plain
 
@@ -107,7 +107,7 @@ class WebServer(Service):
         try:
             while server.connections:
                 server.close_idle()
-                server.wait_until_all_are_gone(min(_LOOK, LINGER))
+                server.wait_until_all_are_gone(_LOOK)
         except GreenletExit:
             requests = [each.describe() for each in server.in_progress]
             if requests:

@@ -19,6 +19,7 @@ from werkzeug.wrappers import Response
 
 from sprag.control.health import ALIVE, READY, encoded, health
 from sprag.owned.log import bound_logger
+from sprag.services.finding import name_of_app
 from sprag.services.service import current_service
 from sprag.web._body import BODY
 from sprag.web._bounded import BoundedBody
@@ -36,7 +37,7 @@ from sprag.web._static import PREFIX, StaticFiles, send
 from sprag.web._streamed import Streamed
 from sprag.web._templates import Templates
 from sprag.web.exceptions import HTTPError
-from sprag_supervisor import meaning_of, name_of, path_of, users_part
+from sprag_supervisor import meaning_of, path_of, users_part
 from sprag_supervisor.exceptions import NotRunning
 
 if TYPE_CHECKING:
@@ -132,11 +133,19 @@ class Site:
         if path in self._own:
             reply = self._health(environ["REQUEST_METHOD"], path)
             return _sent(reply, request_id, environ, start_response)
+        request = WebRequest(environ)
+        is_over = True
         bound = structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            answer = self._answer(_Asked(WebRequest(environ), request_id), path)
-            return _sent(answer, request_id, environ, start_response)
+            answer = self._answer(_Asked(request, request_id), path)
+            body = _sent(answer, request_id, environ, start_response)
+            if type(body) is Streamed:  # which may be made of what was uploaded
+                body.on_close = request.close
+                is_over = False
+            return body
         finally:
+            if is_over and "files" in request.__dict__:
+                request.close()
             structlog.contextvars.unbind_contextvars("controller")
             structlog.contextvars.reset_contextvars(**bound)
 
@@ -230,12 +239,12 @@ class Site:
         template = self._views.get(mount.controller)
         if template is None:
             return self._templates.show(data)
-        names = {"data": data, "request": asked.request, "app": name_of(self._root)}
+        names = {"data": data, "request": asked.request, "app": name_of_app(self._root)}
         fields: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
         return Markup(template.render({**names, **fields}))  # noqa: S704 - autoescape
 
     def _page(self, asked: _Asked, body: Markup, title: str, data: object) -> Page:
-        return Page(body, title, data, asked.request, name_of(self._root))
+        return Page(body, title, data, asked.request, name_of_app(self._root))
 
     # -- what went wrong ---------------------------------------------------------------
 

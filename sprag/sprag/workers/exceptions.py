@@ -14,16 +14,18 @@ class WorkerEnded(SpragFieldsError):
         worker: Its path.
         pid: The process id it had.
         how: How it has ended.
+        code: Its exit code; negative: of the signal that has killed it.
         why: What it has said of that; empty: nothing.
     """
 
     worker: str
     pid: int
     how: str
+    code: int
     why: str
 
-    def __init__(self, worker: str, pid: int, how: str, why: str) -> None:
-        super().__init__(worker=worker, pid=pid, how=how, why=why)
+    def __init__(self, worker: str, pid: int, how: str, code: int, why: str) -> None:
+        super().__init__(worker=worker, pid=pid, how=how, code=code, why=why)
 
     def _message(self) -> str:
         why = f": {self.why}" if self.why else ""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
+from sprag._exit_codes import ExitCode
+from sprag.workers.exceptions import WorkerEnded
 from sprag.workers.plan import cores
 
 if TYPE_CHECKING:
@@ -56,6 +58,17 @@ class Fleet:
         self.on_failure: Callable[[], object] = int
         """Called when one of them has failed, before that is ruled on."""
         self._tries: dict[int, int] = {}
+
+    @property
+    def misuse(self) -> str:
+        """What is wrong with the command line, as a worker of the first ones says; empty: nothing.
+
+        None of the user's code has failed, so nothing else is to be said.
+        """
+        failure = self.failure
+        if self.was_ready or not isinstance(failure, WorkerEnded) or failure.code != ExitCode.USAGE:
+            return ""
+        return failure.why
 
     def note_ready(self, slot: Slot) -> None:
         """Take note that a worker serves."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import signal
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from sprag._exit_codes import ExitCode
 from sprag.control.place import remove_workers_directory
 from sprag.services.supervisor import Supervisor
 from sprag.workers.fleet import Fleet
@@ -31,8 +31,9 @@ class Workers(Supervisor):
     """The workers of an app.
 
     It is up when all of the first generation are ready; if one of them ends before that, it does
-    not come up. From then on each is restarted by itself, with growing pauses. It gives up only
-    when none serves, and each has failed several times in a row.
+    not come up; with a SystemExit, if the command line is wrong. From then on each is restarted by
+    itself, with growing pauses. It gives up only when none serves, and each has failed several
+    times in a row.
 
     Args:
         plan: What they are.
@@ -40,6 +41,7 @@ class Workers(Supervisor):
         serving: Where they agree on what runs once; None: nowhere.
     """
 
+    _reloads_at_terminal_: ClassVar[bool] = True
     _reload_seconds_: ClassVar[float | None] = None  # it goes on, however long that takes
 
     def __init__(
@@ -74,6 +76,8 @@ class Workers(Supervisor):
         self.interval(Watching(fleet.plan, lambda: self.slots, self.replacing, every).look, every)
         while not all(slot.serves for slot in self.slots):
             fleet.changed.clear()
+            if fleet.misuse:
+                raise SystemExit(int(ExitCode.USAGE))
             if fleet.failure is not None:
                 raise fleet.failure
             fleet.changed.wait()
@@ -95,9 +99,7 @@ class Workers(Supervisor):
         super()._will_stop_()
         for slot in self.slots:
             for process in slot.processes:
-                if process.child is not None:
-                    with suppress(PermissionError):  # it has become another user's
-                        process.child.send(signal.SIGWINCH)
+                process.say_farewell()
 
     def _serves_(self, missing: Collection[str]) -> bool:
         """Return whether a worker serves, and we are not about to stop."""

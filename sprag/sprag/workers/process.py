@@ -7,6 +7,7 @@ import logging
 import math
 import random
 import signal
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ from sprag._exit_codes import ExitCode
 from sprag.process.worker import LIFE
 from sprag.programs import guard
 from sprag.programs.beginning import gone, new_mark
-from sprag.programs.exceptions import ProgramExited, ProgramKilled, signal_name
+from sprag.programs.exceptions import ProgramExited, ProgramKilled, killed_by
 from sprag.programs.proc import MARK, with_mark
 from sprag.programs.run import Run
 from sprag.programs.spawning import Launch
@@ -141,10 +142,10 @@ class WorkerProcess(Run):
         if self.held:
             return WorkerHeld(self.name, child.pid, self.held)
         if not self.is_ready:
-            how = f"was killed by {signal_name(-code)}" if code < 0 else f"has exited with {code}"
-            return WorkerEnded(self.name, child.pid, how, self._error)
+            how = killed_by(-code, self.why_killed()) if code < 0 else f"has exited with {code}"
+            return WorkerEnded(self.name, child.pid, how, code, self._error)
         if code < 0:
-            return ProgramKilled(self.name, child.pid, -code)
+            return ProgramKilled(self.name, child.pid, -code, self.why_killed())
         return ProgramExited(self.name, child.pid, code)
 
     # -- what it says ----------------------------------------------------------------
@@ -175,6 +176,12 @@ class WorkerProcess(Run):
         return clock.now() - self.last_sign, self._plan.watchdog
 
     # -- down ----------------------------------------------------------------------
+
+    def say_farewell(self) -> None:
+        """Tell it that all is over, or will be: nobody takes its place."""
+        if self.child is not None:
+            with suppress(PermissionError):  # it has become another user's
+                self.child.send(signal.SIGWINCH)
 
     def leave(self, number: int) -> None:
         """Ask it to end, by a signal, and return: `end` sees to it that it does.
@@ -223,7 +230,7 @@ class WorkerProcess(Run):
         code = 0 if self.child is None else self.child.code or 0
         if self.is_ending:
             return "was replaced, or stopped"
-        return f"was killed by {signal_name(-code)}" if code < 0 else f"has exited with {code}"
+        return killed_by(-code, self.why_killed()) if code < 0 else f"has exited with {code}"
 
     def close(self) -> None:
         """Nothing of it is left, or to be heard."""

@@ -12,13 +12,23 @@ from __future__ import annotations
 import logging
 from collections import deque
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gevent.event import Event
 
 from sprag.services.acquiring import context_for
 from sprag.workers.exceptions import GenerationFailed
-from sprag_supervisor import RUNNING, as_text, clock, path_of, say, spawn_managed
+from sprag.workers.plan import called
+from sprag_supervisor import (
+    RUNNING,
+    ReplacementNote,
+    as_text,
+    clock,
+    path_of,
+    say,
+    spawn_managed,
+    tree_of,
+)
 from sprag_supervisor.exceptions import NotRunning
 
 if TYPE_CHECKING:
@@ -190,13 +200,15 @@ class Replacing:
             except Exception as error:  # noqa: BLE001 - whatever it is, the old ones serve
                 if asked.newer is not None:
                     return
-                self._has_failed(generation, error)
+                self._has_failed(asked, generation, error)
             if parent._state_ is not RUNNING:
                 raise self._stops()
         if asked.newer is not None:
             return
         seconds = round(clock.now() - began, 3)
         self._tell()
+        if replaced:
+            self._note(asked, generation, None)
         say(
             logging.INFO,
             parent,
@@ -207,9 +219,19 @@ class Replacing:
             seconds=seconds,
         )
 
-    def _has_failed(self, generation: int, error: Exception) -> None:
+    def _note(self, asked: Replacement, generation: int, failure: str | None) -> None:
+        parent = self._parent
+        path = path_of(parent)
+        if asked.slots is not None:
+            path = f"{path}/{called(asked.slots[0])}"
+        what: Literal["replaced", "failed"] = "replaced" if failure is None else "failed"
+        note = ReplacementNote(clock.wall(), path, what, asked.why, generation, failure)
+        tree_of(parent).ledger.replacements.append(note)
+
+    def _has_failed(self, asked: Replacement, generation: int, error: Exception) -> None:
         failure = GenerationFailed(generation, as_text(error))
         self.failed = failure
+        self._note(asked, generation, failure.why)
         self._tell()
         event = "a new worker does not come up: the old ones serve on"
         say(logging.ERROR, self._parent, event, generation=generation, reason=as_text(error))

@@ -84,7 +84,13 @@ class WorkerSlot(Program, needs=()):
                 if process.await_ready():
                     self._take_over(process)
         except Exception as error:  # noqa: BLE001 - the slot's crash, whatever it is
-            self.fleet.note_failure(self, error)
+            self._has_failed(incarnation, error)
+
+    def _has_failed(self, incarnation: int, error: Exception) -> None:
+        """Crash; of the first generation this is the failed start of all, which is told once."""
+        is_first = not self.fleet.was_ready
+        self.fleet.note_failure(self, error)
+        if not is_first:
             report_crash(self, incarnation, "program", error)
 
     def _begin(self, generation: int) -> WorkerProcess:
@@ -233,9 +239,7 @@ class WorkerSlot(Program, needs=()):
         if child is not None and child.code == 0:
             end_cleanly(self, incarnation)
             return
-        failure = process.failure()
-        self.fleet.note_failure(self, failure)
-        report_crash(self, incarnation, "program", failure)
+        self._has_failed(incarnation, process.failure())
 
     def _told(self, process: WorkerProcess) -> None:
         if process is self.current:
@@ -265,6 +269,8 @@ class WorkerSlot(Program, needs=()):
         number = signal.SIGINT if is_the_end else signal.SIGTERM
         processes, self.current, self.candidate = self.processes, None, None
         for process in processes:
+            if self.fleet.is_over and number == signal.SIGTERM:
+                process.say_farewell()  # else it would take that for the end of its slot
             process.leave(number)
         for process in processes:
             try:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sprag.programs.out_of_memory import look as memory_kills
 from sprag_supervisor import clock, say
 
 if TYPE_CHECKING:
@@ -57,9 +58,12 @@ class Watching:
         now = clock.now()
         was_held = now - self._last > self._every + _LATE
         self._last = now
+        killed = memory_kills()
         for slot in self._slots():
             for process in slot.processes:
                 process.hear_all()
+                if process.child is not None and process.child.is_alive:
+                    process.before = killed
                 if not was_held and not process.is_ending and not process.has_ended:
                     self._judge(slot, process)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sprag_supervisor.facts.failure import Failure
     from sprag_supervisor.facts.hold import HoldNote
     from sprag_supervisor.facts.move import MoveNote
+    from sprag_supervisor.facts.replacement import ReplacementNote
     from sprag_supervisor.facts.straggler import Straggler
     from sprag_supervisor.rules.decide import Decision, Reason
     from sprag_supervisor.rules.policy import Policy
@@ -33,6 +34,7 @@ _BYTES_OF_RULINGS: Final = 3_000_000
 _BYTES_OF_RULING: Final = 500
 _KEPT_HOLDS: Final = 100
 _KEPT_MOVES: Final = 100
+_KEPT_REPLACEMENTS: Final = 100
 _NAMED: Final = 50
 """Of those covered by a ruling in brief."""
 
@@ -261,6 +263,8 @@ class Ledger:
         """What was held and released, the latest last."""
         self.moves: deque[MoveNote] = deque(maxlen=_KEPT_MOVES)
         """Which singletons have come and gone, the latest last."""
+        self.replacements: deque[ReplacementNote] = deque(maxlen=_KEPT_REPLACEMENTS)
+        """Which workers were replaced, or were to be, the latest last."""
         self._old: deque[Ruling] = deque()
         """In brief, all older than those in …"""
         self._recent: deque[Ruling] = deque()

@@ -279,6 +279,8 @@ class Tree:
         """Carries out an end, in a greenlet of the pool."""
         self.observers: list[Callable[[Lifecycle], None]] = []
         """Called at once, in the engine's greenlet: they must not block."""
+        self.also_called: tuple[str, ...] = ()
+        """What the root is called beside its name, by its own code first: of one of several."""
         self.exit_code: int | None = None
         """The code of a SystemExit that a service has raised."""
         self.awaits_ready = False
