@@ -359,6 +359,7 @@ METHODS_OF: Final = {
     "DynamicSupervisor": sprag.DynamicSupervisor,
     "App": sprag.App,
     "Program": sprag.Program,
+    "Sharded": sprag.Sharded,
     "Task": sprag.Task,
     "Worker": sprag.Worker,
     "WorkerPool": sprag.WorkerPool,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sprag.services.pool import WorkerPool
     from sprag.services.reloading import ReloadEntry, ReloadReport
     from sprag.services.service import Service, current_service
+    from sprag.services.sharded import Owner, Sharded
     from sprag.services.singleton import Singleton
     from sprag.services.supervisor import Supervisor
     from sprag.services.worker import Worker
@@ -63,6 +64,7 @@ __all__ = [
     "Lifecycle",
     "Limits",
     "Outcome",
+    "Owner",
     "Page",
     "Policy",
     "Program",
@@ -70,6 +72,7 @@ __all__ = [
     "ReloadEntry",
     "ReloadReport",
     "Service",
+    "Sharded",
     "Singleton",
     "Snapshot",
     "SpragError",
@@ -103,6 +106,7 @@ _HOMES = {
     "sprag.services.pool": ("WorkerPool",),
     "sprag.services.reloading": ("ReloadEntry", "ReloadReport"),
     "sprag.services.service": ("Service", "current_service"),
+    "sprag.services.sharded": ("Owner", "Sharded"),
     "sprag.services.singleton": ("Singleton",),
     "sprag.services.supervisor": ("Supervisor",),
     "sprag.services.worker": ("Worker",),

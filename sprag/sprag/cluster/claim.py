@@ -47,6 +47,10 @@ class Claim:
         """Call *wake* when the row may have changed, or who may take it."""
         return _Wakes(self.member, self.member.engine.hint(self._key, wake), wake)
 
+    def watch(self, wake: Callable[[], object]) -> Hint:
+        """Call *wake* when who may take it may have changed; of the row others look."""
+        return _Wakes(self.member, None, wake)
+
     def why_not(self) -> str:
         """Return why it cannot be taken now, for people; "": it may be, if the row is free."""
         keeper = self.member.keeper
@@ -134,9 +138,9 @@ class Claim:
 
 
 class _Wakes:
-    """A wish to be woken by the engine, and by the lease."""
+    """A wish to be woken by the lease, and by the engine if there is a *hint* of its."""
 
-    def __init__(self, member: Member, hint: Hint, wake: Callable[[], object]) -> None:
+    def __init__(self, member: Member, hint: Hint | None, wake: Callable[[], object]) -> None:
         self._member = member
         self._hint = hint
         self._wake = wake
@@ -145,4 +149,5 @@ class _Wakes:
     def cancel(self) -> None:
         """Be woken no more. Harmless a second time."""
         self._member.watchers.pop(self, None)
-        self._hint.cancel()
+        if self._hint is not None:
+            self._hint.cancel()

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from sprag_supervisor import SpragFieldsError
 
-__all__ = ["BadEngine", "EngineAway", "EngineFull", "MissingClient"]
+__all__ = [
+    "BadEngine",
+    "EngineAway",
+    "EngineFull",
+    "MissingClient",
+    "NewerSchema",
+    "OtherPartitions",
+]
 
 
 class BadEngine(SpragFieldsError):
@@ -69,3 +76,49 @@ class MissingClient(SpragFieldsError, ImportError):
 
     def __init__(self, engine: str, module: str) -> None:
         super().__init__(engine=engine, module=module)
+
+
+class OtherPartitions(SpragFieldsError):
+    """What is sharded has another number of partitions where it runs already.
+
+    Attributes:
+        name: What is sharded.
+        given: How many partitions it was given here.
+        found: How many it has there.
+        where: Nodes that run it.
+    """
+
+    name: str
+    given: int
+    found: int
+    where: str
+
+    def __init__(self, name: str, given: int, found: int, where: str) -> None:
+        super().__init__(name=name, given=given, found=found, where=where)
+
+    def _message(self) -> str:
+        return (
+            f"{self.name} has partitions={self.given} here and {self.found} in {self.where}: give "
+            "it as many, or stop it everywhere before it gets others"
+        )
+
+
+class NewerSchema(SpragFieldsError):
+    """A newer version of sprag has written what is to be shared with it.
+
+    Attributes:
+        name: What that is about.
+        known: The schema that is known here.
+        found: The one that was found.
+    """
+
+    name: str
+    known: int
+    found: int
+    _template = (
+        "what is kept of {name} has schema {found}, and this version of sprag knows no other than "
+        "{known}: bring it up to date here"
+    )
+
+    def __init__(self, name: str, known: int, found: int) -> None:
+        super().__init__(name=name, known=known, found=found)

@@ -32,6 +32,8 @@ MOST: Final = 10_000
 """Broadcasts that wait to be sent; of more the latest are dropped."""
 MOST_BYTES: Final = 8_000_000
 """Their bytes."""
+_TTL: Final = 1.0
+"""Of those without a lease: to move something costs them little."""
 
 
 class Member:
@@ -48,6 +50,7 @@ class Member:
     Attributes:
         cluster: What the app has said of it; None: nothing.
         keeper: Of its lease; None: the engine knows when it has ended.
+        address: Where others reach it, as it says; empty: it does not say.
         sent, dropped, missed: Broadcasts of it that were sent, and that were not; and those of
             others that it has not heard.
     """
@@ -68,6 +71,7 @@ class Member:
         self.generation = generation
         self.keeper: Keeper | None = None
         self.cluster: Cluster | None = None
+        self.address = ""
         self.watchers: dict[object, Callable[[], object]] = {}
         """Called when what may be run may have changed."""
         self._life = life or secrets.token_hex(8)
@@ -93,6 +97,11 @@ class Member:
         """What it is known by; "": by nothing yet."""
         return self._life if self.keeper is None else self.keeper.life
 
+    @property
+    def ttl(self) -> float:
+        """Seconds: of its lease, and within which only so much moves without need."""
+        return _TTL if self.keeper is None else self.keeper.ttl
+
     def keep(self, ttl: float, host: str, address: str) -> Keeper:
         """Have a lease, which each `life` of it has anew; to be called before it joins.
 
@@ -108,6 +117,7 @@ class Member:
             "generation": self.generation,
         }
         self._host = host
+        self.address = address
         self.keeper = Keeper(
             self.tree, self.engine, self.prefix, ttl=ttl, about=about, news=self._news
         )

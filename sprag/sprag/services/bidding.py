@@ -1,4 +1,4 @@
-"""How a `Singleton` comes to run its child, or stands by.
+"""How a `Singleton` comes to run its child, or stands by; a `Partition` is one, too.
 
 It bids for a row when it starts, and whenever that may have changed. Who has the row runs the
 child; the row is given back when the child has ended, and not before. Bids are made in greenlets of
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import random
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
 from sprag.cluster.claim import Claim, Lease
 from sprag.cluster.exceptions import EngineAway
@@ -49,11 +49,6 @@ _UNTIL_ASKED_AGAIN: Final = 1.0
 """Seconds until an engine that is away is asked again."""
 _COURTESY: Final = 0.3
 """Seconds that who has newer code gets to be the first."""
-_SAID: Final[dict[Moved, str]] = {
-    "begins": "singleton begins here",
-    "ends": "singleton ends here",
-    "stays failed": "singleton stays failed here",
-}
 _random = random.Random()  # noqa: S311 - jitter, not secrets
 
 
@@ -65,7 +60,20 @@ class Bidding:
         child: What runs once.
         name: What it is called below it; None: as it likes.
         policy: What it was given there.
+
+    Attributes:
+        owns: Whether the row is ours.
     """
+
+    events: ClassVar[dict[Moved | Literal["kept"], str]] = {
+        "begins": "singleton begins here",
+        "ends": "singleton ends here",
+        "stays failed": "singleton stays failed here",
+        "kept": "singleton is not handed over",
+    }
+    """What is logged of it."""
+    level = logging.INFO
+    """At which is logged that it comes and goes."""
 
     def __init__(self, node: Node, child: Node, name: str | None, policy: dict[str, Any]) -> None:
         tree = node._tree_
@@ -80,7 +88,7 @@ class Bidding:
         self._claim = Claim(self._member, name_below_root(node))
         self._hint: Hint | None = None
         self._timer: TimerHandle | None = None
-        self._owns = False
+        self.owns = False
         self._is_in_doubt = False
         """The row was asked for, and the answer has not come: it may be ours."""
         self._has_come_up = False
@@ -105,19 +113,37 @@ class Bidding:
         Raises:
             StartFailed: The child has not come up, and nobody else is there to try.
         """
-        holdings_of(self._node).add_cleanup(self._end, (), {})
+        self._promise()
         self._bids = True
         try:
-            self._hint = self._claim.hint(self.look_soon)
             self._look()
         finally:
             self._bids = False
         if self._again or self._gave_up is not None:
             self.look_soon()
 
+    def _promise(self) -> None:
+        """See to it that it is woken in this life, and that others have the row after it."""
+        holdings_of(self._node).add_cleanup(self._end, (), {})
+        self._hint = self._watch()
+
+    def _watch(self) -> Hint:
+        """Return what wakes it when the row may have changed, or who may take it."""
+        return self._claim.hint(self.look_soon)
+
+    @property
+    def is_to_wait(self) -> bool:
+        """Whether it has given up here, and does not bid yet."""
+        return clock.now() < self._not_before
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it sees to something now."""
+        return self._bids or self._gives_back
+
     def look_soon(self) -> None:
         """See in a moment whether there is something to be done. Callable from the hub."""
-        if self._owns and not self._gives_back and not self._claim.is_good:
+        if self.owns and not self._gives_back and not self._claim.is_good:
             # Beside a bid that is under way: it may wait for an answer, or for the child's start.
             self._gives_back = self._spawn(self._give_back)
         elif self._bids:
@@ -136,7 +162,7 @@ class Bidding:
 
     def has_lost(self, child: Node, failure: Failure | None) -> None:
         """Take note that the child was restarted too often."""
-        if child is self._child and self._owns:
+        if child is self._child and self.owns:
             self._gave_up = "it has ended too often" if failure is None else str(failure)
             self.look_soon()
 
@@ -168,17 +194,17 @@ class Bidding:
 
     def _look(self) -> None:
         try:
-            if self._owns:
+            if self.owns:
                 if self._gave_up is not None and not self._gives_back:
                     self._give_way(self._gave_up)
             elif self._tree.root._state_ in ACTIVE:  # else it would run for a moment, at the end
                 self._stand_by_or_run()
         except EngineAway as error:
-            set_status(self._node, f"{'runs here' if self._owns else 'standby'}; {error}")
+            set_status(self._node, f"{'runs here' if self.owns else 'standby'}; {error}")
             self._look_at(clock.now() + _UNTIL_ASKED_AGAIN)
 
     def _stand_by_or_run(self) -> None:
-        if clock.now() < self._not_before:
+        if self.is_to_wait:
             self._look_at(self._not_before)
             self._tell_standby(self._claim.look())
             return
@@ -193,7 +219,7 @@ class Bidding:
         if row is None:
             self._tell_standby(before)
             return
-        self._owns, self._since = True, clock.now()
+        self.owns, self._since = True, clock.now()
         self._lease = Lease(row.epoch)
         why = before.why or "nobody had it yet"
         self._tell("runs here", before.why)
@@ -257,11 +283,11 @@ class Bidding:
             self._gave_up = None
             return  # somebody has started it meanwhile
         was_well = self._has_come_up and clock.now() - self._since > node._policy_.healthy_after
-        present = member.present()
+        present = self._present()
         row = self._claim.change(
             lambda row: row.given_up(member.life, why, was_well=was_well).known_to(present)
         )
-        if self._gives_back or not self._owns:
+        if self._gives_back or not self.owns:
             return  # the lease was lost meanwhile
         self._gave_up = None
         self._since = clock.now()
@@ -279,6 +305,10 @@ class Bidding:
         self._let_go(f"{member.where} gave up: {why}")
         self._look_at(self._not_before)
         self._again = True
+
+    def _present(self) -> set[str]:
+        """Return the lives of all that may try. May block."""
+        return self._member.present()
 
     def _note_start(self, record: Lifecycle) -> None:
         """Take note that somebody has started the child, by hand. Must not block."""
@@ -305,11 +335,11 @@ class Bidding:
                 self._member.keeper is not None
             ):  # it is not ours, whether the engine hears it or not
                 self._has_let_go(why)
-        if self._owns:
+        if self.owns:
             self._has_let_go(why)
 
     def _has_let_go(self, why: str) -> None:
-        self._owns = False
+        self.owns = False
         self._note("ends", why)
         self._lease = None
 
@@ -320,20 +350,20 @@ class Bidding:
         self._observe_no_more()
         if self._hint is not None:
             self._hint.cancel()
-        if not self._owns and not self._is_in_doubt:
+        if not self.owns and not self._is_in_doubt:
             return
         where = self._member.where or name_of(self._tree.root)
         if leaves_something(self._node, self._child):
             why = "something of it still runs here: nobody else has it before this process ends"
-            say(logging.ERROR, self._node, "singleton is not handed over", reason=why)
+            say(logging.ERROR, self._node, self.events["kept"], reason=why)
             return
         try:
-            if self._owns:
+            if self.owns:
                 self._let_go(f"{where} has stopped it")
             else:
                 self._claim.free(f"{where} was stopped before it could begin")
         except EngineAway as error:
-            say(logging.WARNING, self._node, "singleton is not handed over", reason=str(error))
+            say(logging.WARNING, self._node, self.events["kept"], reason=str(error))
 
     # -- what is told ---------------------------------------------------------------------
 
@@ -364,6 +394,5 @@ class Bidding:
             token = None if self._lease is None else self._lease.token
             note = MoveNote(clock.wall(), path_of(self._node), what, why, token)
             self._tree.ledger.moves.append(note)
-            event = _SAID[what]
-            level = logging.ERROR if failed else logging.INFO
-            say(level, self._node, event, because=why, token=token)
+            level = logging.ERROR if failed else self.level
+            say(level, self._node, self.events[what], because=why, token=token)

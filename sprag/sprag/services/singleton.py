@@ -71,8 +71,11 @@ class Singleton(Service):
                 None,
                 "super().__init__(service) in it: it does not know what it runs",
             )
-        self._bidding_ = Bidding(self, *self._only_)
+        self._bidding_ = self._bidder_(*self._only_)
         self._bidding_.begin()
+
+    def _bidder_(self, child: Node, name: str | None, policy: dict[str, Any]) -> Bidding:
+        return Bidding(self, child, name, policy)
 
     def _meant_(self) -> Node:
         return self if self._only_ is None else self._only_[0]

@@ -21,11 +21,12 @@ class AsWorkers:
 
     Attributes:
         engine: What they share, in memory.
+        members: What each is in it, in their order.
     """
 
     def __init__(self) -> None:
         self.engine = MemoryEngine()
-        self._members: list[Member] = []
+        self.members: list[Member] = []
 
     def join(self, root: Service, generation: int = 1) -> None:
         """Let *root*, which has not been started, be the next one: worker-1, then worker-2.
@@ -39,23 +40,23 @@ class AsWorkers:
         tree = tree_of(root)
         if tree.cluster is not None:
             raise AlreadyStarted(root._name_ or "", root._state_.value)
-        where = f"worker-{len(self._members) + 1}"
+        where = f"worker-{len(self.members) + 1}"
         tree.cluster = member = Member(
             tree, self.engine, app="app", where=where, generation=generation
         )
         member.join()
-        self._members.append(member)
+        self.members.append(member)
 
     def reap(self, root: Service, how: str = "was killed by SIGKILL") -> None:
         """Let the others have what *root* had, as if its process had ended. It must be stopped."""
-        for member in self._members:
+        for member in self.members:
             if member.tree.root is root:
                 member.leave()
                 reap(self.engine, member.life, f"{member.where} {how}")
 
     def end(self) -> None:
         """Share nothing any more."""
-        for member in self._members:
+        for member in self.members:
             member.leave()
             member.tree.cluster = None
 
