@@ -15,6 +15,7 @@ from sprag._exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
@@ -128,3 +129,28 @@ def test_failed_means_the_same_to_all(sprag: Callable[..., Said]) -> None:
     assert "✗ shop/mailer" in sprag("top", "--failed", "--once", "--interval", "0.1").out
     assert "shop/mailer (failed)" in sprag("wait", "--failed", "--timeout", "0.1").err
     assert sprag("stop", "fleet/*", "--failed").out == "nothing is failed\n"
+
+
+def test_an_app_that_gives_up_tells_what_it_could_not_stop(tmp_path: Path) -> None:
+    app(
+        tmp_path,
+        """
+        class Stubborn(Service, shutdown=0.1):
+            def run(self):
+                while True:
+                    try:
+                        gevent.sleep(3600)
+                    except BaseException:
+                        pass
+
+        class Broken(Service):
+            def run(self):
+                gevent.sleep(0.1)
+                raise KeyError("smtp_host")
+
+        app = App(name="shop", max_restarts=0, providers={"stubborn": Stubborn(), "x": Broken()})
+        """,
+    )
+    with run(tmp_path) as process:
+        assert process.ends() == ExitCode.FAILED
+        assert process.records()[-1]["stragglers"] == 1

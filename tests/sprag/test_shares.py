@@ -59,6 +59,12 @@ def test_a_service_shares_with_all_that_come_after_it_at_whatever_depth(
         assert took(top.stop(9.0)) == {"a": 3.0, "b": 3.0, "c": 3.0}
 
 
+def test_all_that_lies_below_those_that_come_after_it_counts(clock: VirtualClock) -> None:
+    below = Supervisor([slow("b"), Supervisor([slow("c")], name="deep")], name="below")
+    with Supervisor([below, slow("a")]) as top:
+        assert took(top.stop(9.0)) == {"a": 3.0, "b": 3.0, "c": 3.0}
+
+
 def test_children_that_end_together_count_once_with_the_longest(clock: VirtualClock) -> None:
     pool = DynamicSupervisor(name="pool")
     with Supervisor([slow("a"), pool]) as top:

@@ -19,6 +19,7 @@ from sprag.exceptions import (
 )
 from sprag_supervisor import Owned, Reason
 from sprag_supervisor.life import guard as _guard
+from sprag_supervisor.life import supervising
 from sprag_supervisor.life.steps import release
 from sprag_supervisor.loop import clock as _clock
 
@@ -1193,6 +1194,27 @@ def test_a_keyboard_interrupt_in_a_restart_reaches_the_main_greenlet(
         gevent.sleep(10.0)
     a.script.in_on_start = None
     top.stop()
+
+
+def test_a_keyboard_interrupt_amid_a_decision_leaves_it_to_be_made(
+    clock: VirtualClock, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide, interrupts = supervising._attend_to, [KeyboardInterrupt()]
+
+    def interrupted(*given: Any) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        decide(*given)
+
+    monkeypatch.setattr(supervising, "_attend_to", interrupted)
+    a = Scripted("a", journal)
+    with Supervisor(children=[a]) as top:
+        crash(a)
+        with pytest.raises(KeyboardInterrupt):
+            gevent.sleep(10.0)
+        clock.settle()
+        assert states(top) == {"a": "running"}
+        assert a.snapshot().restarts == 1
 
 
 def test_a_keyboard_interrupt_in_a_start_that_is_cut_short_reaches_the_main_greenlet(
