@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import servers
     from sprag.cluster.engine import Engine
 
-SERVERS: Final = ("redis",)
+SERVERS: Final = ("postgres", "redis")
 SLOW: Final = [pytest.param(each, marks=pytest.mark.slow) for each in SERVERS]
 
 

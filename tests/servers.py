@@ -11,15 +11,18 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import psycopg
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from typing import LiteralString
 
 PATIENCE: Final = 30.0
 """Seconds within which a server is there, or gone."""
@@ -58,19 +61,16 @@ def until(is_so: Callable[[], Any], what: str) -> None:
 class Server:
     """A server: a process that is started, ended, and started again on the same data.
 
-    Args:
-        folder: Where its data is.
-
     Attributes:
+        folder: Where its data is. It is temporary, and not pytest's: nobody else may go there.
         port: Where it listens.
         ends_by: The signal that lets it end well.
     """
 
     ends_by: int = signal.SIGTERM
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="sprag-tests-"))
         self.port = free_port()
         self.popen: subprocess.Popen[bytes] | None = None
 
@@ -130,6 +130,8 @@ class Server:
 
     def _end(self, number: int) -> None:
         if self.popen is not None:
+            if number == signal.SIGKILL:
+                self.pause()  # all of its processes, before any can do something about it
             self.send(number)
             self.popen.wait(PATIENCE)
             self.popen = None
@@ -143,20 +145,21 @@ class Server:
         self.send(signal.SIGCONT)
 
     def close(self) -> None:
-        """End it, whatever state it is in."""
+        """End it, whatever state it is in, and remove what it has."""
         if self.popen is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self.popen.pid, signal.SIGKILL)
             self.popen.wait(PATIENCE)
             self.popen = None
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Redis(Server):
     """A Redis, which forgets nothing when it is killed, unless it is given other options."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, *options: str) -> None:
         self._program = found("redis-server")
-        super().__init__(folder)
+        super().__init__()
         self.options = options or ("--appendonly", "yes", "--appendfsync", "always")
 
     def url_at(self, port: int) -> str:
@@ -180,4 +183,138 @@ class Redis(Server):
             return ""
 
 
-KINDS: Final[Mapping[str, Callable[[Path], Server]]] = {"redis": Redis}
+def _owner() -> str | None:
+    """Return who a server runs as that will not run as root."""
+    return "postgres" if os.geteuid() == 0 else None
+
+
+def _hand_over(folder: Path) -> None:
+    """Let *folder*, and what is in it, be theirs."""
+    owner = _owner()
+    if owner is None:
+        return
+    for each in (folder, *folder.rglob("*")):
+        shutil.chown(each, owner)
+
+
+class Postgres(Server):
+    """A PostgreSQL."""
+
+    ends_by = signal.SIGINT  # without waiting for who is connected
+
+    def __init__(self, *options: str) -> None:
+        versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+        self._program = found("postgres", *map(str, versions))
+        super().__init__()
+        self.options = options
+        self.data = self.folder / "data"
+        _hand_over(self.folder)
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run another program of it, and wait for its end."""
+        subprocess.run(
+            [str(Path(self._program).resolve().parent / program), *arguments],
+            check=True,
+            capture_output=True,
+            user=self.user(),
+            cwd=self.folder,
+            env={"LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]},
+        )
+
+    def start(self) -> None:
+        if not self.data.exists():
+            self.run("initdb", "-D", str(self.data), "-U", "sprag", "-A", "trust", "--no-sync")
+            with (self.data / "pg_hba.conf").open("a") as file:
+                file.write("host replication all 127.0.0.1/32 trust\n")
+        super().start()
+
+    def keep(self) -> None:
+        """Keep what it has by now, while it is down."""
+        shutil.copytree(self.data, self.folder / "kept")
+
+    def put_back(self) -> None:
+        """Let it have what was kept, while it is down."""
+        shutil.rmtree(self.data)
+        (self.folder / "kept").rename(self.data)
+        _hand_over(self.folder)
+
+    def user(self) -> str | None:
+        return _owner()
+
+    def url_at(self, port: int) -> str:
+        return f"postgres://sprag@127.0.0.1:{port}/postgres"
+
+    def command(self) -> list[str]:
+        given = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
+        options = [f"-c{key}={value}" for key, value in given.items()]
+        return [self._program, "-D", str(self.data), *options, *self.options]
+
+    def is_up(self) -> bool:
+        try:
+            self.say("select 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def send(self, number: int) -> None:
+        assert self.popen is not None
+        pid = self.popen.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        super().send(number)
+        if number != self.ends_by:
+            for child in children:
+                with suppress(ProcessLookupError):  # each has a session of its own
+                    os.kill(int(child), number)
+
+    def close(self) -> None:
+        if self.popen is not None:
+            self.go_on()
+            self.send(signal.SIGQUIT)
+            self.popen.wait(PATIENCE)
+            self.popen = None
+        super().close()
+
+    def say(self, statement: LiteralString) -> list[Any]:
+        """Return the rows that *statement* gives."""
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+
+class PgBouncer(Server):
+    """A pooler before a PostgreSQL: each transaction may have another session."""
+
+    def __init__(self, behind: Postgres) -> None:
+        self._program = found("pgbouncer", "/usr/sbin")
+        super().__init__()
+        (self.folder / "users").write_text('"sprag" ""\n')
+        (self.folder / "ini").write_text(
+            f"""[databases]
+postgres = host=127.0.0.1 port={behind.port} dbname=postgres user=sprag
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {self.port}
+unix_socket_dir =
+auth_type = any
+auth_file = {self.folder}/users
+pool_mode = transaction
+"""
+        )
+        _hand_over(self.folder)
+
+    def user(self) -> str | None:
+        return _owner()
+
+    def url_at(self, port: int) -> str:
+        return f"postgres://sprag@127.0.0.1:{port}/postgres"
+
+    def command(self) -> list[str]:
+        return [self._program, str(self.folder / "ini")]
+
+    def is_up(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 5):
+            return True
+        return False
+
+
+KINDS: Final[Mapping[str, Callable[[], Server]]] = {"redis": Redis, "postgres": Postgres}

@@ -24,13 +24,13 @@ def clock() -> Iterator[VirtualClock]:
 
 
 @pytest.fixture(scope="session")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], servers.Server]]:
+def started() -> Iterator[Callable[[str], servers.Server]]:
     """Servers of this process, each started when it is asked for first, and up whenever it is."""
     found: dict[str, servers.Server] = {}
 
     def server(kind: str) -> servers.Server:
         if kind not in found:
-            found[kind] = servers.KINDS[kind](tmp_path_factory.mktemp(kind))
+            found[kind] = servers.KINDS[kind]()
         if found[kind].popen is None:
             found[kind].start()
         return found[kind]

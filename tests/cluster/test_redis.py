@@ -13,7 +13,6 @@ from sprag.cluster.exceptions import BadEngine, EngineAway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from sprag.cluster.engine import Engine
 
@@ -21,12 +20,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Redis]]:
+def make() -> Iterator[Callable[..., Redis]]:
     """Make servers with options."""
     made: list[Redis] = []
 
     def one(*options: str) -> Redis:
-        made.append(Redis(tmp_path / str(len(made)), *options))
+        made.append(Redis(*options))
         made[-1].start()
         return made[-1]
 

@@ -6,7 +6,6 @@ Each loads its client library when it is opened, and opens connections when it i
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 from sprag.cluster.exceptions import MissingClient
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 TIMEOUT: Final = 5.0
 """Seconds within which a verb has its answer, or fails."""
-SCHEMES: Final = ("memory", "redis", "rediss", "valkey", "valkeys")
+SCHEMES: Final = ("postgres", "postgresql", "redis", "rediss", "valkey", "valkeys", "memory")
 
 _in_memory: WeakValueDictionary[tuple[str, str], MemoryEngine] = WeakValueDictionary()
 
@@ -27,8 +26,9 @@ def open_engine(url: str, *, app: str, timeout: float = TIMEOUT) -> Engine:
     """Return the engine at *url*. Does not block: nothing is asked yet.
 
     Args:
-        url: ``redis://host:6379/0``, or ``memory://``: one that all who open the same URL for the
-            same app in this process share, for as long as one of them holds it.
+        url: ``postgres://host/database``, ``redis://host:6379/0``; or ``memory://``: one that all
+            who open the same URL for the same app in this process share, for as long as one of
+            them holds it.
         app: The name that those who share it have in common.
         timeout: Seconds within which a verb has its answer, or raises `EngineAway`.
 
@@ -36,20 +36,26 @@ def open_engine(url: str, *, app: str, timeout: float = TIMEOUT) -> Engine:
         BadValue: Nobody knows such a URL.
         MissingClient: What it needs is not installed.
     """
-    scheme = urlsplit(url).scheme
+    scheme = url.partition(":")[0]
+    if scheme not in SCHEMES or "://" not in url:
+        known = ", ".join(f"{each}://" for each in SCHEMES)
+        raise BadValue("the engine's URL", url.partition("://")[0], f"one that begins with {known}")
+    try:
+        return _opened(scheme, url, app, timeout)
+    except ImportError as error:
+        raise MissingClient(f"{scheme}://", error.name or "its client") from None
+
+
+def _opened(scheme: str, url: str, app: str, timeout: float) -> Engine:
     if scheme == "memory":
         found = _in_memory.get((url, app))
         if found is None:
             found = _in_memory[url, app] = MemoryEngine()
         return found
-    if scheme in {"redis", "rediss", "valkey", "valkeys"}:
-        try:
-            from sprag.cluster.engines.redis import RedisEngine
-        except ImportError as error:
-            raise MissingClient(f"{scheme}://", error.name or "redis") from None
-        return RedisEngine(url, app=app, timeout=timeout)
-    raise BadValue("the engine's URL", url, f"one that begins with {_named(SCHEMES)}")
+    if scheme in {"postgres", "postgresql"}:
+        from sprag.cluster.engines.postgres import PostgresEngine
 
+        return PostgresEngine(url, app=app, timeout=timeout)
+    from sprag.cluster.engines.redis import RedisEngine
 
-def _named(schemes: tuple[str, ...]) -> str:
-    return ", ".join(f"{each}://" for each in schemes)
+    return RedisEngine(url, app=app, timeout=timeout)

@@ -7,11 +7,13 @@ another question. When the engine is away, all of them are, and whoever asks aga
 from __future__ import annotations
 
 import os
+import select
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from gevent import Timeout
 from gevent.lock import BoundedSemaphore
+from gevent.monkey import get_original
 
 from sprag.cluster.exceptions import EngineAway
 
@@ -22,6 +24,8 @@ MOST: Final = 8
 """Connections at once; who asks meanwhile waits, as long as for an answer."""
 _IDLE: Final = 2
 """Those that are kept while nobody asks."""
+
+_poll: Final = get_original("select", "poll")
 
 T = TypeVar("T")
 
@@ -120,6 +124,13 @@ class Lines(Generic[L]):
         while self._idle:
             with suppress(Exception):
                 self._idle.pop().close()
+
+
+def has_news(descriptor: int) -> bool:
+    """Whether something can be read there, an end as well. Does not block, nor yield."""
+    asked = _poll()
+    asked.register(descriptor, select.POLLIN)
+    return bool(asked.poll(0))
 
 
 def said(error: BaseException) -> str:
