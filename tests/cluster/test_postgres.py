@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import gevent
 import psycopg
@@ -164,7 +164,7 @@ def test_what_commits_late_is_read_all_the_same(server: Postgres) -> None:
                 "update sprag_topics set last = last + 1, number = number + 1 where app = %s",
                 [place.app],
             )
-            publishing = gevent.spawn(place.open().publish, topic, b"2")
+            publishing = cast("Any", gevent.spawn(place.open().publish, topic, b"2"))
             gevent.sleep(0.1)
             assert engine.read(topic, cursor).value.messages == ()  # not before what came first
             slow.execute(
@@ -178,7 +178,9 @@ def test_what_commits_late_is_read_all_the_same(server: Postgres) -> None:
 
 def test_many_that_come_first_make_the_tables_once(make: Callable[..., Postgres]) -> None:
     with on(make(), "postgres") as place:
-        asking = [gevent.spawn(place.open().cas, f"{place.prefix}a", None, b"1") for _ in range(20)]
+        asking: list[Any] = [
+            gevent.spawn(place.open().cas, f"{place.prefix}a", None, b"1") for _ in range(20)
+        ]
         gevent.joinall(asking, raise_error=True)
 
 
