@@ -199,6 +199,27 @@ def test_a_server_whose_place_nobody_takes_keeps_idle_clients_no_longer_than_the
     assert stopping.ready()
 
 
+def test_before_a_stop_that_begins_later_no_connection_is_kept_and_all_are_served(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    app = App(name="shop")
+    app._serve_ = (Place(str(tmp_path / "http")),)
+    app.start()
+    clock.settle()
+    for close in (False, True):
+        connection = connected(str(tmp_path / "http"), GET * 2)
+        clock.settle()
+        answers = received(connection)
+        assert answers.count(b"HTTP/1.1 404") == 2
+        assert answers.endswith(received(connection) if close else b"")
+        assert (b"Connection: close" in answers.rpartition(b"HTTP/1.1")[2]) is close
+        assert answers.count(b"Connection: close") == close
+        connection.close()
+        app._will_stop_()
+        assert app.not_ready()
+    app.stop()
+
+
 def test_the_access_log_takes_its_time_from_the_clock_and_its_level_from_its_logger(
     tmp_path: Path, clock: VirtualClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -184,6 +184,12 @@ class App(Supervisor):
             server, policy = self.wsgi.server(places)
             adopt(self, server, _SERVER, policy)
 
+    def _will_stop_(self) -> None:
+        super()._will_stop_()
+        server: Any = (self._children_ or {}).get(_SERVER) if self._places_ else None
+        if server is not None:
+            server._let_clients_go_()
+
     def start(self) -> None:
         """Start the providers in order; see `Service.start`."""
         super().start()

@@ -51,12 +51,13 @@ class Serves(Protocol):
     """The server, as its connections see it: `HTTPServer`.
 
     Attributes:
+        keeps_nobody: The connections end with the next answer: it drains, or is about to.
         answers: How many there were since it last looked for new connections.
     """
 
     application: Callable[..., Any]
     limits: Limits
-    is_draining: bool
+    keeps_nobody: bool
     answers: int
     answered: Callable[[Connection], None]
     refused: Callable[[Connection, BadHead], None]
@@ -294,7 +295,7 @@ class Connection:
         """Whether there can be no other request after this answer."""
         if self.has_ended or self.is_given_up or self._unread() > _WORTH_READING:
             return True
-        if not self._server.is_draining:
+        if not self._server.keeps_nobody:
             return False
         self._last_ones += 1
         return self._last_ones > _LAST_ONES or not self._has_sent_another()

@@ -81,6 +81,7 @@ class HTTPServer:
         self.application = application
         self.limits = limits
         self.is_draining = False
+        self.keeps_nobody = False
         self.connections: dict[Connection, None] = {}
         self.doors = doors
         self._environs = {
@@ -256,7 +257,7 @@ class HTTPServer:
         A queue that others accept from is left to them: to empty it would take their clients,
         and under load never end. And where they are there, idle clients are in no hurry.
         """
-        self.is_draining = True
+        self.is_draining = self.keeps_nobody = True
         limits = self.limits
         patience = min(KEPT, limits.keep_alive, limits.shutdown / 2, handed_over())
         self._kept_until = clock.now() + patience

@@ -97,6 +97,12 @@ class WebServer(Service):
                     remedy=_MORE_FILES,
                 )
 
+    def _let_clients_go_(self) -> None:
+        """Have each client come back by a new connection, and be sent elsewhere by then."""
+        server: HTTPServer | None = getattr(self, "_server", None)
+        if server is not None:
+            server.keeps_nobody = True
+
     def on_drain(self) -> None:
         self._server.drain()
 
