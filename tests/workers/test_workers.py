@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 APP = """
     class Metrics(Service):
         def on_start(self):
+            assert self.service("shop/metrics") is self  # whatever the parent is called
             say("begun by", os.environ.get("COLOUR"))
             for _ in range(50):
                 self.log.info("a long one", text="x" * 20_000)
