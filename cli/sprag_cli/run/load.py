@@ -197,7 +197,8 @@ def look_for(target: str) -> None:
     here = _here()
     if name in sys.modules or (here is not None and PathFinder.find_spec(name, [here])):
         return
-    if not any(finder.find_spec(name, None) for finder in sys.meta_path):
+    finders = (each for each in sys.meta_path if hasattr(each, "find_spec"))  # as Python's own look
+    if not any(finder.find_spec(name, None) for finder in finders):
         raise ModuleMissing(target, name, _module_remedy(name, target))
 
 
