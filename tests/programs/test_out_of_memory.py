@@ -85,4 +85,8 @@ def test_a_program_says_so_in_its_failure(machine: Place) -> None:
         clock.advance(1)
         said: Any = app.service("courier").snapshot().last_failure
         assert str(said).endswith("was killed by SIGKILL: out of memory")
+        programs["shop/courier"].die("KILL", why="perhaps out of memory")
+        clock.advance(1)
+        said = app.service("courier").snapshot().last_failure
+        assert str(said).endswith("was killed by SIGKILL: perhaps out of memory")
         app.stop()

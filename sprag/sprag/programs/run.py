@@ -109,7 +109,8 @@ class Run:
         self._path = path_of(node)
         self.before = look()
         """Whom the kernel had killed when it was alive, for all that is known."""
-        self._cause: str | None = None
+        self.cause: str | None = None
+        """Why it was killed, once that was looked at."""
         self.output = Output(
             self._launch,
             self._take,
@@ -188,10 +189,10 @@ class Run:
 
     def why_killed(self) -> str:
         """Return why it was killed, if that is known. Reads a short file once."""
-        if self._cause is None:
+        if self.cause is None:
             code = None if self.child is None else self.child.code
-            self._cause = cause_of(code or 0, self.before)
-        return self._cause
+            self.cause = cause_of(code or 0, self.before)
+        return self.cause
 
     def _failure(self, child: Process) -> ProgramExited | ProgramKilled:
         code = child.code

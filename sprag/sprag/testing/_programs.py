@@ -82,13 +82,21 @@ class FakeProcess:
             raise BadValue("code", code, "an exit code, 0 to 255")
         self._end(number << 8)
 
-    def die(self, number: int | str = "KILL") -> None:
+    def die(self, number: int | str = "KILL", *, why: str = "") -> None:
         """End by a signal that somebody else has sent.
+
+        Args:
+            number: The signal.
+            why: What is known of that, as `ProgramKilled` has it: ``out of memory``, if it was the
+                kernel; empty: nothing.
 
         Raises:
             BadValue: There is no such signal.
         """
-        self._end(int(checked_signal("number", number)))
+        checked = int(checked_signal("number", number))
+        if why:
+            self._run.cause = why
+        self._end(checked)
 
     def _end(self, status: int) -> None:
         if self.status is None:
