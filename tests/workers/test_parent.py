@@ -380,7 +380,7 @@ def test_who_is_killed_for_want_of_memory_is_told_so_and_who_is_killed_beside_it
     with play(monkeypatch, plan(2)) as played:
         played.up()
         killed[0] += 1  # somebody else, of which the next round takes note
-        played.passes(2)
+        played.passes(3)
         played[1].die("KILL")
         played.settle()
         assert "out of memory" not in str(played.root.slots[0].failure)
@@ -392,8 +392,9 @@ def test_who_is_killed_for_want_of_memory_is_told_so_and_who_is_killed_beside_it
         (ruling,) = [each for each in tree_of(played.root).ledger if each.name == "worker-2"]
         assert said in str(ruling.failure)
         played.passes(1)
-        played[2].die("KILL")  # while it boots
         killed[0] += 1
+        played.passes(1)  # a round comes before it is known to have ended
+        played[2].die("KILL")  # while it boots
         played.settle()
         assert "SIGKILL: out of memory before it was ready" in str(played.root.slots[1].failure)
 

@@ -52,13 +52,15 @@ class Watching:
         self._replacing = replacing
         self._every = every
         self._last = clock.now()
+        self._killed = memory_kills()
 
     def look(self) -> None:
         """Look at them. In a greenlet; does not block."""
         now = clock.now()
         was_held = now - self._last > self._every + _LATE
         self._last = now
-        killed = memory_kills()
+        # Of the round before: who was killed just now may not be known to have ended.
+        killed, self._killed = self._killed, memory_kills()
         for slot in self._slots():
             for process in slot.processes:
                 process.hear_all()
