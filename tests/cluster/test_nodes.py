@@ -106,6 +106,16 @@ def test_one_runs_it_once_nobody_else_can(clock: VirtualClock) -> None:
     clock.settle()
 
 
+def test_a_worker_is_a_node_of_the_app_whatever_its_parent_is_called(clock: VirtualClock) -> None:
+    first, second = node("n1"), node("n2")
+    tree_of(second).also_called = ("shop", "main")
+    second._name_ = "main/worker-1"  # as its host calls it
+    with nodes(first, second):
+        clock.advance(WAIT)
+        assert len(WORK) == 1
+    clock.settle()
+
+
 def test_a_node_that_is_cut_off_stops_it_and_another_takes_over(clock: VirtualClock) -> None:
     first, second = node("n1"), node("n2")
     with nodes(first, second) as lines:

@@ -11,7 +11,8 @@ from sprag.cluster.exceptions import EngineAway
 from sprag.cluster.lease import ANSWER
 from sprag.cluster.member import Member
 from sprag.process.worker import worker
-from sprag_supervisor import holdings_of, name_of, say
+from sprag.services.finding import name_of_app
+from sprag_supervisor import holdings_of, say
 
 if TYPE_CHECKING:
     from sprag.cluster.cluster import Cluster
@@ -28,7 +29,7 @@ def join(root: Node, cluster: Cluster) -> None:
     tree = root._tree_
     assert tree is not None
     told = worker()
-    app = name_of(root) if told is None else told.app
+    app = name_of_app(root)  # not as its workers' parent is called: a node may have none
     host = platform.node() or "node"
     name = cluster.node or host
     engine: Any = open_engine(cluster.url, app=app, timeout=ANSWER * cluster.ttl)
