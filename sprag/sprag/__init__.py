@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sprag import exceptions as exceptions
     from sprag.cluster.claim import Lease
     from sprag.cluster.cluster import Cluster
+    from sprag.cluster.groups import Event
     from sprag.control.pictures import to_json
     from sprag.exceptions import Ignore, SpragError, StartFailed
     from sprag.owned.tasks import Task
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sprag.services.service import Service, current_service
     from sprag.services.sharded import Owner, Sharded
     from sprag.services.singleton import Singleton
+    from sprag.services.subscribing import Subscription, current_event
     from sprag.services.supervisor import Supervisor
     from sprag.services.worker import Worker
     from sprag.web import Controller, HTTPError, Limits, Page, redirect, shell
@@ -55,6 +57,7 @@ __all__ = [
     "Cluster",
     "Controller",
     "DynamicSupervisor",
+    "Event",
     "Exit",
     "ExitApp",
     "Failure",
@@ -81,11 +84,13 @@ __all__ = [
     "StopEntry",
     "StopReport",
     "Straggler",
+    "Subscription",
     "Supervisor",
     "Task",
     "Worker",
     "WorkerPool",
     "__version__",
+    "current_event",
     "current_service",
     "own_greenlets",
     "redirect",
@@ -97,6 +102,7 @@ __all__ = [
 _HOMES = {
     "sprag.cluster.claim": ("Lease",),
     "sprag.cluster.cluster": ("Cluster",),
+    "sprag.cluster.groups": ("Event",),
     "sprag.services.app": ("App",),
     "sprag.services.dynamic": ("DynamicSupervisor",),
     "sprag.control.pictures": ("to_json",),
@@ -108,6 +114,7 @@ _HOMES = {
     "sprag.services.service": ("Service", "current_service"),
     "sprag.services.sharded": ("Owner", "Sharded"),
     "sprag.services.singleton": ("Singleton",),
+    "sprag.services.subscribing": ("Subscription", "current_event"),
     "sprag.services.supervisor": ("Supervisor",),
     "sprag.services.worker": ("Worker",),
     "sprag.exceptions": ("Ignore", "SpragError", "StartFailed"),

@@ -115,6 +115,14 @@ class Claim:
         """Return the row as it is."""
         return row_of(self.member.engine.get(self._key).value)
 
+    def prepare(self, how: Callable[[Row], Row]) -> None:
+        """Write the row anew if nobody has it, for whoever takes it."""
+        engine = self.member.engine
+        value = engine.get(self._key).value
+        row = row_of(value)
+        if row.owner is None and not row.is_newer and (changed := how(row)) != row:
+            engine.cas(self._key, value, changed.as_bytes())
+
     def change(self, how: Callable[[Row], Row]) -> Row | None:
         """Write the row anew, if it is ours; return what it is then. None: it is not."""
         engine = self.member.engine

@@ -12,6 +12,9 @@ import secrets
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
+
+from gevent.lock import Semaphore
 
 from sprag.cluster.exceptions import EngineAway, EngineFull
 from sprag.cluster.keeper import Keeper
@@ -74,6 +77,7 @@ class Member:
         self.address = ""
         self.watchers: dict[object, Callable[[], object]] = {}
         """Called when what may be run may have changed."""
+        self._turns: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
         self._life = life or secrets.token_hex(8)
         self.prefix = f"sprag/{app}/"
         self.sent = self.dropped = self.missed = 0
@@ -101,6 +105,13 @@ class Member:
     def ttl(self) -> float:
         """Seconds: of its lease, and within which only so much moves without need."""
         return _TTL if self.keeper is None else self.keeper.ttl
+
+    def turn_of(self, name: str) -> Semaphore:
+        """Return the right to bid for the row of that *name* in this tree: one does at a time."""
+        found = self._turns.get(name)
+        if found is None:
+            found = self._turns[name] = Semaphore()
+        return found
 
     def keep(self, ttl: float, host: str, address: str) -> Keeper:
         """Have a lease, which each `life` of it has anew; to be called before it joins.

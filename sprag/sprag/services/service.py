@@ -14,6 +14,7 @@ from sprag.services.declaring import Declaring
 from sprag.services.finding import found_by
 from sprag.services.kinds import of_kind
 from sprag.services.operating import Operating
+from sprag.services.publishing import Publishing
 from sprag.services.reloading import Reloading
 from sprag.services.timing import Timing
 from sprag_supervisor import (
@@ -78,7 +79,7 @@ class _Lease:
         return None
 
 
-class Service(Acquiring, Declaring, Timing, Operating, Reloading):
+class Service(Acquiring, Publishing, Declaring, Timing, Operating, Reloading):
     """A long-lived object with a managed life: subclass it and define hooks.
 
     Policy is given as class keywords (``class Feed(Service, restart="transient")``);
