@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from gevent import sleep
 
 from sprag import App, Cluster, Service, Singleton
+from sprag.cluster import joining
 from sprag.cluster.engines import open_engine
 from sprag.cluster.exceptions import EngineAway
 from sprag_supervisor import tree_of
@@ -69,25 +71,34 @@ def node(name: str, **policy: Any) -> App:
     )
 
 
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[Line]:
+    """Return the lines of the nodes, in the order of their start."""
+    found: list[Line] = []
+
+    def opened(url: str, *, app: str, timeout: float) -> Any:
+        line = Line(open_engine(url, app=app, timeout=timeout))
+        found.append(line)
+        return line
+
+    monkeypatch.setattr(joining, "open_engine", opened)
+    return found
+
+
 @contextmanager
-def nodes(*apps: App) -> Generator[list[Line]]:
+def nodes(*apps: App) -> Generator[Any]:
+    """Start the apps as nodes of a cluster of their own; give the engine."""
     WORK.clear()
     MOST[0] = 0
-    keeps = open_engine(URL[0], app="shop")
-    lines: list[Line] = []
+    engine = open_engine(URL[0], app="shop")
     for each in apps:
         each.start()
-        member = tree_of(each).cluster
-        line: Any = Line(member.engine)
-        member.engine = member.keeper._engine = line
-        lines.append(line)
     try:
-        yield lines
+        yield engine
     finally:
         for each in apps:
             each.stop()
         URL[0] += "x"  # the next test has another
-        del keeps
         assert WORK == []
 
 
@@ -99,7 +110,9 @@ def test_one_runs_it_once_nobody_else_can(clock: VirtualClock) -> None:
     first, second = node("n1"), node("n2")
     with nodes(first, second):
         assert WORK == []
-        assert "new to us" in status(first)
+        assert status(first) == (
+            "standby: the engine is new, or has forgotten something: nothing moves for 11 s"
+        )
         clock.advance(WAIT)
         assert len(WORK) == 1
         assert sorted([status(first), status(second)])[1] == "standby: runs in n1"
@@ -116,9 +129,11 @@ def test_a_worker_is_a_node_of_the_app_whatever_its_parent_is_called(clock: Virt
     clock.settle()
 
 
-def test_a_node_that_is_cut_off_stops_it_and_another_takes_over(clock: VirtualClock) -> None:
+def test_a_node_that_is_cut_off_stops_it_and_another_takes_over(
+    clock: VirtualClock, lines: list[Line]
+) -> None:
     first, second = node("n1"), node("n2")
-    with nodes(first, second) as lines:
+    with nodes(first, second):
         clock.advance(WAIT)
         began = clock.now
         lines[0].is_cut = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from sprag_supervisor import clock
 
@@ -12,11 +13,17 @@ def now() -> float:
 
     The loop's timers stand still while the machine sleeps: who is woken asks here.
     """
-    if is_real():
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return clock.now()
+    return real() if is_real() else clock.now()
+
+
+def real() -> float:
+    """Return what the kernel says, in virtual time, too. From any thread."""
+    return time.clock_gettime(_CLOCK)
 
 
 def is_real() -> bool:
     """Whether time is what the kernel says it is."""
     return clock.now is time.monotonic
+
+
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

@@ -6,10 +6,12 @@ import logging
 import platform
 from typing import TYPE_CHECKING, Any
 
+from sprag.cluster import boottime
 from sprag.cluster.engines import open_engine
 from sprag.cluster.exceptions import EngineAway
 from sprag.cluster.lease import ANSWER
 from sprag.cluster.member import Member
+from sprag.process.deadline import Deadline
 from sprag.process.worker import worker
 from sprag.services.finding import name_of_app
 from sprag_supervisor import holdings_of, say
@@ -41,7 +43,9 @@ def join(root: Node, cluster: Cluster) -> None:
         generation=1 if told is None else told.generation,
     )
     member.cluster = cluster
-    member.keep(cluster.ttl, host, cluster.address)
+    keeper = member.keep(cluster.ttl, host, cluster.address)
+    if boottime.is_real():
+        keeper.deadline = Deadline(lambda: f"{', '.join(keeper.held)} did not stop in time")
     tree.cluster = member
     holdings_of(root).add_cleanup(_leave, (member,), {})
     try:
@@ -59,6 +63,9 @@ def join(root: Node, cluster: Cluster) -> None:
 
 def _leave(member: Member) -> None:
     member.leave()
+    keeper = member.keeper
+    if keeper is not None and keeper.deadline is not None and not keeper.held:
+        keeper.deadline.close()  # else the process ends with what is left
     engine: Any = member.engine
     engine.close()
     member.tree.cluster = None

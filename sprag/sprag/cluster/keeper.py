@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakSet
 
 from gevent import sleep
 
 from sprag.cluster import boottime
 from sprag.cluster.exceptions import EngineAway, EngineFull
-from sprag.cluster.following import Following, engine_as_bytes, left_over, picture_of
+from sprag.cluster.following import Following, picture_of
 from sprag.cluster.lease import DEADLINE, END, RENEW, RETRY, NodeLease, Standing
 from sprag.cluster.records import Record, record_of, tombstone
+from sprag.cluster.tidying import Mine, Tidying, node_key
 from sprag_supervisor import Call, clock, get_ident, is_a, say
 
 if TYPE_CHECKING:
@@ -30,8 +34,31 @@ if TYPE_CHECKING:
     from sprag_supervisor import Tree
 
 _WELL: Final = (Standing.HELD, Standing.AWAY)
+_SAID: Final = {
+    Standing.JOINING: (logging.DEBUG, "joins the cluster"),
+    Standing.HELD: (logging.INFO, "has a lease"),
+    Standing.AWAY: (logging.WARNING, "the engine is away: what runs once goes on for now"),
+    Standing.STOPPING: (logging.ERROR, "the engine is away: what runs once stops"),
+    Standing.OVER: (logging.ERROR, "the lease is lost"),
+}
 _A_MOMENT: Final = 0.001
 """Seconds by which a timer may come too early for the other clock."""
+
+
+class Deadline(Protocol):
+    """What ends the process if this does not; times are those of `boottime`."""
+
+    def set(self, end: float, kill: float) -> object:
+        """End it at *end*; if that does not help, kill it at *kill*."""
+        ...
+
+    def clear(self) -> object:
+        """Let it live."""
+        ...
+
+    def close(self) -> object:
+        """Let it live for ever."""
+        ...
 
 
 class Held:
@@ -90,6 +117,7 @@ class Keeper:
         self._where: str = about["where"]
         self._news = news
         self._following = Following(ttl)
+        self._tidying = Tidying(engine, prefix, self._where)
         self._lives: dict[str, None] = {}
         """Ours that are over, and not buried yet."""
         self._timer: clock.Timer | None = None
@@ -98,6 +126,7 @@ class Keeper:
         self._look_at = self._not_before = -math.inf
         self._asking: dict[str, None] = {}
         self._told: tuple[Standing, bool] | None = None
+        _all.add(self)
 
     # -- what others ask ---------------------------------------------------------------
 
@@ -130,7 +159,7 @@ class Keeper:
             return f"the engine is away{self._away()}"
         left = self._following.grants_at - boottime.now()
         if left > 0:
-            return "the engine is new to us, or has forgotten: who runs it may not know of that yet"
+            return f"the engine is new, or has forgotten something: nothing moves for {left:.0f} s"
         return ""
 
     def grants(self, identities: set[str]) -> bool:
@@ -141,6 +170,7 @@ class Keeper:
         (identity,) = identities
         return identity == lease.identity and self._following.grants(identity, boottime.now())
 
+    @property
     def is_away(self) -> bool:
         """Whether the engine is away."""
         return self.standing is not Standing.HELD
@@ -220,11 +250,13 @@ class Keeper:
         lease.lose("it was given back")
         if self.held:
             return
-        key = self._node_key(lease.life)
+        key = node_key(self._prefix, lease.life)
         value = self._engine.get(key).value
         if value is not None and record_of(value).owner == lease.life:
             self._engine.cas(key, value, tombstone(value, self._where, "has stopped"))
-            self._remove_left_over(picture_of(self._engine.scan(self._prefix).value, self._prefix))
+            self._tidying.remove_left_over(
+                picture_of(self._engine.scan(self._prefix).value, self._prefix)
+            )
 
     def forget(self) -> None:
         """Have no lease any more: this is a forked child."""
@@ -284,10 +316,16 @@ class Keeper:
         """Tell of it, if something else may be run than before."""
         lease = self.lease
         assert lease is not None
-        now = lease.standing, self.why_not() == ""
-        if now != self._told:
-            self._told = now
+        before, self._told = self._told, (lease.standing, self.why_not() == "")
+        if before != self._told:
             self._news()
+        if before is None or before[0] is not lease.standing:
+            # Whoever writes the log may block.
+            self._run(partial(self._log, lease.standing, lease.why or self.why_away))
+
+    def _log(self, standing: Standing, why: str) -> None:
+        level, event = _SAID[standing]
+        say(level, self.tree.root, event, because=why or None)
 
     # -- the lease ---------------------------------------------------------------------
 
@@ -298,7 +336,6 @@ class Keeper:
             return None
         if self.lease is not None:
             self._lives[self.lease.life] = None
-            say(logging.WARNING, self.tree.root, "the lease is lost", because=self.lease.why)
         life = secrets.token_hex(8)
         epoch = int(clock.wall() * 1000)
         rest = {key: value for key, value in self._about.items() if key != "where"}
@@ -309,7 +346,7 @@ class Keeper:
 
     def _renew(self, lease: NodeLease, attempt: Attempt) -> None:
         try:
-            answer = self._engine.cas(self._node_key(lease.life), attempt.old, attempt.new)
+            answer = self._engine.cas(node_key(self._prefix, lease.life), attempt.old, attempt.new)
         except Exception as error:  # noqa: BLE001 - a client's bug must not keep the next attempt
             self._note_away(error)
             lease.unanswered()
@@ -377,7 +414,13 @@ class Keeper:
             )
             if lost and lease.standing is not Standing.OVER:
                 lease.lose(f"{', '.join(lost)} is not ours any more")
-        self._tidy(picture, answer.identity, now)
+        if self._tidying.tidy(picture, self._following, self._lives, self._mine(), now):
+            self._news()
+
+    def _mine(self) -> Mine:
+        """Return what is ours now, of all that names us."""
+        is_held = self.standing is Standing.HELD
+        return Mine(self.life if is_held else "", {*self.held, *self._asking})
 
     def _lost_rows(self, picture: Picture, asked_at: float) -> list[str]:
         """Return the rows of what is at work, and was so when it was asked, that name others."""
@@ -390,56 +433,12 @@ class Keeper:
                 lost.append(name)
         return lost
 
-    def _tidy(self, picture: Picture, identity: str, now: float) -> None:
-        """Bury who is over, and free what nobody runs."""
-        following, engine = self._following, self._engine
-        if following.waited_for(now):
-            engine.cas(f"{self._prefix}engine", picture.engine, engine_as_bytes(identity))
-        for life in tuple(self._lives):
-            self._bury(life, picture.values.get(life), picture, "its lease was lost")
-            del self._lives[life]
-        for still in following.still(now):
-            why = f"{still.where} was silent for {still.seconds:.1f} s"
-            self._bury(still.life, still.value, picture, why)
-        self._free_unclaimed(picture)
-        self._remove_left_over(picture)
 
-    def _bury(self, life: str, value: bytes | None, picture: Picture, why: str) -> None:
-        """Say for ever that a life is over, if its record is still as it was seen."""
-        named = [row.where for row in picture.rows.values() if row.owner == life]
-        if (value is None and not named) or record_of(value).is_tombstone:
-            return
-        stone = tombstone(value, next(iter(named), ""), why)
-        if self._engine.cas(self._node_key(life), value, stone).value:
-            picture.values[life], picture.records[life] = stone, record_of(stone)
-            self._news()
-
-    def _free_unclaimed(self, picture: Picture) -> None:
-        """Free the rows that name us, and that nobody here knows of: answers that never came."""
-        if self.standing is not Standing.HELD:
-            return
-        for name, row in picture.rows.items():
-            if row.owner == self.life and name not in self.held and name not in self._asking:
-                freed = row.freed(f"nobody runs it in {self._where}")
-                self._engine.cas(
-                    f"{self._prefix}rows/{name}", picture.row_values[name], freed.as_bytes()
-                )
-
-    def _remove_left_over(self, picture: Picture) -> None:
-        for life, value in left_over(picture).items():
-            self._engine.cas(self._node_key(life), value, None)
-
-    def _node_key(self, life: str) -> str:
-        return f"{self._prefix}nodes/{life}"
+def _after_fork() -> None:
+    for each in tuple(_all):
+        each.forget()
+    _all.clear()
 
 
-class Deadline(Protocol):
-    """What ends the process if this does not; times are those of `boottime`."""
-
-    def set(self, end: float, kill: float) -> object:
-        """End it at *end*; if that does not help, kill it at *kill*."""
-        ...
-
-    def clear(self) -> object:
-        """Let it live."""
-        ...
+_all: Final[WeakSet[Keeper]] = WeakSet()
+os.register_at_fork(after_in_child=_after_fork)

@@ -106,6 +106,16 @@ class Member:
         """Seconds: of its lease, and within which only so much moves without need."""
         return _TTL if self.keeper is None else self.keeper.ttl
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the engine is away, which only who has a lease knows."""
+        return self.keeper is not None and self.keeper.is_away
+
+    @property
+    def needs_engine(self) -> bool:
+        """Whether the app counts as ready only with its engine."""
+        return self.cluster is not None and self.cluster.ready == "engine"
+
     def turn_of(self, name: str) -> Semaphore:
         """Return the right to bid for the row of that *name* in this tree: one does at a time."""
         found = self._turns.get(name)

@@ -22,7 +22,14 @@ def health(path: str, root: Service) -> tuple[int, dict[str, Any]]:
         return 200, {"alive": True}
     missing = list(not_ready(root, pause=Pace()))  # of a large tree: nobody else waits for it
     is_ready = root._serves_({path for path, _ in missing})
+    tree = root._tree_
+    member = None if tree is None else tree.cluster
+    is_away = member is not None and member.is_away
+    if is_away and member.needs_engine:
+        is_ready = False
     found: dict[str, Any] = {"ready": is_ready}
+    if is_away:
+        found["cluster"] = "away"
     if (status := status_of(root)) is not None:
         found["status"] = status
     if missing:

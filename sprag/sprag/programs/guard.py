@@ -60,6 +60,11 @@ class Guard:
         self._stops: deque[float] = deque(maxlen=_MOST_RESTARTS + 1)
         self._is_over = False
 
+    @property
+    def sessions(self) -> tuple[int, ...]:
+        """The sessions of the programs that there are."""
+        return tuple(self._sessions)
+
     def prepare(self) -> None:
         """Have the guard run, from the first program on.
 
@@ -233,6 +238,17 @@ def current() -> Guard | None:
         at_the_end(partial(_end, guard))
         _adopt_orphans()
     return _guards[-1] if _guards else None
+
+
+def kill_all() -> None:
+    """Kill all that programs of this app have started, as far as it is in their sessions.
+
+    From any thread: the process is about to end.
+    """
+    for guard in _guards:
+        for session in tuple(guard.sessions):
+            with suppress(OSError):
+                os.killpg(session, signal.SIGKILL)
 
 
 def _end(guard: Guard) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import os
 import random
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
+from weakref import WeakSet
 
 from sprag.cluster.claim import Claim, Lease
 from sprag.cluster.exceptions import EngineAway
@@ -49,6 +51,7 @@ _UNTIL_ASKED_AGAIN: Final = 1.0
 """Seconds until an engine that is away is asked again."""
 _COURTESY: Final = 0.3
 """Seconds that who has newer code gets to be the first."""
+_all: Final[WeakSet[Bidding]] = WeakSet()
 _random = random.Random()  # noqa: S311 - jitter, not secrets
 
 
@@ -104,6 +107,7 @@ class Bidding:
         self._runs = False
         """The child is being started."""
         self._gives_back = False  # Invariant: a greenlet does so, or is about to
+        _all.add(self)
 
     # -- when to look -------------------------------------------------------------------
 
@@ -241,8 +245,8 @@ class Bidding:
         child = self._child
         self._runs = True
         try:
-            if self._gives_back:
-                return
+            if self._gives_back or not self._claim.is_good:
+                return  # between the claim and here others may have run
             if child._parent_ is not self._node:
                 adopt(self._node, child, self._name, self._policy)
             restart_child(child)
@@ -396,3 +400,12 @@ class Bidding:
             self._tree.ledger.moves.append(note)
             level = logging.ERROR if failed else self.level
             say(level, self._node, self.events[what], because=why, token=token)
+
+
+def _after_fork() -> None:
+    for each in tuple(_all):
+        each._lease = None  # the right to run it is the parent's
+    _all.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
