@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from drawn import plain
-from sprag import App, Backoff, DynamicSupervisor, Program, Service, Singleton, Supervisor
+from sprag import App, Backoff, Cluster, DynamicSupervisor, Program, Service, Singleton, Supervisor
 from sprag._exit_codes import ExitCode
 from sprag.programs import Notify
 from sprag_cli.check.check import _refusals, plan_of, render
@@ -118,13 +118,30 @@ def test_each_rule_finds_its_case(
     assert found(*children, **policy) == [(rule, path)]
 
 
+def test_what_runs_once_must_stop_within_a_quarter_of_the_ttl() -> None:
+    def of(ttl: float, child: Any) -> list[tuple[str, str]]:
+        providers: Any = {"billing": Singleton(child), "other": Slow()}
+        root = App(providers=providers, name="shop", cluster=Cluster("memory://", ttl=ttl))
+        return [(each.rule, each.remedy) for each in lint(plan_of(root), 60.0)]
+
+    assert of(10.0, Quick()) == of(80.0, Slow()) == []
+    assert of(40.0, Slow()) == [
+        (
+            "stop-over-lease",
+            "give what is below it a shutdown of 10 s, all together, or the cluster a ttl of 80",
+        )
+    ]
+    rules = [rule for rule, _ in of(40.0, (Slow(), {"shutdown": "infinity"}))]
+    assert rules == ["stop-over-lease", "stop-without-limit"]
+
+
 def test_every_rule_has_a_case() -> None:
     (cases,) = [
         mark.args[1]
         for mark in vars(test_each_rule_finds_its_case)["pytestmark"]
         if mark.name == "parametrize"
     ]
-    assert {case[2] for case in cases} == set(RULES)
+    assert {case[2] for case in cases} | {"stop-over-lease"} == set(RULES)
 
 
 def test_what_stops_together_takes_the_longest_time_only() -> None:

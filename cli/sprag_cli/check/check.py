@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import sprag
 from sprag._exit_codes import ExitCode
+from sprag.cluster.lease import STOP_ROOM
 from sprag.exceptions import LikelyMistake, SpragError
 from sprag.services.supervisor import Supervisor
 from sprag.web._controller import Controller, mistakes_of_controller
@@ -166,6 +167,7 @@ def _mistakes() -> Iterator[Finding]:
 def plan_of(root: Node) -> Plan:
     """Return the static picture of a tree that has not been started."""
     top = _planned(root, wanted_name(root), None, {})
+    cluster = root._cluster_ if isinstance(root, sprag.App) else None
     pending = [(root, top)]
     while pending:
         service, plan = pending.pop()
@@ -174,6 +176,8 @@ def plan_of(root: Node) -> Plan:
             name = given or _free(wanted_name(child), taken)
             taken.add(name)
             below = _planned(child, f"{plan.path}/{name}", plan, policy)
+            if cluster is not None and isinstance(child, sprag.Singleton):
+                below.stop_within = cluster.ttl * STOP_ROOM
             plan.children.append(below)
             pending.append((child, below))
     return top

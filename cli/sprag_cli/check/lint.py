@@ -33,6 +33,8 @@ class Plan:
         stop_takes_time: It defines `on_drain` or `on_stop`, or has a process.
         beats: Its code mentions `beat`, or its process says WATCHDOG=1.
         may_adopt: Its code adopts children when it runs; they are not among `children`.
+        stop_within: Seconds within which it has to be down, as its lease is lost then; None: it
+            has none.
         parent: The service above.
         children: Those it is made with, in start order.
     """
@@ -43,6 +45,7 @@ class Plan:
     stop_takes_time: bool = False
     beats: bool = False
     may_adopt: bool = False
+    stop_within: float | None = None
     parent: Plan | None = None
     children: list[Plan] = field(default_factory=list["Plan"])
 
@@ -178,6 +181,19 @@ def _seconds(way: tuple[float, list[Plan]]) -> float:
     return way[0]
 
 
+def _stop_over_lease(root: Plan, _budget: float) -> Iterator[_Said]:
+    for plan in root.walk():
+        seconds, _ = _slowest_stop(plan)
+        if plan.stop_within is not None and seconds > plan.stop_within:
+            other = "" if math.isinf(seconds) else f", or the cluster a ttl of {seconds * 4:g}"
+            yield _Said(
+                plan.path,
+                f"it may take {seconds:g} s to stop, and has {plan.stop_within:g} s, a quarter of "
+                "the cluster's ttl, when the engine is away: then the process is ended",
+                f"give what is below it a shutdown of {plan.stop_within:g} s, all together{other}",
+            )
+
+
 def _stop_without_limit(root: Plan, budget: float) -> Iterator[_Said]:
     for plan in root.walk():
         if plan.stop_takes_time and plan.policy.shutdown == "infinity":
@@ -303,6 +319,7 @@ RULES: Final[dict[str, Callable[[Plan, float], Iterator[_Said]]]] = {
     CANNOT_START: _cannot_start,
     "limits-multiply": _limits_multiply,
     "stop-over-budget": _stop_over_budget,
+    "stop-over-lease": _stop_over_lease,
     "stop-without-limit": _stop_without_limit,
     "permanent-auto-shutdown": _permanent_auto_shutdown,
     "stays-down": _stays_down,

@@ -24,12 +24,11 @@ def health(path: str, root: Service) -> tuple[int, dict[str, Any]]:
     is_ready = root._serves_({path for path, _ in missing})
     tree = root._tree_
     member = None if tree is None else tree.cluster
-    is_away = member is not None and member.is_away
-    if is_away and member.needs_engine:
-        is_ready = False
     found: dict[str, Any] = {"ready": is_ready}
-    if is_away:
+    if member is not None and member.is_away:
         found["cluster"] = "away"
+        if member.needs_engine:
+            found["ready"] = is_ready = False
     if (status := status_of(root)) is not None:
         found["status"] = status
     if missing:

@@ -271,6 +271,8 @@ class Bidding:
             if not stop_for_good(self._node, self._child, lambda: self._runs):
                 return  # the process ends for that, at the deadline
             self._gave_up = None
+            if not self.owns:
+                return  # it was given up meanwhile
             if self._child._parent_ is self._node:
                 delete_child(self._node, self._child)
             self._let_go(why)
@@ -335,9 +337,8 @@ class Bidding:
         try:
             self._claim.free(why)
         finally:
-            if (
-                self._member.keeper is not None
-            ):  # it is not ours, whether the engine hears it or not
+            # Who has a lease has given it up, whether the engine hears of that or not.
+            if self._member.keeper is not None and self.owns:
                 self._has_let_go(why)
         if self.owns:
             self._has_let_go(why)
