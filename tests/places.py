@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import servers
     from sprag.cluster.engine import Engine
 
-SERVERS: Final = ("postgres", "redis")
+SERVERS: Final = ("postgres", "redis", "etcd")
 SLOW: Final = [pytest.param(each, marks=pytest.mark.slow) for each in SERVERS]
 
 

@@ -16,6 +16,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.request import urlopen
 
 import psycopg
 import pytest
@@ -317,4 +318,49 @@ pool_mode = transaction
         return False
 
 
-KINDS: Final[Mapping[str, Callable[[], Server]]] = {"redis": Redis, "postgres": Postgres}
+class Etcd(Server):
+    """An etcd, alone."""
+
+    def __init__(self, *options: str) -> None:
+        self._program = found("etcd", "/usr/bin")
+        super().__init__()
+        self.options = options
+        self._peers = free_port()
+
+    def url_at(self, port: int) -> str:
+        return f"etcd://127.0.0.1:{port}"
+
+    def command(self) -> list[str]:
+        here, peers = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self._peers}"
+        given = {
+            "data-dir": self.folder / "data",
+            "listen-client-urls": here,
+            "advertise-client-urls": here,
+            "listen-peer-urls": peers,
+            "initial-advertise-peer-urls": peers,
+            "initial-cluster": f"default={peers}",
+        }
+        return [self._program, *[f"--{key}={value}" for key, value in given.items()], *self.options]
+
+    def is_up(self) -> bool:
+        try:
+            with urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as answer:
+                return b"true" in answer.read()
+        except OSError:
+            return False
+
+    def keep(self) -> None:
+        """Keep what it has by now, while it is down."""
+        shutil.copytree(self.folder / "data", self.folder / "kept")
+
+    def put_back(self) -> None:
+        """Let it have what was kept, while it is down."""
+        shutil.rmtree(self.folder / "data")
+        (self.folder / "kept").rename(self.folder / "data")
+
+
+KINDS: Final[Mapping[str, Callable[[], Server]]] = {
+    "postgres": Postgres,
+    "redis": Redis,
+    "etcd": Etcd,
+}

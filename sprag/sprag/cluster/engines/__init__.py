@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
 TIMEOUT: Final = 5.0
 """Seconds within which a verb has its answer, or fails."""
-SCHEMES: Final = ("postgres", "postgresql", "redis", "rediss", "valkey", "valkeys", "memory")
+SCHEMES: Final = (
+    "postgres",
+    "postgresql",
+    "redis",
+    "rediss",
+    "valkey",
+    "valkeys",
+    "etcd",
+    "etcds",
+    "memory",
+)
 
 _in_memory: WeakValueDictionary[tuple[str, str], MemoryEngine] = WeakValueDictionary()
 
@@ -26,9 +36,9 @@ def open_engine(url: str, *, app: str, timeout: float = TIMEOUT) -> Engine:
     """Return the engine at *url*. Does not block: nothing is asked yet.
 
     Args:
-        url: ``postgres://host/database``, ``redis://host:6379/0``; or ``memory://``: one that all
-            who open the same URL for the same app in this process share, for as long as one of
-            them holds it.
+        url: ``postgres://host/database``, ``redis://host:6379/0``, ``etcd://host:2379``; or
+            ``memory://``: one that all who open the same URL for the same app in this process
+            share, for as long as one of them holds it.
         app: The name that those who share it have in common.
         timeout: Seconds within which a verb has its answer, or raises `EngineAway`.
 
@@ -56,6 +66,10 @@ def _opened(scheme: str, url: str, app: str, timeout: float) -> Engine:
         from sprag.cluster.engines.postgres import PostgresEngine
 
         return PostgresEngine(url, app=app, timeout=timeout)
+    if scheme in {"etcd", "etcds"}:
+        from sprag.cluster.engines.etcd import EtcdEngine
+
+        return EtcdEngine(url, app=app, timeout=timeout)
     from sprag.cluster.engines.redis import RedisEngine
 
     return RedisEngine(url, app=app, timeout=timeout)
