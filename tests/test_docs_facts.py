@@ -278,7 +278,7 @@ def test_the_events_of_the_log_are_said_by_the_code() -> None:
 
 @pytest.mark.parametrize("command", sorted(commands.commands))
 def test_every_command_and_option_is_documented(command: str) -> None:
-    if command in ("run", "up", "convert", "tree"):
+    if command in ("run", "up", "convert", "cluster", "tree"):
         said = section("cli.md", f"sprag {command}")
     else:
         text = (DOCS / "commands.md").read_text(encoding="utf-8")

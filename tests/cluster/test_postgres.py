@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, cast
 import gevent
 import psycopg
 import pytest
+from click.testing import CliRunner
 from gevent.event import Event
 
 from places import on
 from servers import PgBouncer, Postgres, free_port, until
 from sprag.cluster.engines.postgres import PostgresEngine
 from sprag.cluster.exceptions import BadEngine, EngineAway
+from sprag_cli.commands.cluster import cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -192,6 +194,12 @@ def test_who_may_not_make_the_tables_is_told_what_to_do(make: Callable[..., Post
         engine.warnings()
     with pytest.raises(EngineAway, match="permission denied"):
         engine.get("a")
+    for _ in range(2):  # a second time it does no harm
+        printed = CliRunner().invoke(cluster, ["init", "--print"])
+        server.say(cast("Any", printed.stdout))
+    server.say("grant all on sprag_rows, sprag_topics, sprag_events to shop")
+    assert engine.warnings() == ()
+    assert engine.cas("a", None, b"1").value
     engine.close()
 
 

@@ -52,6 +52,7 @@ _NAMES: Final = (
     "up",
     "check",
     "convert",
+    "cluster",
     "completion",
     "tree",
     "status",
