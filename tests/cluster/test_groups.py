@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gevent import get_hub, sleep
+from gevent import GreenletExit, get_hub, sleep
 
-from sprag import App, Event, Service, State, Supervisor, current_event
+from sprag import App, Cluster, Event, Service, State, Supervisor, current_event
 from sprag.cluster import memory
 from sprag.cluster.engine import Page
 from sprag.cluster.exceptions import EngineAway, EngineFull
@@ -567,3 +567,52 @@ def test_below_any_supervisor(clock: VirtualClock) -> None:
         root.publish("order:paid", 1)
         clock.settle()
         assert HEARD == [("top", 1)]
+
+
+# -- nodes with leases ---------------------------------------------------------------------------
+
+
+def test_a_node_that_loses_its_lease_calls_off_what_it_has_in_hand_and_lives_on(
+    clock: VirtualClock,
+) -> None:
+    ended: list[tuple[str, float]] = []
+
+    class Slow(Intake):
+        def _paid(self, data: Any) -> None:
+            try:
+                sleep(25)
+            except GreenletExit:
+                ended.append((self.label(), clock.now))
+                raise
+            HEARD.append((self.label(), data))
+
+    def node(name: str) -> Labelled:
+        cluster = Cluster("memory://groups", ttl=10, node=name)
+        made = Labelled(name="shop", cluster=cluster, providers={"intake": Slow()})
+        made.label = name
+        return made
+
+    first, second = node("n1"), node("n2")
+    with first, second:
+        member: Any = tree_of(first).cluster
+        line = Flaky(member.engine)
+        member.engine = member.keeper._engine = line
+        clock.advance(12)
+        assert first.service("intake").sub.reads
+        second.publish("order:paid", 1)
+        clock.advance(2)
+        began = clock.now
+        line.is_away = True
+        clock.advance(13)
+        [(who, at)] = ended
+        assert who == "n1"
+        assert at - began < 0.85 * 10
+        assert [each.service("intake").sub.reads for each in (first, second)] == [False, True]
+        line.is_away = False
+        clock.advance(30)
+        assert HEARD == [("n2", 1)]
+        assert first.service("intake").snapshot().restarts == 0
+        second.stop()
+        first.publish("order:paid", 2)
+        clock.advance(40)
+        assert HEARD == [("n2", 1), ("n1", 2)]

@@ -221,6 +221,8 @@ def test_no_more_than_a_sixteenth_moves_within_a_ttl(clock: VirtualClock) -> Non
             now = {each for each in WORK if WORK[each] != tokens[each]}
             moved += [clock.now] * (len(now) - len(moved))
         assert len(moved) == len(wanted(2)[1])
+        slot = carts(roots[1]).snapshot().children[0]
+        assert slot.status == "runs here: it is wanted in worker-2"
         for at in moved:  # 0.25: a stop, and what is looked at each tenth
             assert sum(at <= other < at + shared.members[0].ttl - 0.35 for other in moved) <= 4
         assert [here(each) for each in roots] == wanted(2)

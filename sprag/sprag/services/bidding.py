@@ -66,6 +66,7 @@ class Bidding:
 
     Attributes:
         owns: Whether the row is ours.
+        why_ends: Why it is stopped here, for people; "": they have asked for it.
     """
 
     events: ClassVar[dict[Moved | Literal["kept"], str]] = {
@@ -92,6 +93,7 @@ class Bidding:
         self._hint: Hint | None = None
         self._timer: TimerHandle | None = None
         self.owns = False
+        self.why_ends = ""
         self._is_in_doubt = False
         """The row was asked for, and the answer has not come: it may be ours."""
         self._has_come_up = False
@@ -364,7 +366,7 @@ class Bidding:
             return
         try:
             if self.owns:
-                self._let_go(f"{where} has stopped it")
+                self._let_go(self.why_ends or f"{where} has stopped it")
             else:
                 self._claim.free(f"{where} was stopped before it could begin")
         except EngineAway as error:

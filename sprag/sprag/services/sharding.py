@@ -321,6 +321,8 @@ class Sharding:
         self._round = ((moved.round, moved.left), now)
         for number in list(give)[:granted]:
             say(logging.DEBUG, here[number], "partition moves", to=give[number].node)
+            if (bidding := here[number]._bidding_) is not None:
+                bidding.why_ends = f"it is wanted in {give[number].node}"
             self._stop(number, here[number])
         return ttl
 

@@ -33,7 +33,7 @@ _BYTES_OF_RULINGS: Final = 3_000_000
 """Of all rulings together; older ones are kept in brief."""
 _BYTES_OF_RULING: Final = 500
 _KEPT_HOLDS: Final = 100
-_KEPT_MOVES: Final = 100
+_KEPT_MOVES: Final = 500
 _KEPT_REPLACEMENTS: Final = 100
 _NAMED: Final = 50
 """Of those covered by a ruling in brief."""
