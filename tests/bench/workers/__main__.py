@@ -158,6 +158,20 @@ class Gunicorn(Server):
         return super().workers() if self.count else set()
 
 
+class Granian(Server):
+    """Threads instead of greenlets, and a server in Rust; the tree is in each worker as well."""
+
+    name = "granian"
+
+    def command(self) -> list[str]:
+        options = ["--interface", "wsgi", "--workers", str(self.count or 1), "--no-ws"]
+        options += ["--port", str(self.port), "--backpressure", str(CONNECTIONS * 2)]
+        return ["-m", "granian", *options, "served.threads:application"]
+
+
+CONTENDERS: Final[tuple[type[Server], ...]] = (Sprag, Gunicorn, Granian)
+
+
 def _below(pid: int) -> list[int]:
     """Return *pid*, and all that it and those below it have started."""
     found = [pid]
@@ -271,15 +285,19 @@ def is_their_own(what: str) -> bool:
 
 
 def report(rounds: dict[str, list[dict[str, float]]]) -> None:
-    print("| | sprag | gunicorn | sprag / gunicorn | wanted |")
-    print("|---|---|---|---|---|")
+    ours, *others = rounds
+    peers = "".join(f" {each} | {ours} / {each} |" for each in others)
+    print(f"| | {ours} |{peers} wanted of the first |")
+    print("|---|---|" + "---|---|" * len(others) + "---|")
     for key, (title, wanted) in ROWS.items():
-        ours, theirs = ([each[key] for each in rounds[name]] for name in ("sprag", "gunicorn"))
-        ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True))
-        middle = statistics.median(ratios)
-        spread = f"{middle:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        figures = " | ".join(f"{statistics.median(each):.4g}" for each in (ours, theirs))
-        print(f"| {title} | {figures} | {spread} | {wanted} |")
+        mine = [each[key] for each in rounds[ours]]
+        cells = [f"{statistics.median(mine):.4g}"]
+        for other in others:
+            theirs = [each[key] for each in rounds[other]]
+            ratios = sorted(a / b for a, b in zip(mine, theirs, strict=True))
+            spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+            cells += [f"{statistics.median(theirs):.4g}", spread]
+        print(f"| {title} | {' | '.join(cells)} | {wanted} |")
 
 
 def main() -> None:
@@ -296,10 +314,10 @@ def main() -> None:
     options = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit("it needs wrk (apt-get install wrk)")
-    found: dict[str, list[dict[str, float]]] = {"sprag": [], "gunicorn": []}
+    found: dict[str, list[dict[str, float]]] = {each.name: [] for each in CONTENDERS}
     for number in range(options.rounds):
-        pair = (Sprag, Gunicorn) if number % 2 else (Gunicorn, Sprag)
-        for kind in pair:
+        first = number % len(CONTENDERS)
+        for kind in (*CONTENDERS[first:], *CONTENDERS[:first]):
             found[kind.name].append(round_of(kind(options), options))
     if options.rounds:
         report(found)

@@ -1,0 +1,9 @@
+"""For servers that call the app in threads: its tree runs in the one that has loaded it."""
+
+from __future__ import annotations
+
+from served.shop import app, application
+
+__all__ = ["application"]
+
+app.start()
