@@ -250,13 +250,13 @@ class Keeper:
         lease.lose("it was given back")
         if self.held:
             return
-        key = node_key(self._prefix, lease.life)
-        value = self._engine.get(key).value
-        if value is not None and record_of(value).owner == lease.life:
-            self._engine.cas(key, value, tombstone(value, self._where, "has stopped"))
-            self._tidying.remove_left_over(
-                picture_of(self._engine.scan(self._prefix).value, self._prefix)
-            )
+        for life in (*self._lives, lease.life):
+            key = node_key(self._prefix, life)
+            value = self._engine.get(key).value
+            if value is not None and record_of(value).owner == life:
+                self._engine.cas(key, value, tombstone(value, self._where, "has stopped"))
+        found = self._engine.scan(self._prefix).value
+        self._tidying.remove_left_over(picture_of(found, self._prefix))
 
     def forget(self) -> None:
         """Have no lease any more: this is a forked child."""
