@@ -189,6 +189,8 @@ def true_defaults() -> dict[str, object]:
     for parameter in ("every", "timeout", "failures"):
         defaults[f"Service.probe({parameter}=)"] = default_of(sprag.Service.probe, parameter)
     defaults["Service.reload_tree(timeout=)"] = default_of(sprag.Service.reload_tree, "timeout")
+    for argument in ("ttl", "required", "ready", "control"):
+        defaults[f"Cluster({argument}=)"] = default_of(sprag.Cluster.__init__, argument)
     for command, option in (
         ("run", "--shutdown-timeout"),
         ("reload", "--timeout"),

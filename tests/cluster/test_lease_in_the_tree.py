@@ -125,7 +125,7 @@ def world(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worl
     clock.settle()
     assert WORK == []
     assert MOST[0] <= 1
-    assert TOKENS == sorted(set(TOKENS))
+    assert sorted(set(TOKENS)) == TOKENS
     found_then = found.engine.scan("sprag/shop/nodes/").value.values()
     assert all(record_of(value).is_tombstone for value in found_then)
 
