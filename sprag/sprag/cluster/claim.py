@@ -97,12 +97,15 @@ class Claim:
             return taken if is_kept else None, before
         if life != member.life or not keeper.grants(identities):
             return None, before
+        if not self._has_forgotten_nothing(life, identities):
+            return None, before  # asked once more by each swap, it would never come to an end
         keeper.ask(self.name)
         try:
             swapped = engine.cas(self._key, answer.value, taken.as_bytes())
             identities.add(swapped.identity)
+            is_ours = swapped.value and self._has_forgotten_nothing(life, identities)
             # Nothing may block between this look at the clock and the start (rule 2).
-            if swapped.value and life == member.life and keeper.grants(identities):
+            if is_ours and life == member.life and keeper.grants(identities):
                 keeper.begin(self.name, taken.epoch)
                 return taken, before
         finally:
@@ -110,6 +113,15 @@ class Claim:
         if swapped.value:
             keeper.look_soon()  # it is ours by name, and nobody runs it
         return None, before
+
+    def _has_forgotten_nothing(self, life: str, identities: set[str]) -> bool:
+        """Whether our record is there, which nobody makes anew: where all is lost, rows are free.
+
+        That may be before anybody has seen it, and who has had them works.
+        """
+        mine = self.member.engine.get(f"{self.member.prefix}nodes/{life}")
+        identities.add(mine.identity)
+        return record_of(mine.value).owner == life
 
     def look(self) -> Row:
         """Return the row as it is."""

@@ -107,6 +107,8 @@ class Following:
         self._seen: dict[str, _Sight] = {}
         self._longest = ttl
         self._is_known = True
+        self._lives: frozenset[str] = frozenset()
+        """Of which there was a record, or a tombstone, in the last picture."""
         self._saw_at = -math.inf
         self.identity: str | None = None
         self.grants_at = -math.inf
@@ -129,7 +131,10 @@ class Following:
         self._longest = max([self._longest, *ttls])
         is_known = picture.engine == engine_as_bytes(identity)
         is_other = self.identity is not None and identity != self.identity
-        if is_other or (self._is_known and not is_known):
+        # No life has a record twice: where one is there that was there before, nothing was emptied.
+        is_same = not self._lives.isdisjoint(picture.values)
+        self._lives = frozenset(picture.values)
+        if is_other or not (is_known or (is_same and not self._is_known)):
             self._seen.clear()
             self.grants_at = now + self._longest + GRACE
         self.identity, self._is_known, self._saw_at = identity, is_known, now

@@ -229,6 +229,8 @@ class Keeper:
             attempt = None if lease is None else lease.attempt(boottime.now())
             if lease is not None and attempt is not None:
                 self._renew(lease, attempt)
+            if self.standing is not Standing.JOINING:
+                self._look()  # with our record there: from now on we see if all is lost
         except (EngineAway, EngineFull) as error:
             self._note_away(error)
         self._disarm()  # it is we who try
