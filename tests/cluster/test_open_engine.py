@@ -37,13 +37,16 @@ def test_a_url_that_is_wrong_is_refused_without_its_password() -> None:
     assert "secret1" not in str(caught.value)
 
 
-def test_a_client_that_is_not_installed_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [each for each in sys.modules if each.startswith("sprag.cluster.engines.redis")]:
+@pytest.mark.parametrize(("module", "scheme"), [("redis", "redis"), ("psycopg", "postgres")])
+def test_a_client_that_is_not_installed_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch, module: str, scheme: str
+) -> None:
+    ours = "sprag.cluster.engines."
+    for name in [each for each in sys.modules if each.startswith((ours, f"{module}."))]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "redis", None)
-    monkeypatch.setitem(sys.modules, "redis.connection", None)
-    with pytest.raises(MissingClient, match=r"redis:// .*pip install 'sprag-otp\[cluster\]'"):
-        open_engine("redis://localhost", app="shop")
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingClient, match=rf"{scheme}:// .*pip install 'sprag-otp\[cluster\]'"):
+        open_engine(f"{scheme}://localhost", app="shop")
 
 
 def test_tls_needs_a_process_that_is_patched() -> None:

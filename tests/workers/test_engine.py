@@ -1,4 +1,4 @@
-"""The engine's five verbs, in memory and over the parent's socket; and who may ask there."""
+"""The engine that the parent of workers serves: what it takes, and who may ask there."""
 
 from __future__ import annotations
 
@@ -59,50 +59,6 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         served.admit("life", "worker-1")
         with asking(served, "life") as remote:
             yield remote
-
-
-def test_a_value_is_swapped_only_by_who_knows_it(engine: Engine) -> None:
-    value = bytes(range(256))
-    assert engine.get("a/1").value is None
-    assert engine.cas("a/1", None, value).value
-    assert not engine.cas("a/1", None, b"other").value
-    assert engine.get("a/1").value == value
-    assert engine.cas("a/2", None, b"").value
-    assert engine.scan("a/").value == {"a/1": value, "a/2": b""}
-    assert engine.cas("a/1", value, None).value
-    assert engine.scan("").value == {"a/2": b""}
-    assert engine.get("").identity == engine.scan("").identity != MemoryEngine().identity
-
-
-def test_a_change_wakes_whoever_has_asked_for_it(engine: Engine) -> None:
-    changed, other = Event(), Event()
-    hint = engine.hint("a/", changed.set)
-    engine.hint("b/", other.set)
-    engine.cas("a/1", None, b"x")
-    assert changed.wait(5)
-    hint.cancel()
-    hint.cancel()
-    changed.clear()
-    engine.cas("a/2", None, b"x")
-    engine.publish("b/topic", b"x")
-    assert other.wait(5)
-    assert not changed.is_set()
-
-
-def test_what_is_published_is_read_from_a_cursor_on(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(memory, "MOST_MESSAGES", 3)
-    engine.publish("topic", b"before")
-    cursor = engine.read("topic", None).value.cursor
-    engine.publish("topic", b"1")
-    page = engine.read("topic", cursor).value
-    assert (page.messages, page.missed) == ((b"1",), 0)
-    for number in range(5):
-        engine.publish("topic", b"%d" % number)
-    page = engine.read("topic", page.cursor).value
-    assert (page.messages, page.missed) == ((b"2", b"3", b"4"), 2)
-    assert engine.read("topic", page.cursor).value.messages == ()
 
 
 def test_what_it_keeps_is_bounded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

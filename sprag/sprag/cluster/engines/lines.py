@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from gevent import Timeout
@@ -24,6 +25,15 @@ MOST: Final = 8
 """Connections at once; who asks meanwhile waits, as long as for an answer."""
 _IDLE: Final = 2
 """Those that are kept while nobody asks."""
+
+# The first look-up of a name would load these, and hold the loop for 30 ms meanwhile.
+for _each in (
+    "encodings.idna",
+    "concurrent.futures.thread",
+    "gevent.resolver.thread",
+    "gevent.threadpool",
+):
+    import_module(_each)
 
 _poll: Final = get_original("select", "poll")
 
