@@ -184,6 +184,7 @@ def true_defaults() -> dict[str, object]:
     ):
         defaults[f"Program({argument}=)"] = default_of(sprag.Program.__init__, argument)
     defaults["Program(shutdown=)"] = sprag.Program._class_policy_.shutdown
+    defaults["Cluster(control=)"] = default_of(sprag.Cluster.__init__, "control")
     for parameter in ("tz", "missed"):
         defaults[f"Service.cron({parameter}=)"] = default_of(sprag.Service.cron, parameter)
     for parameter in ("every", "timeout", "failures"):

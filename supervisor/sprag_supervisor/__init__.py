@@ -15,6 +15,7 @@ A stranger reads it in the order of docs/internals.md.
 """
 
 from sprag_supervisor.escaping import plain, plain_lines
+from sprag_supervisor.facts.asked import AskNote
 from sprag_supervisor.facts.crash import users_part
 from sprag_supervisor.facts.failure import Failure, as_text
 from sprag_supervisor.facts.folding import folded, said_of
@@ -169,6 +170,7 @@ __all__ = [
     "KEYWORDS",
     "NEVER_RUNS",
     "RUNNING",
+    "AskNote",
     "Backoff",
     "Call",
     "ChildCounts",

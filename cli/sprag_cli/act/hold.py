@@ -11,7 +11,7 @@ from sprag._exit_codes import ExitCode
 from sprag_cli.app.client import Client, Refusal
 from sprag_cli.app.find import find_app
 from sprag_cli.app.select import Asked, chosen
-from sprag_cli.app.told import Node, held_text, mapping_of, text_of
+from sprag_cli.app.told import Node, full_path, held_text, mapping_of, text_of
 from sprag_cli.term import deep_json
 from sprag_cli.term.errors import CommandError
 from sprag_cli.term.output import complain, painted, write
@@ -48,7 +48,7 @@ def hold(options: HoldOptions) -> int:
     """
 
     def said(answer: Node, _screen: Screen) -> tuple[str, ExitCode]:
-        path = text_of(answer, "path")
+        path = full_path(answer)
         text = f"{path} is {held_text(answer, now=time.time())}"
         return f"{text}: its ends wait for 'sprag release {path}'", ExitCode.WELL
 
@@ -63,7 +63,7 @@ def release(options: HoldOptions) -> int:
     """
 
     def said(answer: Node, _screen: Screen) -> tuple[str, ExitCode]:
-        path = text_of(answer, "path")
+        path = full_path(answer)
         did = "released" if mapping_of(answer, "was") else "was not held"
         if above := text_of(mapping_of(answer, "held"), "path"):
             return (

@@ -13,7 +13,7 @@ from sprag._exit_codes import ExitCode
 from sprag_cli.app.client import AppGone, Client, Refusal
 from sprag_cli.app.find import find_app
 from sprag_cli.app.select import NOTHING_FAILED, Asked, chosen
-from sprag_cli.app.told import Node, count_of, list_of, mapping_of, number_of, text_of
+from sprag_cli.app.told import Node, count_of, full_path, list_of, mapping_of, number_of, text_of
 from sprag_cli.term import deep_json
 from sprag_cli.term.errors import CommandError
 from sprag_cli.term.output import complain, painted, write
@@ -120,7 +120,7 @@ def _ask(client: Client, options: ActOptions, path: str) -> Node:
 
 
 def _outcome(answer: Node, options: ActOptions, screen: Screen) -> ExitCode:
-    path, state, before = (text_of(answer, key) for key in ("path", "state", "before"))
+    path, state, before = full_path(answer), text_of(answer, "state"), text_of(answer, "before")
     report = mapping_of(answer, "report")
     if not answer.get("done"):
         doing = {"start": "starting", "stop": "stopping", "restart": "restarting"}[options.verb]
@@ -146,7 +146,17 @@ def _outcome(answer: Node, options: ActOptions, screen: Screen) -> ExitCode:
     return ExitCode.WELL if is_well else ExitCode.FAILED
 
 
-_SELF_EXPLAINING: Final = ("UnknownService", "AmbiguousPath", "WholeApp")
+_SELF_EXPLAINING: Final = (
+    "UnknownService",
+    "AmbiguousPath",
+    "WholeApp",
+    "NoCluster",
+    "UnknownNode",
+    "AmbiguousNode",
+    "NodeLost",
+    "NodeSilent",
+    "NotAllowed",
+)
 _UP: Final = ("running", "starting")
 _DOWN: Final = ("new", "stopped", "finished", "failed")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sprag._exit_codes import ExitCode
 from sprag_cli.app.client import Client
 from sprag_cli.app.find import find_app
-from sprag_cli.app.told import count_of, mapping_of, text_of
+from sprag_cli.app.told import count_of, full_path, mapping_of, text_of
 from sprag_cli.term import deep_json
 from sprag_cli.term.output import complain, painted, write
 from sprag_cli.term.screen import screen_of
@@ -57,7 +57,7 @@ def scale(options: ScaleOptions) -> int:
     if options.json:
         write(sys.stdout, deep_json.dumps(answer, indent=2) + "\n")
     elif is_late:
-        path = text_of(answer, "path")
+        path = full_path(answer)
         late = f"after {options.timeout:g} s — it goes on — see 'sprag tree {path}'"
         complain(f"sprag: {_said(answer)} {late}")
     else:
@@ -75,5 +75,5 @@ def _said(answer: Node) -> str:
     workers = mapping_of(answer, "workers")
     before, now = count_of(workers, "before"), count_of(workers, "now")
     unit = text_of(workers, "unit") or "worker"
-    said = f"{text_of(answer, 'path')} has {counted(now, unit)}"
+    said = f"{full_path(answer)} has {counted(now, unit)}"
     return said if before == now else f"{said}, {before} before"

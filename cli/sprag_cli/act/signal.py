@@ -10,7 +10,7 @@ from sprag._exit_codes import ExitCode
 from sprag_cli.app.client import Client, Refusal
 from sprag_cli.app.find import find_app
 from sprag_cli.app.select import Asked, chosen
-from sprag_cli.app.told import count_of, text_of
+from sprag_cli.app.told import count_of, full_path, text_of
 from sprag_cli.term import deep_json
 from sprag_cli.term.errors import CommandError
 from sprag_cli.term.output import complain, painted, write
@@ -73,7 +73,7 @@ def send(options: SignalOptions) -> int:
         told.append(answer)
         if not options.json:
             state = text_of(answer, "state")
-            said = f"{text_of(answer, 'path')} was sent {text_of(answer, 'signal')}"
+            said = f"{full_path(answer)} was sent {text_of(answer, 'signal')}"
             line: Line = [
                 (f"{screen.charset.symbol(state)} ", TONES.get(state, Tone.PLAIN)),
                 (screen.charset.safe(said), Tone.PLAIN),

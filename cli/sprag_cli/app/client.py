@@ -96,8 +96,9 @@ class Refusal(CommandError):
         """Pass on what the app says."""
         self.name = name
         self.exit_code = _EXITS.get(status, ExitCode.FAILED)
+        where = "nodes" if name == "UnknownNode" else "tree"
         super().__init__(
-            f"{reason} — 'sprag tree' shows all" if status == HTTPStatus.NOT_FOUND else reason
+            f"{reason} — 'sprag {where}' shows all" if status == HTTPStatus.NOT_FOUND else reason
         )
 
 
@@ -164,15 +165,16 @@ class Client:
         self.app = app
         self._timeout = timeout
 
-    def tree(self) -> Node:
-        """Return the root of the tree.
+    def tree(self, node: str = "") -> Node:
+        """Return the root of the tree, of another node's if one is named.
 
         Raises:
             AppGone: Nobody listens any more.
             BadAnswer: The app answered with something else.
+            Refusal: There is no such node, or it does not answer.
             TimedOut: The answer was not there in time.
         """
-        target = "/v1/tree"
+        target = target_of("/v1/tree", query={"path": f"{node}:" if node else None})
         answer = self._get(target)
         if not isinstance(answer, dict) or not {"name", "state"} <= answer.keys():
             raise BadAnswer(self.app, f"GET {target}", "something else")

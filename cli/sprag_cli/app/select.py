@@ -56,6 +56,19 @@ class NoMatch(CommandError):
         )
 
 
+class SeveralNodes(CommandError):
+    """Raised when paths of several nodes are given where they cannot be shown together."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, nodes: list[str]) -> None:
+        """Say which."""
+        said = ", ".join(each or "this one" for each in nodes)
+        super().__init__(
+            f"paths at several nodes ({said}) — one node at a time, or all with --cluster"
+        )
+
+
 def is_glob(pattern: str) -> bool:
     """Tell whether *pattern* can stand for several services."""
     return not _SPECIAL.isdisjoint(pattern)
@@ -72,8 +85,47 @@ def chosen(client: Client, patterns: Sequence[str], *, failed: bool = False) -> 
     """
     if not failed and not any(map(is_glob, patterns)):
         return list(dict.fromkeys(patterns)) or [""]
-    root = client.tree()
-    return [_unmistakable(path, root) for path, _ in select(root, patterns, failed=failed)]
+    found: dict[str, None] = {}
+    for node in dict.fromkeys(map(node_of, patterns)) or [""]:
+        of_node = [each for each in patterns if node_of(each) == node]
+        root, meant = tree_of(client, of_node)
+        before = f"{text_of(root, 'node')}:" if text_of(root, "node") else ""
+        for path, _ in select(root, meant, failed=failed):
+            found[f"{before}{_unmistakable(path, root)}"] = None
+    return list(found)
+
+
+def node_of(pattern: str) -> str:
+    """Return the node that *pattern* may have in front, ``n2`` of ``n2:shop/mail``; "" for none."""
+    node, colon, _ = pattern.partition("/")[0].partition(":")
+    return node if colon and not is_glob(node) else ""
+
+
+def tree_of(client: Client, patterns: Sequence[str]) -> tuple[Node, list[str]]:
+    """Return the tree that *patterns* are about, and what they are called in it.
+
+    A service here whose name has a colon in it looks like one of another node's.
+
+    Raises:
+        CommandError: There is no such node, or several are meant.
+    """
+    nodes = list(dict.fromkeys(map(node_of, patterns)))
+    if not any(nodes):
+        return client.tree(), list(patterns)
+    try:
+        if len(nodes) > 1:
+            raise SeveralNodes(nodes)
+        root = client.tree(nodes[0])
+    except CommandError:
+        root = client.tree()
+        try:
+            select(root, patterns)
+        except CommandError:
+            pass
+        else:
+            return root, list(patterns)
+        raise
+    return root, [each.partition(":")[2] or "/" for each in patterns]
 
 
 def _unmistakable(path: str, root: Node) -> str:

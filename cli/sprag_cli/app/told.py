@@ -84,6 +84,12 @@ def text_of(node: Node, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def full_path(answer: Node) -> str:
+    """Return the path of a service, with its node in front if that is another."""
+    node, path = text_of(answer, "node"), text_of(answer, "path")
+    return f"{node}:{path}" if node else path
+
+
 def number_of(node: Node, key: str) -> float | None:
     """Return the number under *key*, or ``None`` if there is none that can be reckoned with."""
     value = node.get(key)

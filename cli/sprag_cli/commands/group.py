@@ -55,6 +55,7 @@ _NAMES: Final = (
     "cluster",
     "completion",
     "tree",
+    "nodes",
     "status",
     "why",
     "events",

@@ -10,7 +10,9 @@ import click
 from sprag_cli.commands import options
 
 
-@options.about_services("nothing shown is failed", "something shown is failed")
+@options.about_services(
+    "nothing shown is failed", "something shown is failed, or a node does not answer"
+)
 @options.paths()
 @click.option("--json", is_flag=True, help="Print JSON; with --watch one object per change.")
 @click.option("--watch", is_flag=True, help="Show it live until Ctrl-C; changes only, on a pipe.")
@@ -26,6 +28,9 @@ from sprag_cli.commands import options
     type=options.Whole(min=0),
     metavar="LEVELS",
     help="Levels to show below the first.  [default: all]",
+)
+@click.option(
+    "--cluster", is_flag=True, help="The trees of all nodes, or what is below PATH in each."
 )
 @click.option("--failed", is_flag=True, help="Only what has failed, and the way to it.")
 @options.in_ascii

@@ -11,7 +11,7 @@ from sprag._exit_codes import ExitCode
 from sprag._unix_sockets import listens
 from sprag_cli.app.client import AppGone, Client
 from sprag_cli.app.find import find_app
-from sprag_cli.app.select import Asked, is_glob, matcher
+from sprag_cli.app.select import Asked, is_glob, matcher, node_of
 from sprag_cli.app.told import Node, count_of, failure_text, find, mapping_of, number_of, text_of
 from sprag_cli.term import deep_json
 from sprag_cli.term.cells import cell_len, cut
@@ -67,12 +67,28 @@ class CutOff(CommandError):
         )
 
 
+class NotFollowed(CommandError):
+    """Raised when the events of another node are asked for."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, node: str, pattern: str) -> None:
+        """Say where to ask."""
+        super().__init__(
+            f"what goes on is not followed from another node ({pattern!r}) — run 'sprag events' "
+            f"on {node}, or look now and then: 'sprag why {pattern}'"
+        )
+
+
 def follow(options: EventOptions) -> int:
     """Carry out ``sprag events``: until Ctrl-C, the limit, or the end of the app.
 
     Raises:
         CommandError: There is no such app, or it hung up.
     """
+    for pattern in options.paths:
+        if node := node_of(pattern):
+            raise NotFollowed(node, pattern)
     app = find_app(options.app)
     client = Client(app, timeout=options.timeout)
     events = _checked(client, client.stream("/v1/events"), options.paths)

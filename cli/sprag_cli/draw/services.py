@@ -9,7 +9,7 @@ from sprag._exit_codes import ExitCode
 from sprag_cli.app.client import Client
 from sprag_cli.app.find import find_app
 from sprag_cli.app.select import NOTHING_FAILED, Asked, as_json, chosen, is_one
-from sprag_cli.app.told import Node, is_failed, text_of
+from sprag_cli.app.told import Node, full_path, is_failed, text_of
 from sprag_cli.term.output import painted, write
 from sprag_cli.term.plain import printable
 from sprag_cli.term.screen import screen_of
@@ -55,5 +55,5 @@ def title(answer: Node, charset: Charset) -> Line:
     state = text_of(answer, "state")
     return [
         (f"{charset.symbol(state)} ", TONES.get(state, Tone.PLAIN)),
-        (printable(text_of(answer, "path")), Tone.NAME),
+        (printable(full_path(answer)), Tone.NAME),
     ]

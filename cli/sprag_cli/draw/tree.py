@@ -10,8 +10,21 @@ from typing import TYPE_CHECKING, TextIO
 from sprag._exit_codes import ExitCode
 from sprag_cli.app.client import Client, TimedOut
 from sprag_cli.app.find import find_app
-from sprag_cli.app.select import NOTHING_FAILED, Asked, is_glob, is_one, select
-from sprag_cli.app.told import Node, below, cut, find, is_failed, only, only_failed, text_of
+from sprag_cli.app.select import NOTHING_FAILED, Asked, is_glob, is_one, select, tree_of
+from sprag_cli.app.told import (
+    Node,
+    below,
+    cut,
+    find,
+    full_path,
+    is_failed,
+    list_of,
+    only,
+    only_failed,
+    text_of,
+)
+from sprag_cli.draw import seen
+from sprag_cli.draw.nodes import is_well
 from sprag_cli.draw.render import render
 from sprag_cli.draw.watch import Frame, facts_of, on_pipe, on_terminal
 from sprag_cli.term import deep_json
@@ -20,9 +33,9 @@ from sprag_cli.term.screen import Screen, screen_of
 from sprag_cli.term.words import counted, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-_ROOT_KEYS = ("app", "pid", "schema", "log_queue", "broadcasts")
+_ROOT_KEYS = ("node", "app", "pid", "schema", "log_queue", "broadcasts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +45,7 @@ class TreeOptions(Asked):
     watch: bool
     interval: float
     depth: int | None
+    cluster: bool
     ascii: bool
 
 
@@ -51,28 +65,46 @@ def show(options: TreeOptions, *, sleep: Callable[[float], None] = time.sleep) -
     client = Client(find_app(options.app), timeout=options.timeout)
     if options.watch:
         return _watch(client, options, sleep)
-    root = client.tree()
-    node = _selected(root, options)
+    root, node, have_answered = _looked(client, options)
     shown = only_failed(node) if options.failed else node
     screen = screen_of(sys.stdout, ascii_only=options.ascii)
     write(sys.stdout, _text(root, node, shown, options, screen))
-    return ExitCode.FAILED if is_failed(node) or below(node).failed else ExitCode.WELL
+    has_failed = not have_answered or is_failed(node) or below(node).failed
+    return ExitCode.FAILED if has_failed else ExitCode.WELL
 
 
-def _selected(root: Node, options: TreeOptions) -> Node:
+def _looked(client: Client, options: TreeOptions) -> tuple[Node, Node, bool]:
+    """Return what was told, the tree to show of it, and whether all that should have answered.
+
+    Raises:
+        CommandError: There is no such app, node or service.
+    """
+    if options.cluster:
+        told = seen.ask(client, options.paths)
+        return told, seen.as_one(told), all(map(is_well, list_of(told, "nodes")))
+    root, paths = tree_of(client, options.paths)
+    node = _selected(root, paths)
+    if text_of(root, "node") and not options.json:
+        node = {**node, "name": full_path({**node, "node": root["node"]})}
+    return root, node, True
+
+
+def _selected(root: Node, paths: Sequence[str]) -> Node:
     """Return the tree to show: a part of *root*, or one without the branches not chosen.
 
     Raises:
         CommandError: There is no such service.
     """
-    if not options.paths:
+    if not paths:
         return root
-    if is_one(options.paths):
-        return find(root, options.paths[0])
-    return only(root, [node for _, node in select(root, options.paths)]) or root
+    if is_one(paths):
+        return find(root, paths[0])
+    return only(root, [node for _, node in select(root, paths)]) or root
 
 
 def _text(root: Node, node: Node, shown: Node | None, options: TreeOptions, screen: Screen) -> str:
+    if options.json and options.cluster:
+        return deep_json.dumps(root, indent=None if options.watch else 2) + "\n"
     if options.json:
         return _as_json(root, node, shown, options)
     if shown is None:
@@ -119,14 +151,13 @@ def _frames(
     frame: Frame | None = None
     while True:
         try:
-            root = client.tree()
+            root, node, _ = _looked(client, options)
         except TimedOut:
             if frame is None:
                 raise
             frame = frame.late(options.timeout)
         else:
             screen = screen_of(stream, ascii_only=options.ascii)
-            node = _selected(root, options)
             shown = only_failed(node) if options.failed else node
             text = _text(root, node, shown, options, screen)
             facts = () if shown is None else facts_of(shown, options.depth)

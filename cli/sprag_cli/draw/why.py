@@ -76,7 +76,8 @@ def render(answer: Node, *, width: int, now: float, charset: Charset, most: int)
     out: list[Line] = [[*title(answer, charset), (f" is {known}", Tone.PLAIN)]]
     rulings, holds = list_of(answer, "rulings"), list_of(answer, "holds")
     moves, replacements = list_of(answer, "moves"), list_of(answer, "replacements")
-    if not rulings and not holds and not moves and not replacements:
+    asks = list_of(answer, "asks")
+    if not (rulings or holds or moves or replacements or asks):
         told = wrapped(_nothing(state), width - 2)
         out += [[(f"  {line}", Tone.PLAIN)] for line in told]
     shown = rulings[max(len(rulings) - most, 0) :]
@@ -86,6 +87,7 @@ def render(answer: Node, *, width: int, now: float, charset: Charset, most: int)
     stories = [(text_of(ruling, "at"), list(_story(ruling, path))) for ruling in shown]
     stories += [(text_of(note, "at"), [_of_hold(note, path)]) for note in holds[-most:]]
     stories += [(text_of(note, "at"), [_of_move(note, path)]) for note in moves[-most:]]
+    stories += [(text_of(note, "at"), [_of_ask(note, path)]) for note in asks[-most:]]
     for note in replacements[-most:]:
         stories.append((text_of(note, "at"), list(_of_replacement(note, path))))
     for _, story in sorted(stories, key=lambda story: story[0]):
@@ -157,6 +159,15 @@ def _of_move(note: Node, path: str) -> tuple[str, str, Tone]:
         "ends": ("runs here no longer", Tone.PLAIN),
     }.get(what, (what, Tone.BAD))
     return text_of(note, "at"), f"{who} {said}: {why}", tone
+
+
+def _of_ask(note: Node, path: str) -> tuple[str, str, Tone]:
+    asked, what, by = text_of(note, "path"), text_of(note, "what"), text_of(note, "by")
+    who = "it" if asked == path else asked
+    said = f"{what} of {who} was asked for by {by}"
+    if refused := text_of(note, "refused"):
+        return text_of(note, "at"), f"{said}, and refused: {refused}", Tone.BAD
+    return text_of(note, "at"), said, Tone.BUSY
 
 
 def _of_replacement(note: Node, path: str) -> Iterator[tuple[str, str, Tone]]:

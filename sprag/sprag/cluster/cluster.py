@@ -63,7 +63,7 @@ class Cluster:
         if not SHORTEST <= self.ttl <= LONGEST:
             raise BadValue("ttl", ttl, f"seconds, {SHORTEST} to {LONGEST:,.0f}")
         if node is not None and not _is_name(node):
-            accepted = f"a name of 1 to {_LONGEST_NAME} characters, without a slash"
+            accepted = f"a name of 1 to {_LONGEST_NAME} characters, without a slash or a colon"
             raise BadValue("node", node, accepted)
         if not is_a(address, str) or len(address) > _LONGEST_NAME:
             raise BadValue("address", address, f"a text of {_LONGEST_NAME} characters at most")
@@ -83,7 +83,7 @@ class Cluster:
 
 
 def _is_name(node: Any) -> bool:
-    return is_a(node, str) and 0 < len(node) <= _LONGEST_NAME and "/" not in node
+    return is_a(node, str) and 0 < len(node) <= _LONGEST_NAME and not {"/", ":"} & set(node)
 
 
 def _one_of(name: str, given: Any, accepted: tuple[str, ...]) -> str:

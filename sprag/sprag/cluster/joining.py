@@ -7,10 +7,12 @@ import platform
 from typing import TYPE_CHECKING, Any
 
 from sprag.cluster import boottime
+from sprag.cluster.asking import Asking
 from sprag.cluster.engines import open_engine
 from sprag.cluster.exceptions import EngineAway
 from sprag.cluster.lease import ANSWER
 from sprag.cluster.member import Member
+from sprag.control.answering import reply_to
 from sprag.process.deadline import Deadline
 from sprag.process.worker import worker
 from sprag.services.finding import name_of_app
@@ -47,6 +49,10 @@ def join(root: Node, cluster: Cluster) -> None:
     if boottime.is_real():
         keeper.deadline = Deadline(lambda: f"{', '.join(keeper.held)} did not stop in time")
     tree.cluster = member
+    asking = member.asking = Asking(
+        tree, engine, member.prefix, lambda: member.life, lambda ask: reply_to(root, ask)
+    )
+    member.watchers[asking] = asking.begin_soon
     holdings_of(root).add_cleanup(_leave, (member,), {})
     try:
         for each in engine.warnings():

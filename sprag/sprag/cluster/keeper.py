@@ -22,6 +22,7 @@ from sprag.cluster.exceptions import EngineAway, EngineFull
 from sprag.cluster.following import Following, picture_of
 from sprag.cluster.lease import DEADLINE, END, RENEW, RETRY, NodeLease, Standing
 from sprag.cluster.records import Record, record_of, tombstone
+from sprag.cluster.sightings import Sightings
 from sprag.cluster.tidying import Mine, Tidying, node_key
 from sprag_supervisor import Call, clock, get_ident, is_a, say
 
@@ -92,6 +93,7 @@ class Keeper:
         held: What is at work, by the name of its row.
         deadline: What ends the process if this does not; None: nothing.
         picture: What was seen last; None: nothing yet.
+        sightings: Who was seen, and since when, for people.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Keeper:
         self.held: dict[str, Held] = {}
         self.deadline: Deadline | None = None
         self.picture: Picture | None = None
+        self.sightings = Sightings()
         self.why_away = ""
         self._engine = engine
         self._prefix = prefix
@@ -405,6 +408,7 @@ class Keeper:
         if lease is not None:
             mine.add(lease.life)
         self._following.see(picture, answer.identity, mine, now)
+        self.sightings.see(picture, now)
         if lease is not None and question is not None:
             lost = self._lost_rows(picture, asked_at)
             lease.looked(

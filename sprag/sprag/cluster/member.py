@@ -26,6 +26,7 @@ from sprag_supervisor import Call, Pace, get_ident, name_of, say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sprag.cluster.asking import Asking
     from sprag.cluster.cluster import Cluster
     from sprag.cluster.engine import Engine, Hint
     from sprag.cluster.records import Record
@@ -54,6 +55,7 @@ class Member:
         cluster: What the app has said of it; None: nothing.
         keeper: Of its lease; None: the engine knows when it has ended.
         address: Where others reach it, as it says; empty: it does not say.
+        asking: What it asks of others, and they of it; None: nothing.
         sent, dropped, missed: Broadcasts of it that were sent, and that were not; and those of
             others that it has not heard.
     """
@@ -73,6 +75,7 @@ class Member:
         self.where = where
         self.generation = generation
         self.keeper: Keeper | None = None
+        self.asking: Asking | None = None
         self.cluster: Cluster | None = None
         self.address = ""
         self.watchers: dict[object, Callable[[], object]] = {}
@@ -176,6 +179,8 @@ class Member:
 
     def leave(self) -> None:
         """Hear nothing any more, and have no lease. May block."""
+        if self.asking is not None:
+            self.asking.end()
         if self.keeper is not None:
             with suppress(EngineAway):
                 self.keeper.give_back()

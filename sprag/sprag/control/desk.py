@@ -6,7 +6,7 @@ import os
 from difflib import get_close_matches
 from http import HTTPStatus
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sprag.control.http import Refused
 from sprag.control.log_ring import LogRing
@@ -52,11 +52,13 @@ class Desk:
     def open(self) -> None:
         """Begin to remember what is logged, and how long starts take."""
         self.ring.install()
+        _open[id(self.tree)] = self
         self.tree.observers.append(self.starts)
 
     def close(self) -> None:
         """Let go, and tell those who stream."""
         self.ring.remove()
+        _open.pop(id(self.tree), None)
         if self.starts in self.tree.observers:
             self.tree.observers.remove(self.starts)
         for farewell in tuple(self.farewells):
@@ -117,6 +119,15 @@ class Desk:
         return Refused(
             HTTPStatus.NOT_FOUND, _nowhere(path, node, part, self.root), name="UnknownService"
         )
+
+
+_open: dict[int, Desk] = {}
+"""Those of trees that have a control socket now, by the identity of the tree."""
+
+
+def desk_of(root: Node) -> Desk:
+    """Return the desk of a tree: of its control socket, or one that knows no past."""
+    return _open.get(id(root._tree_)) or Desk(cast("Service", root))
 
 
 _LISTED = 6

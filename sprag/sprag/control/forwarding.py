@@ -72,6 +72,14 @@ def beyond(desk: Desk, path: str) -> Beyond | None:
     return Beyond(slot, "/".join(["", *parts[1:]]))
 
 
+def any_worker(desk: Desk) -> WorkerSlot | None:
+    """Return a worker that answers, if this is a parent of some; None: it is none, or has none."""
+    if "sprag.workers.slot" not in sys.modules:
+        return None
+    slots = [slot_of(child) for child in (desk.root._children_ or {}).values()]
+    return next((each for each in slots if each is not None and each.serves), None)
+
+
 def answer(beginning: str, request: Request, found: Beyond) -> Answer:
     """Have the worker answer, and return what it says.
 

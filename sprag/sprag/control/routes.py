@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from difflib import get_close_matches
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sprag.control import (
+    across,
     acting,
     blame,
     braiding,
@@ -17,6 +19,7 @@ from sprag.control import (
     holding,
     inspecting,
     logs,
+    nodes,
     paths,
     programs,
     ready,
@@ -56,7 +59,7 @@ def _named(answer: Callable[[Desk, str], Answer]) -> _Resource:
 
 
 _RESOURCES: Final[dict[str, tuple[tuple[str, ...], str, _Resource]]] = {
-    "/v1/tree": (_READING, _NO, _asked(tree.answer)),
+    "/v1/tree": (_READING, _NO, lambda desk, request, _, gone: _tree(desk, request, gone)),
     "/v1/service": (_READING, _MAY, _named(service.answer)),
     "/v1/why": (_READING, _MAY, _named(why.answer)),
     "/v1/events": (_READING, _NO, lambda desk, _request, _path, gone: events.answer(desk, gone)),
@@ -75,6 +78,8 @@ _RESOURCES: Final[dict[str, tuple[tuple[str, ...], str, _Resource]]] = {
     "/v1/top": (_READING, _NO, _asked(top.answer)),
     "/v1/ready": (_READING, _NO, lambda desk, request, _, gone: ready.answer(desk, request, gone)),
     "/v1/paths": (_READING, _NO, _asked(paths.answer)),
+    "/v1/node": (_READING, _NO, lambda desk, _request, _path, _gone: nodes.node(desk)),
+    "/v1/nodes": (_READING, _NO, lambda desk, request, _, gone: nodes.nodes(desk, request, gone)),
 }
 """By the beginning of the path: the methods, whether a service's path follows, the answer."""
 
@@ -85,7 +90,7 @@ def answer(desk: Desk, request: Request, has_hung_up: HungUp) -> Answer:
     Raises:
         Refused: There is nothing of that name, or it is not for this method.
     """
-    beginning, path = _split(request.path)
+    beginning, path = split(request.path)
     found = _RESOURCES.get(beginning)
     if found is None or found[1] == (_NO if path is not None else _MUST):
         raise Refused(HTTPStatus.NOT_FOUND, f"no {request.path!r} here: {_remedy(beginning)}")
@@ -94,7 +99,18 @@ def answer(desk: Desk, request: Request, has_hung_up: HungUp) -> Answer:
         message = f"{request.method} is not for {beginning}: use {methods[0]}"
         raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, message, allow=methods)
     named = unquoted(path or "")
-    found_there = forwarding.beyond(desk, named or request.query.get("path", ""))
+    given = named or request.query.get("path", "")
+    if (worker := forwarding.any_worker(desk)) is not None and (
+        across.is_far(desk, given) or _is_of_cluster(beginning, request)
+    ):
+        return forwarding.answer(beginning, request, forwarding.Beyond(worker, given))
+    if (there := across.far(desk, given)) is not None:
+        if not there.is_here:
+            return across.answer(desk, request, beginning, there, has_hung_up)
+        named, given = there.path if named else named, there.path
+        if "path" in request.query:
+            request = replace(request, query={**request.query, "path": given})
+    found_there = forwarding.beyond(desk, given)
     if found_there is not None and (found_there.path or beginning in _OF_PROCESSES):
         return forwarding.answer(beginning, request, found_there)
     if gathering.concerns(beginning, desk, request):
@@ -107,7 +123,17 @@ def answer(desk: Desk, request: Request, has_hung_up: HungUp) -> Answer:
     return resource(desk, request, named, has_hung_up)
 
 
-def _split(path: str) -> tuple[str, str | None]:
+def _is_of_cluster(beginning: str, request: Request) -> bool:
+    """Whether it is asked of all nodes, which a parent of workers is none of."""
+    return beginning in ("/v1/nodes", "/v1/node") or "cluster" in request.query
+
+
+def _tree(desk: Desk, request: Request, gone: HungUp) -> Answer:
+    is_whole = request.query.get("cluster", "0") not in ("", "0")
+    return nodes.trees(desk, request, gone) if is_whole else tree.answer(desk, request)
+
+
+def split(path: str) -> tuple[str, str | None]:
     """Split ``/v1/service/shop/mail`` into ``/v1/service`` and ``shop/mail``."""
     parts = path.split("/", 3)
     rest = parts[3] if len(parts) > 3 and parts[3] else None

@@ -13,6 +13,7 @@ from sprag_supervisor import Pace, pictures
 if TYPE_CHECKING:
     from sprag.control.desk import Desk
     from sprag.control.http import Request
+    from sprag_supervisor import Snapshot
 
 
 def answer(desk: Desk, request: Request) -> Answer:
@@ -27,3 +28,17 @@ def answer(desk: Desk, request: Request) -> Answer:
         return of_workers
     pace = Pace()
     return Answer(chunks(encode(pictures(node), **extra), pace))
+
+
+def outline(desk: Desk, request: Request) -> Answer:
+    """Return the same without what failures say: they may hold what is of nobody's business."""
+    node = desk.find(request.query.get("path", ""))
+    told = ((depth, _outlined(each)) for depth, each in pictures(node))
+    return Answer(chunks(encode(told, **desk.about(), **desk.process()), Pace()))
+
+
+def _outlined(node: Snapshot) -> Snapshot:
+    failure = node.last_failure
+    if failure is None or not failure.message:
+        return node
+    return node._replace(failures=(failure._replace(message=""),))

@@ -43,8 +43,9 @@ def answer(desk: Desk, path: str) -> Answer:
     rulings, count = _rulings(desk, paths)
     holds = [each for each in desk.tree.ledger.holds if any(map(each.concerns, paths))]
     moves = [each for each in desk.tree.ledger.moves if any(map(each.concerns, paths))]
+    asks = [each for each in desk.tree.ledger.asks if any(map(each.concerns, paths))]
     replaced = [each for each in desk.tree.ledger.replacements if any(map(each.concerns, paths))]
-    if unknown is not None and not count and not holds and not moves and not replaced:
+    if unknown is not None and not (count or holds or moves or asks or replaced):
         raise unknown
     return Answer(
         {
@@ -55,6 +56,7 @@ def answer(desk: Desk, path: str) -> Answer:
             "rulings": [_told(ruling, full) for ruling in rulings],
             "holds": [{**note._asdict(), "at": iso(note.at)} for note in holds],
             "moves": [{**note._asdict(), "at": iso(note.at)} for note in moves],
+            "asks": [{**note._asdict(), "at": iso(note.at)} for note in asks],
             "replacements": [{**note._asdict(), "at": iso(note.at)} for note in replaced],
         }
     )

@@ -15,6 +15,7 @@ from sprag_supervisor.facts.failure import in_brief
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sprag_supervisor.facts.asked import AskNote
     from sprag_supervisor.facts.failure import Failure
     from sprag_supervisor.facts.hold import HoldNote
     from sprag_supervisor.facts.move import MoveNote
@@ -34,6 +35,7 @@ _BYTES_OF_RULINGS: Final = 3_000_000
 _BYTES_OF_RULING: Final = 500
 _KEPT_HOLDS: Final = 100
 _KEPT_MOVES: Final = 500
+_KEPT_ASKS: Final = 100
 _KEPT_REPLACEMENTS: Final = 100
 _NAMED: Final = 50
 """Of those covered by a ruling in brief."""
@@ -263,6 +265,8 @@ class Ledger:
         """What was held and released, the latest last."""
         self.moves: deque[MoveNote] = deque(maxlen=_KEPT_MOVES)
         """Which singletons have come and gone, the latest last."""
+        self.asks: deque[AskNote] = deque(maxlen=_KEPT_ASKS)
+        """What was asked for from other nodes, the latest last."""
         self.replacements: deque[ReplacementNote] = deque(maxlen=_KEPT_REPLACEMENTS)
         """Which workers were replaced, or were to be, the latest last."""
         self._old: deque[Ruling] = deque()
