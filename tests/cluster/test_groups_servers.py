@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gevent import sleep, spawn
+from gevent import sleep
 
+from scripted import spawn
 from servers import KINDS, Server
 from sprag import App, Cluster, Service, current_event
 from sprag.cluster.exceptions import EngineAway
