@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from served.shop import app, application
+from served.shop import app, application  # type: ignore[import-not-found]
 
 __all__ = ["application"]
 
