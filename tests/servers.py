@@ -6,6 +6,7 @@ out with a word; in CI, or with ``SPRAG_SERVERS=1``, they fail.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.request import urlopen
 
 import psycopg
@@ -202,6 +203,7 @@ class Postgres(Server):
     """A PostgreSQL."""
 
     ends_by = signal.SIGINT  # without waiting for who is connected
+    _first: ClassVar[list[Path]] = []
 
     def __init__(self, *options: str) -> None:
         versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -224,10 +226,20 @@ class Postgres(Server):
 
     def start(self) -> None:
         if not self.data.exists():
-            self.run("initdb", "-D", str(self.data), "-U", "sprag", "-A", "trust", "--no-sync")
-            with (self.data / "pg_hba.conf").open("a") as file:
-                file.write("host replication all 127.0.0.1/32 trust\n")
+            self._begin()
         super().start()
+
+    def _begin(self) -> None:
+        """Make its data: a copy of the first one's of this process, as to make it takes long."""
+        if not Postgres._first:
+            folder = Path(tempfile.mkdtemp(prefix="sprag-tests-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            _hand_over(folder)
+            made = folder / "data"
+            self.run("initdb", "-D", str(made), "-U", "sprag", "-A", "trust", "--no-sync")
+            Postgres._first.append(made)
+        shutil.copytree(Postgres._first[0], self.data)
+        _hand_over(self.folder)
 
     def keep(self) -> None:
         """Keep what it has by now, while it is down."""

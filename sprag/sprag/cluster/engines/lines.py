@@ -144,5 +144,6 @@ def has_news(descriptor: int) -> bool:
 
 
 def said(error: BaseException) -> str:
-    """Return what *error* says, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return what *error* says, in its first line: libpq goes on with what it guesses."""
+    lines = str(error).strip().splitlines()
+    return " ".join(lines[0].split()) if lines else type(error).__name__
