@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
+
+from warm import warm_up
+
+_AT_ONCE: Final = 20
+"""Tests between two looks at what is left: some hundred of them leave as much as there was."""
 
 
 def pytest_configure() -> None:
@@ -18,11 +23,13 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Keep the tests themselves, some 100,000 objects, out of what is searched for leaks."""
     gc.collect()
     gc.freeze()
     _spare_what_the_tests_start()
+    if any(each.get_closest_marker("slow") for each in session.items):
+        warm_up()  # now: within a test it would count as left behind
 
 
 def _spare_what_the_tests_start() -> None:
@@ -36,8 +43,14 @@ def _spare_what_the_tests_start() -> None:
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
+_tests = itertools.count(1)
+
+
+@pytest.hookimpl(trylast=True)  # when the test itself has been searched
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """The same for what a file of tests has left with pytest: its reports, its modules."""
-    if nextitem is None or nextitem.path != item.path:
+    """The same for what tests have left with pytest: their reports, the modules of their file."""
+    is_over = nextitem is None or nextitem.path != item.path
+    # A test in virtual time shares nothing that lives, and would not be seen any more.
+    if is_over or ("clock" in getattr(item, "fixturenames", ()) and next(_tests) % _AT_ONCE == 0):
         gc.collect()
         gc.freeze()

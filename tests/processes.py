@@ -21,18 +21,19 @@ from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from warm import MARK, Fork, can_fork
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PATIENCE: Final = 20.0
 """Seconds after which something expected counts as not happening."""
 
-_MARK: Final = "SPRAG_TEST_MARK"
 _ON_TERMINAL: Final = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
 
 
 class Process:
-    """A running Python process.
+    """A running Python process; with *afresh* it begins as Python does, whatever it runs.
 
     Attributes:
         runtime: The directory of control sockets.
@@ -44,11 +45,12 @@ class Process:
         directory: Path,
         environ: Mapping[str, str | None] | None = None,
         terminal: bool = False,
+        afresh: bool = False,
         **options: Any,
     ) -> None:
         self.runtime = directory / "run"
         self._mark = uuid.uuid4().hex
-        given = {**os.environ, "SPRAG_RUNTIME_DIR": str(self.runtime), _MARK: self._mark}
+        given = {**os.environ, "SPRAG_RUNTIME_DIR": str(self.runtime), MARK: self._mark}
         given |= {"PYTHONDONTWRITEBYTECODE": "1", "TERM": "xterm", "COLUMNS": "120"}
         for name in ("NO_COLOR", "FORCE_COLOR", "SPRAG_LOG_FORMAT", "SPRAG_LOG_LEVEL"):
             given.pop(name, None)
@@ -75,13 +77,17 @@ class Process:
                 "stderr": subprocess.PIPE,
                 **options,
             }
-        self.popen = subprocess.Popen(
-            command,
-            cwd=directory,
-            env=given,
-            start_new_session=not terminal,
-            **options,
-        )
+        self.popen: Fork | subprocess.Popen[Any]
+        if command[0] == sys.executable and not afresh and can_fork(command[1:], given, options):
+            self.popen = Fork(command[1:], directory, given, options)
+        else:
+            self.popen = subprocess.Popen(
+                command,
+                cwd=directory,
+                env=given,
+                start_new_session=not terminal,
+                **options,
+            )
         streams: dict[str, int | None] = {"out": self._master}
         if terminal:
             os.close(slave)
@@ -193,7 +199,7 @@ class Process:
     def survivors(self) -> list[int]:
         """Return the pids of processes that carry its mark."""
         found: list[int] = []
-        wanted = f"{_MARK}={self._mark}".encode()
+        wanted = f"{MARK}={self._mark}".encode()
         for environ in Path("/proc").glob("[0-9]*/environ"):
             with suppress(OSError):
                 if wanted in environ.read_bytes():

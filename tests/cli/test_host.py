@@ -363,6 +363,7 @@ def test_app_run_gives_the_environment_back(tmp_path: Path) -> None:
         assert process.out.splitlines() == ["inside False", f"after {tmp_path / 'notify'}"] * 2
 
 
+# Each of its own: a fork has frozen what it was given.
 COUNTING = """
 import gc
 class Counts(Service):
@@ -382,7 +383,7 @@ def test_the_garbage_collector_is_spared_what_there_was_when_the_app_came_up(
     tmp_path: Path,
 ) -> None:
     app(tmp_path, COUNTING.replace("UNFREEZE", "pass"))
-    with run(tmp_path) as process:
+    with run(tmp_path, afresh=True) as process:
         process.says("starting False")
         process.says("frozen True")
         process.send(SIGTERM)
@@ -391,7 +392,7 @@ def test_the_garbage_collector_is_spared_what_there_was_when_the_app_came_up(
 
 def test_on_ready_may_unfreeze(tmp_path: Path) -> None:
     app(tmp_path, COUNTING.replace("UNFREEZE", "gc.unfreeze()"))
-    with run(tmp_path) as process:
+    with run(tmp_path, afresh=True) as process:
         process.says("frozen False")
         process.send(SIGTERM)
         assert process.ends() == 0
@@ -399,7 +400,7 @@ def test_on_ready_may_unfreeze(tmp_path: Path) -> None:
 
 def test_a_garbage_collector_that_is_off_is_left_alone(tmp_path: Path) -> None:
     app(tmp_path, COUNTING.replace("UNFREEZE", "pass") + "gc.disable()")
-    with run(tmp_path) as process:
+    with run(tmp_path, afresh=True) as process:
         process.says("frozen False")
         process.send(SIGTERM)
         assert process.ends() == 0

@@ -136,10 +136,10 @@ def test_a_reader_that_comes_back_is_told_how_much_is_missing_and_where(tmp_path
     assert len(said) == len(set(said))
     assert dropped(lines)
     assert sum(dropped(lines)) == said[-1] - len(said)
-    # The gap is where the record stands that tells of it.
+    # The gap is where the record stands that tells of it, and of what was dropped by then.
     first = next(number for number, line in enumerate(lines) if "records were dropped" in line)
     before, after = numbers(lines[first - 1 : first]), numbers(lines[first + 1 : first + 2])
-    assert after[0] - before[0] - 1 == dropped(lines)[0]
+    assert 0 < after[0] - before[0] - 1 <= dropped(lines)[0]
 
 
 def test_the_tree_and_status_say_how_much_was_dropped(tmp_path: Path) -> None:
