@@ -50,8 +50,11 @@ ON_THE_COMMAND_LINE: Final[dict[str, tuple[str, str]]] = {
     "A picture of the tree": ("sprag tree", "● shop .*├─ ● fleet .*│  ├─ ↻ Courier .*bad order 17"),
     "Ask and act from another process": ("sprag restart metrics", "● shop/metrics restarted"),
     "Look into a living service": ("sprag inspect metrics", r"counted = \d+"),
-    "Reload without a restart": ("sprag reload", r"shop/intake reloaded in 0\.\d s"),
-    "Where the time of a start went": ("sprag blame", r"\* +0\.0[5-9]\d +0\.\d+ +shop/busy"),
+    "Reload without a restart": ("sprag reload", r"shop/intake reloaded in \d+\.\d s"),
+    "Where the time of a start went": (
+        "sprag blame",
+        r"\* +(0\.0[5-9]|0\.[1-9]\d|[1-9]\d*\.\d\d)\d +\d+\.\d+ +shop/busy",
+    ),
     "Work done, for each": ("sprag top --once", r"shop/busy +\S+ +- +- +- +[1-9]"),
     "Why was it restarted?": (
         "sprag why fleet/Courier",

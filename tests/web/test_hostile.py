@@ -201,7 +201,7 @@ def test_whatever_one_client_sends_the_others_are_answered(attacked: Served, att
     assert len(answers) == 2
     # Both are at work at once, on a machine that has other things to do.
     assert sorted(took)[int(len(took) * 0.9)] < 0.1, sorted(took)[-5:]
-    assert max(took) < 0.5
+    assert max(took) < 1.0  # who waited for an attacker would wait until its time is up
     assert attacked.process.events("request crashed", "service crashed") == []
 
 

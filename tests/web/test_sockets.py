@@ -302,7 +302,7 @@ def test_while_a_server_drains_each_client_is_told_so_in_its_own_way(folder: Pat
         began = time.monotonic()
         process.send(signal.SIGTERM)
         assert read_to_end(idle) == b""
-        assert time.monotonic() - began < 1.0  # though another service still drains
+        assert time.monotonic() - began < 2.0  # though another service still drains
         status, headers, _body = read_answer(old)
         assert (status, headers["connection"]) == (200, "close")
         answers = read_to_end(piped)
@@ -310,7 +310,7 @@ def test_while_a_server_drains_each_client_is_told_so_in_its_own_way(folder: Pat
         assert answers.rpartition(b"HTTP/1.1")[2].count(b"Connection: close") == 1
         assert answers.count(b"Connection: close") == 1
         assert read_to_end(cut).count(b"Connection: close") == 1
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 2.9  # which it does for 3 seconds
         assert process.ends() == 0
 
 
