@@ -143,3 +143,17 @@ def test_an_app_need_not_call_the_constructor_it_inherits(clock: VirtualClock) -
 
     with Shop("Basel") as shop:
         assert shop.snapshot().state is State.RUNNING
+
+
+def test_what_a_class_reads_and_writes_by_is_not_wrapped_anew_by_those_below_it() -> None:
+    class Lazy(Service):
+        def __getattribute__(self, name: str) -> Any:
+            return super().__getattribute__(name)
+
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+
+    class Below(Lazy):
+        pass
+
+    assert vars(Below).keys().isdisjoint({"__getattribute__", "__setattr__"})

@@ -203,6 +203,11 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
         "app/a already has a place in a tree (running): make another instance",
     ),
     (
+        AlreadyAdopted("app"),
+        {"path": "app", "state": "running"},
+        "app already has a place in a tree (running): make another instance, or stop this one",
+    ),
+    (
         AlreadyStarted("app/a", "stopping"),
         {"path": "app/a", "state": "stopping"},
         (

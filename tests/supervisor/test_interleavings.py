@@ -428,6 +428,24 @@ def test_a_start_during_the_stop_of_a_child_waits_for_its_end(
         assert a.snapshot().incarnation == 2
 
 
+def test_what_a_child_takes_to_be_undone_is_not_the_time_of_who_starts_it(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    def undone_slowly(_service: Any) -> None:
+        try:
+            gevent.sleep(100)
+        finally:
+            gevent.sleep(3.0)
+
+    a = Scripted("a", journal, in_on_start=undone_slowly, shutdown=5.0)
+    top = Supervisor(children=[a], shutdown=0.1)
+    starting = spawn(top.start)
+    clock.advance(1.0)
+    report = top.stop()
+    assert clock.now == 4.0
+    assert (report.stragglers, starting.ready()) == (0, True)
+
+
 def test_a_start_timeout_undoes_the_start(clock: VirtualClock, journal: Journal) -> None:
     a = Scripted("a", journal, start_takes=10.0, start_timeout=2.0)
     with pytest.raises(StartFailed) as caught:

@@ -394,6 +394,7 @@ def test_exit_app_stops_the_root_wherever_it_is_raised(
         failed = child.wait(0)
         assert failed is not None
         assert failed.failure is not None
+        assert failed.code is None  # it is the app's
         assert child.snapshot().state is State.FAILED
     said = [each.getMessage() for each in caplog.records]
     assert any("service crashed" in each for each in said)
