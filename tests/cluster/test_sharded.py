@@ -469,6 +469,20 @@ def test_a_claim_whose_answer_was_lost_is_found(clock: VirtualClock) -> None:
         assert [here(each) for each in roots] == wanted(2)
 
 
+def test_what_an_engine_has_forgotten_is_said_to_it_again(clock: VirtualClock) -> None:
+    roots = apps(2)
+    with workers(roots) as shared:
+        clock.advance(40)
+        before = dict(WORK)
+        for prefix in ("sprag/app/sharded/carts/head", "sprag/app/sharded/"):
+            for key, value in shared.engine.scan(prefix).value.items():
+                shared.engine.cas(key, value, None)
+            clock.advance(40)
+            assert before == WORK
+            assert head_of(shared.engine.get("sprag/app/sharded/carts/head").value).partitions == 64
+            assert len(shared.engine.scan("sprag/app/sharded/carts/nodes/").value) == 2
+
+
 # -- what is wrong -----------------------------------------------------------------------------
 
 

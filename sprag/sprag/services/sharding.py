@@ -192,7 +192,8 @@ class Sharding:
             return _AT_LEAST  # it is woken when that changes
         seen = self._seen()
         me = self._joined_as
-        if me is None or me.life != self._member.life or me not in seen.bidders:
+        is_forgotten = me not in seen.bidders or not seen.head.partitions
+        if me is None or me.life != self._member.life or is_forgotten:
             self._join()
             seen = self._seen()
         if seen.head.partitions != self._partitions:
