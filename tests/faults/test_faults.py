@@ -81,7 +81,8 @@ NOT_OF_A_STORY = {
     "loop.heap.everything",
     "loop.heap.freeze",
     "loop.heap.unfreeze",
-    # Of what `sprag why` asks about singletons and workers: tests/cli/test_why.py.
+    # Of what `sprag why` asks about singletons, workers and nodes: tests/cli/test_why.py.
+    "facts.asked.",
     "facts.move.",
     "facts.replacement.",
     # Of the making of classes, where what is raised is raised to who writes the class.

@@ -45,7 +45,9 @@ def recycle_after(node: Node, seconds: float) -> None:
     holdings = holdings_of(node)
     if holdings.timers is None:
         holdings.timers = set()
-    holdings.timers.add(Lifetime(node, seconds))
+    lifetime = Lifetime(node, seconds)
+    holdings.timers.add(lifetime)
+    lifetime.begin()  # only now: an error between would leave its timer to nobody
 
 
 class Lifetime:
@@ -66,6 +68,9 @@ class Lifetime:
         self.due = clock.now() + drawn
         self.waits_for: Node | None = None
         self._timer: Any = clock.new_timer(drawn, _AGAIN)
+
+    def begin(self) -> None:
+        """Let the time run."""
         self._timer.start(self._look, update=True)
 
     def release(self) -> None:
