@@ -12,6 +12,7 @@ import logging
 import os
 import random
 import sys
+from collections import Counter
 from functools import cache
 from inspect import CO_GENERATOR
 from typing import TYPE_CHECKING, Any
@@ -112,8 +113,11 @@ AROUND_FOREIGN_CODE = (
 """Where an error is taken for that of foreign code, which is read there in a guard of its own."""
 
 
-_SHARE = 0.15
-"""How many of the functions that a story reaches get an error planted in it, in the suite."""
+_TIMES = 1.5
+"""How many errors the suite plants at what happens in a function, in all stories that reach it.
+
+What one story alone reaches gets one for sure.
+"""
 
 
 @cache
@@ -154,6 +158,12 @@ def told(name: str) -> dict[tuple[CodeType, str], int]:
     return dict(counts)
 
 
+@cache
+def stories_with() -> Counter[tuple[CodeType, str]]:
+    """Return how many stories reach what happens in the engine."""
+    return Counter(each for name in STORIES for each in told(name))
+
+
 def happens_at(place: Place, name: str, error: type[BaseException]) -> list[str]:
     """Tell a story with an error planted, and return what is wrong afterwards."""
     with stage() as (world, said):
@@ -184,7 +194,7 @@ def places(name: str) -> Iterator[Place]:
             continue  # entered when it is thrown away, too, where nothing can be raised
         if share is None:
             yield from (Place(code, event, nth) for nth in range(1, count + 1))
-        elif share.random() < _SHARE:
+        elif share.random() < _TIMES / stories_with()[code, event]:
             yield Place(code, event, share.randint(1, count))
 
 
