@@ -30,6 +30,10 @@ PATIENCE: Final = 30.0
 """Seconds within which a server is there, or gone."""
 
 
+_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
+"""So that it ends with these tests, if they are killed."""
+
+
 def is_wanted() -> bool:
     """Whether a missing server is a failure."""
     return bool(os.environ.get("CI") or os.environ.get("SPRAG_SERVERS"))
@@ -101,7 +105,7 @@ class Server:
         """Start it, and wait until it answers."""
         with (self.folder / "log").open("ab") as log:
             self.popen = subprocess.Popen(
-                self.command(),
+                [*_WITH_US, *self.command()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
