@@ -131,10 +131,12 @@ def test_rule_4_who_comes_new_to_an_engine_that_has_forgotten_waits_too() -> Non
 def test_rule_4_a_store_that_was_emptied_is_one_that_has_forgotten() -> None:
     following = Following(TTL)
     see(following, picture(), 0.0)
-    see(following, picture(known=None), 20.0)
+    see(following, picture(YOU, known=None), 20.0)
     assert following.grants_at == 20.0 + TTL + GRACE
-    see(following, picture(known=None), 25.0)
+    see(following, picture(YOU, known=None), 25.0)
     assert following.grants_at == 20.0 + TTL + GRACE
+    see(following, picture(known=None), 26.0)  # who was there is not: it was emptied once more
+    assert following.grants_at == 26.0 + TTL + GRACE
 
 
 def test_rule_4_an_engine_that_comes_back_is_another_once_more() -> None:

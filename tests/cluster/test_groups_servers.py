@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-TTL = 2.0
+TTL = 10.0
+"""Seconds: the loop is held while a server starts, and at 0.85 of it the process would be ended."""
 RESTARTS = 20
 HEARD: list[tuple[str, int]] = []
 

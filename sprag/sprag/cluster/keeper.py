@@ -129,6 +129,8 @@ class Keeper:
         self._look_at = self._not_before = -math.inf
         self._asking: dict[str, None] = {}
         self._told: tuple[Standing, bool] | None = None
+        self._seen_by = ""
+        """The life that has seen the engine, with its own record in it."""
         _all.add(self)
 
     # -- what others ask ---------------------------------------------------------------
@@ -160,6 +162,8 @@ class Keeper:
             return f"the lease is lost: {lease.why}"
         if standing is not Standing.HELD:
             return f"the engine is away{self._away()}"
+        if self._seen_by != lease.life:
+            return "it has joined, and has not seen the others yet"
         left = self._following.grants_at - boottime.now()
         if left > 0:
             return f"the engine is new, or has forgotten something: nothing moves for {left:.0f} s"
@@ -171,7 +175,10 @@ class Keeper:
         if lease is None or self.standing is not Standing.HELD or len(identities) != 1:
             return False
         (identity,) = identities
-        return identity == lease.identity and self._following.grants(identity, boottime.now())
+        # What was seen before it had joined is no sign that nothing was forgotten meanwhile.
+        if self._seen_by != lease.life or identity != lease.identity:
+            return False
+        return self._following.grants(identity, boottime.now())
 
     @property
     def is_away(self) -> bool:
@@ -234,6 +241,7 @@ class Keeper:
                 self._renew(lease, attempt)
             if self.standing is not Standing.JOINING:
                 self._look()  # with our record there: from now on we see if all is lost
+                self._tell()
         except (EngineAway, EngineFull) as error:
             self._note_away(error)
         self._disarm()  # it is we who try
@@ -359,7 +367,10 @@ class Keeper:
             must_look = lease.swapped(
                 attempt, is_kept=answer.value, identity=answer.identity, now=boottime.now()
             )
-            if must_look:
+            has_joined = lease.standing is Standing.HELD and self._seen_by != lease.life
+            if has_joined:
+                self._not_before = -math.inf
+            if must_look or has_joined:
                 self._look_at = -math.inf
         if lease is self.lease:
             self._after_news()
@@ -408,6 +419,8 @@ class Keeper:
         if lease is not None:
             mine.add(lease.life)
         self._following.see(picture, answer.identity, mine, now)
+        if lease is not None and lease.life in picture.values:
+            self._seen_by = lease.life
         self.sightings.see(picture, now)
         if lease is not None and question is not None:
             lost = self._lost_rows(picture, asked_at)
