@@ -13,7 +13,7 @@ is the least that nothing mentions; of tokens only the order counts, and whether
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 TOMBSTONE: Final = -1
 FREE: Final = (None, 0)
@@ -402,12 +402,12 @@ def _rename(world: World, to: dict[int, int]) -> None:
 
 def read_of(value: object) -> tuple[tuple[Record, ...], tuple[Row, ...]]:
     assert isinstance(value, tuple)
-    return value
+    return cast("tuple[tuple[Record, ...], tuple[Row, ...]]", value)
 
 
 def row_of(value: object) -> Row:
     assert isinstance(value, tuple)
-    return value
+    return cast("Row", value)
 
 
 def names_of_rules() -> list[str]:

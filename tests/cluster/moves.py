@@ -518,7 +518,7 @@ def tick(world: World, *eager: int) -> None:
                 if request.kind == wanted:
                     ask(world, request)
                     break
-            if node.life is None:
+            if world.nodes[index].life is None:
                 break
     world.squeeze()
 

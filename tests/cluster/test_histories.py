@@ -205,7 +205,12 @@ def run(story: list[tuple[Any, ...]], ttls: tuple[float, ...]) -> None:
 
 
 OURS = settings(
-    max_examples=MANY, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=MANY,
+    deadline=None,
+    database=None,
+    derandomize="SPRAG_HISTORIES" not in os.environ,
+    suppress_health_check=[each for each in HealthCheck if isinstance(each, HealthCheck)],
+    print_blob=True,
 )
 
 
