@@ -97,6 +97,17 @@ def test_the_host_runs_what_was_loaded_with_the_options_given(host: Host) -> Non
     }
 
 
+def test_a_ctrl_c_before_there_is_a_parent_of_workers_is_told_by_the_code_alone(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_given: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sprag_cli.run.workers.parent_of", interrupted)
+    assert run(workers=2) == ExitCode.FORCED_INT
+    assert host.calls == []
+
+
 def test_the_tree_is_shown_on_a_terminal_once_it_is_up(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,22 @@ def test_all_hear_it_who_says_it_too_and_not_before_the_next_turn(clock: Virtual
         assert first.heard[-1] == {"a": [1, 2.5, None, True, "ä"], "b": [1]}
 
 
+def test_what_somebody_else_has_published_keeps_nobody_from_hearing_the_rest(
+    clock: VirtualClock,
+) -> None:
+    ears = Ears()
+    with Supervisor([ears], name="shop") as top:
+        ears.broadcast("news", 1)
+        clock.settle()
+        mine = member.member_of(tree_of(top))
+        for wrong in (b"", b"[]", b'"news"', b"{}", b'{"event": []}', b'{"event": "news"}'):
+            mine.engine.publish("sprag/shop/topics/broadcast", wrong)
+        ears.broadcast("news", 2)
+        clock.settle()
+        assert ears.heard == [1, 2]
+        assert mine.missed == 6
+
+
 def test_alone_it_works_as_well(clock: VirtualClock) -> None:
     ears = Ears()
     with Supervisor([ears]):

@@ -119,7 +119,7 @@ def _run_workers(workers: Any, options: RunOptions) -> int:
     open_for_workers(options.binds, options.socket_mode)
     with workers.served(options) as serving:
         code = run_made(parent, workers.options_of_parent(options))
-    if root.fleet.misuse:
+    if root is not None and root.fleet.misuse:  # a Ctrl-C may come before there is one
         raise BadWorkers(root.fleet.misuse)
     return code
 

@@ -274,7 +274,10 @@ class Member:
                 self.missed += page.missed
                 for message in page.messages:
                     pace()
-                    self._hear(message)
+                    try:
+                        self._hear(message)
+                    except (ValueError, KeyError, TypeError):  # nobody of us has sent that
+                        self.missed += 1
                 self._has_news = self._has_news or bool(page.messages)
         except EngineAway:
             pass  # who comes back reads on from its cursor
