@@ -59,7 +59,8 @@ def test_what_somebody_else_has_published_keeps_nobody_from_hearing_the_rest(
         ears.broadcast("news", 1)
         clock.settle()
         mine = member.member_of(tree_of(top))
-        for wrong in (b"", b"[]", b'"news"', b"{}", b'{"event": []}', b'{"event": "news"}'):
+        deep = b"[" * 60_000
+        for wrong in (deep, b"[]", b'"news"', b"{}", b'{"event": []}', b'{"event": "news"}'):
             mine.engine.publish("sprag/shop/topics/broadcast", wrong)
         ears.broadcast("news", 2)
         clock.settle()

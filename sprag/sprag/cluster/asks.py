@@ -11,6 +11,8 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from sprag.cluster.plain_data import object_in
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -151,7 +153,7 @@ def told_in(found: Mapping[str, bytes], prefix: str) -> dict[str, Told]:
         if part != "0":
             continue
         try:
-            head: dict[str, Any] = json.loads(value)
+            head = object_in(value)
             count, status = int(head["parts"]), int(head["status"])
         except (ValueError, KeyError, TypeError):
             continue

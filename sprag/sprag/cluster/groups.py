@@ -11,6 +11,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from sprag.cluster.plain_data import object_in
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -102,10 +104,7 @@ def event_of(message: bytes, tries: int) -> tuple[Event, Any]:
     Raises:
         ValueError: Nobody could have published that.
     """
-    said: object = json.loads(message)
-    if not isinstance(said, dict):
-        said = {}
-    told = cast("dict[str, Any]", said)
+    told = object_in(message)
     event_id, name, at = told.get("id"), told.get("event"), told.get("at")
     if not (isinstance(event_id, str) and isinstance(name, str) and isinstance(at, int | float)):
         raise ValueError("no event")  # noqa: TRY004 - as whatever else is none

@@ -11,7 +11,7 @@ import logging
 import secrets
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from gevent.lock import Semaphore
@@ -20,6 +20,7 @@ from sprag.cluster.exceptions import EngineAway, EngineFull
 from sprag.cluster.keeper import Keeper
 from sprag.cluster.mail import Mail
 from sprag.cluster.memory import MemoryEngine
+from sprag.cluster.plain_data import object_in
 from sprag.cluster.records import record_of
 from sprag_supervisor import Call, Pace, get_ident, name_of, say
 
@@ -276,7 +277,7 @@ class Member:
                     pace()
                     try:
                         self._hear(message)
-                    except (ValueError, KeyError, TypeError):  # nobody of us has sent that
+                    except (KeyError, TypeError):  # nobody of us has sent that
                         self.missed += 1
                 self._has_news = self._has_news or bool(page.messages)
         except EngineAway:
@@ -286,7 +287,7 @@ class Member:
         self._tell()
 
     def _hear(self, message: bytes) -> None:
-        said: dict[str, Any] = json.loads(message)
+        said = object_in(message)
         listeners = self.tree.bus.listeners(said["event"])
         if not listeners:
             return

@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from sprag.cluster.plain_data import object_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -190,7 +192,7 @@ class Head:
 
 def head_of(value: bytes | None) -> Head:
     """Return what *value* says; nothing, or what nobody could have written, says nothing."""
-    rest = _object(value)
+    rest = object_in(value)
     numbers = {key: rest.pop(key, None) for key in _KEYS}
     return Head(
         **{key: each for key, each in numbers.items() if type(each) is int},
@@ -200,7 +202,7 @@ def head_of(value: bytes | None) -> Head:
 
 def bidder_of(life: str, value: bytes) -> Bidder:
     """Return who has said *value* of itself."""
-    said = _object(value)
+    said = object_in(value)
     node, address = said.get("where"), said.get("address")
     return Bidder(
         life,
@@ -213,14 +215,6 @@ def said_by(bidder: Bidder) -> bytes:
     """Return what *bidder* says of itself."""
     said = {"where": bidder.node, "address": bidder.address, "schema": SCHEMA}
     return json.dumps(said, separators=(",", ":")).encode()
-
-
-def _object(value: bytes | None) -> dict[str, Any]:
-    try:
-        said: object = json.loads(value or b"{}")
-    except ValueError:
-        return {}
-    return dict(cast("dict[str, Any]", said)) if isinstance(said, dict) else {}
 
 
 def _number(data: bytes) -> int:

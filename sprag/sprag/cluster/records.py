@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, cast
+from typing import Any, Final
 
+from sprag.cluster.plain_data import object_in
 from sprag.cluster.rows import LONGEST_TTL, SCHEMA
 
 _LONGEST: Final = 500
@@ -67,11 +68,7 @@ class Record:
 
 def record_of(value: bytes | None) -> Record:
     """Return what *value* says; nothing, or what nobody could have written, names no owner."""
-    try:
-        said = json.loads(value or b"{}")
-    except ValueError:
-        said = {}
-    rest: dict[str, Any] = dict(cast("dict[str, Any]", said)) if isinstance(said, dict) else {}
+    rest = object_in(value)
     owner, where, epoch, beat, ttl, tomb = [rest.pop(key, None) for key in _KEYS]
     return Record(
         owner if isinstance(owner, str) else "",

@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
+from sprag.cluster.plain_data import object_in
+
 SCHEMA: Final = 1
 LONGEST_TTL: Final = 1e6
 """Seconds; what says more is nonsense."""
@@ -89,11 +91,7 @@ class Row:
 
 def row_of(value: bytes | None) -> Row:
     """Return what *value* says; nothing, or what nobody could have written, is a free row."""
-    try:
-        said = json.loads(value or b"{}")
-    except ValueError:
-        said = {}
-    rest: dict[str, Any] = dict(cast("dict[str, Any]", said)) if isinstance(said, dict) else {}
+    rest = object_in(value)
     owner, where, epoch, why, tried, ttl, schema = [rest.pop(key, None) for key in _KEYS]
     return Row(
         owner if isinstance(owner, str) else None,
