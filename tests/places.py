@@ -5,12 +5,13 @@ from __future__ import annotations
 import uuid
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 import pytest
 
 from sprag.cluster.engines import open_engine
+from sprag.cluster.exceptions import EngineAway
 from sprag.cluster.memory import MemoryEngine
 from sprag.cluster.remote import RemoteEngine
 from sprag.cluster.serving import Serving
@@ -23,6 +24,26 @@ if TYPE_CHECKING:
 
 SERVERS: Final = ("postgres", "redis", "etcd")
 SLOW: Final = [pytest.param(each, marks=pytest.mark.slow) for each in SERVERS]
+
+
+class Line:
+    """The way of one node to an engine, which can be cut."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self.is_cut = False
+
+    def __getattr__(self, verb: str) -> Any:
+        found = getattr(self._engine, verb)
+        if verb not in {"get", "scan", "cas", "publish", "read"}:
+            return found
+
+        def ask(*args: Any) -> Any:
+            if self.is_cut:
+                raise EngineAway("nowhere", "the line is cut")
+            return found(*args)
+
+        return ask
 
 
 @dataclass

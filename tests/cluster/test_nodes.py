@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from gevent import sleep
 
+from places import Line
 from sprag import App, Cluster, Service, Singleton
 from sprag.cluster import joining
 from sprag.cluster.engines import open_engine
-from sprag.cluster.exceptions import EngineAway
 from sprag_supervisor import tree_of
 
 if TYPE_CHECKING:
@@ -26,26 +26,6 @@ URL = ["memory://nodes"]
 TTL = 10.0
 WAIT = TTL + 1.1
 """Until something may be taken from an engine that nobody knows."""
-
-
-class Line:
-    """The way of one node to an engine, which can be cut."""
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
-        self.is_cut = False
-
-    def __getattr__(self, verb: str) -> Any:
-        found = getattr(self._engine, verb)
-        if verb not in {"get", "scan", "cas", "publish", "read"}:
-            return found
-
-        def ask(*args: Any) -> Any:
-            if self.is_cut:
-                raise EngineAway("nowhere", "the line is cut")
-            return found(*args)
-
-        return ask
 
 
 class Billing(Service):

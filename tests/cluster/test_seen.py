@@ -12,11 +12,11 @@ import pytest
 from gevent import Greenlet, sleep
 
 from controlled import check
+from places import Line
 from sprag import App, Cluster, Service, Singleton, Supervisor
 from sprag.cluster import asking
 from sprag.cluster.asks import LARGEST, Ask, ask_of
 from sprag.cluster.engines import open_engine
-from sprag.cluster.exceptions import EngineAway
 from sprag.control import routes
 from sprag.control.desk import desk_of
 from sprag.control.http import Refused, Request
@@ -29,26 +29,6 @@ if TYPE_CHECKING:
 
 URL = ["memory://seen"]
 TTL = 10.0
-
-
-class Line:
-    """The way of one node to an engine, which can be cut."""
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
-        self.is_cut = False
-
-    def __getattr__(self, verb: str) -> Any:
-        found = getattr(self._engine, verb)
-        if verb not in {"get", "scan", "cas", "publish", "read"}:
-            return found
-
-        def ask(*args: Any) -> Any:
-            if self.is_cut:
-                raise EngineAway("nowhere", "the line is cut")
-            return found(*args)
-
-        return ask
 
 
 class Mail(Service):

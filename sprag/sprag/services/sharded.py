@@ -9,6 +9,7 @@ from sprag.cluster.partitions import MOST, partition_of
 from sprag.services.partition import Partition
 from sprag.services.service import Service
 from sprag.services.sharding import Sharding
+from sprag.services.singleton import of_what_runs_once
 from sprag_supervisor import (
     as_count,
     called,
@@ -19,7 +20,7 @@ from sprag_supervisor import (
     is_at_work,
     not_active,
 )
-from sprag_supervisor.exceptions import BadPolicy, BadValue
+from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,11 +103,7 @@ class Sharded(Service):
         if not 1 <= count <= MOST:
             raise BadValue("partitions", partitions, f"a whole number, 1 to {MOST:,}")
         self._shard_, self._partitions_ = shard, count
-        self._policy_ = self._policy_.with_(policy)
-        if self._policy_.strategy != "one_for_one":
-            raise BadPolicy("strategy", self._policy_.strategy, "'one_for_one', the only one here")
-        if self._policy_.auto_shutdown != "never":
-            raise BadPolicy("auto_shutdown", self._policy_.auto_shutdown, "'never' here")
+        self._policy_ = of_what_runs_once(self._policy_.with_(policy))
 
     def _prepare_(self) -> None:
         if self._shard_ is None:

@@ -11,7 +11,7 @@ from sprag_supervisor import Node, called, checked_name, class_name, is_class
 from sprag_supervisor.exceptions import BadPolicy, BadValue
 
 if TYPE_CHECKING:
-    from sprag_supervisor import Failure
+    from sprag_supervisor import Failure, Policy
 
 
 class Singleton(Service):
@@ -58,11 +58,7 @@ class Singleton(Service):
         self._only_ = only = checked_child(service)
         if is_class(service) and self._args_[:1] == (service,):
             self._args_ = (only[0], *self._args_[1:])  # the same one in each life
-        self._policy_ = self._policy_.with_(policy)
-        if self._policy_.strategy != "one_for_one":
-            raise BadPolicy("strategy", self._policy_.strategy, "'one_for_one', the only one here")
-        if self._policy_.auto_shutdown != "never":
-            raise BadPolicy("auto_shutdown", self._policy_.auto_shutdown, "'never' here")
+        self._policy_ = of_what_runs_once(self._policy_.with_(policy))
 
     def _prepare_(self) -> None:
         if self._only_ is None:
@@ -83,3 +79,16 @@ class Singleton(Service):
     def _has_lost_(self, child: Node, failure: Failure | None) -> None:
         if self._bidding_ is not None:
             self._bidding_.has_lost(cast("Service", child), failure)
+
+
+def of_what_runs_once(policy: Policy) -> Policy:
+    """Return *policy*, if it makes sense where a row says who runs what.
+
+    Raises:
+        BadPolicy: It asks for something that siblings, or an end by themselves, would need.
+    """
+    if policy.strategy != "one_for_one":
+        raise BadPolicy("strategy", policy.strategy, "'one_for_one', the only one here")
+    if policy.auto_shutdown != "never":
+        raise BadPolicy("auto_shutdown", policy.auto_shutdown, "'never' here")
+    return policy
