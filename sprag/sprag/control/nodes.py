@@ -15,7 +15,7 @@ from sprag.cluster import boottime
 from sprag.control import across, tree
 from sprag.control.http import Answer, Refused
 from sprag.control.pictures import rounded
-from sprag_supervisor import picture
+from sprag_supervisor import Pace, picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from sprag.control.desk import Desk
     from sprag.control.http import Request
 
-_PATIENCE: Final = 1.0
-"""Seconds that the others have to say how they are."""
 _OWN: Final = ("engine", "standing", "control", "uptime")
 """What a node alone can say of itself."""
 
@@ -42,7 +40,7 @@ def node(desk: Desk) -> Answer:
 def nodes(desk: Desk, request: Request, has_hung_up: Callable[[], bool]) -> Answer:
     """Return all nodes, those too that are lost, each with what it runs."""
     look = _Look(desk, request, has_hung_up)
-    look.ask("/v1/node", _PATIENCE)
+    look.ask("/v1/node")
     for each in look.known:
         if each["here"]:
             said = _self(desk, look.member)
@@ -57,7 +55,7 @@ def nodes(desk: Desk, request: Request, has_hung_up: Callable[[], bool]) -> Answ
 def trees(desk: Desk, request: Request, has_hung_up: Callable[[], bool]) -> Answer:
     """Return the trees of all nodes, or what is below ``?path=`` in each."""
     look = _Look(desk, request, has_hung_up)
-    look.ask("/v1/tree", across.LOOK)
+    look.ask("/v1/tree")
     return Answer(_spliced(look))
 
 
@@ -80,7 +78,7 @@ class _Look:
         self.why = ""
         self._has_hung_up = has_hung_up
 
-    def ask(self, path: str, seconds: float) -> None:
+    def ask(self, path: str) -> None:
         """Ask all others that are not lost."""
         query, request = self.request.query, self.request
         given = {"path": query["path"]} if "path" in query else {}
@@ -90,7 +88,7 @@ class _Look:
         to = tuple(str(each["life"]) for each in others)
         ask = across.ask_for(self.member, request, path, given, to)
         try:
-            self.told = across.asked(self.desk, ask, seconds, self._has_hung_up)[0]
+            self.told = across.asked(self.desk, ask, across.LOOK, self._has_hung_up)[0]
         except Refused as refused:
             self.why = str(refused)
 
@@ -100,6 +98,7 @@ class _Look:
         saw_at, lease = keeper.sightings.saw_at, keeper.lease
         return {
             **self.desk.about(),
+            "app": self.member.prefix.split("/")[1],  # which a worker's root is not called
             "node": self.member.where,
             "engine": None if lease is None else lease.identity,
             "standing": keeper.standing.value,
@@ -110,6 +109,7 @@ class _Look:
 
 def _spliced(look: _Look) -> Iterator[bytes]:
     """Yield the answer: the trees as they have come, which nobody here needs to read."""
+    pace = Pace()
     yield f'{json.dumps(look.head())[:-1]}, "nodes": ['.encode()
     between = ""
     for each in look.known:
@@ -117,7 +117,9 @@ def _spliced(look: _Look) -> Iterator[bytes]:
         each["answered"] = not error
         begin = f'{between}{json.dumps(each)[:-1]}, "error": {json.dumps(error or None)}, "tree": '
         yield begin.encode()
-        yield from (b"null",) if error else pieces
+        for piece in (b"null",) if error else pieces:
+            yield piece
+            pace()  # what has been packed is unpacked in no time, and all of it at once
         yield b"}"
         between = ", "
     yield b"]}"
