@@ -264,3 +264,28 @@ if pid:
     print("exit", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
     assert outcome(script) == (0, ["exit 0"], "")
+
+
+@pytest.mark.slow
+def test_listeners_that_raise_in_a_child_forked_by_another_do_so_as_ever() -> None:
+    script = """
+    def fork(_data):
+        pids.append(os.fork())
+        raise ValueError
+
+    def fail(_data):
+        raise ValueError
+
+    pids = []
+    for listener in (fork, fail, fail):
+        top.adopt(Service()).listen("go", listener)
+    try:
+        top.emit("go")
+    except BaseException as error:
+        say(repr(error))
+    if pids == [0]:
+        os._exit(7)
+    say("exit", ends_with(pids[0]))
+"""
+    code, lines, errors = outcome(HEAD + script)
+    assert (code, lines) == (0, ["exit 7"]), errors

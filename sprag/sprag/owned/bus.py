@@ -275,7 +275,7 @@ class EventBus:
                 finally:
                     listener.returns += 1  # over, before its crash is reported
             except BaseException as error:  # sorted by whose it is
-                if _concerns_emitter(listener, node, error):
+                if _concerns_emitter(listener, node, error, emitter):
                     raise
             finally:
                 here.node = emitter
@@ -321,7 +321,9 @@ def name_of_event(given: object) -> str:
     return str.__str__(cast("str", given))
 
 
-def _concerns_emitter(listener: Listener, node: Node, error: BaseException) -> bool:
+def _concerns_emitter(  # noqa: C901 - a call costs
+    listener: Listener, node: Node, error: BaseException, emitter: Node | None
+) -> bool:
     """Report what is *listener*'s own crash; return whether *error* may be the emitter's.
 
     The emitter's is what was thrown into its greenlet while the listener waited: a kill, or
@@ -351,12 +353,19 @@ def _concerns_emitter(listener: Listener, node: Node, error: BaseException) -> b
                 is_thrown_in = False
         tree = node._tree_
         report_crash(node, listener._incarnation, "listener", error)
-        if not is_kill:
-            listener.cancel()  # its service ends; and what emits to itself does not do so for ever
-        if tree is not None and tree.pool.is_held() and not is_thrown_in:
-            tree.pool.gate.wait()  # what is thrown in here is the emitter's
-        return is_thrown_in
     except RecursionError:
         if issubclass(kind, RecursionError):
             return True
         raise
+    try:
+        if not is_kill:
+            listener.cancel()  # its service ends; and what emits to itself does not do so for ever
+        waits = tree is not None and tree.thread and not is_thrown_in and tree.pool.is_held()
+        waits = waits and has_room()
+    except RecursionError:  # the crash has been reported, and nobody else's is this
+        return is_thrown_in
+    if waits and tree is not None:
+        # What is thrown in here is the emitter's. A hook has a deadline, and does not wait behind
+        # others.
+        tree.pool.gate.wait(first=emitter is not None and emitter._op_ is not None)
+    return is_thrown_in

@@ -20,6 +20,7 @@ from sprag_supervisor import (
     RUNNING,
     Call,
     as_text,
+    await_turn,
     check_result,
     class_name,
     clock,
@@ -184,9 +185,16 @@ class ProbeHandle(TimerHandle):
             self.failed += 1
             self.last = last
 
+    def _has_failed(self) -> bool:
+        is_there = self._holdings is not None and may_ask(self._node)
+        return is_there and self.failed >= self.failures
+
     def _judge(self, cause: BaseException | None) -> None:
         """Report a crash if it has failed too often."""
-        if self._holdings is None or self.failed < self.failures or not may_ask(self._node):
+        if not self._has_failed():
+            return
+        await_turn(self._node)
+        if not self._has_failed():
             return
         error = ProbeFailed(self.function, self.failed, self.last)
         error.__cause__ = cause

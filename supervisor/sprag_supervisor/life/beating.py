@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sprag_supervisor.exceptions import Unresponsive
 from sprag_supervisor.foreign import is_a, module_of
-from sprag_supervisor.life.guard import Managed, report_crash
+from sprag_supervisor.life.guard import Managed, await_turn, report_crash
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.greenlets import frame_of
 from sprag_supervisor.rules.states import RUNNING
@@ -118,6 +118,7 @@ class Beats:
         return is_there and is_late and self._timer is not None
 
     def _is_over(self) -> None:
+        await_turn(self._node)  # all that wait for the same thing hang at the same time
         if not self._is_overdue():
             return  # it has beaten in the last moment
         self.release()

@@ -89,10 +89,11 @@ def await_turn(node: Node) -> None:
     """Let others have their turn before one more end in this turn is acted on, if it lasts long.
 
     For who calls `report_crash` or `end_cleanly` next, and can wait. Never raises: who kills the
-    greenlet meanwhile comes too late, and it has crashed all the same.
+    greenlet meanwhile comes too late, and it has crashed all the same. A service that comes up or
+    goes down does not wait: its deadline runs, and nothing is decided by its crash.
     """
     tree = node._tree_
-    if tree is not None and tree.pool.is_held():
+    if tree is not None and tree.thread and node._op_ is None and tree.pool.is_held():
         try:
             tree.pool.gate.wait()
         except BaseException as error:  # noqa: BLE001 - the crash comes first
@@ -237,6 +238,7 @@ class Managed(Greenlet):  # type: ignore[type-arg]
                 self._leave()
                 del self  # what was raised keeps this frame, and we keep it: a cycle
                 if is_body:
+                    await_turn(node)
                     end_cleanly(node, incarnation)
                 raise
             except BaseException as error:  # noqa: BLE001 - this is where crashes are caught

@@ -22,6 +22,8 @@ HOLD: Final = 0.005
 """Seconds for which such work may hold the loop at a time."""
 _FIRST: Final = 8
 _LARGEST: Final = 8
+_AT_LAST: Final = 0.1
+"""Seconds after which a gate opens whose timer was cut short before it could start again."""
 _CALLBACKS: Final = 50
 """After so many callbacks the loop asks whether it has run them for long enough."""
 
@@ -120,46 +122,56 @@ class Gate:
 
     gevent wakes all that wait for one event in one callback, be they ten thousand, and runs what
     they do next one after another: the loop looks at nothing meanwhile, and whoever is woken then
-    comes behind them. So they go on from a timer, for `HOLD` at a time, and the others have as
-    much between.
+    comes behind them. So they go on from a timer, for `HOLD` at a time, in the order in which they
+    came, and between the loop looks at everything else.
     """
 
-    __slots__ = ("_hub", "_timer", "_waiting")
+    __slots__ = ("_hub", "_net", "_timer", "waiting")
 
     def __init__(self, hub: Hub) -> None:
         self._hub: Any = hub
         self._timer: Any = None
-        self._waiting: OrderedDict[Parking, None] = OrderedDict()
+        self._net: Any = None
+        self.waiting: OrderedDict[Parking, None] = OrderedDict()
+        """Who waits; while there are any, whoever comes waits behind them."""
 
-    def wait(self) -> None:
+    def wait(self, *, first: bool = False) -> None:
         """Wait for one's turn; in the hub, where nothing can wait, not.
 
-        What is thrown into the waiting greenlet passes through.
+        Who is to be the *first* goes on in the next turn of the loop. What is thrown into the
+        waiting greenlet passes through.
         """
         if getcurrent() is self._hub or get_hub() is not self._hub:
             return
         parking = Parking()
         try:
-            self._waiting[parking] = None
+            self.waiting[parking] = None
+            if first:
+                self.waiting.move_to_end(parking, last=False)
             if self._timer is None:
                 self._timer = self._hub.loop.timer(0.0)
             if not self._timer.active:
                 self._timer.start(self._let_on)
+            if self._net is None:
+                self._net = self._hub.loop.timer(_AT_LAST, _AT_LAST)
+                self._net.start(self._let_on)
             parking.park()
         finally:
             self._leave(parking)
 
     def _leave(self, parking: Parking) -> None:
-        self._waiting.pop(parking, None)
-        if not self._waiting and self._timer is not None:
-            self._timer.close()
-            self._timer = None
+        self.waiting.pop(parking, None)
+        if not self.waiting:
+            for timer in (self._timer, self._net):
+                if timer is not None:
+                    timer.close()
+            self._timer = self._net = None
 
     def _let_on(self) -> None:
         self._timer.start(self._let_on)  # first: a signal handler may cut short what follows
         began = clock.now()
-        while self._waiting:
-            parking = next(iter(self._waiting))
+        while self.waiting:
+            parking = next(iter(self.waiting))
             greenlet: Any = parking.greenlet
             if greenlet is not None:
                 greenlet.switch()

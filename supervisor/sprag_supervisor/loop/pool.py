@@ -249,14 +249,15 @@ class Pool:
     def is_held(self) -> bool:
         """Whether the loop is in the same turn for too long, since this was first asked in it.
 
-        Asked at each crash: many in one turn pass through the `gate`.
+        Asked at each crash: many in one turn pass through the `gate`, and as long as some wait
+        there, nobody passes them.
         """
         turn: int = self.hub.loop.iteration
         if turn != self._turn or turn < 0:  # which loops other than libev's do not tell
             self._turn = turn
             self._turn_began = clock.now()
-            return False
-        return clock.now() - self._turn_began > HOLD
+            return bool(self.gate.waiting)
+        return clock.now() - self._turn_began > HOLD or bool(self.gate.waiting)
 
     def under_way(self) -> list[Call]:
         """Return what its greenlets run now, or are about to."""
