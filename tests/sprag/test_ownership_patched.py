@@ -28,11 +28,16 @@ def boom():
 
 
 class Host(Service, restart="temporary"):
+    over = False
+
     def __init__(self, scene):
         self.scene = scene
 
     def run(self):
-        self.scene(self)
+        try:
+            self.scene(self)
+        finally:
+            self.over = True
         time.sleep(60)
 
 
@@ -40,6 +45,10 @@ def play(*scenes, seconds=0.1):
     hosts = [Host(scene) for scene in scenes]
     with own_greenlets(), Supervisor(hosts, name="top") as top:
         time.sleep(seconds)
+        for _ in range(1000):
+            if all(host.over for host in hosts):
+                break
+            time.sleep(0.01)
         print("up:", len(top.which_children()))
 
 

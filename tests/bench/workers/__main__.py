@@ -118,7 +118,8 @@ class Server:
             now = self.workers()
             return len(now) == self.count and not now & old
 
-        _until(is_done, "the replacement", self.process)
+        # One after another, each beside all clients on one core.
+        _until(is_done, "the replacement", self.process, PATIENCE + 20 * self.count)
         _until(self._answers, "the next generation to answer", self.process)
 
     def memory(self) -> float:
@@ -182,13 +183,15 @@ def _below(pid: int) -> list[int]:
     return found
 
 
-def _until(over: Any, what: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE
+def _until(
+    over: Any, what: str, process: subprocess.Popen[bytes], patience: float = PATIENCE
+) -> None:
+    deadline = time.monotonic() + patience
     while not over():
         if process.poll() is not None:
             raise SystemExit(f"it has ended, code {process.returncode}, instead of {what}")
         if time.monotonic() > deadline:
-            raise SystemExit(f"still no {what} after {PATIENCE:g} s")
+            raise SystemExit(f"still no {what} after {patience:g} s")
         time.sleep(0.005)
 
 
