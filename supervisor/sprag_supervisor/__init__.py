@@ -16,6 +16,7 @@ A stranger reads it in the order of docs/internals.md.
 
 from sprag_supervisor.escaping import plain, plain_lines
 from sprag_supervisor.facts.asked import AskNote
+from sprag_supervisor.facts.because import Because
 from sprag_supervisor.facts.crash import users_part
 from sprag_supervisor.facts.failure import Failure, as_text
 from sprag_supervisor.facts.folding import folded, said_of
@@ -70,6 +71,7 @@ from sprag_supervisor.life.managing import (
 from sprag_supervisor.life.pending import end_in_next_turn
 from sprag_supervisor.life.recycling import Lifetime, recycle_after
 from sprag_supervisor.life.renewing import order_children, renew
+from sprag_supervisor.life.resting import note_why
 from sprag_supervisor.life.starting import Starting
 from sprag_supervisor.life.stopping import request_exit, request_stop
 from sprag_supervisor.loop import clock
@@ -150,6 +152,7 @@ from sprag_supervisor.tree.node import Node, Tree
 from sprag_supervisor.tree.seat import Seat, context_of, current_node, seat
 from sprag_supervisor.tree.stragglers import keep as keep_straggler
 from sprag_supervisor.tree.stragglers import stragglers_of
+from sprag_supervisor.views.because import why_down
 from sprag_supervisor.views.readiness import Lack, not_ready
 from sprag_supervisor.views.snapshot import (
     Owned,
@@ -172,6 +175,7 @@ __all__ = [
     "RUNNING",
     "AskNote",
     "Backoff",
+    "Because",
     "Call",
     "ChildCounts",
     "ChildInfo",
@@ -297,6 +301,7 @@ __all__ = [
     "next_try_of",
     "not_active",
     "not_ready",
+    "note_why",
     "note_work",
     "order_children",
     "owned_by",
@@ -348,4 +353,5 @@ __all__ = [
     "wanted_name",
     "was_thrown_in",
     "which_children",
+    "why_down",
 ]

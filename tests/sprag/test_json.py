@@ -56,6 +56,7 @@ KEYS = {
     "draining",
     "waits_for",
     "process",
+    "down_because",
 }
 
 

@@ -19,6 +19,7 @@ from sprag.control.pictures import node_to_json
 from sprag.services.service import Service
 from sprag_supervisor import (
     ACTIVE,
+    Because,
     Node,
     State,
     StopReport,
@@ -28,9 +29,11 @@ from sprag_supervisor import (
     clock,
     is_a,
     name_of,
+    note_why,
     path_of,
     picture,
     restart_child,
+    settled,
 )
 from sprag_supervisor.exceptions import ChildRunning, NotRunning, SpragError, StartFailed
 
@@ -141,6 +144,8 @@ def _start(node: Node) -> StopReport | None:
 
 
 def _stop(node: Node, deadline: float | None) -> StopReport | None:
+    if node._parent_ is not None and not settled(node):
+        note_why(node, Because("operator"))
     left = None if deadline is None else max(deadline - clock.now(), 0.0)
     return Service.stop(cast("Service", node), left)
 

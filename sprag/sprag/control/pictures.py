@@ -18,7 +18,7 @@ from sprag_supervisor import KEYWORDS, Backoff, ExitApp, class_name, is_a
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sprag_supervisor import Failure, Hold, Policy, Snapshot
+    from sprag_supervisor import Because, Failure, Hold, Policy, Snapshot
 
 SCHEMA: Final = 1
 """Version of the node's keys: raised when one changes its meaning or goes."""
@@ -114,8 +114,18 @@ def _flat(node: Snapshot) -> str:
         f' "held": {"null" if node.held is None else json.dumps(hold_to_json(node.held))},'
         f' "draining": {"true" if node.draining else "false"},'
         f' "waits_for": {_list(node.waits_for)},'
+        f' "down_because": {_because(node.because)},'
         f' "process": {"null" if node.pid is None else json.dumps({"pid": node.pid})}'
     )
+
+
+def because_to_json(because: Because | None) -> dict[str, Any] | None:
+    """Return why a service is down; None for one that is not."""
+    return None if because is None else {"by": because.by, "with": because.of}
+
+
+def _because(because: Because | None) -> str:
+    return "null" if because is None else json.dumps(because_to_json(because))
 
 
 def _text(said: str | None) -> str:

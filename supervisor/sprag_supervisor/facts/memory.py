@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sprag_supervisor.facts.asked import AskNote
+    from sprag_supervisor.facts.because import Because
     from sprag_supervisor.facts.failure import Failure
     from sprag_supervisor.facts.hold import HoldNote
     from sprag_supervisor.facts.move import MoveNote
@@ -95,6 +96,8 @@ class History:
     """It has never been up at this place, and is started again until it is (`retry_start`)."""
     recycled = 0
     """How often it was recycled (`life.recycling`)."""
+    put_down: tuple[int, Because] | None = None
+    """Why it was stopped, where its end does not tell: in which life that was noted, and why."""
     dues: Any = None
     """What the library's crons leave to the next life; see `owned.crons`."""
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sprag_supervisor.facts.because import Because
+from sprag_supervisor.facts.memory import History
 from sprag_supervisor.rules.decide import Reason
 from sprag_supervisor.rules.states import FAILED, FINISHED, STOPPED
 from sprag_supervisor.tree.group import dissolved, led_by
 from sprag_supervisor.tree.living import announce
 from sprag_supervisor.tree.moves import move
+from sprag_supervisor.tree.names import path_of
 from sprag_supervisor.tree.stragglers import bequeath
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ def call_off_restart(child: Node) -> list[Node]:
 def cancel_retry(child: Node) -> list[Node]:
     """Take a child that waits for its restart out of the queue, and who waits for it.
 
+    Of those it is noted that they are down because of it.
+
     Returns:
         Who rests now.
     """
@@ -40,12 +45,23 @@ def cancel_retry(child: Node) -> list[Node]:
     together = None if supervision is None else led_by(supervision, child)
     resting = [child]
     if supervision is not None and together is not None:
-        resting += dissolved(supervision, together)
+        others = list(dissolved(supervision, together))
+        why = Because("group", path_of(child))
+        for each in others:
+            note_why(each, why)
+        resting += others
     for each in resting:
         hold_back(each)
         move(each, STOPPED)
         wake_waiters(each)
     return resting
+
+
+def note_why(node: Node, why: Because) -> None:
+    """Take note why *node* is stopped, in the life that it has now."""
+    if node._history_ is None:
+        node._history_ = History()
+    node._history_.put_down = node._incarnation_, why
 
 
 def hold_back(child: Node) -> None:

@@ -33,6 +33,7 @@ def gather(
     if together is None:
         together = GroupRestart()
         supervision.groups.append(together)
+    together.failed = failed
     together.leader = failed if waits else None
     together.waiting = {id(one): one for one in group if not (waits and one is failed)}
     for other in tuple(supervision.groups):
@@ -65,6 +66,13 @@ def _that_holds(child: Node) -> GroupRestart | None:
 def waits_with_others(child: Node) -> bool:
     """Whether *child* is started with its group, and not by itself."""
     return _that_holds(child) is not None
+
+
+def waits_because_of(child: Node) -> Node | None:
+    """Return whose restart *child* is part of, and waits for; None: of nobody else's."""
+    together = _that_holds(child) if child._state_ is RESTARTING else None
+    other = None if together is None else together.leader or together.failed
+    return None if other is child else other
 
 
 def next_try_of(node: Node) -> float | None:

@@ -363,9 +363,11 @@ class Supervision:
 class GroupRestart:
     """One of them: under way, or waiting for the next try of the one that failed."""
 
-    __slots__ = ("leader", "taken_out", "waiting")
+    __slots__ = ("failed", "leader", "taken_out", "waiting")
 
     def __init__(self) -> None:
+        self.failed: Node | None = None
+        """Whose end it was that took the others along, the last time."""
         self.leader: Node | None = None
         """For whose next try the others wait; None while the restart is under way."""
         self.waiting: dict[int, Node] = {}

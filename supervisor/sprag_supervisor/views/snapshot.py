@@ -13,10 +13,12 @@ from sprag_supervisor.tree.holdings import Holdings
 from sprag_supervisor.tree.moves import is_draining
 from sprag_supervisor.tree.names import name_of, path_of
 from sprag_supervisor.tree.stragglers import stragglers_of
+from sprag_supervisor.views.because import why_down
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sprag_supervisor.facts.because import Because
     from sprag_supervisor.facts.failure import Failure
     from sprag_supervisor.facts.hold import Hold
     from sprag_supervisor.facts.straggler import Straggler
@@ -79,6 +81,7 @@ class Snapshot(NamedTuple):
         draining: It is stopping, and still works: it and all that end with it drain first.
         waits_for: The siblings that it needs and waits for, by name.
         pid: The process id of a program that runs; None of what is none.
+        because: Why it is down; None: it is not, or was never started.
     """
 
     name: str
@@ -104,6 +107,7 @@ class Snapshot(NamedTuple):
     draining: bool = False
     waits_for: tuple[str, ...] = ()
     pid: int | None = None
+    because: Because | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -236,6 +240,7 @@ def _picture(
         is_draining(node),
         () if history is None else tuple(history.waits_for),
         node._pid_(),
+        None if node._state_ is RUNNING else why_down(node, path),
     )
 
 
