@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sprag.process.ownership import own_greenlets
     from sprag.programs.program import Program
     from sprag.services.app import App
+    from sprag.services.crashes import Crash
     from sprag.services.dynamic import DynamicSupervisor
     from sprag.services.pool import WorkerPool
     from sprag.services.reloading import ReloadEntry, ReloadReport
@@ -56,6 +57,7 @@ __all__ = [
     "ChildSpec",
     "Cluster",
     "Controller",
+    "Crash",
     "DynamicSupervisor",
     "Event",
     "Exit",
@@ -104,6 +106,7 @@ _HOMES = {
     "sprag.cluster.cluster": ("Cluster",),
     "sprag.cluster.groups": ("Event",),
     "sprag.services.app": ("App",),
+    "sprag.services.crashes": ("Crash",),
     "sprag.services.dynamic": ("DynamicSupervisor",),
     "sprag.control.pictures": ("to_json",),
     "sprag.owned.tasks": ("Task",),

@@ -57,6 +57,7 @@ from sprag_supervisor import (
     Seconds,
     State,
     StopReport,
+    attribute_of,
     called,
     checked_name,
     clock,
@@ -235,6 +236,7 @@ class _Host:
                     finally:
                         self._bring_down()
                         self._lifecycle_log.write()
+                        self._tell_of_crashes()
                     code = self._exit_code()
             finally:
                 if self._lifecycle_log in tree.observers:
@@ -483,6 +485,14 @@ class _Host:
                     stream.flush()
             os._exit(code)
 
+    def _tell_of_crashes(self) -> None:
+        """Let `on_crash` hear of what it was not told of yet, for a moment."""
+        reports = attribute_of(self._root, "_reports_")
+        if reports is not None and reports.waiting:
+            until = clock.now() + _TO_TELL
+            telling = self._in_background(lambda: reports.flush(_TO_TELL))
+            self._wait(telling.ready, until)
+
     # -- the rest --------------------------------------------------------------------
 
     def _share(self, life: ExitStack) -> None:
@@ -588,6 +598,8 @@ _OVERTIME: Final = OVERTIME - 0.2
 """Past the budget by this many seconds the host stops waiting, before the deadman does."""
 _TO_HANG_UP: Final = 0.2
 """Seconds after a SIGHUP in which the terminal may still go."""
+_TO_TELL: Final = 0.5
+"""Seconds in which `on_crash` may be told of the last crashes."""
 _LAST_GRACE: Final = 0.3
 """Seconds that the interpreter gets for its end when the budget is used up."""
 

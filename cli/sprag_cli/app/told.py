@@ -392,3 +392,9 @@ def lost_text(node: Node) -> str:
     counts = mapping_of(node, "broadcasts")
     lost = count_of(counts, "dropped") + count_of(counts, "missed")
     return f"{counted(lost, 'broadcast')} lost" if lost else ""
+
+
+def untold_text(node: Node) -> str:
+    """Return how many crashes `on_crash` was not told of, "" for none; likewise."""
+    untold = count_of(mapping_of(node, "crash_reports"), "dropped")
+    return f"{untold:,} crash{'' if untold == 1 else 'es'} not told" if untold else ""

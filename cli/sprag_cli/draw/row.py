@@ -21,6 +21,7 @@ from sprag_cli.app.told import (
     state_text,
     text_of,
     texts_of,
+    untold_text,
 )
 from sprag_cli.term.cells import cut
 from sprag_cli.term.style import TONES, Tone
@@ -129,7 +130,14 @@ def row_of(node: Node, guide: str, *, now: float, charset: Charset, ends_here: b
         left=charset.between.join(
             filter(
                 None,
-                (own_hold, unready, _left(node, charset), dropped_text(node), lost_text(node)),
+                (
+                    own_hold,
+                    unready,
+                    _left(node, charset),
+                    dropped_text(node),
+                    lost_text(node),
+                    untold_text(node),
+                ),
             )
         ),
         failure=said,

@@ -23,6 +23,7 @@ from sprag_cli.app.told import (
     number_of,
     state_text,
     text_of,
+    untold_text,
 )
 from sprag_cli.draw.row import waits_for
 from sprag_cli.draw.services import show_each, title
@@ -251,6 +252,9 @@ def _at_work(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, st
         yield "Left", left
     if lost := dropped_text(node):
         yield "Log", f"{lost} in all, as stderr took no more"
+    if untold := untold_text(node):
+        failed = count_of(mapping_of(node, "crash_reports"), "failed")
+        yield "Crashes", f"{untold} to on_crash, as too many were waiting; {failed} calls failed"
     if lost := lost_text(node):
         counts = mapping_of(node, "broadcasts")
         dropped, missed = count_of(counts, "dropped"), count_of(counts, "missed")

@@ -35,7 +35,7 @@ from sprag_cli.term.words import counted, wrapped
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_ROOT_KEYS = ("node", "app", "pid", "schema", "log_queue", "broadcasts")
+_ROOT_KEYS = ("node", "app", "pid", "schema", "log_queue", "broadcasts", "crash_reports")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

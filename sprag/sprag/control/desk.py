@@ -14,7 +14,7 @@ from sprag.control.pictures import SCHEMA
 from sprag.control.sampler import Sampler
 from sprag.control.start_times import StartTimes
 from sprag.services.finding import meanings
-from sprag_supervisor import Pace, name_of, path_of, walk
+from sprag_supervisor import Pace, attribute_of, name_of, path_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,10 +82,11 @@ class Desk:
 
     def process(self) -> dict[str, Any]:
         """Return what is told of the process as a whole, beside its root."""
-        member = self.tree.cluster
+        member, reports = self.tree.cluster, attribute_of(self.root, "_reports_")
         return {
             "log_queue": self.log(),
             "broadcasts": None if member is None else member.counts(),
+            "crash_reports": None if reports is None else reports.counts(),
         }
 
     def find(self, path: str) -> Node:

@@ -36,7 +36,7 @@ _ACTING: Final = 3600.0
 _PIECE: Final = 1 << 16
 _LARGEST_HEAD: Final = 1 << 14
 _CHILDREN: Final = ', "children": ['
-_OF_PROCESS: Final = ("log_queue", "broadcasts")
+_OF_PROCESS: Final = ("log_queue", "broadcasts", "crash_reports")
 
 
 class Beyond(NamedTuple):

@@ -13,6 +13,7 @@ from sprag_supervisor import (
     adopt,
     adopt_all,
     attribute_of,
+    check_callable,
     choices,
     is_a,
     is_class,
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 
     from sprag.cluster.cluster import Cluster
     from sprag.process.listening import Address
+    from sprag.services.crashes import Crash, CrashReports
     from sprag.web import Limits, Page
     from sprag.web._door import Place
     from sprag.web._wsgi import Wsgi
-    from sprag_supervisor import Seconds
+    from sprag_supervisor import Seconds, Tree
 
 
 _SERVER: Final = "web"
@@ -49,6 +51,9 @@ class App(Supervisor):
             ``shell(template=…, css=[…])``. Default: sprag's own.
         limits: What clients may ask of the web server.
         cluster: The engine that its nodes share, where there are several; see `Cluster`.
+        on_crash: ``on_crash(crash)`` is called for each crash below it, one after another, with
+            a `Crash`: the exception itself, and what is done about it. In a greenlet that belongs
+            to no service; it may block for 30 seconds. Whatever it does, supervision goes on.
         name: The app's name, by which the command line finds it. Default: "app".
         strategy: Whom it restarts when a provider fails, as for `Service`.
         max_restarts: With more restarts than this (`math.inf`: no limit) …
@@ -57,17 +62,22 @@ class App(Supervisor):
     Raises:
         BadPolicy: A policy value is not accepted.
         BadValue: A provider is no service, or its name is not a plain text; *routes* is not
-            the name of a module, *shell* no function, *cluster* no `Cluster`, or *limits* are none.
+            the name of a module, *shell* or *on_crash* no function, *cluster* no `Cluster`, or
+            *limits* are none.
     """
 
     _exit_seconds_ = SHUTDOWN_TIMEOUT
     _run_is_hook_ = False  # it is called by whoever owns the process
-    __slots__ = ("_serve_", "_wsgi_")
-    _keeps_slots_ = True  # where to serve, and the WSGI callable others hold, outlive a restart
+    __slots__ = ("_reports_", "_serve_", "_wsgi_")
+    # Where to serve, the WSGI callable that others hold, who is told of crashes: they outlive
+    # a restart.
+    _keeps_slots_ = True
     _web_: tuple[str | None, Callable[[Page], str] | None, Limits | None] = None, None, None
     _cluster_: Cluster | None = None
+    _on_crash_: Callable[[Crash], object] | None = None
     _serve_: tuple[Place, ...]
     _wsgi_: Wsgi
+    _reports_: CrashReports
 
     def __init__(
         self,
@@ -77,6 +87,7 @@ class App(Supervisor):
         shell: Callable[[Page], str] | None = None,
         limits: Limits | None = None,
         cluster: Cluster | None = None,
+        on_crash: Callable[[Crash], object] | None = None,
         name: str | None = None,
         strategy: str = "one_for_one",
         max_restarts: float = 3,
@@ -104,11 +115,10 @@ class App(Supervisor):
             if not is_a(limits, Limits):
                 raise BadValue("limits", limits, "Limits(…), as in Limits(max_body=4096)")
         if cluster is not None:
-            from sprag.cluster.cluster import Cluster
-
-            if not is_a(cluster, Cluster):
-                raise BadValue("cluster", cluster, "Cluster(…), as in Cluster('redis://localhost')")
-            self._cluster_ = cluster
+            self._cluster_ = _checked_cluster(cluster)
+        if on_crash is not None:
+            check_callable("on_crash", on_crash)
+            self._on_crash_ = on_crash
         self._web_ = routes, shell, limits
         super().__init__(
             [(service, {**policy, "name": key}) for key, (service, policy) in given.items()],
@@ -167,9 +177,19 @@ class App(Supervisor):
         found: tuple[Place, ...] | None = attribute_of(self, "_serve_")
         return found or ()
 
+    def _found_(self, tree: Tree) -> None:
+        super()._found_(tree)
+        if self._on_crash_ is not None:
+            from sprag.services.crashes import CrashReports
+
+            self._reports_ = CrashReports(tree, self._on_crash_)
+
     def _prepare_(self) -> None:
         tree = self._tree_
         assert tree is not None
+        if self._on_crash_ is not None and tree.root is not self:
+            accepted = "one at the root of the tree, which hears of all crashes"
+            raise BadValue("on_crash", self._on_crash_, accepted)
         places = self._places_
         if self._cluster_ is not None and tree.root is self:
             from sprag.cluster.joining import join
@@ -258,6 +278,14 @@ def _checked_providers(given: Any) -> dict[str, tuple[Service, dict[str, Any]]]:
         raise BadValue("providers", given, accepted)
     mapping: Mapping[Any, Any] = given
     return {_checked_name(key): _checked(key, each) for key, each in dict(mapping).items()}
+
+
+def _checked_cluster(cluster: Any) -> Cluster:
+    from sprag.cluster.cluster import Cluster
+
+    if not is_a(cluster, Cluster):
+        raise BadValue("cluster", cluster, "Cluster(…), as in Cluster('redis://localhost')")
+    return cluster
 
 
 def _checked_name(key: Any) -> str:

@@ -20,7 +20,7 @@ from sprag_supervisor.rules.decide import Reason
 from sprag_supervisor.rules.states import DOWN, FAILED
 from sprag_supervisor.tree.drainers import forget
 from sprag_supervisor.tree.holdings import Holdings
-from sprag_supervisor.tree.living import announce, leave
+from sprag_supervisor.tree.living import announce, leave, let_hear
 from sprag_supervisor.tree.log import say
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def report_bug(node: Node | None, step: str, error: BaseException) -> EngineErro
         if node is None:
             logging.getLogger("sprag").error("%s", bug, exc_info=bug)
         else:
+            let_hear(node, step, bug)
             say(logging.ERROR, node, "a bug in sprag", bug, step=step)
         return bug
     except BaseException:  # noqa: BLE001 - the last resort

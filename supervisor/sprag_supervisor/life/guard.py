@@ -67,11 +67,12 @@ def report_crash(
     tree = node._tree_
     try:
         if tree is not None:
-            if tree.is_copy:
-                return  # in a forked child it is the child's end; the parent's tree is not told
             if not stack_is_fresh and tree.thread and not has_room():
                 apart = partial(report_crash, node, incarnation, step, error, level=level)
                 tree.pool.run_apart(apart)
+                return
+            hears = tree.hears_crash
+            if hears is not None and not hears(node, incarnation, step, error):
                 return
         if issubclass(type(error), _EXITS):
             _report_exit(node, incarnation, step, error)

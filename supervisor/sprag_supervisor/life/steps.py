@@ -24,6 +24,7 @@ from sprag_supervisor.loop.greenlets import is_dead
 from sprag_supervisor.loop.pace import Pace
 from sprag_supervisor.tree.callables import check_result
 from sprag_supervisor.tree.holdings import Holdings
+from sprag_supervisor.tree.living import let_hear
 from sprag_supervisor.tree.node import Node
 from sprag_supervisor.tree.seat import context_of, kept_context
 from sprag_supervisor.tree.stragglers import keep
@@ -111,6 +112,7 @@ def _step_raised(ending: Ending, step: str, call: Call) -> None:
     elif is_a(meant, SystemExit):
         request_exit(ending.node, meant)
     elif error is not None and not is_a(meant, GreenletExit):
+        let_hear(ending.node, step, error)
         ending.stop_error(step, error)
 
 

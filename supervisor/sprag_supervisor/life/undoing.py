@@ -26,6 +26,7 @@ from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.rules.backoff import ExitApp
 from sprag_supervisor.rules.decide import RESTARTS, Reason, ruling
 from sprag_supervisor.rules.states import RUNNING
+from sprag_supervisor.tree.living import let_hear
 from sprag_supervisor.tree.log import say, saying
 from sprag_supervisor.tree.names import lineage, path_of
 
@@ -145,6 +146,7 @@ def _verdict(starting: Starting, error: BaseException) -> tuple[Reason, Failure 
                 logging.INFO, node, "service finished", because=as_text(error), step="on_start"
             )
         elif not is_a(error, SystemExit):
+            let_hear(node, "on_start", error)
             starting.tell = saying(logging.ERROR, node, "service failed to start", error)
         starting.failure = failure
     return Reason.FINISHED if finishes else Reason.START_FAILED, failure

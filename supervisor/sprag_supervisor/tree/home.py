@@ -45,7 +45,13 @@ def disown_all() -> None:
     for tree in living:
         tree.thread = 0
         tree.is_copy = True
+        tree.hears_crash = _of_a_copy
     living.clear()
+
+
+def _of_a_copy(_node: Node, _incarnation: int, _step: str, _error: BaseException) -> bool:
+    """Leave a crash alone: it is the child's end, and the parent's tree is not told."""
+    return False
 
 
 def must_be_at_home(node: Node) -> None:

@@ -42,6 +42,13 @@ def leave(tree: Tree) -> None:
         leave_pool(tree.pool)
 
 
+def let_hear(node: Node, step: str, error: BaseException) -> None:
+    """Tell who hears of crashes of one that `guard.report_crash` is not told of."""
+    tree = node._tree_
+    if tree is not None and tree.hears_crash is not None:
+        tree.hears_crash(node, node._incarnation_, step, error)
+
+
 def announce(  # noqa: PLR0917 - by position, as all that each start calls
     node: Node,
     event: str,

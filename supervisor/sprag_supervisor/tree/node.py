@@ -279,6 +279,10 @@ class Tree:
         """Carries out an end, in a greenlet of the pool."""
         self.observers: list[Callable[[Lifecycle], None]] = []
         """Called at once, in the engine's greenlet: they must not block."""
+        self.hears_crash: Callable[[Node, int, str, BaseException], bool] | None = None
+        """Hears of each crash before it is acted on, with the exception itself: which node, in
+        which life, in what. Returns whether it is to be acted on: not in a forked child. Must not
+        block, nor raise. None: nobody does."""
         self.also_called: tuple[str, ...] = ()
         """What the root is called beside its name, by its own code first: of one of several."""
         self.exit_code: int | None = None
