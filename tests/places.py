@@ -5,11 +5,14 @@ from __future__ import annotations
 import uuid
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import gevent
 import pytest
 
+from fake_etcd import FakeEtcd
+from fake_postgres import FakePostgres
+from fake_redis import FakeRedis
 from sprag.cluster.engines import open_engine
 from sprag.cluster.exceptions import EngineAway
 from sprag.cluster.memory import MemoryEngine
@@ -17,13 +20,25 @@ from sprag.cluster.remote import RemoteEngine
 from sprag.cluster.serving import Serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
-    import servers
+    from fake_server import FakeServer
     from sprag.cluster.engine import Engine
 
 SERVERS: Final = ("postgres", "redis", "etcd")
+FAKES: Final[Mapping[str, Callable[[], FakeServer]]] = {
+    "fake postgres": FakePostgres,
+    "fake redis": FakeRedis,
+    "fake etcd": FakeEtcd,
+}
 SLOW: Final = [pytest.param(each, marks=pytest.mark.slow) for each in SERVERS]
+
+
+class Server(Protocol):
+    """What an engine is opened with."""
+
+    @property
+    def url(self) -> str: ...
 
 
 class Line:
@@ -59,7 +74,7 @@ class Place:
 
     kind: str
     open: Callable[[], Engine]
-    server: servers.Server | None = None
+    server: Server | None = None
     app: str = field(default_factory=lambda: f"shop-{uuid.uuid4().hex[:8]}")
 
     @property
@@ -93,7 +108,7 @@ def over_a_socket() -> Generator[Place]:
 
 
 @contextmanager
-def on(server: servers.Server, kind: str, timeout: float = 10.0) -> Generator[Place]:
+def on(server: Server, kind: str, timeout: float = 10.0) -> Generator[Place]:
     with ExitStack() as stack:
 
         def opened() -> Engine:

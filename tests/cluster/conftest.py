@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 import servers
-from places import SLOW, Place, in_memory, on, over_a_socket
+from places import FAKES, SLOW, Place, in_memory, on, over_a_socket
 from sprag.testing import LeakCheck, VirtualClock, virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from sprag.cluster.engine import Engine
 
@@ -40,7 +41,7 @@ def started() -> Iterator[Callable[[str], servers.Server]]:
         each.close()
 
 
-@pytest.fixture(params=["memory", "remote", *SLOW])
+@pytest.fixture(params=["memory", "remote", *FAKES, *SLOW])
 def place(
     request: pytest.FixtureRequest, started: Callable[[str], servers.Server]
 ) -> Iterator[Place]:
@@ -49,9 +50,17 @@ def place(
         found = in_memory()
     elif request.param == "remote":
         found = over_a_socket()
+    elif request.param in FAKES:
+        found = _on_a_fake(request.param)
     else:
         found = on(started(request.param), request.param)
     with found as place:
+        yield place
+
+
+@contextmanager
+def _on_a_fake(kind: str) -> Generator[Place]:
+    with FAKES[kind]() as server, on(server, kind) as place:
         yield place
 
 

@@ -12,7 +12,6 @@ from places import on
 from servers import Etcd, free_port
 from sprag.cluster.engines.etcd import EtcdEngine
 from sprag.cluster.exceptions import BadEngine, EngineAway
-from sprag.exceptions import BadValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,11 +136,3 @@ def test_of_several_one_that_does_not_answer_does_not_cost_all_the_time(
     engine.close()
     assert engine.get("a").value is None  # the one that has answered is asked first
     engine.close()
-
-
-@pytest.mark.parametrize(
-    "url", ["etcd://host:port", "etcd://host?tls=1", "etcds://host?ca=/nowhere", "etcd://a,b:x"]
-)
-def test_a_url_that_is_wrong_is_refused_with_what_is_right(url: str) -> None:
-    with pytest.raises(BadValue, match="etcd"):
-        EtcdEngine(url, app="shop", timeout=5.0)

@@ -122,8 +122,11 @@ class EtcdEngine:
         return self._ask(asked, lambda found: _as_page(at, found))
 
     def _ask(self, asked: list[Any], made: Callable[[Sequence[Any]], T]) -> Answer[T]:
-        found = self._lines.ask(lambda line: self._done(line, [], asked))
-        return Answer(made(found.answers), found.identity)
+        def done(line: EtcdLine) -> Answer[T]:
+            found = self._done(line, [], asked)
+            return Answer(made(found.answers), found.identity)
+
+        return self._lines.ask(done)
 
     # -- what is done on a connection ----------------------------------------------------
 

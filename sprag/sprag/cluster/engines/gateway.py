@@ -27,7 +27,7 @@ class Refused(Exception):
     """etcd has answered with an error."""
 
 
-ERRORS: Final = (OSError, http.client.HTTPException, Refused, ValueError)
+ERRORS: Final = (OSError, http.client.HTTPException, Refused)
 
 
 class Access:
@@ -152,7 +152,7 @@ class EtcdLine:
         try:
             return self._asked(what, given)
         except Refused as error:
-            if "invalid auth token" not in str(error):
+            if not self._access.user or "invalid auth token" not in str(error):
                 raise
         self._say_who()  # a token has its time; nothing was done for it
         return self._asked(what, given)
@@ -161,7 +161,11 @@ class EtcdLine:
         self._http.request("POST", f"/v3/{what}", json.dumps(given).encode(), self._headers)
         with self._http.getresponse() as response:
             data = response.read()
-            answer: Any = json.loads(data)
+        try:
+            answer: Any = dict(json.loads(data))
+        except (ValueError, TypeError, RecursionError):
+            why = f"it answers with HTTP {response.status}, and no JSON of etcd's"
+            raise Refused(why) from None
         if response.status != http.client.OK:
             raise Refused(answer.get("message") or answer.get("error") or response.reason)
         return answer

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from gevent import Timeout, sleep, spawn
 
+from sprag.cluster.engines.lines import NONSENSE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -91,7 +93,7 @@ class Hints:
 
     def _run(self) -> None:
         while True:
-            with suppress(Timeout, *self._errors):
+            with suppress(Timeout, *self._errors, *NONSENSE):
                 self._listen(self._begun, self._heard)
             self._hears = False
             sleep(PAUSE)

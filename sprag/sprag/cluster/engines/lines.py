@@ -35,6 +35,9 @@ for _each in (
 ):
     import_module(_each)
 
+NONSENSE: Final = (LookupError, TypeError, ValueError, AttributeError)
+"""What comes of an answer that no such server gives: something else listens there."""
+
 _poll: Final = get_original("select", "poll")
 
 T = TypeVar("T")
@@ -104,6 +107,8 @@ class Lines(Generic[L]):
             why = f"no answer within {self.timeout:g} s"
         except self._errors as error:
             why = said(error)
+        except NONSENSE as error:
+            why = f"it answers what nobody understands ({type(error).__name__}: {said(error)})"
         self.close()
         self._is_away()
         raise EngineAway(self.where, why)

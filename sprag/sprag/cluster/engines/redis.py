@@ -184,13 +184,14 @@ class RedisEngine:
     ) -> Answer[T]:
         unheard = secrets.token_hex(8)  # what the hash is called from now on, if it is empty
 
-        def asked(line: _RedisLine) -> tuple[str, Any]:
-            return line.run_id, line.run(script, (self._hash, *keys), (unheard, *args))
+        def asked(line: _RedisLine) -> Answer[T]:
+            found = line.run(script, (self._hash, *keys), (unheard, *args))
+            replication, token, seconds, micros, value = found
+            ids = (line.run_id[:_SHOWN], replication.decode()[:_SHOWN], token.decode())
+            now = int(seconds) * 1000 + int(micros) // 1000
+            return Answer(made(value), f"redis:{'/'.join(ids)}", now)
 
-        run_id, (replication, token, seconds, micros, value) = self._lines.ask(asked)
-        ids = (run_id[:_SHOWN], replication.decode()[:_SHOWN], token.decode())
-        now = int(seconds) * 1000 + int(micros) // 1000
-        return Answer(made(value), f"redis:{'/'.join(ids)}", now)
+        return self._lines.ask(asked)
 
     # -- connections ---------------------------------------------------------------------
 
