@@ -72,8 +72,8 @@ check-docs: $(DEV) ## the documentation builds without a warning (mkdocs)
 
 # One run for three questions: nothing but the wheel built from the sdist can be imported (the
 # sources are removed), the sdist's own suite passes on it, and how much of it the suite covers.
-# Measuring takes twice the time: the random stories are fewer, and what starts real processes and
-# looks at real clocks runs without it. (What native threads and forked children do is not seen.)
+# Measuring takes twice the time: the random stories are fewer, and of the tests that start real
+# processes and look at real clocks only their own process is measured (tests/conftest.py).
 check-wheel: $(DEV) ## the sdist's suite, on the wheel built from the sdist, with branch coverage
 	@$(SAY)
 	@rm -rf dist
@@ -94,7 +94,7 @@ check-wheel: $(DEV) ## the sdist's suite, on the wheel built from the sdist, wit
 	done; \
 	export $(WRITING); \
 	SPRAG_STEPS=2000 "$$work/venv/bin/coverage" run -m pytest --quiet $(ONE_EACH) -m "not slow"; \
-	"$$work/venv/bin/python" -m pytest --quiet $(ONE_MORE) -m slow
+	"$$work/venv/bin/coverage" run -m pytest --quiet $(ONE_MORE) -m slow
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

@@ -17,10 +17,18 @@ _AT_ONCE: Final = 20
 """Tests between two looks at what is left: some hundred of them leave as much as there was."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let what the tests start hear of Ctrl-C, which a shell's background job does not."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    if config.getoption("markexpr") == "slow" and hasattr(config, "workerinput"):
+        _measure_only_the_tests()
+
+
+def _measure_only_the_tests() -> None:
+    """Let coverage see this process, and what looks at real clocks run at full speed."""
+    for name in [name for name in os.environ if name.startswith("COVERAGE")]:
+        del os.environ[name]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
