@@ -460,6 +460,7 @@ def management(world: World) -> None:
         lambda: top.restart_child("a"),
         lambda: top.delete_child("a"),
         lambda: top.terminate_child("a"),
+        top.snapshot,
         lambda: top.start_child(a),
         lambda: top.restart_child("a"),
         lambda: top.terminate_child("a"),

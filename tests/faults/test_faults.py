@@ -48,6 +48,7 @@ NOT_OF_A_STORY = {
     "tree.node.Node._found_",
     "tree.node.Node._prepare_",
     "loop.calls.nothing",
+    "tree.home._of_a_copy",  # in a forked child
     # The last resort, and what only an error planted elsewhere reaches.
     "life.bugs.",
     "loop.pool.Pool.run_soon",
