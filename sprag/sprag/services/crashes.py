@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gevent import Greenlet, GreenletExit, Timeout
 
+from sprag.services.grouping import place_of
 from sprag_supervisor import (
     Ledger,
     Pace,
@@ -55,6 +56,8 @@ class Crash:
         exception: What was raised, itself. Its traceback holds the frames, and so all that was in
             their variables: keep it no longer than you need it.
         path: Of the service.
+        group: The same with ``*`` for what there may be any number of, such as the children of a
+            `DynamicSupervisor`: for who counts by place.
         incarnation: Which life of it, from 1.
         step: What of it: ``run``, ``on_start``, ``listener``, ``greenlet``, and the like.
         decision: What its supervisor does: ``restart``, ``back_off``, ``give_up``,
@@ -68,6 +71,7 @@ class Crash:
 
     exception: BaseException
     path: str
+    group: str
     incarnation: int
     step: str
     decision: str | None
@@ -78,13 +82,14 @@ class Crash:
 class _Waiting:
     """A crash that is to be told, maybe with a decision that is still to come."""
 
-    __slots__ = ("at", "decision", "due", "error", "incarnation", "path", "step")
+    __slots__ = ("at", "decision", "due", "error", "group", "incarnation", "path", "step")
 
     def __init__(
-        self, error: BaseException, path: str, incarnation: int, step: str, due: float
+        self, error: BaseException, node: Node, incarnation: int, step: str, due: float
     ) -> None:
         self.error = error
-        self.path = path
+        self.path = path_of(node)
+        self.group = place_of(node)
         self.incarnation = incarnation
         self.step = step
         self.decision: str | None = None
@@ -152,11 +157,10 @@ class CrashReports:
             return
         if any(each.error is error for each in self._row):
             return  # what has cut a start short comes again as the failure of the start
-        path, due = path_of(node), clock.now()
-        waiting = _Waiting(error, path, incarnation, step, due)
+        waiting = _Waiting(error, node, incarnation, step, clock.now())
         if _awaits_decision(node, incarnation):
             waiting.due += UNDECIDED
-            self._undecided.setdefault((path, incarnation), waiting)
+            self._undecided.setdefault((waiting.path, incarnation), waiting)
         self._row.append(waiting)
         if self._teller is None:
             self._teller = _Teller(self._tell_all)
@@ -208,6 +212,7 @@ class CrashReports:
         crash = Crash(
             waiting.error,
             waiting.path,
+            waiting.group,
             waiting.incarnation,
             waiting.step,
             waiting.decision,
