@@ -99,7 +99,7 @@ from sprag_supervisor.rules.policy import (
     check_need,
 )
 from sprag_supervisor.rules.seconds import Seconds, as_count, as_number, in_seconds
-from sprag_supervisor.rules.states import ACTIVE, DOWN, RUNNING, State
+from sprag_supervisor.rules.states import ACTIVE, DOWN, RUNNING, SETTLED, State
 from sprag_supervisor.tree.acquiring import may_acquire, not_active
 from sprag_supervisor.tree.callables import (
     NEVER_RUNS,
@@ -173,6 +173,7 @@ __all__ = [
     "KEYWORDS",
     "NEVER_RUNS",
     "RUNNING",
+    "SETTLED",
     "AskNote",
     "Backoff",
     "Because",

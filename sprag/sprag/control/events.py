@@ -3,6 +3,8 @@
 First a line for each service as it is (``snapshot``), then ``live``, then a line for
 each change, and ``end`` when the app ends. The engine only puts a record into the
 client's queue. A client that does not keep up is dropped, without that last line.
+With ``?all=1`` also what supervisors decide (``ruling``), and steps that no observer
+is told of; see `steps`.
 """
 
 from __future__ import annotations
@@ -13,35 +15,46 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gevent.event import Event
 
+from sprag.control import decisions
 from sprag.control.http import Answer
-from sprag.control.pictures import iso, node_to_json, rounded
+from sprag.control.pictures import because_to_json, iso, node_to_json, rounded
 from sprag.control.pieces import chunks
-from sprag_supervisor import Pace, pictures
+from sprag.control.steps import ENDS, LOOK, Steps
+from sprag_supervisor import SETTLED, Lifecycle, Pace, pictures, why_down
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sprag.control.desk import Desk
-    from sprag_supervisor import Lifecycle
+    from sprag.control.http import Request
+    from sprag_supervisor import Node, Ruling
 
 QUEUE: Final = 10_000
 """Changes that may wait for one client."""
 _LOOK: Final = 1.0
 """Seconds between two looks whether a client is still there, when there is nothing to say."""
 _AT_ONCE: Final = 100
+_NO: Final = ("0", "no", "false")
 
 
 class Feed:
-    """The changes that wait for one client."""
+    """What waits for one client: changes, and rulings with their numbers."""
 
     def __init__(self) -> None:
-        self.records: deque[Lifecycle] = deque()
+        self.records: deque[Lifecycle | tuple[int, Ruling]] = deque()
         self.news = Event()
         self.is_lost = False
         self.is_over = False
 
     def __call__(self, record: Lifecycle) -> None:
         """Take a change; called by the engine in the midst of its work."""
+        self._put(record)
+
+    def rule(self, seq: int, ruling: Ruling) -> None:
+        """Take a ruling, likewise."""
+        self._put((seq, ruling))
+
+    def _put(self, record: Lifecycle | tuple[int, Ruling]) -> None:
         if len(self.records) < QUEUE:
             self.records.append(record)
         else:
@@ -54,47 +67,79 @@ class Feed:
         self.news.set()
 
 
-def answer(desk: Desk, has_hung_up: Callable[[], bool]) -> Answer:
+def answer(desk: Desk, request: Request, has_hung_up: Callable[[], bool]) -> Answer:
     """Stream until the client leaves, does not keep up, or the app ends."""
-    return Answer(_lines(desk, has_hung_up), is_stream=True)
+    is_all = request.query.get("all", "0").lower() not in _NO
+    return Answer(_lines(desk, has_hung_up, is_all=is_all), is_stream=True)
 
 
-def _lines(desk: Desk, has_hung_up: Callable[[], bool]) -> Iterator[bytes]:
+def _lines(desk: Desk, has_hung_up: Callable[[], bool], *, is_all: bool) -> Iterator[bytes]:
     feed = Feed()
-    observers = desk.tree.observers
+    observers, ledger = desk.tree.observers, desk.tree.ledger
     # First the ear, then the picture: a change in between is told twice, not never.
     observers.append(feed)
+    if is_all:
+        ledger.follow(feed.rule)
     desk.farewells.add(feed.end)
     try:
+        steps = Steps(desk.root) if is_all else None
         count = 0
 
         def lines() -> Iterator[str]:
             nonlocal count
             for _depth, node in pictures(desk.root):
                 count += 1
+                if steps is not None and node.state in SETTLED:
+                    yield from map(_line, steps.note_down(node.path))
                 yield _line({"event": "snapshot", **node_to_json(node)})
 
         yield from chunks(lines(), Pace())
         yield _encoded({"event": "live", "services": count, **desk.about()})
-        yield from _changes(feed, has_hung_up)
+        yield from _changes(desk.root, feed, steps, has_hung_up)
     finally:
         desk.farewells.discard(feed.end)
+        ledger.leave(feed.rule)
         if feed in observers:
             observers.remove(feed)
 
 
-def _changes(feed: Feed, has_hung_up: Callable[[], bool]) -> Iterator[bytes]:
+def _changes(
+    root: Node, feed: Feed, steps: Steps | None, has_hung_up: Callable[[], bool]
+) -> Iterator[bytes]:
+    wait = _LOOK if steps is None else LOOK
     while not feed.is_lost:
         if feed.records:
             batch = [feed.records.popleft() for _ in range(min(len(feed.records), _AT_ONCE))]
-            yield "".join(_line(change_to_json(record)) for record in batch).encode()
+            yield "".join(map(_line, _told(root, batch, steps))).encode()
         elif feed.is_over:
             yield _encoded({"event": "end", "reason": "the app has ended"})
             return
         else:
             feed.news.clear()
-            if not feed.news.wait(_LOOK) and has_hung_up():
+            if not feed.news.wait(wait) and has_hung_up():
                 return
+        if steps is not None and (seen := list(steps.look())):
+            yield "".join(map(_line, seen)).encode()
+
+
+def _told(
+    root: Node, batch: list[Lifecycle | tuple[int, Ruling]], steps: Steps | None
+) -> Iterator[dict[str, Any]]:
+    for record in batch:
+        if isinstance(record, Lifecycle):
+            yield {**change_to_json(record), "down_because": _why_down(root, record)}
+            if steps is not None:
+                yield from steps.note(record)
+        else:
+            yield {"event": "ruling", **decisions.to_json(root, *record)}
+
+
+def _why_down(root: Node, record: Lifecycle) -> dict[str, Any] | None:
+    """Return why a service is down, if that is still so in the same life."""
+    node = None if record.event not in ENDS else decisions.node_at(root, record.path)
+    if node is None or node._incarnation_ != record.incarnation:
+        return None
+    return because_to_json(why_down(node, record.path))
 
 
 def change_to_json(record: Lifecycle) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from gevent import Greenlet
 
 from sprag._defaults import MOST_ROWS
-from sprag.control import top
+from sprag.control import decisions, top
 from sprag.control.forwarding import Beyond, answer, slot_of
 from sprag.control.http import Answer, Refused
 from sprag_supervisor import clock, name_of
@@ -24,19 +24,21 @@ if TYPE_CHECKING:
     from sprag.control.desk import Desk
     from sprag.control.http import Request
 
-_GATHERED: Final = ("/v1/stacks", "/v1/top", "/v1/ready")
+_GATHERED: Final = ("/v1/decisions", "/v1/stacks", "/v1/top", "/v1/ready")
+_PLACES: Final = ("path", "supervisor")
 _LISTED: Final = 100
 _PATIENCE: Final = 2.0
 """Seconds that a worker has beyond what the parent itself has taken."""
 
 
-def concerns(beginning: str, desk: Desk, request: Request) -> bool:
-    """Whether *beginning* is something that is asked of the whole, here with workers in it."""
-    if beginning not in _GATHERED or request.query.get("path", "") not in (
-        "",
-        "/",
-        name_of(desk.root),
-    ):
+def concerns(beginning: str, desk: Desk, request: Request, given: str) -> bool:
+    """Whether *beginning* is something that is asked of the whole, here with workers in it.
+
+    Numbers of decisions are those of one process: what came ``since`` one is asked of each.
+    """
+    if beginning not in _GATHERED or given not in ("", "/", name_of(desk.root)):
+        return False
+    if beginning == "/v1/decisions" and "since" in request.query:
         return False
     return any(slot_of(child) is not None for child in (desk.root._children_ or {}).values())
 
@@ -54,6 +56,10 @@ def gathered(beginning: str, desk: Desk, request: Request, own: Callable[[], Ans
     mine = own()
     if mine.status is not HTTPStatus.OK:
         return mine
+    if beginning == "/v1/decisions":
+        limit = request.number("limit", decisions.TOLD, most=decisions.MOST)
+        told = cast("dict[str, Any]", mine.body)
+        return Answer(decisions.merged(told, others(), limit))
     if beginning == "/v1/stacks":
         return _stacks(mine, others())
     return _top(mine, others(), request)
@@ -63,7 +69,7 @@ def _asked(
     beginning: str, desk: Desk, request: Request, more: dict[str, str]
 ) -> Callable[[], list[dict[str, Any]]]:
     """Ask all workers; return what waits for their answers."""
-    query = {key: value for key, value in request.query.items() if key != "path"} | more
+    query = {key: value for key, value in request.query.items() if key not in _PLACES} | more
     asked = type(request)("GET", beginning, query, request.by)
     answers: list[dict[str, Any]] = []
 

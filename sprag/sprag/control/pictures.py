@@ -148,8 +148,7 @@ def _list(items: Sequence[object]) -> str:
 def _policy(policy: Policy) -> dict[str, Any]:
     given: dict[str, Any] = {keyword: getattr(policy, keyword) for keyword in KEYWORDS}
     given["on_failure"] = {
-        class_name(kind): said if type(said) is str else _said_of(said)
-        for kind, said in policy.on_failure.items()
+        class_name(kind): action_text(said) for kind, said in policy.on_failure.items()
     }
     given["backoff"] = None if policy.backoff is None else dataclasses.asdict(policy.backoff)
     needs = policy.needs
@@ -159,8 +158,10 @@ def _policy(policy: Policy) -> dict[str, Any]:
     return {keyword: None if value == math.inf else value for keyword, value in given.items()}
 
 
-def _said_of(action: object) -> str:
-    """Return in short what is done about an exception, if it has no word."""
+def action_text(action: object) -> str:
+    """Return in short what an `on_failure` says about an exception."""
+    if type(action) is str:
+        return action
     if is_a(action, Backoff):
         return f"Backoff({action.initial:g}, maximum={action.maximum:g})"
     return f"ExitApp({action.code})" if is_a(action, ExitApp) else ""

@@ -13,6 +13,7 @@ from sprag.control import (
     acting,
     blame,
     braiding,
+    decisions,
     events,
     forwarding,
     gathering,
@@ -62,7 +63,12 @@ _RESOURCES: Final[dict[str, tuple[tuple[str, ...], str, _Resource]]] = {
     "/v1/tree": (_READING, _NO, lambda desk, request, _, gone: _tree(desk, request, gone)),
     "/v1/service": (_READING, _MAY, _named(service.answer)),
     "/v1/why": (_READING, _MAY, _named(why.answer)),
-    "/v1/events": (_READING, _NO, lambda desk, _request, _path, gone: events.answer(desk, gone)),
+    "/v1/decisions": (_READING, _MAY, decisions.answer),
+    "/v1/events": (
+        _READING,
+        _NO,
+        lambda desk, asked, _path, gone: events.answer(desk, asked, gone),
+    ),
     "/v1/logs": (_READING, _MAY, logs.answer),
     "/v1/start": (_ACTING, _MUST, acting.start),
     "/v1/stop": (_ACTING, _MAY, acting.stop),
@@ -100,6 +106,8 @@ def answer(desk: Desk, request: Request, has_hung_up: HungUp) -> Answer:
         raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, message, allow=methods)
     named = unquoted(path or "")
     given = named or request.query.get("path", "")
+    if beginning == "/v1/decisions":
+        given = given or request.query.get("supervisor", "")
     if (worker := forwarding.any_worker(desk)) is not None and (
         across.is_far(desk, given) or _is_of_cluster(beginning, request)
     ):
@@ -113,7 +121,7 @@ def answer(desk: Desk, request: Request, has_hung_up: HungUp) -> Answer:
     found_there = forwarding.beyond(desk, given)
     if found_there is not None and (found_there.path or beginning in _OF_PROCESSES):
         return forwarding.answer(beginning, request, found_there)
-    if gathering.concerns(beginning, desk, request):
+    if gathering.concerns(beginning, desk, request, given):
         return gathering.gathered(
             beginning, desk, request, lambda: resource(desk, request, named, has_hung_up)
         )

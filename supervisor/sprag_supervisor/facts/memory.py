@@ -8,12 +8,13 @@ restarted. All of it is bounded in number and in size, and without live objects 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from sprag_supervisor.facts.failure import in_brief
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from sprag_supervisor.facts.asked import AskNote
     from sprag_supervisor.facts.because import Because
@@ -260,6 +261,10 @@ class Ruling(NamedTuple):
         return size if failure is None else size + failure.size
 
 
+Follower = Callable[[int, Ruling], object]
+"""Who is told of each ruling, with its number."""
+
+
 class Ledger:
     """The last rulings of a tree, the latest last."""
 
@@ -276,6 +281,40 @@ class Ledger:
         """In brief, all older than those in …"""
         self._recent: deque[Ruling] = deque()
         self._size = 0  # Invariant: of what is in `_recent`
+        self._gone = 0
+        """How many are not kept any more."""
+        self._followers: tuple[Follower, ...] = ()
+
+    @property
+    def first(self) -> int:
+        """The number of the oldest ruling that is kept, from 1; one more than `last` if none is."""
+        return self._gone + 1
+
+    @property
+    def last(self) -> int:
+        """How many rulings there have been: the number of the latest."""
+        return self._gone + len(self._old) + len(self._recent)
+
+    def numbered(self) -> Iterator[tuple[int, Ruling]]:
+        """Go through all rulings as they are now, the oldest first, each with its number."""
+        return enumerate(self, self.first)
+
+    def follow(self, follower: Follower) -> None:
+        """Have *follower* called with each ruling and its number. It must not block, nor raise."""
+        self._followers = (*self._followers, follower)
+        # An attribute of its own hides the method: where nobody follows, nothing is asked.
+        self.enter = self._enter_and_tell  # type: ignore[method-assign]
+
+    def leave(self, follower: Follower) -> None:
+        """Tell *follower* no more. Harmless a second time."""
+        self._followers = tuple([each for each in self._followers if each != follower])
+        if not self._followers:
+            vars(self).pop("enter", None)
+
+    def _enter_and_tell(self, ruling: Ruling) -> None:
+        Ledger.enter(self, ruling)
+        for follower in self._followers:
+            follower(self.last, ruling)
 
     def enter(self, ruling: Ruling) -> None:
         """Write *ruling* down; the oldest is cut, then goes, when there is too much."""
@@ -291,6 +330,7 @@ class Ledger:
             self._size -= oldest.size()
             self._old.append(oldest.in_brief())
         if len(self._old) + len(self._recent) > _KEPT_RULINGS:
+            self._gone += 1
             if self._old:
                 self._old.popleft()
             else:
