@@ -35,8 +35,7 @@ def answer(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
     """
     since = request.number("since", 0, most=_NUMBERS)
     limit = request.number("limit", TOLD, most=MOST)
-    given = path or request.query.get("supervisor", "") or request.query.get("path", "")
-    found, full = _found(desk, given, since)
+    found, full = _found(desk, path, since)
     chosen = found[max(len(found) - limit, 0) :]
     ledger = desk.tree.ledger
     return Answer(
@@ -74,7 +73,7 @@ def _found(desk: Desk, given: str, since: int) -> tuple[list[tuple[int, Ruling]]
     is_known = False
     for seq, ruling in desk.tree.ledger.numbered():
         pace()
-        if is_all or _is_about(ruling, full):
+        if is_all or is_about(ruling, full):
             is_known = True
             if seq > since:
                 found.append((seq, ruling))
@@ -83,7 +82,8 @@ def _found(desk: Desk, given: str, since: int) -> tuple[list[tuple[int, Ruling]]
     return found, full
 
 
-def _is_about(ruling: Ruling, path: str) -> bool:
+def is_about(ruling: Ruling, path: str) -> bool:
+    """Whether somebody at or below *path* has made it, or it is about the service there."""
     above = ruling.supervisor
     return above == path or above.startswith(f"{path}/") or ruling.child == path
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from gevent import Greenlet
 
 from sprag._defaults import MOST_ROWS
-from sprag.control import decisions, top
+from sprag.control import decisions, history, top
 from sprag.control.forwarding import Beyond, answer, slot_of
 from sprag.control.http import Answer, Refused
 from sprag_supervisor import clock, name_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sprag.control.desk import Desk
     from sprag.control.http import Request
 
-_GATHERED: Final = ("/v1/decisions", "/v1/stacks", "/v1/top", "/v1/ready")
+_GATHERED: Final = ("/v1/decisions", "/v1/history", "/v1/stacks", "/v1/top", "/v1/ready")
 _PLACES: Final = ("path", "supervisor")
 _LISTED: Final = 100
 _PATIENCE: Final = 2.0
@@ -60,6 +60,8 @@ def gathered(beginning: str, desk: Desk, request: Request, own: Callable[[], Ans
         limit = request.number("limit", decisions.TOLD, most=decisions.MOST)
         told = cast("dict[str, Any]", mine.body)
         return Answer(decisions.merged(told, others(), limit))
+    if beginning == "/v1/history":
+        return Answer(history.merged(cast("dict[str, Any]", mine.body), others()))
     if beginning == "/v1/stacks":
         return _stacks(mine, others())
     return _top(mine, others(), request)

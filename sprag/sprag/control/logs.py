@@ -9,6 +9,7 @@ Nobody who logs waits for a client: what does not fit into its queue is counted,
 from __future__ import annotations
 
 import json
+import logging
 from collections import deque
 from functools import partial
 from http import HTTPStatus
@@ -36,6 +37,8 @@ _LOOK: Final = 1.0
 """Seconds between two looks whether a client is still there, when there is nothing to say."""
 _PATIENCE: Final = 3600.0
 """Seconds for a client to read on: people stop their terminal, or leaf through a pager."""
+_LEVELS: Final = logging.getLevelNamesMapping()
+_NAMES: Final = ("debug", "info", "warning", "error", "critical")
 _NO: Final = ("0", "no", "false")
 
 
@@ -71,7 +74,11 @@ class Feed:
 
 
 def answer(desk: Desk, request: Request, path: str, has_hung_up: Callable[[], bool]) -> Answer:
-    """Tell the last ``?lines=``, no older than ``?age=`` seconds; with ``?follow=1`` go on."""
+    """Tell the last ``?lines=``, no older than ``?age=`` seconds; with ``?follow=1`` go on.
+
+    With ``?level=`` only those that are at least as grave.
+    """
+    least = _least(request.query.get("level", ""))
     most = request.number("lines", _ALL, most=_ALL)
     age = request.seconds("age")
     oldest = None if age is None else clock.wall() - age
@@ -79,7 +86,8 @@ def answer(desk: Desk, request: Request, path: str, has_hung_up: Callable[[], bo
     is_all = full == name_of(desk.root)
 
     def wanted(line: Line) -> bool:
-        return is_all or line.is_below(full)
+        is_meant = is_all or line.is_below(full)
+        return is_meant and (not least or _LEVELS.get(line.level.upper(), logging.INFO) >= least)
 
     def is_recent(line: Line) -> bool:
         return (oldest is None or line.at >= oldest) and wanted(line)
@@ -92,6 +100,19 @@ def answer(desk: Desk, request: Request, path: str, has_hung_up: Callable[[], bo
     begin = partial(desk.ring.last, most, is_recent)
     following = _followed(desk, Feed(wanted), begin, about, has_hung_up)
     return Answer(following, is_stream=True, patience=_PATIENCE)
+
+
+def _least(level: str) -> int:
+    """Return the number of a level, 0 for none given.
+
+    Raises:
+        Refused: There is no such level.
+    """
+    found = _LEVELS.get(level.upper(), 0) if level in ("", *_NAMES) else None
+    if found is None:
+        message = f"level={level[:20]!r} is not accepted: use {', '.join(_NAMES)}"
+        raise Refused(HTTPStatus.BAD_REQUEST, message)
+    return found
 
 
 def _path(desk: Desk, path: str) -> str:

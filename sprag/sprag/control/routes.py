@@ -17,6 +17,7 @@ from sprag.control import (
     events,
     forwarding,
     gathering,
+    history,
     holding,
     inspecting,
     logs,
@@ -45,6 +46,7 @@ _READING: Final = ("GET", "HEAD")
 _ACTING: Final = ("POST",)
 _OF_PROCESSES: Final = ("/v1/logs", "/v1/stacks", "/v1/inspect", "/v1/reload")
 """What the process of a worker alone can tell of it."""
+_NOT: Final = ("", "0", "no", "false")
 _NO, _MAY, _MUST = "", "[/PATH]", "/PATH"
 """Whether the path of a service follows."""
 
@@ -69,6 +71,7 @@ _RESOURCES: Final[dict[str, tuple[tuple[str, ...], str, _Resource]]] = {
         _NO,
         lambda desk, asked, _path, gone: events.answer(desk, asked, gone),
     ),
+    "/v1/history": (_READING, _NO, _asked(history.answer)),
     "/v1/logs": (_READING, _MAY, logs.answer),
     "/v1/start": (_ACTING, _MUST, acting.start),
     "/v1/stop": (_ACTING, _MAY, acting.stop),
@@ -100,7 +103,7 @@ def answer(desk: Desk, request: Request, has_hung_up: HungUp) -> Answer:
     found = _RESOURCES.get(beginning)
     if found is None or found[1] == (_NO if path is not None else _MUST):
         raise Refused(HTTPStatus.NOT_FOUND, f"no {request.path!r} here: {_remedy(beginning)}")
-    methods, _, resource = found
+    methods, may_name, _ = found
     if request.method not in methods:
         message = f"{request.method} is not for {beginning}: use {methods[0]}"
         raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, message, allow=methods)
@@ -108,6 +111,8 @@ def answer(desk: Desk, request: Request, has_hung_up: HungUp) -> Answer:
     given = named or request.query.get("path", "")
     if beginning == "/v1/decisions":
         given = given or request.query.get("supervisor", "")
+    if may_name == _MAY and not named:
+        named = given
     if (worker := forwarding.any_worker(desk)) is not None and (
         across.is_far(desk, given) or _is_of_cluster(beginning, request)
     ):
@@ -118,6 +123,18 @@ def answer(desk: Desk, request: Request, has_hung_up: HungUp) -> Answer:
         named, given = there.path if named else named, there.path
         if "path" in request.query:
             request = replace(request, query={**request.query, "path": given})
+    if beginning == "/v1/top" and request.query.get("follow", "0").lower() not in _NOT:
+        once = replace(request, query={**request.query, "follow": "0"})
+        return top.followed(desk, lambda: answer(desk, once, has_hung_up), has_hung_up)
+    return _answer_here(desk, request, named, given, has_hung_up)
+
+
+def _answer_here(
+    desk: Desk, request: Request, named: str, given: str, has_hung_up: HungUp
+) -> Answer:
+    """Answer what is meant for this node: by this process, a worker, or all of them."""
+    beginning, _ = split(request.path)
+    resource = _RESOURCES[beginning][2]
     found_there = forwarding.beyond(desk, given)
     if found_there is not None and (found_there.path or beginning in _OF_PROCESSES):
         return forwarding.answer(beginning, request, found_there)
@@ -125,7 +142,7 @@ def answer(desk: Desk, request: Request, has_hung_up: HungUp) -> Answer:
         return gathering.gathered(
             beginning, desk, request, lambda: resource(desk, request, named, has_hung_up)
         )
-    if named in ("", "/", name_of(desk.root)) and braiding.concerns(beginning, desk):
+    if given in ("", "/", name_of(desk.root)) and braiding.concerns(beginning, desk):
         own = resource(desk, request, named, has_hung_up)
         return braiding.braided(beginning, desk, request, own)
     return resource(desk, request, named, has_hung_up)

@@ -1,14 +1,19 @@
-"""``GET /v1/top``: what each service uses, measured for as long as the client waits."""
+"""``GET /v1/top``: what each service uses, measured for as long as the client waits.
+
+With ``?follow=1`` again and again, one JSON object a line.
+"""
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import json
 from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from gevent import sleep
+from gevent.event import Event
 
 from sprag._defaults import LONGEST_LOOK, MOST_ROWS, SORTS
 from sprag.control.http import Answer, Refused
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
     from sprag_supervisor import Node
 
 
+_REST: Final = 0.1
+"""Seconds between two looks, at least, of who follows."""
 ROWS: Final = 50
 """Rows that are told where nobody says how many."""
 
@@ -72,6 +79,32 @@ def answer(desk: Desk, request: Request) -> Answer:
             "services": chosen,
         }
     )
+
+
+def followed(desk: Desk, look: Callable[[], Answer], has_hung_up: Callable[[], bool]) -> Answer:
+    """Stream what *look* answers, one line each, until the client leaves or the app ends.
+
+    Raises:
+        Refused: The first look is.
+    """
+    first = _line(look())
+
+    def lines() -> Iterator[bytes]:
+        is_over = Event()
+        desk.farewells.add(is_over.set)
+        try:
+            yield first
+            while not is_over.wait(_REST) and not has_hung_up():
+                yield _line(look())
+        finally:
+            desk.farewells.discard(is_over.set)
+
+    return Answer(lines(), is_stream=True)
+
+
+def _line(answer: Answer) -> bytes:
+    body = answer.body
+    return (json.dumps(body).encode() if isinstance(body, dict) else b"".join(body).strip()) + b"\n"
 
 
 class _Calls(NamedTuple):
