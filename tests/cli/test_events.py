@@ -151,3 +151,52 @@ def test_a_narrow_terminal_cuts_the_end_of_a_line(
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 50
     assert lines[1].endswith("…")
+
+
+def test_what_is_decided_is_told_and_counts_as_no_change(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ruling(action: str, **more: Any) -> dict[str, Any]:
+        given = {"supervisor": "shop/fleet", "action": action, "delay": 4.14, **more}
+        return change("ruling", "shop/fleet/courier", **given)
+
+    app = answering(
+        {
+            "/v1/events": stream(
+                {"event": "live", "services": 4},
+                ruling("restart", limit={"used": 2, "of": 3, "window": 5.0}),
+                ruling("back_off", **{"with": [f"shop/fleet/{n}" for n in "abcde"]}, with_count=7),
+                ruling("give_up", limit={"used": 4, "of": 3, "window": 5.0}),
+                ruling("gave_up_tries"),
+                ruling("escalate"),
+                ruling("exit"),
+                ruling("shut_down"),
+                ruling("keep", limit={"used": 1, "of": None, "window": 5.0}),
+                ruling("think_twice"),
+                change("starting", "shop/mail"),
+                change("left", "shop/web"),
+                change("crashed", "shop/mail", exception="KeyError", message="'host'"),
+                {"event": "end"},
+            )
+        }
+    )
+    assert follow(given(limit=1)) == ExitCode.WELL
+    shuts_down = "shop/fleet shuts down: its significant children have ended"
+    assert capsys.readouterr().out.replace("2026-01-01 ", "").splitlines() == [
+        "0 services; now come the changes",
+        "11:59:58 ↻ decided   shop/fleet/courier  restart at once; 2 of at most 3 within 5 s",
+        "11:59:58 ↻ decided   shop/fleet/courier  restart after 4.1 s, with a, b, c, d and 3 more",
+        "11:59:58 ✗ decided   shop/fleet/courier  shop/fleet gives up; 4 of at most 3 within 5 s",
+        "11:59:58 ✗ decided   shop/fleet/courier  stays down: it was restarted too often",
+        "11:59:58 ✗ decided   shop/fleet/courier  shop/fleet gives up at once: on_failure says so",
+        "11:59:58 ✗ decided   shop/fleet/courier  the app exits: on_failure says so",
+        f"11:59:58 ○ decided   shop/fleet/courier  {shuts_down}",
+        "11:59:58 ○ decided   shop/fleet/courier  stays down: its policy says so",
+        "11:59:58 ↻ decided   shop/fleet/courier  think twice",
+        "11:59:58 ◐ starting  shop/mail",
+        "11:59:58 ■ left      shop/web",
+        "11:59:58 ✗ crashed   shop/mail  KeyError: 'host'",
+    ]
+    assert app.requests == ["GET /v1/events?all=1 HTTP/1.1"]
+    assert follow(given(failed=True)) == ExitCode.WELL
+    assert capsys.readouterr().out.count("decided") == 4

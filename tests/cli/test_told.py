@@ -10,6 +10,7 @@ from sprag_cli.app.told import (
     AmbiguousPath,
     Below,
     NoSuchService,
+    because_text,
     below,
     children_of,
     count_of,
@@ -165,3 +166,24 @@ def test_values_of_the_wrong_kind_count_as_missing() -> None:
 def test_what_cannot_be_reckoned_with_is_no_number(told: object) -> None:
     assert number_of({"restarts": told}, "restarts") is None
     assert count_of({"restarts": told}, "restarts") == 0
+
+
+@pytest.mark.parametrize(
+    ("by", "state", "said"),
+    [
+        ("operator", "stopped", "by an operator"),
+        ("code", "stopped", "by the app itself"),
+        ("group", "stopped", "with courier"),
+        ("group", "restarting", "restarts with courier"),
+        ("parent", "stopped", "with courier"),
+        ("ignored", "stopped", "its on_start raised Ignore"),
+        ("crashed", "failed", ""),
+        ("what a newer app says", "stopped", ""),
+    ],
+)
+def test_why_a_service_is_down_is_said_where_nothing_else_tells(
+    by: str, state: str, said: str
+) -> None:
+    because = {"by": by, "with": "shop/fleet/courier"}
+    assert because_text({"state": state, "down_because": because}) == said
+    assert because_text({"state": "running", "down_because": None}) == ""

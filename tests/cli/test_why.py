@@ -154,7 +154,58 @@ def test_without_a_path_it_is_about_the_root_and_json_is_one_object(
     assert capsys.readouterr().out.startswith("● shop is running\n")
     show(given(json=True))
     assert json.loads(capsys.readouterr().out) == told
-    assert app.requests == ["GET /v1/why HTTP/1.1"] * 2
+    # An app of an older version knows nothing of the decisions of all.
+    assert app.requests == ["GET /v1/why HTTP/1.1", "GET /v1/decisions?limit=100 HTTP/1.1"] * 2
+
+
+def decision(action: str, path: str = "shop/fleet/courier", **more: Any) -> dict[str, Any]:
+    return {
+        "seq": 1,
+        "at": "2026-01-01T11:59:58Z",
+        "supervisor": path.rpartition("/")[0],
+        "path": path,
+        "incarnation": 3,
+        "kind": "crashed",
+        "error": {"type": "ValueError", "message": "bad order 17"},
+        "rule": {"strategy": "one_for_all"},
+        "action": action,
+        "with": ["shop/fleet/map"],
+        "with_count": 1,
+        "limit": {"used": 2, "of": 3, "window": 5.0},
+        "delay": 1.25,
+        "next_try": None,
+        **more,
+    }
+
+
+def test_without_a_path_what_was_decided_anywhere_is_told(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str], now: float
+) -> None:
+    decisions = [decision("back_off"), decision("keep", "shop/mail", **{"with": [], "limit": None})]
+    root = answer(path="shop")
+    answering({"/v1/why": root, "/v1/decisions": {"decisions": decisions, "count": 5}})
+    assert show(given(json=True)) == ExitCode.WELL
+    told = json.loads(capsys.readouterr().out)
+    assert told == {**root, "decisions": decisions, "decided": 5}
+    assert drawn(told, now) == (
+        "● shop is running\n"
+        "  3 earlier decisions not shown: --lines, --json\n"
+        "  11:59:58  shop/fleet/courier crashed (life 3): ValueError: bad order 17\n"
+        "            shop/fleet decided to restart shop/fleet/courier after 1.2 s\n"
+        "            (backoff), and with it shop/fleet/map (one_for_all)\n"
+        "            restart 2 of at most 3 within 5 s\n"
+        "  11:59:58  shop/mail crashed (life 3): ValueError: bad order 17\n"
+        "            it lets shop/mail stay down: its policy says so (restart,\n"
+        "            on_failure)\n"
+    )
+
+
+def test_an_app_in_which_nothing_was_decided_says_so(
+    answering: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering({"/v1/why": answer(path="shop"), "/v1/decisions": {"decisions": []}})
+    show(given())
+    assert "nothing has crashed or been restarted" in capsys.readouterr().out
 
 
 def test_one_that_has_left_the_tree_is_explained_too(now: float) -> None:

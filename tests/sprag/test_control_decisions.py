@@ -113,7 +113,7 @@ def test_what_on_failure_has_said_is_part_of_the_rule(clock: VirtualClock) -> No
         (decision,) = told(top)["decisions"]
         assert decision["rule"]["on_failure"] == "Backoff(10, maximum=30)"
         assert decision["rule"]["backoff"]["initial"] == 10.0
-        assert decision["limit"] is None
+        assert decision["limit"] == {"used": 1, "of": None, "window": 5.0}
 
 
 def test_numbers_go_on_when_the_oldest_are_forgotten(

@@ -149,6 +149,27 @@ def held_text(node: Node, *, now: float) -> str:
     return f"held{for_}" if by is None else f"held{for_} by uid {by:g}"
 
 
+def because_text(node: Node) -> str:
+    """Say why a service is down, where neither its state nor its last failure tells; else ""."""
+    because = mapping_of(node, "down_because")
+    by, other = text_of(because, "by"), text_of(because, "with").rpartition("/")[2]
+    if by == "group":
+        return f"with {other}" if text_of(node, "state") == "stopped" else f"restarts with {other}"
+    if by == "parent":
+        return f"with {other}"
+    return _BECAUSE.get(by, "")
+
+
+_BECAUSE: Final = {
+    "operator": "by an operator",
+    "code": "by the app itself",
+    "ignored": "its on_start raised Ignore",
+    "autostart": "not started by itself",
+    "shutdown": "its significant children have ended",
+    "recycled": "recycled",
+}
+
+
 def output_of(record: Node) -> str | None:
     """Return the line of a log record that is output of a program; None of any other record."""
     fields = mapping_of(record, "fields")

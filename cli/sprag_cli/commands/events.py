@@ -24,7 +24,7 @@ from sprag_cli.commands import options
 @options.app
 @options.timeout()
 def events(**asked: Any) -> None:
-    """Show how things are, then what changes, as it happens.
+    """Show how things are, then what changes and what is decided, as it happens.
 
     {selectors} What is below counts too.
     """

@@ -30,7 +30,7 @@ def why(**asked: Any) -> None:
     """Explain why a service was restarted, or was not.
 
     Which crash led to which decision of its supervisor, who was restarted along with it, and
-    how near the limit was. {selectors}
+    how near the limit was. Without a PATH: what was decided anywhere in the app. {selectors}
     """
     from sprag_cli.draw.why import WhyOptions, show
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from sprag._exit_codes import ExitCode
 from sprag._unix_sockets import listens
 from sprag_cli.app.client import AppGone, Client
+from sprag_cli.app.decided import decision_text, is_last
 from sprag_cli.app.find import find_app
 from sprag_cli.app.select import Asked, is_glob, matcher, node_of
 from sprag_cli.app.told import Node, count_of, failure_text, find, mapping_of, number_of, text_of
@@ -36,8 +37,12 @@ _STATES: Final = {
     "gave_up": "failed",
     "stopped": "stopped",
     "finished": "finished",
+    "starting": "starting",
+    "stopping": "stopping",
+    "left": "stopped",
 }
 _FAILURES: Final = ("crashed", "gave_up")
+_NO_CHANGES: Final = ("snapshot", "live", "end", "ruling", "starting", "stopping", "left")
 _WELL: Final = ("running", "stopped", "finished")
 _WORD: Final = 9
 _LOOKS: Final = 10
@@ -91,7 +96,7 @@ def follow(options: EventOptions) -> int:
             raise NotFollowed(node, pattern)
     app = find_app(options.app)
     client = Client(app, timeout=options.timeout)
-    events = _checked(client, client.stream("/v1/events"), options.paths)
+    events = _checked(client, client.stream("/v1/events", query={"all": 1}), options.paths)
     screen = screen_of(sys.stdout, ascii_only=options.ascii)
     wanted = _filter(options)
     lines = (
@@ -164,6 +169,7 @@ def _filter(options: EventOptions) -> Callable[[Node], bool]:
             return True
         if options.failed:
             is_failure = kind in _FAILURES or text_of(event, "state") == "failed"
+            is_failure |= kind == "ruling" and is_last(event)
             if not is_failure:
                 return False
         return not matchers or any(each.covers(path) for each in matchers)
@@ -177,7 +183,7 @@ def _as_json(
     for event in events:
         kind = text_of(event, "event")
         if wanted(event):
-            yield kind not in {"snapshot", "live", "end"}, deep_json.dumps(event) + "\n"
+            yield kind not in _NO_CHANGES, deep_json.dumps(event) + "\n"
         if kind == "end":
             yield False, None
 
@@ -200,8 +206,10 @@ def _for_people(
                 yield False, _state_line(event, charset)
         elif kind == "live":
             yield False, [(f"{counted(services, 'service')}; now come the changes", Tone.DIM)]
+        elif kind == "ruling":
+            yield False, _ruling_line(event, charset)
         else:
-            yield True, _change_line(event, charset)
+            yield kind not in _NO_CHANGES, _change_line(event, charset)
 
 
 def _state_line(event: Node, charset: Charset) -> Line:
@@ -230,6 +238,14 @@ def _change_line(event: Node, charset: Charset) -> Line:
     state = _STATES.get(kind, "")
     word, path = kind.replace("_", " "), text_of(event, "path")
     return _line(f"{when} ", state, word=word, path=path, said=said, charset=charset)
+
+
+def _ruling_line(event: Node, charset: Charset) -> Line:
+    when = clock(text_of(event, "at"), time.time())
+    state = "failed" if is_last(event) else "restarting"
+    state = "finished" if text_of(event, "action") in {"keep", "shut_down"} else state
+    path, said = text_of(event, "path"), decision_text(event)
+    return _line(f"{when} ", state, word="decided", path=path, said=said, charset=charset)
 
 
 def _took(event: Node) -> str:

@@ -7,6 +7,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from sprag_cli.app.told import (
+    because_text,
     below,
     children_of,
     count_of,
@@ -69,8 +70,8 @@ class Row:
             that runs and is not.
         owned: What it is at, in its own words, its process id, and its greenlets, tasks, timers,
             listeners.
-        left: What holds it, why it is not ready, what earlier lives have left behind and still
-            runs, and how many records of the log were dropped.
+        left: Why it is down, if its failure does not tell; what holds it, why it is not ready, what
+            earlier lives have left behind and still runs, and how many log records were dropped.
         failure: Its last failure.
         failure_age: How long ago that was.
         failure_tone: Whether that is why it does not run now.
@@ -106,6 +107,7 @@ def row_of(node: Node, guide: str, *, now: float, charset: Charset, ends_here: b
     failure = mapping_of(node, "last_failure")
     held = charset.safe(held_text(node, now=now))
     own_hold = held if text_of(mapping_of(node, "held"), "path") == text_of(node, "path") else ""
+    because = charset.safe(because_text(node))
     said = charset.safe(failure_text(failure))
     age = ago(text_of(failure, "at"), now)
     state_word = charset.safe(state_text(node)) or "-"
@@ -131,6 +133,7 @@ def row_of(node: Node, guide: str, *, now: float, charset: Charset, ends_here: b
             filter(
                 None,
                 (
+                    because,
                     own_hold,
                     unready,
                     _left(node, charset),

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 
 def show_each(
-    asked: Asked, resource: str, drawn: Callable[[Node, Screen], list[Line]], *, ascii_only: bool
+    asked: Asked,
+    resource: str,
+    drawn: Callable[[Node, Screen], list[Line]],
+    *,
+    ascii_only: bool,
+    more: Callable[[Client, Node], Node] | None = None,
 ) -> int:
     """Show what the app tells of each service, one below the other; return the exit code.
 
@@ -31,6 +36,7 @@ def show_each(
         resource: What to ask for, as in ``/v1/service``.
         drawn: Draws the answer about one of them.
         ascii_only: Draw in ASCII.
+        more: Asks for more about each, and returns the answer with that.
 
     Raises:
         CommandError: There is nothing to show; the error says why.
@@ -41,6 +47,8 @@ def show_each(
         write(sys.stdout, "[]\n" if asked.json else NOTHING_FAILED)
         return ExitCode.WELL
     answers = [client.ask(resource, path) for path in paths]
+    if more is not None:
+        answers = [more(client, each) for each in answers]
     if asked.json:
         write(sys.stdout, as_json(answers, one=is_one(asked.paths, failed=asked.failed)))
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 from sprag_cli.app.select import Asked
 from sprag_cli.app.told import (
     Node,
+    because_text,
     count_of,
     dropped_text,
     failure_text,
@@ -294,6 +295,8 @@ def _state(node: Node, now: float) -> str:
     said = f"{state} since {clock(ended, now)} ({ago(ended, now)})" if ended else state_text(node)
     if reason and reason != state:
         said += f": {reason}"
+    if because := because_text(node):
+        said += f", {because}"
     if waiting := waits_for(node):
         said += f", {waiting}"
     wait = number_of(node, "next_try")

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
+from sprag_cli.app.client import Refusal
+from sprag_cli.app.decided import as_ruling
 from sprag_cli.app.select import Asked
 from sprag_cli.app.told import (
     Node,
@@ -26,9 +28,12 @@ from sprag_cli.term.words import clock, counted, duration, seconds, wrapped
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sprag_cli.app.client import Client
     from sprag_cli.term.screen import Screen
 
 _NAMED: Final = 4
+_TOLD: Final = 100
+"""Decisions that are asked for, however few of them are shown: with --json all are told."""
 _MESSAGE_LINES: Final = 6
 _OUTPUT_LINES: Final = 5
 """Of a program's last ones."""
@@ -49,6 +54,14 @@ def show(options: WhyOptions) -> int:
         CommandError: There is nothing to explain; the error says why.
     """
 
+    def more(client: Client, answer: Node) -> Node:
+        """Add what was decided anywhere; an older app does not tell."""
+        try:
+            told = client.ask("/v1/decisions", query={"limit": max(options.lines, _TOLD)})
+        except Refusal:
+            return answer
+        return {**answer, "decisions": told.get("decisions"), "decided": told.get("count")}
+
     def drawn(answer: Node, screen: Screen) -> list[Line]:
         return render(
             answer,
@@ -58,14 +71,17 @@ def show(options: WhyOptions) -> int:
             most=options.lines,
         )
 
-    return show_each(options, "/v1/why", drawn, ascii_only=options.ascii)
+    is_whole = not options.paths and not options.failed
+    return show_each(
+        options, "/v1/why", drawn, ascii_only=options.ascii, more=more if is_whole else None
+    )
 
 
 def render(answer: Node, *, width: int, now: float, charset: Charset, most: int) -> list[Line]:
-    """Tell the story of one service, the latest decision last.
+    """Tell the story of one service, the latest decision last; that of the app with ``decisions``.
 
     Args:
-        answer: The answer of ``/v1/why``.
+        answer: The answer of ``/v1/why``; for the app with what was decided anywhere.
         width: Cells per line; longer ones are broken.
         now: The time, in seconds since 1970; what was not today gets its date.
         charset: The characters to draw with.
@@ -74,14 +90,19 @@ def render(answer: Node, *, width: int, now: float, charset: Charset, most: int)
     path, state = text_of(answer, "path"), text_of(answer, "state")
     known = state or "no longer in the tree"
     out: list[Line] = [[*title(answer, charset), (f" is {known}", Tone.PLAIN)]]
+    is_whole = isinstance(answer.get("decisions"), list)
     rulings, holds = list_of(answer, "rulings"), list_of(answer, "holds")
+    if is_whole:
+        rulings = [as_ruling(each) for each in list_of(answer, "decisions")]
     moves, replacements = list_of(answer, "moves"), list_of(answer, "replacements")
     asks = list_of(answer, "asks")
     if not (rulings or holds or moves or replacements or asks):
-        told = wrapped(_nothing(state), width - 2)
+        nothing = _NOTHING if is_whole else _nothing(state)
+        told = wrapped(nothing, width - 2)
         out += [[(f"  {line}", Tone.PLAIN)] for line in told]
     shown = rulings[max(len(rulings) - most, 0) :]
-    if (left_out := count_of(answer, "count") - len(shown)) > 0:
+    count = count_of(answer, "decided" if is_whole else "count")
+    if (left_out := count - len(shown)) > 0:
         said = f"{counted(left_out, 'earlier decision')} not shown: --lines, --json"
         out.append([(f"  {said}", Tone.DIM)])
     stories = [(text_of(ruling, "at"), list(_story(ruling, path))) for ruling in shown]
@@ -100,6 +121,11 @@ def render(answer: Node, *, width: int, now: float, charset: Charset, most: int)
                 out.append([(shown_margin, Tone.DIM), (line, tone)])
                 above = when
     return charset.lines(out)
+
+
+_NOTHING: Final = (
+    "No supervisor has had to decide about anything: nothing has crashed or been restarted."
+)
 
 
 def _nothing(state: str) -> str:

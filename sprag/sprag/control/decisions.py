@@ -6,12 +6,11 @@ Each decision has a number, which rises by one; who has seen some asks for what 
 from __future__ import annotations
 
 import dataclasses
-import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from sprag.control.http import Answer, Refused
-from sprag.control.pictures import action_text, failure_to_json, iso
+from sprag.control.pictures import action_text, failure_to_json, finite, iso
 from sprag_supervisor import Pace, State, clock, name_of, path_of
 
 if TYPE_CHECKING:
@@ -110,10 +109,10 @@ def to_json(root: Node, seq: int, ruling: Ruling) -> dict[str, Any]:
         "with_count": max(ruling.covered_count - 1, 0),
         "limit": {
             "used": ruling.restarts,
-            "of": supervisor.max_restarts,
-            "window": None if supervisor.max_seconds == math.inf else supervisor.max_seconds,
+            "of": finite(supervisor.max_restarts),
+            "window": finite(supervisor.max_seconds),
         }
-        if ruling.restarts and supervisor.max_restarts != math.inf
+        if ruling.restarts
         else None,
         "delay": round(ruling.delay, 3),
         "next_try": _next_try(node, ruling),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sprag.control.desk import Desk
     from sprag.control.http import Request
-    from sprag_supervisor import Node, Ruling
+    from sprag_supervisor import Because, Node, Ruling
 
 QUEUE: Final = 10_000
 """Changes that may wait for one client."""
@@ -127,23 +127,23 @@ def _told(
 ) -> Iterator[dict[str, Any]]:
     for record in batch:
         if isinstance(record, Lifecycle):
-            yield {**change_to_json(record), "down_because": _why_down(root, record)}
+            yield change_to_json(record, _why_down(root, record))
             if steps is not None:
                 yield from steps.note(record)
         else:
             yield {"event": "ruling", **decisions.to_json(root, *record)}
 
 
-def _why_down(root: Node, record: Lifecycle) -> dict[str, Any] | None:
+def _why_down(root: Node, record: Lifecycle) -> Because | None:
     """Return why a service is down, if that is still so in the same life."""
     node = None if record.event not in ENDS else decisions.node_at(root, record.path)
     if node is None or node._incarnation_ != record.incarnation:
         return None
-    return because_to_json(why_down(node, record.path))
+    return why_down(node, record.path)
 
 
-def change_to_json(record: Lifecycle) -> dict[str, Any]:
-    """Return what is told of a change."""
+def change_to_json(record: Lifecycle, because: Because | None = None) -> dict[str, Any]:
+    """Return what is told of a change, and why the service is down."""
     return {
         "event": record.event,
         "path": record.path,
@@ -155,6 +155,7 @@ def change_to_json(record: Lifecycle) -> dict[str, Any]:
         "restarts": record.restarts,
         "at": iso(record.time),
         "seconds": rounded(record.seconds),
+        "down_because": because_to_json(because),
     }
 
 

@@ -176,6 +176,11 @@ def _failure(failure: Failure | None) -> str:
     )
 
 
+def finite(number: float) -> float | None:
+    """Return *number*; None for no limit: JSON has no infinity."""
+    return None if number == math.inf else number
+
+
 def rounded(seconds: float | None) -> float | None:
     """Return seconds to the millisecond, None for None."""
     return None if seconds is None else round(seconds, 3)

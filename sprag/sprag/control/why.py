@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from sprag.control.http import Answer, Refused
-from sprag.control.pictures import failure_to_json, iso
+from sprag.control.pictures import failure_to_json, finite, iso
 from sprag_supervisor import Pace, name_of, path_of
 
 if TYPE_CHECKING:
@@ -89,13 +88,8 @@ def _told(ruling: Ruling, path: str) -> dict[str, Any]:
         "covered": ruling.covered(_COVERED),
         "covered_count": ruling.covered_count,
         "restarts": ruling.restarts,
-        "max_restarts": _finite(ruling.policy.max_restarts),
-        "max_seconds": _finite(ruling.policy.max_seconds),
+        "max_restarts": finite(ruling.policy.max_restarts),
+        "max_seconds": finite(ruling.policy.max_seconds),
         "delay": round(ruling.delay, 3),
         "is_own": ruling.child == path,
     }
-
-
-def _finite(number: float) -> float | None:
-    """Return *number*; None for no limit: JSON has no infinity."""
-    return None if number == math.inf else number
