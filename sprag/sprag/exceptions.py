@@ -1,12 +1,14 @@
 """All errors of sprag; each is a `SpragError` and carries the facts as attributes.
 
-Those of the engine, and what can go wrong with what only the library knows.
+Those of the engine, those of a cluster, and what can go wrong with what only the library knows.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sprag.cluster import exceptions as _cluster
+from sprag.cluster.exceptions import *  # noqa: F403
 from sprag_supervisor import SpragFieldsError, choices, module_name, qualified_name
 from sprag_supervisor import exceptions as _engine
 from sprag_supervisor.exceptions import *  # noqa: F403
@@ -28,6 +30,7 @@ __all__: list[str] = [
     "WrongKind",
 ]
 __all__ += _engine.__all__
+__all__ += _cluster.__all__
 
 
 class BadSocket(SpragFieldsError):

@@ -29,7 +29,7 @@ from sprag.process.lifecycle_log import LifecycleLog
 from sprag.process.log_queue import backlog, flush_logs
 from sprag.process.outcome import outcome
 from sprag.process.ownership import own_greenlets
-from sprag.process.pid1 import wait_for_orphans
+from sprag.process.pid1 import go_below, wait_for_orphans
 from sprag.process.said import (
     awaited,
     how_to_force,
@@ -107,6 +107,9 @@ def run(
     Meanwhile every greenlet that a service's code starts belongs to it (`own_greenlets`),
     and systemd is told what it asks for (NOTIFY_SOCKET).
 
+    An app with a cluster does not run as process 1: there the process is started anew, as the
+    child of one that passes signals on.
+
     Args:
         root: The service to run: without a parent, and not started yet.
         name: Its name for the command line; None leaves it to the service.
@@ -153,6 +156,8 @@ def run(
         name = checked_name(name)
     if root._state_ not in DOWN:
         raise AlreadyStarted(path_of(root))
+    if attribute_of(root, "_cluster_") is not None:
+        go_below()
     told = worker()
     if told is not None:
         tree_of(root).also_called = name or name_of(root), told.app

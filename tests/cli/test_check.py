@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from drawn import plain
-from sprag import App, Backoff, Cluster, DynamicSupervisor, Program, Service, Singleton, Supervisor
+from sprag import (
+    App,
+    Backoff,
+    Cluster,
+    DynamicSupervisor,
+    Program,
+    Service,
+    Sharded,
+    Singleton,
+    Supervisor,
+)
 from sprag._exit_codes import ExitCode
 from sprag.programs import Notify
 from sprag_cli.check.check import _refusals, plan_of, render
@@ -133,6 +143,25 @@ def test_what_runs_once_must_stop_within_a_quarter_of_the_ttl() -> None:
     ]
     rules = [rule for rule, _ in of(40.0, (Slow(), {"shutdown": "infinity"}))]
     assert rules == ["stop-over-lease", "stop-without-limit"]
+
+
+def test_a_partition_must_stop_within_a_quarter_of_the_ttl_too() -> None:
+    class Shard(Slow):
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+    def of(shard: Any, ttl: float = 40.0) -> list[tuple[str, str]]:
+        cluster = Cluster("memory://", ttl=ttl)
+        root = App(providers={"carts": Sharded(shard)}, name="shop", cluster=cluster)
+        return [(each.rule, each.path) for each in lint(plan_of(root), 60.0)]
+
+    assert of(Shard) == [("stop-over-lease", "shop/carts/0/Shard")]
+    assert of(Shard, 80.0) == []
+
+    def make(_number: int) -> Service:
+        return Slow()
+
+    assert of(make) == []  # nobody knows what it will make
 
 
 def test_every_rule_has_a_case() -> None:

@@ -378,3 +378,25 @@ def test_a_request_is_what_was_asked() -> None:
     asked = Ask("a", ("b", "c"), "GET", "/v1/tree", {"path": "x"}, "n1", "root", 0, True)
     assert ask_of(asked.as_bytes()) == asked
     assert asked.by == "root on n1"
+
+
+@pytest.mark.parametrize("control", ["off", "read"])
+def test_what_a_failure_says_leaves_a_node_only_if_others_may_read_it(
+    clock: VirtualClock, control: str
+) -> None:
+    class Failing(Mail):
+        def on_start(self) -> None:
+            if tree_of(self).cluster.where == "n1":
+                self.fail()
+
+    first = node("n1", control, ledgers=Singleton(Failing()))
+    second = node("n2", "read", ledgers=Singleton(Failing()))
+    with nodes(clock, first, second):
+        clock.advance(5)
+        (begun,) = [
+            each.because for each in tree_of(second).ledger.moves if each.path == "shop/ledgers"
+        ]
+        assert "n1 gave up" in begun
+        assert "ValueError" in begun
+        kept = b"".join(open_engine(URL[0], app="shop").scan("").value.values())
+        assert (b"42" in kept) == ("42" in begun) == (control == "read")

@@ -176,11 +176,23 @@ def plan_of(root: Node) -> Plan:
             name = given or _free(wanted_name(child), taken)
             taken.add(name)
             below = _planned(child, f"{plan.path}/{name}", plan, policy)
-            if cluster is not None and isinstance(child, sprag.Singleton):
-                below.stop_within = cluster.ttl * STOP_ROOM
             plan.children.append(below)
             pending.append((child, below))
+            once = below if isinstance(child, sprag.Singleton) else _planned_shard(child, below)
+            if cluster is not None and once is not None:
+                once.stop_within = cluster.ttl * STOP_ROOM
     return top
+
+
+def _planned_shard(service: Node, plan: Plan) -> Plan | None:
+    """Return the plan of one of the partitions below *plan*, if it is known what they are."""
+    given: Any = service._shard_ if isinstance(service, sprag.Sharded) else None
+    if not isinstance(given, type):
+        return None
+    shard: Any = given
+    below = _planned_of(shard, shard._class_policy_, f"{plan.path}/0/{shard.__name__}", plan)
+    plan.children.append(below)
+    return below
 
 
 def _static_children(service: Node) -> tuple[tuple[Node, str | None, dict[str, Any]], ...]:
@@ -190,12 +202,15 @@ def _static_children(service: Node) -> tuple[tuple[Node, str | None, dict[str, A
 
 
 def _planned(service: Node, path: str, parent: Plan | None, policy: dict[str, Any]) -> Plan:
-    cls = type(service)
-    is_program = isinstance(service, sprag.Program)
+    return _planned_of(type(service), service._policy_.with_(policy), path, parent)
+
+
+def _planned_of(cls: type[Any], policy: Any, path: str, parent: Plan | None) -> Plan:
+    is_program = issubclass(cls, sprag.Program)
     has_stop_hooks = cls.on_stop is not Node.on_stop or cls.on_drain is not Node.on_drain
     return Plan(
         path,
-        service._policy_.with_(policy),
+        policy,
         stops_together=cls._stops_together_,
         stop_takes_time=has_stop_hooks or is_program,
         beats="beat" in mentioned(cls) or is_program,

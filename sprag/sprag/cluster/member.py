@@ -120,6 +120,11 @@ class Member:
         """Whether the app counts as ready only with its engine."""
         return self.cluster is not None and self.cluster.ready == "engine"
 
+    @property
+    def tells_failures(self) -> bool:
+        """Whether others may know what failures here say, and not only of which class they are."""
+        return self.cluster is None or self.cluster.control != "off"
+
     def turn_of(self, name: str) -> Semaphore:
         """Return the right to bid for the row of that *name* in this tree: one does at a time."""
         found = self._turns.get(name)

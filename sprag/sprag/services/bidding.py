@@ -100,6 +100,8 @@ class Bidding:
         self._since = 0.0
         self._gave_up: str | None = None
         """What has ended it for good here, and has not been acted on."""
+        self._in_short = ""
+        """The same for nodes that may not know what failures say."""
         self._in_a_row = 0
         self._not_before = 0.0
         self._passed: int | None = None
@@ -169,7 +171,9 @@ class Bidding:
     def has_lost(self, child: Node, failure: Failure | None) -> None:
         """Take note that the child was restarted too often."""
         if child is self._child and self.owns:
-            self._gave_up = "it has ended too often" if failure is None else str(failure)
+            self._gave_up = self._in_short = "it has ended too often"
+            if failure is not None:
+                self._gave_up, self._in_short = str(failure), failure.type
             self.look_soon()
 
     def _bid(self) -> None:
@@ -180,11 +184,15 @@ class Bidding:
                 if not self._again:
                     break
         except StartFailed as error:
-            self._gave_up = str(error)
+            self._has_not_come_up(error)
         finally:
             self._bids = False
         if self._gave_up is not None:
             self.look_soon()
+
+    def _has_not_come_up(self, error: StartFailed) -> None:
+        self._gave_up = str(error)
+        self._in_short = getattr(error.failure, "type", "it has not come up")
 
     def _look_at(self, when: float) -> None:
         """Look again at the monotonic time *when*."""
@@ -256,7 +264,7 @@ class Bidding:
             if not self._member.where and self._tree.root._state_ is not RUNNING:
                 raise  # as of anybody else: nobody is there who could try it
             if not self._gives_back:  # else it was stopped before it had come up
-                self._gave_up = str(error)
+                self._has_not_come_up(error)
                 self._again = True
         except NotRunning:
             pass  # the singleton is about to end
@@ -292,8 +300,9 @@ class Bidding:
             return  # somebody has started it meanwhile
         was_well = self._has_come_up and clock.now() - self._since > node._policy_.healthy_after
         present = self._present()
+        told = why if member.tells_failures else self._in_short
         row = self._claim.change(
-            lambda row: row.given_up(member.life, why, was_well=was_well).known_to(present)
+            lambda row: row.given_up(member.life, told, was_well=was_well).known_to(present)
         )
         if self._gives_back or not self.owns:
             return  # the lease was lost meanwhile
@@ -310,7 +319,7 @@ class Bidding:
         self._in_a_row = 1 if was_well else self._in_a_row + 1
         seconds = (node._policy_.backoff or Backoff()).delay(self._in_a_row, _random)
         self._not_before = clock.now() + seconds
-        self._let_go(f"{member.where} gave up: {why}")
+        self._let_go(f"{member.where} gave up: {told}")
         self._look_at(self._not_before)
         self._again = True
 
