@@ -396,7 +396,7 @@ def test_events_tell_of_readiness_and_how_long_a_start_took(clock: VirtualClock)
     assert [(event["event"], event["seconds"]) for event in told[:4]] == [
         ("unready", None),
         ("ready", None),
-        ("stopped", None),
+        ("stopped", 0.0),
         ("started", 2.0),
     ]
 

@@ -525,7 +525,7 @@ def test_lifecycle_events_are_told_with_a_frozen_record(root: Parent, clock: Vir
         "message": "boom",
         "restarts": 0,
         "time": clock.wall,
-        "seconds": None,
+        "seconds": 0.0,
     }
     assert [record.incarnation for record in auditor.records] == [1, 1, 2, 2, 3, 3]
     assert [record.restarts for record in auditor.records] == [0, 0, 1, 1, 1, 1]

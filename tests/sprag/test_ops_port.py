@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from gevent.event import Event
 from controlled import aside
 from scripted import spawn
 from sprag import Service, Supervisor
+from sprag.control.figures import figures_of
 from sprag.process.listening import address_of, listen
 from sprag.process.ops import OpsPort
 from sprag.testing import LeakCheck
@@ -20,6 +22,8 @@ from sprag_supervisor import tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    import pytest
 
 Address = tuple[str, int]
 
@@ -90,3 +94,28 @@ def silent_then_ask(address: Address) -> tuple[int, Any]:
 def test_who_asks_is_answered_however_many_only_sit_there() -> None:
     with watched(Service()) as address:
         assert aside(silent_then_ask, address) == (200, {"alive": True})
+
+
+def test_metrics_are_told_as_prometheus_reads_them() -> None:
+    root = Supervisor([Service()], name="shop")
+    with watched(root) as address, root:
+
+        def ask_for_text() -> tuple[int, str | None, str]:
+            with closing(HTTPConnection(*address, timeout=10)) as connection:
+                connection.request("GET", "/metrics")
+                answer = connection.getresponse()
+                return answer.status, answer.getheader("Content-Type"), answer.read().decode()
+
+        status, kind, text = aside(ask_for_text)
+        figures_of(tree_of(root)).close()
+    assert status == 200
+    assert kind is not None
+    assert kind.startswith("text/plain; version=")
+    assert 'sprag_services{path="shop/Service",state="running"} 1.0' in text
+
+
+def test_without_their_extra_metrics_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sprag.metrics", None)
+    monkeypatch.delattr("sprag.metrics", raising=False)
+    with watched(Supervisor(name="shop")) as address:
+        assert aside(ask, address, "/metrics")[0] == 501

@@ -10,8 +10,10 @@ import gevent
 import pytest
 
 from sprag import Service, StartFailed, redirect
+from sprag.control.figures import figures_of
 from sprag.exceptions import BadValue
 from sprag.web.exceptions import BadController, SameRoute
+from sprag_supervisor import tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -594,3 +596,13 @@ def test_json_has_a_form_for_what_services_return(shop: Callable[..., Shop]) -> 
         "text": "ü?",
     }
     assert "2026-01-02" in one.page("/things")
+
+
+def test_metrics_are_told_if_the_app_says_so(shop: Callable[..., Shop]) -> None:
+    one = shop(DASHBOARD, providers={"metrics": Metrics()})
+    assert one.ask("/metrics").status_code == 404
+    one = shop(DASHBOARD, providers={"metrics": Metrics()}, metrics=True)
+    answer = one.ask("/metrics")
+    figures_of(tree_of(one.app)).close()
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    assert b"sprag_ready 1.0" in answer.data

@@ -280,7 +280,7 @@ _RUNNING: Final = (
         "--ops-port",
         type=OpsPort(),
         metavar="[HOST:]PORT",
-        help="Answer /healthz and /readyz there, beside whatever the app serves.  "
+        help="Answer /healthz, /readyz and /metrics there, beside whatever the app serves.  "
         "[default: nowhere]",
     ),
     setting(

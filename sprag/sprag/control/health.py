@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 ALIVE: Final = "/healthz"
 READY: Final = "/readyz"
+METRICS: Final = "/metrics"
 
 _LISTED: Final = 100
 

@@ -125,12 +125,14 @@ class Answer:
         status: The HTTP status.
         is_stream: The body has no foreseeable end: one JSON object a line, sent as they come.
         patience: Seconds that the client has to take each part of it.
+        kind: What it is, where it is no JSON.
     """
 
     body: dict[str, Any] | Iterable[bytes]
     status: HTTPStatus = HTTPStatus.OK
     is_stream: bool = False
     patience: float = STALL_SECONDS
+    kind: str = "application/json"
 
 
 def unquoted(text: str) -> str:
@@ -251,7 +253,7 @@ def send(sock: gevent_socket.socket, answer: Answer, *, head_only: bool = False)
     sock.settimeout(answer.patience)
     body = answer.body
     pieces = iter([json.dumps(body).encode() + b"\n"] if isinstance(body, dict) else body)
-    kind = "application/x-ndjson" if answer.is_stream else "application/json"
+    kind = "application/x-ndjson" if answer.is_stream else answer.kind
     if answer.is_stream:
         # Closed at once when the client has gone: it listens to the engine.
         with closing(cast("Generator[bytes]", pieces)):

@@ -21,6 +21,7 @@ LEAST: Final = 0.001
 """Seconds from which on a start is worth to be kept."""
 MOST: Final = 1000
 """So many of them are kept, the longest."""
+_STARTS: Final = ("started", "restarted")
 _SLACK: Final = 1e-6
 """Seconds by which two ends may differ that are one moment."""
 
@@ -63,7 +64,7 @@ class StartTimes:
     def __call__(self, record: Lifecycle) -> None:
         """Take note of a start."""
         seconds = record.seconds
-        if seconds is None or self.whole is not None:
+        if seconds is None or self.whole is not None or record.event not in _STARTS:
             return
         is_whole = "/" not in record.path
         if seconds < LEAST and not is_whole:

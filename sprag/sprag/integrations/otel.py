@@ -48,8 +48,8 @@ _NANO: Final = 1_000_000_000
 def trace(root: Node, *, tracer_provider: TracerProvider | None = None) -> Tracing:
     """Make spans of what happens in the tree of *root*; before it is started.
 
-    Each start and restart of a service is a span as long as that took, each end one of no length;
-    that of a restart is linked to the end before it. ``emit`` of an event that somebody hears is
+    Each start, restart and end of a service is a span as long as that took; a restart is linked to
+    the crash before it. ``emit`` of an event that somebody hears is
     a span, and each call of a listener one within it, linked to it: what a service emits or does
     there belongs to the trace of whoever has emitted.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent.server import StreamServer
 
 from sprag.control.connections import Connections
-from sprag.control.health import ALIVE, READY, health
+from sprag.control.health import ALIVE, METRICS, READY, health
 from sprag.control.http import Answer, Refused
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _METHODS: Final = ("GET", "HEAD")
 
 
 class OpsPort:
-    """Serves ``/healthz`` and ``/readyz`` of one tree until it is closed.
+    """Serves ``/healthz``, ``/readyz`` and ``/metrics`` of one tree until it is closed.
 
     Args:
         root: Its root.
@@ -47,10 +47,20 @@ class OpsPort:
         self._connections.close()
 
     def _answer(self, request: Request, _sock: object) -> Answer:
-        if request.path not in (ALIVE, READY):
-            raise Refused(HTTPStatus.NOT_FOUND, f"ask for {ALIVE} or {READY}")
+        if request.path not in (ALIVE, READY, METRICS):
+            raise Refused(HTTPStatus.NOT_FOUND, f"ask for {ALIVE}, {READY} or {METRICS}")
         if request.method not in _METHODS:
             said = f"{request.method} is not accepted: use GET"
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, said, allow=_METHODS)
+        if request.path == METRICS:
+            return _metrics(self._root)
         status, found = health(request.path, self._root)
         return Answer(found, HTTPStatus(status))
+
+
+def _metrics(root: Service) -> Answer:
+    try:
+        from sprag import metrics
+    except ImportError as error:
+        raise Refused(HTTPStatus.NOT_IMPLEMENTED, str(error)) from None
+    return Answer([metrics.exposition(root)], kind=metrics.CONTENT_TYPE)

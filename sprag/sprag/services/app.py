@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Never
 
 from sprag._defaults import HOST, PORT, SHUTDOWN_TIMEOUT
@@ -51,6 +52,8 @@ class App(Supervisor):
             ``shell(template=…, css=[…])``. Default: sprag's own.
         limits: What clients may ask of the web server.
         cluster: The engine that its nodes share, where there are several; see `Cluster`.
+        metrics: Whether its web server answers ``/metrics``, for Prometheus. Needs the extra
+            ``metrics``. Of workers only the parent tells, at ``--ops-port``, which needs no word.
         on_crash: ``on_crash(crash)`` is called for each crash below it, one after another, with
             a `Crash`: the exception itself, and what is done about it. In a greenlet that belongs
             to no service; it may block for 30 seconds. Whatever it does, supervision goes on.
@@ -63,7 +66,8 @@ class App(Supervisor):
         BadPolicy: A policy value is not accepted.
         BadValue: A provider is no service, or its name is not a plain text; *routes* is not
             the name of a module, *shell* or *on_crash* no function, *cluster* no `Cluster`, or
-            *limits* are none.
+            *limits* are none, or *metrics* neither true nor false.
+        ImportError: *metrics* are wanted, and the extra ``metrics`` is not there.
     """
 
     _exit_seconds_ = SHUTDOWN_TIMEOUT
@@ -74,6 +78,7 @@ class App(Supervisor):
     _keeps_slots_ = True
     _web_: tuple[str | None, Callable[[Page], str] | None, Limits | None] = None, None, None
     _cluster_: Cluster | None = None
+    _metrics_: bool = False
     _on_crash_: Callable[[Crash], object] | None = None
     _serve_: tuple[Place, ...]
     _wsgi_: Wsgi
@@ -87,6 +92,7 @@ class App(Supervisor):
         shell: Callable[[Page], str] | None = None,
         limits: Limits | None = None,
         cluster: Cluster | None = None,
+        metrics: bool = False,
         on_crash: Callable[[Crash], object] | None = None,
         name: str | None = None,
         strategy: str = "one_for_one",
@@ -116,9 +122,7 @@ class App(Supervisor):
                 raise BadValue("limits", limits, "Limits(…), as in Limits(max_body=4096)")
         if cluster is not None:
             self._cluster_ = _checked_cluster(cluster)
-        if on_crash is not None:
-            check_callable("on_crash", on_crash)
-            self._on_crash_ = on_crash
+        self._tell_others(metrics, on_crash)
         self._web_ = routes, shell, limits
         super().__init__(
             [(service, {**policy, "name": key}) for key, (service, policy) in given.items()],
@@ -127,6 +131,14 @@ class App(Supervisor):
             max_restarts=max_restarts,
             max_seconds=max_seconds,
         )
+
+    def _tell_others(self, metrics: Any, on_crash: Callable[[Crash], object] | None) -> None:
+        """Take note of who watches it from outside."""
+        if metrics is not False:
+            self._metrics_ = _checked_metrics(metrics)
+        if on_crash is not None:
+            check_callable("on_crash", on_crash)
+            self._on_crash_ = on_crash
 
     @property
     def wsgi(self) -> Wsgi:
@@ -286,6 +298,14 @@ def _checked_cluster(cluster: Any) -> Cluster:
     if not is_a(cluster, Cluster):
         raise BadValue("cluster", cluster, "Cluster(…), as in Cluster('redis://localhost')")
     return cluster
+
+
+def _checked_metrics(metrics: Any) -> bool:
+    if metrics is not True:
+        raise BadValue("metrics", metrics, "True or False")
+    import_module("sprag.metrics")  # says what to install, while it is still the author who looks
+
+    return True
 
 
 def _checked_name(key: Any) -> str:

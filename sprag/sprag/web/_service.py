@@ -136,6 +136,11 @@ class WebServer(Service):
         assert answer is not None
         assert head is not None
         path = path_in(environ)
+        tree = self._tree_
+        if tree is not None and tree.figures is not None:
+            seconds = connection.time_finish - connection.time_start
+            status = answer.status if answer.has_begun else None
+            tree.figures.answered(head.method, status, seconds)
         level = logging.DEBUG if path in (ALIVE, READY) else logging.INFO
         if not (_access.isEnabledFor(level) and listening(level)):
             return

@@ -17,8 +17,9 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response
 
-from sprag.control.health import ALIVE, READY, encoded, health
+from sprag.control.health import ALIVE, METRICS, READY, encoded, health
 from sprag.owned.log import bound_logger
+from sprag.process.worker import worker
 from sprag.services.finding import name_of_app
 from sprag.services.service import current_service
 from sprag.web._body import BODY
@@ -37,7 +38,7 @@ from sprag.web._static import PREFIX, StaticFiles, send
 from sprag.web._streamed import Streamed
 from sprag.web._templates import Templates
 from sprag.web.exceptions import HTTPError
-from sprag_supervisor import meaning_of, path_of, users_part
+from sprag_supervisor import attribute_of, meaning_of, path_of, users_part
 from sprag_supervisor.exceptions import NotRunning
 
 if TYPE_CHECKING:
@@ -112,7 +113,10 @@ class Site:
             for each in controllers
             if each.template is not None
         }
-        self._own = [path for path in (ALIVE, READY) if not self._router.has(path)]
+        # Of workers the parent tells, of all of them: here only one would be seen.
+        measures = attribute_of(root, "_metrics_") and worker() is None
+        own = (ALIVE, READY, METRICS) if measures else (ALIVE, READY)
+        self._own = [path for path in own if not self._router.has(path)]
 
     def _frame_from(self, given: Callable[[Page], str] | None) -> Frame:
         if given is None:
@@ -155,6 +159,10 @@ class Site:
             return Reply(204, headers=allow)
         if method not in _PLAIN_METHODS:
             return Reply(405, body=b'{"error": "Method Not Allowed"}', headers=allow)
+        if path == METRICS:
+            from sprag.metrics import CONTENT_TYPE, exposition
+
+            return Reply(200, CONTENT_TYPE, exposition(self._root), [("Cache-Control", "no-store")])
         status, found = health(path, self._root)
         return Reply(status, body=encoded(found), headers=[("Cache-Control", "no-store")])
 

@@ -30,7 +30,7 @@ class Lifecycle:
         message: Its text.
         restarts: How often the service has been restarted so far.
         time: Seconds since the epoch.
-        seconds: How long a start took, that of its children included; None for all else.
+        seconds: How long a start took, or an end, that of its children included; None for all else.
     """
 
     event: str

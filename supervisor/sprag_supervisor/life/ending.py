@@ -220,6 +220,10 @@ class Ending(End):
         for parking in self.joiners:
             parking.poke()
 
+    def seconds(self) -> float:
+        """Return for how long it has been going on."""
+        return clock.now() - self.since
+
     def note(self, outcome: Outcome, step: str, detail: str) -> None:
         """Remember something that was not clean."""
         node = self.node

@@ -113,7 +113,7 @@ def crash(node: Node, failure: Failure, action: OnFailure | None) -> bool:
         node._holdings_ = node._supervision_ = node._children_ = None
         node._since_, node._state_, step = clock.now(), RESTARTING, REMEMBERED
         if tree.observers:
-            announce(node, "crashed", "child_terminated", "crashed", failure, told=told)
+            announce(node, "crashed", "child_terminated", "crashed", failure, 0.0, told=told)
             step = TOLD
         supervision.inbox.append((node, incarnation, CRASHED, failure, False))
         if not supervision.attended:  # as `attend_soon` does

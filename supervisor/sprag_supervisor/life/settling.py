@@ -112,6 +112,10 @@ class End:
         self.leaves: bool
         """Whether it leaves its tree."""
 
+    def seconds(self) -> float:
+        """Return for how long it has been going on."""
+        return 0.0
+
 
 def settle(end: End) -> None:
     """Move a service, of which nothing runs any more, to its resting state and tell everybody.
@@ -148,7 +152,8 @@ def _settle(end: End) -> None:
     if end.step == REMEMBERED:
         if tree is not None and tree.observers:
             event, context = _EVENTS[end.reason]
-            announce(node, event, context, end.reason.value, failure, told=end.told)
+            seconds = end.seconds()
+            announce(node, event, context, end.reason.value, failure, seconds, told=end.told)
         end.step = TOLD
     if end.step == TOLD:
         if parent is not None:

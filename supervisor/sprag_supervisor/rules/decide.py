@@ -175,6 +175,10 @@ class RestartWindow:
         self.count = len(times)
         return self.count
 
+    def since(self, then: float) -> int:
+        """Return how many there were at *then* and later."""
+        return sum(each >= then for each in self._times)
+
     def add_late(self, then: float, max_seconds: float) -> int:
         """Count a restart that was due at *then* and had to wait; return how many counted then."""
         times = self._times

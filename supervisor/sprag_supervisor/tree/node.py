@@ -263,6 +263,9 @@ _get: Final = Node.__getattribute__
 class Tree:
     """The root, the pool of engine greenlets, and who watches."""
 
+    figures: Any = None
+    """What is counted in it, once somebody has asked for metrics; the engine has no use for it."""
+
     def __init__(self, root: Node) -> None:
         self.root = root
         self.thread = 0
