@@ -124,36 +124,42 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
     ),
     (
         EngineAway("redis://db:6379", "no answer within 1.5 s"),
-        "the engine at redis://db:6379 is away: no answer within 1.5 s",
         {"engine": "redis://db:6379", "why": "no answer within 1.5 s"},
+        "the engine at redis://db:6379 is away: no answer within 1.5 s",
     ),
     (
         BadEngine("redis://db:6379", "belongs to a Redis Cluster", "use one that stands alone"),
-        "the engine at redis://db:6379 belongs to a Redis Cluster: use one that stands alone",
         {"engine": "redis://db:6379", "remedy": "use one that stands alone"},
+        "the engine at redis://db:6379 belongs to a Redis Cluster: use one that stands alone",
     ),
     (
         EngineFull("bytes in one value", 65536),
-        "the engine takes no more bytes in one value: 65536 at most",
         {"what": "bytes in one value", "most": 65536},
+        "the engine takes no more bytes in one value: 65536 at most",
     ),
     (
         MissingClient("redis://", "redis"),
-        "redis:// needs the extra 'cluster' of sprag (redis is not installed): "
-        "pip install 'sprag-otp[cluster]'",
         {"engine": "redis://", "module": "redis"},
+        (
+            "redis:// needs the extra 'cluster' of sprag (redis is not installed): "
+            "pip install 'sprag-otp[cluster]'"
+        ),
     ),
     (
         OtherPartitions("carts", 64, 32, "n1, n2"),
-        "carts has partitions=64 here and 32 in n1, n2: give it as many, or stop it everywhere "
-        "before it gets others",
         {"name": "carts", "given": 64, "found": 32, "where": "n1, n2"},
+        (
+            "carts has partitions=64 here and 32 in n1, n2: give it as many, or stop it "
+            "everywhere before it gets others"
+        ),
     ),
     (
         NewerSchema("carts", 1, 2),
-        "what is kept of carts has schema 2, and this version of sprag knows no other than 1: "
-        "bring it up to date here",
         {"name": "carts", "known": 1, "found": 2},
+        (
+            "what is kept of carts has schema 2, and this version of sprag knows no other than "
+            "1: bring it up to date here"
+        ),
     ),
     (
         NoSocket("fed", ("feed", "web")),
