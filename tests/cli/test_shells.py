@@ -63,12 +63,29 @@ HOSTILE = [
     "a^b",
 ]
 PATIENT = """
+import os, sys
 from sprag_cli import main
+from sprag_cli.app import client  # loaded here, it is in all forks
 from sprag_cli.complete import prompt
 prompt._PATIENCE = 20.0
+while True:
+    with open("asked", "rb") as asked:
+        count, *words = map(os.fsdecode, asked.read().split(b"\\0")[:-1])
+    with open("answer", "wb") as answer:
+        pid = os.fork()
+        if not pid:
+            os.dup2(answer.fileno(), 1)
+            break
+        os.waitpid(pid, 0)
+sys.argv = ["sprag", *words[: int(count)]]
+os.environ.clear()
+os.environ.update(each.split("=", 1) for each in words[int(count) :])
 main()
 """
-"""On a machine that is busy with tests, an app may take longer than a press of a key may."""
+"""Answers as sprag does, in forks: to load it anew at each press of Tab would take much longer.
+
+On a machine that is busy with tests, an app may take longer than a press of a key may.
+"""
 NAMES = {f"n{number}/{name}": name for number, name in enumerate(HOSTILE)}
 
 
@@ -116,8 +133,8 @@ def shell(tmp_path: Path, name: str) -> Generator[Shell]:
     command = tmp_path / "bin" / "sprag"
     command.parent.mkdir()
     command.write_text(
-        f'#!/bin/sh\nif [ "$_SPRAG_COMPLETE" ] || [ "$1" = completion ]\n'
-        f"then exec {sys.executable} -c '{PATIENT}' \"$@\"\nfi\n"
+        f'#!/bin/sh\nif [ "$_SPRAG_COMPLETE" ] || [ "$1" = completion ]\nthen cd {tmp_path}\n'
+        f"{{ printf '%s\\0' $# \"$@\"; env -0; }} >asked; exec cat answer\nfi\n"
         f"printf '%s\\0' \"$@\" >{tmp_path}/argv.part\nmv {tmp_path}/argv.part {tmp_path}/argv\n"
     )
     command.chmod(0o700)
@@ -126,7 +143,12 @@ def shell(tmp_path: Path, name: str) -> Generator[Shell]:
     environ["SPRAG_RUNTIME_DIR"] = os.environ["SPRAG_RUNTIME_DIR"]
     environ["PATH"] = f"{command.parent}:{os.environ['PATH']}"
     (tmp_path / "cwd").mkdir()
-    with Process("-c", start, directory=tmp_path, terminal=True, environ=environ) as process:
+    os.mkfifo(tmp_path / "asked")
+    os.mkfifo(tmp_path / "answer")
+    with (
+        Process("-c", PATIENT, directory=tmp_path),
+        Process("-c", start, directory=tmp_path, terminal=True, environ=environ) as process,
+    ):
         place = Shell(process, tmp_path)
         process.type(f"cd cwd; {TURN_ON[name]}\r")
         assert place.runs("sprag is there") == ["is", "there"]
