@@ -8,11 +8,11 @@ PLACE := $(shell pwd | cksum | cut -d ' ' -f 1)
 RUNTIME := $(VENV)/.runtime-$(PLACE)
 DEV := $(VENV)/.dev-$(PLACE)
 
-# Where real processes are waited for, one worker more than there are cores keeps all of them busy.
+# Where real processes are waited for, workers beyond the number of cores keep all of them busy.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 WORKERS := --maxprocesses=5 --dist=worksteal
 ONE_EACH := --numprocesses=$(CORES) $(WORKERS)
-ONE_MORE := --numprocesses=$(shell expr $(CORES) + 1) $(WORKERS)
+SOME_MORE := --numprocesses=$(shell expr $(CORES) + 2) $(WORKERS)
 # Also where Python is told to write no bytecode, the tests' is kept: to rewrite their assertions
 # takes each worker ten seconds. What the tests start writes none.
 WRITING := PYTHONDONTWRITEBYTECODE=
@@ -46,7 +46,7 @@ tree: $(RUNTIME) ## show the living tree of the app that is running
 test: $(DEV) ## run the test suite; ARGS="-k word" goes to pytest
 	@$(SAY)
 	@$(BIN)/python -m compileall -q sprag supervisor cli
-	@$(WRITING) $(BIN)/pytest $(ONE_MORE) $(ARGS)
+	@$(WRITING) $(BIN)/pytest $(SOME_MORE) $(ARGS)
 
 check: check-lint check-types check-layers check-docs check-wheel ## all that CI asks
 	@echo "check: all is well"
@@ -94,7 +94,7 @@ check-wheel: $(DEV) ## the sdist's suite, on the wheel built from the sdist, wit
 	done; \
 	export $(WRITING); \
 	SPRAG_STEPS=2000 "$$work/venv/bin/coverage" run -m pytest --quiet $(ONE_EACH) -m "not slow"; \
-	"$$work/venv/bin/coverage" run -m pytest --quiet $(ONE_MORE) -m slow
+	"$$work/venv/bin/coverage" run -m pytest --quiet $(SOME_MORE) -m slow
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
