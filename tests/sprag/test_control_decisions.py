@@ -10,7 +10,7 @@ import pytest
 
 from controlled import check
 from sprag import Backoff, DynamicSupervisor, Service, Supervisor
-from sprag.control import decisions, events, steps
+from sprag.control import decisions, events, gathering, steps
 from sprag.control.desk import Desk
 from sprag.control.http import Refused, Request
 from sprag.control.routes import answer
@@ -143,6 +143,38 @@ def test_of_a_parent_and_its_workers_the_latest_come_last() -> None:
     found = decisions.merged(mine, [other], 2)
     assert [each["at"] for each in found["decisions"]] == ["2", "3"]
     assert found["count"] == 3
+
+
+def test_a_parent_asks_its_workers_too_but_not_for_what_came_since_a_number(
+    monkeypatch: pytest.MonkeyPatch, clock: VirtualClock
+) -> None:
+    asked: list[dict[str, str]] = []
+
+    def ask_all(_beginning: str, _desk: Desk, request: Request, _more: Any) -> Any:
+        asked.append(dict(request.query))
+        others = [
+            {"decisions": [{"at": "9999", "path": "top/worker-1/a"}], "count": 1},
+            {"restarts_per_minute": [7], "lives": {"top/worker-1/a": []}, "more": 0},
+        ]
+        return lambda: [others["history" in request.path]]
+
+    monkeypatch.setattr(gathering, "slot_of", lambda child: child)
+    monkeypatch.setattr(gathering, "_asked", ask_all)
+    with Supervisor(children=[(Fails(), {"name": "b"})], name="top") as top:
+        clock.advance(1.5)
+        desk = Desk(top)
+
+        def whole(target: str, **query: str) -> Any:
+            return answer(desk, Request("GET", target, query), bool).body
+
+        found = whole("/v1/decisions", limit="2")
+        assert [each["path"] for each in found["decisions"]] == ["top/b", "top/worker-1/a"]
+        assert found["count"] == 2
+        assert whole("/v1/decisions/top")["count"] == 2
+        assert whole("/v1/decisions", since="0")["count"] == 1
+        assert whole("/v1/decisions", supervisor="b")["count"] == 1
+        assert whole("/v1/history", seconds="60")["restarts_per_minute"] == [8]
+        assert len(asked) == 3
 
 
 # -- in the stream of events ---------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sprag.control.http import Refused
 from sprag.control.log_ring import LogRing
+from sprag.control.loop_watch import LoopWatch
 from sprag.control.pictures import SCHEMA
 from sprag.control.sampler import Sampler
 from sprag.control.start_times import StartTimes
@@ -32,6 +33,7 @@ class Desk:
         ring: The last log records of its services.
         starts: How long the services took to start.
         sampler: Who uses the CPU, while somebody asks for it.
+        loop_watch: How late the loop is and who holds it, likewise.
         farewells: Called when the app ends; those who stream say goodbye.
 
     Args:
@@ -47,6 +49,7 @@ class Desk:
         self.ring = LogRing(root)
         self.starts = StartTimes(root)
         self.sampler = Sampler()
+        self.loop_watch = LoopWatch()
         self.farewells: set[Callable[[], None]] = set()
 
     def open(self) -> None:

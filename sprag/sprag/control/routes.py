@@ -21,6 +21,7 @@ from sprag.control import (
     holding,
     inspecting,
     logs,
+    loop,
     measuring,
     nodes,
     paths,
@@ -45,7 +46,7 @@ _Resource: TypeAlias = "Callable[[Desk, Request, str, HungUp], Answer]"
 
 _READING: Final = ("GET", "HEAD")
 _ACTING: Final = ("POST",)
-_OF_PROCESSES: Final = ("/v1/logs", "/v1/stacks", "/v1/inspect", "/v1/reload")
+_OF_PROCESSES: Final = ("/v1/logs", "/v1/loop", "/v1/stacks", "/v1/inspect", "/v1/reload")
 """What the process of a worker alone can tell of it."""
 _NOT: Final = ("", "0", "no", "false")
 _NO, _MAY, _MUST = "", "[/PATH]", "/PATH"
@@ -74,6 +75,7 @@ _RESOURCES: Final[dict[str, tuple[tuple[str, ...], str, _Resource]]] = {
     ),
     "/v1/history": (_READING, _NO, _asked(history.answer)),
     "/v1/logs": (_READING, _MAY, logs.answer),
+    "/v1/loop": (_READING, _NO, lambda desk, asked, _path, gone: loop.answer(desk, asked, gone)),
     "/v1/start": (_ACTING, _MUST, acting.start),
     "/v1/stop": (_ACTING, _MAY, acting.stop),
     "/v1/restart": (_ACTING, _MUST, acting.restart),

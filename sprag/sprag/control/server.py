@@ -122,11 +122,25 @@ class ControlSocket:
     # -- who asks ---------------------------------------------------------------------
 
     def _answer(self, request: http.Request, sock: gevent_socket.socket) -> http.Answer:
-        return answer(self._desk, request, lambda: http.has_hung_up(sock))
+        return answer(self._desk, request, _Client(sock))
 
     def _refill(self) -> None:
         if self._listener is not None:
             self._listener.refill()
+
+
+class _Client:
+    """Who has asked: called, it says whether it has left."""
+
+    def __init__(self, sock: gevent_socket.socket) -> None:
+        self._sock = sock
+
+    def __call__(self) -> bool:
+        return http.has_hung_up(self._sock)
+
+    def fileno(self) -> int:
+        """Return the descriptor of its connection, for what another thread writes there."""
+        return self._sock.fileno()
 
 
 def _owner(sock: gevent_socket.socket) -> int | None:

@@ -20,18 +20,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from gevent import Greenlet, get_hub, monkey
 
 from sprag._exit_codes import ExitCode
+from sprag._holder import holder_of, place_of
 from sprag.owned.log import record
 from sprag.process.deadman import write_stderr
 from sprag.process.log_queue import flush_logs
-from sprag_supervisor import (
-    Node,
-    Seconds,
-    attribute_of,
-    in_seconds,
-    is_a,
-    module_of,
-    path_of,
-)
+from sprag_supervisor import Seconds, in_seconds, path_of
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -45,8 +38,6 @@ _SHORTEST_LOOK: Final = 0.001
 _LOOKS: Final = 4
 """Signs of life, and looks for them, per period."""
 _SLACK: Final = 0.05
-_LIBRARIES: Final = ("sprag", "sprag_supervisor", "sprag_cli", "gevent", "greenlet")
-_STANDARD: Final = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - a prefix of file names
 
 
 class Watchdog:
@@ -135,46 +126,8 @@ def describe_holder(frame: FrameType | None) -> str:
     """Return in one line who runs at *frame*, and where: the innermost line not of a library."""
     service = holder_of(frame)
     who = "code outside of any service" if service is None else path_of(service)
-    place = frame
-    while frame is not None:
-        if not _is_of_a_library(frame):
-            place = frame
-            break
-        frame = frame.f_back
-    if place is None:
-        return who
-    code = place.f_code
-    return f"{who} (line {place.f_lineno} of {code.co_filename}, in {code.co_name})"
-
-
-def _is_of_a_library(frame: FrameType) -> bool:
-    module = module_of(frame)
-    file = frame.f_code.co_filename
-    return (
-        module.partition(".")[0] in _LIBRARIES
-        or file.startswith(("<frozen", _STANDARD))
-        or f"{os.sep}site-packages{os.sep}" in file
-    )
-
-
-def holder_of(frame: FrameType | None) -> Node | None:
-    """Return the service on whose behalf the code at *frame* runs, if any.
-
-    Whatever runs for a service is called by one of sprag's own frames, which has the
-    node, or an object that knows it, among its locals.
-    """
-    while frame is not None:
-        if module_of(frame).startswith(("sprag.", "sprag_supervisor.")):
-            for name in ("node", "self"):
-                found = frame.f_locals.get(name)
-                if is_a(found, Node):
-                    return found
-                for attribute in ("_node", "node"):
-                    candidate = attribute_of(found, attribute)
-                    if is_a(candidate, Node):
-                        return candidate
-        frame = frame.f_back
-    return None
+    place = place_of(frame)
+    return who if place is None else f"{who} (line {place.line} of {place.file}, in {place.name})"
 
 
 def _log_end(held: float) -> None:
