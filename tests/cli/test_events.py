@@ -175,12 +175,13 @@ def test_what_is_decided_is_told_and_counts_as_no_change(
                 ruling("think_twice"),
                 change("starting", "shop/mail"),
                 change("left", "shop/web"),
+                change("stopped", "shop/api", down_because={"by": "group", "with": "shop/db"}),
                 change("crashed", "shop/mail", exception="KeyError", message="'host'"),
                 {"event": "end"},
             )
         }
     )
-    assert follow(given(limit=1)) == ExitCode.WELL
+    assert follow(given(limit=2)) == ExitCode.WELL
     shuts_down = "shop/fleet shuts down: its significant children have ended"
     assert capsys.readouterr().out.replace("2026-01-01 ", "").splitlines() == [
         "0 services; now come the changes",
@@ -195,6 +196,7 @@ def test_what_is_decided_is_told_and_counts_as_no_change(
         "11:59:58 ↻ decided   shop/fleet/courier  think twice",
         "11:59:58 ◐ starting  shop/mail",
         "11:59:58 ■ left      shop/web",
+        "11:59:58 ■ stopped   shop/api  with db",
         "11:59:58 ✗ crashed   shop/mail  KeyError: 'host'",
     ]
     assert app.requests == ["GET /v1/events?all=1 HTTP/1.1"]

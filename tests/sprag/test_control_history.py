@@ -50,7 +50,9 @@ def request(target: str) -> Request:
 
 
 def told(root: Supervisor, target: str = "/v1/history") -> dict[str, Any]:
-    body = cast("dict[str, Any]", answer(Desk(root), request(target), bool).body)
+    desk = Desk(root)
+    desk.opened_at = root.snapshot().started_at or 0.0
+    body = cast("dict[str, Any]", answer(desk, request(target), bool).body)
     check("history", json.loads(json.dumps(body)))
     return body
 

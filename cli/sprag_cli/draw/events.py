@@ -13,7 +13,16 @@ from sprag_cli.app.client import AppGone, Client
 from sprag_cli.app.decided import decision_text, is_last
 from sprag_cli.app.find import find_app
 from sprag_cli.app.select import Asked, is_glob, matcher, node_of
-from sprag_cli.app.told import Node, count_of, failure_text, find, mapping_of, number_of, text_of
+from sprag_cli.app.told import (
+    Node,
+    because_text,
+    count_of,
+    failure_text,
+    find,
+    mapping_of,
+    number_of,
+    text_of,
+)
 from sprag_cli.term import deep_json
 from sprag_cli.term.cells import cell_len, cut
 from sprag_cli.term.errors import CommandError
@@ -214,7 +223,7 @@ def _for_people(
 
 def _state_line(event: Node, charset: Charset) -> Line:
     state = text_of(event, "state")
-    said = failure_text(mapping_of(event, "last_failure"))
+    said = failure_text(mapping_of(event, "last_failure")) or because_text(event)
     return _line(
         "is now   ", state, word=state, path=text_of(event, "path"), said=said, charset=charset
     )
@@ -231,6 +240,8 @@ def _change_line(event: Node, charset: Charset) -> Line:
         said = "its restart was called off"
     elif kind == "stopped" and text_of(event, "reason") == "recycled":
         said = "recycled"
+    elif kind == "stopped":
+        said = because_text({**event, "state": kind})
     elif kind == "restarted":
         said = f"restart {count_of(event, 'restarts')}{_took(event)}"
     elif kind == "started":

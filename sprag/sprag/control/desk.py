@@ -15,7 +15,7 @@ from sprag.control.pictures import SCHEMA
 from sprag.control.sampler import Sampler
 from sprag.control.start_times import StartTimes
 from sprag.services.finding import meanings
-from sprag_supervisor import Pace, attribute_of, name_of, path_of, walk
+from sprag_supervisor import Pace, attribute_of, clock, name_of, path_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +30,7 @@ class Desk:
 
     Attributes:
         root: The root of the tree.
+        opened_at: When it was made, in seconds since the epoch: before the first start.
         ring: The last log records of its services.
         starts: How long the services took to start.
         sampler: Who uses the CPU, while somebody asks for it.
@@ -46,6 +47,7 @@ class Desk:
     ) -> None:
         self.root = root
         self._log = log
+        self.opened_at = clock.wall()
         self.ring = LogRing(root)
         self.starts = StartTimes(root)
         self.sampler = Sampler()

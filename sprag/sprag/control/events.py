@@ -107,10 +107,11 @@ def _changes(
     root: Node, feed: Feed, steps: Steps | None, has_hung_up: Callable[[], bool]
 ) -> Iterator[bytes]:
     wait = _LOOK if steps is None else LOOK
+    pace = Pace()  # in a storm there is always more to tell
     while not feed.is_lost:
         if feed.records:
             batch = [feed.records.popleft() for _ in range(min(len(feed.records), _AT_ONCE))]
-            yield "".join(map(_line, _told(root, batch, steps))).encode()
+            yield "".join(map(_line, _told(root, batch, steps, pace))).encode()
         elif feed.is_over:
             yield _encoded({"event": "end", "reason": "the app has ended"})
             return
@@ -123,9 +124,10 @@ def _changes(
 
 
 def _told(
-    root: Node, batch: list[Lifecycle | tuple[int, Ruling]], steps: Steps | None
+    root: Node, batch: list[Lifecycle | tuple[int, Ruling]], steps: Steps | None, pace: Pace
 ) -> Iterator[dict[str, Any]]:
     for record in batch:
+        pace()
         if isinstance(record, Lifecycle):
             yield change_to_json(record, _why_down(root, record))
             if steps is not None:

@@ -83,9 +83,7 @@ def answer(desk: Desk, request: Request) -> Answer:
         if ruling.decision in _RESTARTS:
             counts[min(int((ruling.at - begin) / STEP), len(counts) - 1)] += 1
         _note(marks, ruling)
-    root = desk.root
-    app = _now_of(root, now).since if root._state_ is RUNNING else None
-    born = begin if app is None else max(app, begin)
+    root, born = desk.root, max(desk.opened_at, begin)
     lives: dict[str, list[Piece]] = {}
     for path in list(marks)[-MOST:]:
         pace()
