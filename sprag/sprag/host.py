@@ -24,6 +24,7 @@ from sprag._defaults import SHUTDOWN_TIMEOUT
 from sprag._exit_codes import ExitCode as ExitCode  # noqa: PLC0414 - re-exported
 from sprag.process.deadman import OVERTIME, write_stderr
 from sprag.process.dump import write_dump
+from sprag.process.embedded import serve_control as serve_control  # noqa: PLC0414 - re-exported
 from sprag.process.hosting import forget, process_owned
 from sprag.process.lifecycle_log import LifecycleLog
 from sprag.process.log_queue import backlog, flush_logs

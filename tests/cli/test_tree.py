@@ -149,9 +149,37 @@ def test_several_apps_are_listed_with_their_age(
     serve(shop, pid=1)
     serve({"name": "mail", "state": "starting"}, name="mail", pid=2)
     with pytest.raises(SeveralApps, match="  mail  pid 2\n  shop  pid 1  up 2h03m"):
-        show(given())
+        show(given(paths=("fleet",)))
     assert show(given(app="mail")) == ExitCode.WELL
     assert capsys.readouterr().out == "◐ mail  starting\n"
+
+
+def test_the_trees_of_all_apps_are_shown_where_no_path_says_which(
+    serve: Callable[..., Any], shop: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve({"name": "web", "state": "running"}, name="web", pid=1)
+    serve({"name": "web", "state": "starting"}, name="web", pid=2)
+    serve({"name": "mail", "state": "failed"}, name="mail", pid=3)
+    assert show(given(app="web")) == ExitCode.WELL
+    assert capsys.readouterr().out == (
+        "web (pid 1)\n● web  running\n\nweb (pid 2)\n◐ web  starting\n"
+    )
+    assert show(given()) == ExitCode.FAILED
+    assert capsys.readouterr().out.startswith("mail (pid 3)\n✗ mail  failed")
+    assert show(given(json=True)) == ExitCode.FAILED
+    told = json.loads(capsys.readouterr().out)["apps"]
+    assert [each["name"] for each in told] == ["mail", "web", "web"]
+
+
+def test_an_app_that_does_not_answer_keeps_no_other_from_being_shown(
+    serve: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve({"name": "web", "state": "running"}, name="web", pid=1)
+    serve({}, name="mail", pid=3)
+    assert show(given()) == ExitCode.FAILED
+    said = capsys.readouterr()
+    assert said.out == "web (pid 1)\n● web  running\n"
+    assert "mail (pid 3) answered" in said.err
 
 
 def test_an_app_is_reached_by_its_socket_from_anywhere(

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from controlled import ask
 from processes import PATIENCE, Process
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "flask_gunicorn"
@@ -75,8 +76,13 @@ def test_each_worker_has_a_tree_of_its_own(tmp_path: Path, arguments: tuple[str,
         assert {each: second[each]["orders"] for each in first} == {
             each: int(each == owner) for each in first
         }
+        sockets = sorted(process.runtime.glob("background.*.sock"))
+        trees = [ask(socket, "GET", "/v1/tree")[1] for socket in sockets]
+        assert sorted(tree["pid"] for tree in trees) == sorted(first)
+        assert {tree["children"][0]["name"] for tree in trees} == {"poller"}
         process.send(SIGTERM)
         assert process.ends(within=10) == 0
+        assert not list(process.runtime.glob("*.sock"))
         goodbyes = re.findall(r"poller of process (\d+): goodbye", process.out)
         assert sorted(map(int, goodbyes)) == sorted(first)
         assert process.err.count("tree is down: <StopReport clean=3 errors=0 killed=0") == 2

@@ -123,12 +123,13 @@ class SeveralApps(CommandError):
         super().__init__(said, *rows)
 
 
-def find_app(asked: str | None, *, quiet: bool = False) -> RunningApp:
+def find_app(asked: str | None, *, quiet: bool = False, tells_ages: bool = True) -> RunningApp:
     """Return the app to talk to, and say on stderr if others have gone without a word.
 
     Args:
         asked: Name, pid or socket. ``None`` means the only one that runs.
         quiet: Do not say so.
+        tells_ages: Ask each of several how long it is up, for the error.
 
     Raises:
         CommandError: There is none, or more than one.
@@ -139,6 +140,8 @@ def find_app(asked: str | None, *, quiet: bool = False) -> RunningApp:
     try:
         app = choose(found, asked)
     except SeveralApps as several:
+        if not tells_ages:
+            raise
         raise SeveralApps(several.apps, asked, _uptimes(several.apps)) from None
     if not quiet and (note := found.note()):
         complain(f"sprag: {note}")

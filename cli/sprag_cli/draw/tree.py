@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from sprag._exit_codes import ExitCode
 from sprag_cli.app.client import Client, TimedOut
-from sprag_cli.app.find import find_app
+from sprag_cli.app.find import SeveralApps, find_app
 from sprag_cli.app.select import NOTHING_FAILED, Asked, is_glob, is_one, select, tree_of
 from sprag_cli.app.told import (
     Node,
@@ -28,12 +28,15 @@ from sprag_cli.draw.nodes import is_well
 from sprag_cli.draw.render import render
 from sprag_cli.draw.watch import Frame, facts_of, on_pipe, on_terminal
 from sprag_cli.term import deep_json
-from sprag_cli.term.output import discard, painted, write
+from sprag_cli.term.errors import CommandError
+from sprag_cli.term.output import complain_at_length, discard, painted, write
 from sprag_cli.term.screen import Screen, screen_of
 from sprag_cli.term.words import counted, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from sprag_cli.app.client import RunningApp
 
 _ROOT_KEYS = ("node", "app", "pid", "schema", "log_queue", "broadcasts", "crash_reports")
 
@@ -62,7 +65,14 @@ def show(options: TreeOptions, *, sleep: Callable[[float], None] = time.sleep) -
     Raises:
         CommandError: There is nothing to show; the error says why.
     """
-    client = Client(find_app(options.app), timeout=options.timeout)
+    is_of_one = bool(options.watch or options.cluster or options.paths)
+    try:
+        app = find_app(options.app, tells_ages=is_of_one)
+    except SeveralApps as several:
+        if is_of_one:
+            raise
+        return _show_all(several.apps, options)
+    client = Client(app, timeout=options.timeout)
     if options.watch:
         return _watch(client, options, sleep)
     root, node, have_answered = _looked(client, options)
@@ -71,6 +81,32 @@ def show(options: TreeOptions, *, sleep: Callable[[float], None] = time.sleep) -
     write(sys.stdout, _text(root, node, shown, options, screen))
     has_failed = not have_answered or is_failed(node) or below(node).failed
     return ExitCode.FAILED if has_failed else ExitCode.WELL
+
+
+def _show_all(apps: Sequence[RunningApp], options: TreeOptions) -> int:
+    """Show the trees of several apps, one below the other; one that does not answer, by a word."""
+    screen = screen_of(sys.stdout, ascii_only=options.ascii)
+    trees: list[str] = []
+    is_well = True
+    for app in apps:
+        try:
+            root, node, _ = _looked(Client(app, timeout=options.timeout), options)
+        except CommandError as error:
+            complain_at_length(error.report())
+            is_well = False
+            continue
+        is_well = is_well and not is_failed(node) and not below(node).failed
+        shown = only_failed(node) if options.failed else node
+        text = _text(root, node, shown, options, screen)
+        if options.json:
+            trees.append(text.rstrip("\n"))
+        else:
+            trees.append(f"{screen.charset.safe(str(app))}\n{text}")
+    if options.json:
+        write(sys.stdout, f'{{"apps": [{", ".join(trees)}]}}\n')
+    else:
+        write(sys.stdout, "\n".join(trees))
+    return ExitCode.WELL if is_well else ExitCode.FAILED
 
 
 def _looked(client: Client, options: TreeOptions) -> tuple[Node, Node, bool]:

@@ -9,7 +9,10 @@ def post_worker_init(worker):
     """Start this worker's tree; what cannot start ends the worker, and gunicorn says why."""
     from background import tree
 
+    from sprag import host
+
     tree.start()
+    host.serve_control(tree)  # so `sprag tree` shows all workers
     worker.log.info("tree is up")
 
 

@@ -131,6 +131,11 @@ _open: dict[int, Desk] = {}
 """Those of trees that have a control socket now, by the identity of the tree."""
 
 
+def is_open(tree: Tree) -> bool:
+    """Whether *tree* has a control socket now."""
+    return id(tree) in _open
+
+
 def desk_of(root: Node) -> Desk:
     """Return the desk of a tree: of its control socket, or one that knows no past."""
     return _open.get(id(root._tree_)) or Desk(cast("Service", root))
