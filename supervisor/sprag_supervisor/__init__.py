@@ -23,7 +23,7 @@ from sprag_supervisor.facts.folding import folded, said_of
 from sprag_supervisor.facts.hold import Hold, HoldNote
 from sprag_supervisor.facts.lifecycle import Lifecycle
 from sprag_supervisor.facts.meaning import meaning_of
-from sprag_supervisor.facts.memory import Exit, History, Ledger, Ruling
+from sprag_supervisor.facts.memory import Exit, History, Ruling
 from sprag_supervisor.facts.move import Moved, MoveNote
 from sprag_supervisor.facts.replacement import ReplacementNote
 from sprag_supervisor.facts.report import Outcome, StopEntry, StopReport
@@ -190,7 +190,6 @@ __all__ = [
     "HoldNote",
     "Holdings",
     "Lack",
-    "Ledger",
     "Lifecycle",
     "Lifetime",
     "Managed",

@@ -21,7 +21,6 @@ from gevent import Greenlet, GreenletExit, Timeout
 
 from sprag.services.grouping import place_of
 from sprag_supervisor import (
-    Ledger,
     Pace,
     Parking,
     check_result,
@@ -121,7 +120,7 @@ class CrashReports:
         self._unsaid = 0
         self.told = self.failed = self.dropped = 0
         tree.hears_crash = self.take
-        tree.ledger = _Heard(self.decided)
+        tree.ledger.follow(self.decided)
 
     @property
     def waiting(self) -> int:
@@ -170,7 +169,7 @@ class CrashReports:
             assert node_tree is not None
             node_tree.hub.loop.run_callback(self._teller.start)
 
-    def decided(self, ruling: Ruling) -> None:
+    def decided(self, _number: int, ruling: Ruling) -> None:
         """Take note of what is done about a crash."""
         with suppress(Exception):
             waiting = self._undecided.pop((ruling.child, ruling.incarnation), None)
@@ -254,19 +253,6 @@ def _awaits_decision(node: Node, incarnation: int) -> bool:
     operation = node._op_
     is_stopping = operation is not None and not operation.is_start
     return node._parent_ is not None and node._incarnation_ == incarnation and not is_stopping
-
-
-class _Heard(Ledger):
-    """A ledger of which somebody hears."""
-
-    def __init__(self, hear: Callable[[Ruling], None]) -> None:
-        super().__init__()
-        self._hear = hear
-
-    def enter(self, ruling: Ruling) -> None:
-        """Write *ruling* down, and tell."""
-        super().enter(ruling)
-        self._hear(ruling)
 
 
 class _Teller(Greenlet):  # type: ignore[type-arg]
