@@ -89,6 +89,27 @@ def names(root: dict[str, Any]) -> list[str]:
     return [child["name"] for child in root["children"]]
 
 
+def test_who_runs_what_runs_once_is_told_by_all(clock: VirtualClock) -> None:
+    first, second = node("n1"), node("n2")
+    with nodes(clock, first, second):
+        (here,) = [e for e in ask(first, "/v1/tree")["children"] if e["name"] == "billing"]
+        assert here["lease"]["node"] == "n1"
+        assert here["lease"]["here"]
+        told = ask(second, "/v1/service/billing")
+        assert told["lease"] == {**here["lease"], "here": False}
+        assert ask(second, "/v1/service/mail")["lease"] is None
+        check("service", told)
+        first.stop()
+        clock.advance(2)
+        then = ask(second, "/v1/service/billing")["lease"]
+        assert (then["node"], then["here"]) == ("n2", True)
+        assert then["token"] > here["lease"]["token"]
+    alone = App(name="shop", providers={"billing": Singleton(Mail())})
+    with alone:
+        lease = ask(alone, "/v1/service/billing")["lease"]
+        assert (lease["node"], lease["here"]) == (None, True)
+
+
 def test_each_node_tells_of_all(clock: VirtualClock) -> None:
     first, second = node("n1"), node("n2")
     with nodes(clock, first, second):

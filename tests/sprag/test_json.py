@@ -57,6 +57,7 @@ KEYS = {
     "waits_for",
     "process",
     "down_because",
+    "lease",
 }
 
 

@@ -115,6 +115,7 @@ def _flat(node: Snapshot) -> str:
         f' "draining": {"true" if node.draining else "false"},'
         f' "waits_for": {_list(node.waits_for)},'
         f' "down_because": {_because(node.because)},'
+        f' "lease": {"null" if node.ownership is None else json.dumps(node.ownership._asdict())},'
         f' "process": {"null" if node.pid is None else json.dumps({"pid": node.pid})}'
     )
 

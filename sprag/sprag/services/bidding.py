@@ -96,6 +96,8 @@ class Bidding:
         self.why_ends = ""
         self._is_in_doubt = False
         """The row was asked for, and the answer has not come: it may be ours."""
+        self._seen: tuple[str | None, int | None] = (None, None)
+        """Who has the row where it is not ours, and the epoch."""
         self._has_come_up = False
         self._since = 0.0
         self._gave_up: str | None = None
@@ -167,6 +169,14 @@ class Bidding:
             spawn_managed(node, contextvars.Context(), fn, (), {})
             return True
         return False
+
+    @property
+    def ownership(self) -> tuple[str | None, bool, int | None]:
+        """Who has the row, whether that is here, and the token; as it was seen last."""
+        if self._lease is not None:
+            return self._member.where or None, True, self._lease.token
+        node, token = self._seen
+        return node, False, token
 
     def has_lost(self, child: Node, failure: Failure | None) -> None:
         """Take note that the child was restarted too often."""
@@ -398,6 +408,7 @@ class Bidding:
             return
         here = row.tried.get(self._member.life)
         gave_up = "" if here is None else f"; gave up here: {here}"
+        self._seen = None if row.owner is None else row.where, row.epoch or None
         where = f"runs in {row.where}" if row.owner is not None else "nobody has it"
         set_status(self._node, f"standby: {where}{gave_up}")
 

@@ -73,6 +73,9 @@ class Singleton(Service):
     def _bidder_(self, child: Node, name: str | None, policy: dict[str, Any]) -> Bidding:
         return Bidding(self, child, name, policy)
 
+    def _ownership_(self) -> tuple[str | None, bool, int | None] | None:
+        return None if self._bidding_ is None else self._bidding_.ownership
+
     def _meant_(self) -> Node:
         return self if self._only_ is None else self._only_[0]
 

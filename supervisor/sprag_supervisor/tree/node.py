@@ -238,6 +238,10 @@ class Node:
         """Return how many items a pool has queued, running, done, poison, dropped."""
         return None
 
+    def _ownership_(self) -> tuple[str | None, bool, int | None] | None:
+        """Return who has what runs once, of several trees: see `Ownership`; None: it is not so."""
+        return None
+
     def _pid_(self) -> int | None:
         """Return the process id of a program that runs."""
         return None

@@ -48,6 +48,20 @@ class Items(NamedTuple):
     dropped: int
 
 
+class Ownership(NamedTuple):
+    """Who has the right to run what runs once, of several trees, as it was seen here last.
+
+    Attributes:
+        node: What that one is called; None: nobody has it, or nobody is called anything.
+        here: Whether that is this tree.
+        token: Of its lease, or of the last; None: not known.
+    """
+
+    node: str | None
+    here: bool
+    token: int | None
+
+
 _NOTHING = Owned()
 _ONE_LISTENER = Owned(listeners=1)
 
@@ -82,6 +96,7 @@ class Snapshot(NamedTuple):
         waits_for: The siblings that it needs and waits for, by name.
         pid: The process id of a program that runs; None of what is none.
         because: Why it is down; None: it is not, or was never started.
+        ownership: Of what runs once, of several trees: who has it; None for all else.
     """
 
     name: str
@@ -108,6 +123,7 @@ class Snapshot(NamedTuple):
     waits_for: tuple[str, ...] = ()
     pid: int | None = None
     because: Because | None = None
+    ownership: Ownership | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -241,6 +257,7 @@ def _picture(
         () if history is None else tuple(history.waits_for),
         node._pid_(),
         None if node._state_ is RUNNING else why_down(node, path),
+        None if (owned := node._ownership_()) is None else Ownership(*owned),
     )
 
 
