@@ -29,7 +29,7 @@ QUIETLY := sh -c 'out=$$("$$@" 2>&1) || { printf "%s\n" "$$out" >&2; exit 1; }' 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run tree test check check-lint check-types check-layers check-docs check-wheel bench \
-	soak docs servers clean
+	soak docs servers release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
@@ -123,6 +123,22 @@ servers: ## install the servers that the tests start, where apt-get can
 		export DEBIAN_FRONTEND=noninteractive; \
 		{ apt-get -qq update && apt-get -qq install -y --no-install-recommends $$missing; } \
 			>/dev/null </dev/null || { echo "servers: could not install$$missing" >&2; exit 1; }; }
+
+# Nothing is pushed, and nothing uploaded: CONTRIBUTING.md has the steps before and after.
+# twine is wanted here only; since 6.1 it knows the metadata that hatchling writes.
+release: $(DEV) ## check all, look at both archives with twine, and tag the version
+	@$(SAY)
+	@set -e; version=$$($(BIN)/python -c 'import sprag; print(sprag.__version__)'); \
+	[ -z "$$(git status --porcelain)" ] || { echo "release: commit first" >&2; exit 1; }; \
+	grep -q "^## \[$$version\]" CHANGELOG.md || { \
+		echo "release: CHANGELOG.md has no entry [$$version]" >&2; exit 1; }; \
+	! git rev-parse -q --verify "refs/tags/v$$version" >/dev/null || { \
+		echo "release: v$$version has been released" >&2; exit 1; }; \
+	$(MAKE) --no-print-directory check; \
+	$(BIN)/python -m pip install -q 'twine>=6.1'; \
+	$(BIN)/twine check --strict dist/*; \
+	git tag -a "v$$version" -m "sprag $$version"; \
+	echo "release: v$$version is tagged; push the tag, and upload dist/*"
 
 clean: ## remove .venv and everything built
 	@$(SAY)

@@ -34,7 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [page for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))) if page.exists()]
+PAGES = [
+    page
+    for page in (
+        *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "CODE_OF_CONDUCT")),
+        *sorted(ROOT.glob("docs/**/*.md")),
+    )
+    if page.exists()
+]
 
 LIMIT = 45.0
 """Seconds for one page; below pytest's faulthandler_timeout, whose dump would not name the page."""
