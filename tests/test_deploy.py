@@ -90,6 +90,41 @@ def test_kubernetes_accepts_the_manifests_and_their_parts_fit_together() -> None
     )
 
 
+def test_nodes_of_a_cluster_keep_their_names_and_have_the_time_to_hand_over() -> None:
+    yaml = pytest.importorskip("yaml", reason="make check has it, in its .venv")
+    text = (DEPLOY / "cluster.yaml").read_text(encoding="utf-8")
+    nodes, service, budget = yaml.safe_load_all(text)
+    assert (nodes["kind"], nodes["spec"]["serviceName"]) == (
+        "StatefulSet",
+        service["metadata"]["name"],
+    )
+    pod = nodes["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    options = options_of(container["args"])
+    needed = options["drain_delay"] + options["shutdown_timeout"] + OVERTIME
+    assert needed < pod["spec"]["terminationGracePeriodSeconds"]
+    assert container["ports"] == [{"name": "http", "containerPort": options["port"]}]
+    assert budget["spec"]["maxUnavailable"] == 1
+    for each in (nodes["spec"]["selector"], budget["spec"]["selector"]):
+        assert each["matchLabels"] == pod["metadata"]["labels"] == service["spec"]["selector"]
+
+
+def test_nomad_starts_nodes_by_the_same_command_line() -> None:
+    text = (DEPLOY / "shop.nomad.hcl").read_text(encoding="utf-8")
+    (args,) = re.findall(r"args *= (\[.*\])", text)
+    options = options_of(json.loads(args.replace("${NOMAD_PORT_http}", "8000")))
+    (kill,) = re.findall(r'kill_timeout = "(\d+)s"', text)
+    assert options["shutdown_timeout"] + OVERTIME < int(kill)
+    assert text.count("{") == text.count("}")
+
+
+def test_kubernetes_accepts_the_nodes_of_a_cluster() -> None:
+    schemas = pytest.importorskip("kubernetes_validate", reason="make check has it, in its .venv")
+    text = (DEPLOY / "cluster.yaml").read_text(encoding="utf-8")
+    for each in import_module("yaml").safe_load_all(text):
+        schemas.validate(each, "1.32", strict=True)
+
+
 def test_the_image_runs_sprag_as_process_1_and_ends_before_it_is_killed() -> None:
     text = re.sub(r"\\\n", "", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"))
     lines = [line.split(None, 1) for line in text.splitlines() if line and line[0] != "#"]
