@@ -119,6 +119,8 @@ servers: ## install the servers that the tests start, where apt-get can
 	has postgres '/usr/lib/postgresql/*/bin/postgres' postgresql; \
 	has pgbouncer /usr/sbin/pgbouncer pgbouncer; \
 	has etcd /usr/bin/etcd etcd-server; \
+	has sshd /usr/sbin/sshd openssh-server; \
+	has ssh /usr/bin/ssh openssh-client; \
 	[ -z "$$missing" ] || { \
 		export DEBIAN_FRONTEND=noninteractive; \
 		{ apt-get -qq update && apt-get -qq install -y --no-install-recommends $$missing; } \

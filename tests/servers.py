@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import atexit
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -380,3 +382,54 @@ KINDS: Final[Mapping[str, Callable[[], Server]]] = {
     "redis": Redis,
     "etcd": Etcd,
 }
+
+
+class Sshd(Server):
+    """OpenSSH on the loopback, for this user, with keys of its own, and an `ssh` that knows it."""
+
+    def __init__(self) -> None:
+        self.sshd = found("sshd", "/usr/sbin", "/usr/local/sbin")
+        found("ssh")
+        super().__init__()
+        for name in ("host", "user"):
+            keygen = [found("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", name]
+            subprocess.run(keygen, cwd=self.folder, check=True)
+        shutil.copy(self.folder / "user.pub", self.folder / "authorized")
+        if os.getuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where it locks itself in
+        (self.folder / "sshd_config").write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.folder}/host\n"
+            f"AuthorizedKeysFile {self.folder}/authorized\nPidFile none\nStrictModes no\n"
+            "PasswordAuthentication no\nUsePAM no\nPermitRootLogin prohibit-password\n"
+        )
+        (self.folder / "ssh_config").write_text(
+            f"Host box\n HostName 127.0.0.1\n Port {self.port}\n IdentityFile {self.folder}/user\n"
+            f" UserKnownHostsFile {self.folder}/known\n StrictHostKeyChecking accept-new\n"
+            " IdentitiesOnly yes\n BatchMode yes\n LogLevel ERROR\n"
+        )
+
+    def command(self) -> list[str]:
+        """Return what starts it."""
+        return [self.sshd, "-D", "-e", "-f", str(self.folder / "sshd_config")]
+
+    def is_up(self) -> bool:
+        """Whether it answers."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
+
+    def environ(self, runtime: Path) -> dict[str, str]:
+        """Return what a client needs: an ssh that knows the host, and where sprag is there."""
+        bin_there, there = self.folder / "bin", self.folder / "sprag"
+        bin_there.mkdir(exist_ok=True)
+        path = os.pathsep.join(map(str, sys.path))
+        variables = f"PYTHONPATH={shlex.quote(path)} SPRAG_RUNTIME_DIR={runtime}"
+        scripts = {
+            bin_there / "ssh": f'exec {found("ssh")} -F {self.folder}/ssh_config "$@"',
+            there: f'export {variables}\nexec {sys.executable} -m sprag_cli "$@"',
+        }
+        for file, lines in scripts.items():
+            file.write_text(f"#!/bin/sh\n{lines}\n")
+            file.chmod(0o755)
+        search = f"{bin_there}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PATH": search, "SPRAG_REMOTE": str(there)}

@@ -260,7 +260,9 @@ def test_the_environment_variables_are_those_of_the_options() -> None:
         if isinstance(parameter.envvar, str)
     }
 
-    assert {"SPRAG_RUNTIME_DIR", *read} == {name for name in told if name.startswith("SPRAG_")}
+    assert {"SPRAG_RUNTIME_DIR", "SPRAG_REMOTE", *read} == {
+        name for name in told if name.startswith("SPRAG_")
+    }
 
 
 def test_the_events_of_the_log_are_said_by_the_code() -> None:
@@ -279,7 +281,9 @@ def test_the_events_of_the_log_are_said_by_the_code() -> None:
 # -- cli.md --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", sorted(commands.commands))
+@pytest.mark.parametrize(
+    "command", sorted(name for name, each in commands.commands.items() if not each.hidden)
+)
 def test_every_command_and_option_is_documented(command: str) -> None:
     if command in ("run", "up", "convert", "cluster", "tree"):
         said = section("cli.md", f"sprag {command}")

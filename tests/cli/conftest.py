@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from servers import Sshd
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
@@ -160,3 +162,12 @@ def shop() -> dict[str, Any]:
     intake = node("intake", "Intake", owned={"greenlets": 14})
     root = node("shop", "App", "running", metrics, intake, fleet)
     return {**root, "kind": "supervisor", "app": "shop", "pid": 4242, "schema": 1}
+
+
+@pytest.fixture
+def sshd() -> Iterator[Sshd]:
+    """An sshd that leads to this machine."""
+    server = Sshd()
+    server.start()
+    yield server
+    server.close()

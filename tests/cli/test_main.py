@@ -111,7 +111,7 @@ def test_the_options_of_tree_arrive(serve: Callable[..., Any], shop: dict[str, A
         "* fleet +2  one_for_all  running  up 12m  r:1\n",
     )
     assert invoke("tree", "--app", "4343", "--failed").exit_code == ExitCode.WELL
-    assert invoke("tree").exit_code == ExitCode.USAGE
+    assert invoke("tree", "fleet").exit_code == ExitCode.USAGE
 
 
 def test_the_app_may_come_from_the_environment(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
+    from sprag_cli.app.remote import Line, Remote
     from sprag_cli.app.told import Node
 
 _SHORTEST_WAIT: Final = 0.001
@@ -41,16 +42,19 @@ class RunningApp:
 
     Attributes:
         user: Whose it is, if it is not this user's.
+        remote: On which other machine it is; None: on this one.
     """
 
     name: str
     pid: int | None
     socket: Path
     user: str = ""
+    remote: Remote | None = None
 
     def __str__(self) -> str:
         """Return the name and the pid."""
-        return self.name if self.pid is None else f"{self.name} (pid {self.pid})"
+        name = self.name if self.pid is None else f"{self.name} (pid {self.pid})"
+        return name if self.remote is None else f"{name} at {self.remote}"
 
 
 class AppGone(CommandError):
@@ -118,8 +122,8 @@ class TimedOut(CommandError):
 class _PromptSocket(socket.socket):
     """A Unix socket with one deadline, for the connection and for all that is read from it."""
 
-    def __init__(self, timeout: float) -> None:
-        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+    def __init__(self, timeout: float, fileno: int | None = None) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fileno)
         self._deadline = time.monotonic() + timeout
         # Where the queue of connections is full, Linux waits for this long, and no time at all
         # with settimeout(); a busy app would look like one that is gone.
@@ -140,16 +144,28 @@ class _PromptSocket(socket.socket):
 
 
 class _UnixConnection(HTTPConnection):
-    def __init__(self, path: Path, timeout: float) -> None:
+    def __init__(self, app: RunningApp, timeout: float) -> None:
         super().__init__("localhost")
-        self._path = path
+        self._app = app
         self._seconds = timeout
+        self._line: Line | None = None
 
     def connect(self) -> None:
         """Connect to the socket instead of to a host."""
+        app = self._app
         # Kept: http.client lets go of a socket whose answer ends with the connection.
+        if app.remote is not None:
+            self._line = line = app.remote.connect(os.fspath(app.socket))
+            self.sock = self.prompt = _PromptSocket(self._seconds, line.end.detach())
+            return
         self.sock = self.prompt = _PromptSocket(self._seconds)
-        self.sock.connect(os.fspath(self._path))
+        self.sock.connect(os.fspath(app.socket))
+
+    def end(self) -> None:
+        """Close it, and what leads to it. `close` is called by http.client before all is read."""
+        self.close()
+        if self._line is not None:
+            self._line.close()
 
 
 class Client:
@@ -225,7 +241,7 @@ class Client:
             TimedOut: The first line was not there in time.
         """
         target = target_of(resource, path, query)
-        connection = _UnixConnection(self.app.socket, self._timeout)
+        connection = _UnixConnection(self.app, self._timeout)
         try:
             response = self._begin(connection, target, "GET")
             if response.status != HTTPStatus.OK:
@@ -243,7 +259,7 @@ class Client:
         except (HTTPException, OSError) as error:
             raise _gone(self.app, error) from None
         finally:
-            connection.close()
+            connection.end()
 
     def _get(
         self,
@@ -253,7 +269,7 @@ class Client:
         resource: str = "/v1/tree",
     ) -> object:
         asked = f"{method} {target}"
-        connection = _UnixConnection(self.app.socket, self._timeout)
+        connection = _UnixConnection(self.app, self._timeout)
         try:
             response = self._begin(connection, target, method)
             body = response.read()
@@ -262,7 +278,7 @@ class Client:
         except (HTTPException, OSError) as error:
             raise _gone(self.app, error) from None
         finally:
-            connection.close()
+            connection.end()
         if response.status not in accepted:
             self._refuse(asked, resource, response, body)
         try:

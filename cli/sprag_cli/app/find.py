@@ -17,6 +17,7 @@ from sprag._exit_codes import ExitCode
 from sprag._unix_sockets import listens
 from sprag.control.place import SOCKET_NAME, remove_stale, runtime_directory
 from sprag_cli.app.client import Client, RunningApp
+from sprag_cli.app.elsewhere import chosen
 from sprag_cli.app.told import number_of
 from sprag_cli.term.errors import CommandError
 from sprag_cli.term.output import complain
@@ -149,10 +150,13 @@ def find_app(asked: str | None, *, quiet: bool = False, tells_ages: bool = True)
 
 
 def all_apps() -> Found:
-    """Return the apps that a command may talk to, as the environment says.
+    """Return the apps that a command may talk to, as the environment, or ``-H``, says.
 
     Where a directory is given, those in it; root sees everybody's else.
     """
+    if (remote := chosen()) is not None:
+        apps = tuple(RunningApp(*each, remote) for each in remote.apps())
+        return Found(Path(str(remote)), apps)
     return find_apps(runtime_directory(), everywhere="SPRAG_RUNTIME_DIR" not in os.environ)
 
 
@@ -267,8 +271,8 @@ def choose(found: Found, asked: str | None) -> RunningApp:
 def _at(path: Path) -> RunningApp:
     match = SOCKET_NAME.fullmatch(path.name)
     if match is None:
-        return RunningApp(path.name, None, path)
-    return RunningApp(match["name"], int(match["pid"]), path)
+        return RunningApp(path.name, None, path, remote=chosen())
+    return RunningApp(match["name"], int(match["pid"]), path, remote=chosen())
 
 
 def _trusted(directory: Path, uid: int) -> bool:

@@ -12,6 +12,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from sprag._exit_codes import ExitCode
+from sprag_cli.app import elsewhere
 from sprag_cli.complete.shells import replace_clicks
 from sprag_cli.term.errors import CommandError
 from sprag_cli.term.output import (
@@ -73,7 +74,10 @@ _NAMES: Final = (
     "stacks",
     "top",
     "wait",
+    "_stdio",
 )
+_HERE: Final = ("run", "up", "check", "convert", "cluster", "completion", "_stdio")
+"""Those that ask no running app, and so none of another machine."""
 
 
 class _Modules(Mapping[str, click.Command]):
@@ -164,5 +168,16 @@ def _print_version(ctx: click.Context, _option: click.Parameter, asked: bool) ->
     help="Print the version and exit.",
     show_default=False,
 )
-def commands() -> None:
+@click.option(
+    "-H",
+    "host",
+    metavar="ssh://[USER@]HOST",
+    help="Ask the apps of another machine, through ssh; SPRAG_REMOTE is where its sprag is.",
+)
+@click.pass_context
+def commands(context: click.Context, host: str | None) -> None:
     """Run services under supervision, after Erlang/OTP, and look at them."""
+    if host is not None and context.invoked_subcommand in _HERE:
+        said = f"-H is for commands that ask a running app; '{context.invoked_subcommand}' does not"
+        raise click.UsageError(said, context)
+    elsewhere.choose(host)
