@@ -285,7 +285,7 @@ def test_the_events_of_the_log_are_said_by_the_code() -> None:
     "command", sorted(name for name, each in commands.commands.items() if not each.hidden)
 )
 def test_every_command_and_option_is_documented(command: str) -> None:
-    if command in ("run", "up", "convert", "cluster", "tree"):
+    if command in ("init", "run", "up", "convert", "cluster", "tree"):
         said = section("cli.md", f"sprag {command}")
     else:
         text = (DOCS / "commands.md").read_text(encoding="utf-8")

@@ -49,6 +49,7 @@ def _harmless() -> Generator[None]:
 
 
 _NAMES: Final = (
+    "init",
     "run",
     "up",
     "check",
@@ -76,7 +77,7 @@ _NAMES: Final = (
     "wait",
     "_stdio",
 )
-_HERE: Final = ("run", "up", "check", "convert", "cluster", "completion", "_stdio")
+_HERE: Final = ("init", "run", "up", "check", "convert", "cluster", "completion", "_stdio")
 """Those that ask no running app, and so none of another machine."""
 
 

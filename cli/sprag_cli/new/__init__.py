@@ -1,0 +1,1 @@
+"""``sprag init``: the beginning of a project."""
