@@ -72,6 +72,7 @@ class Server:
     Attributes:
         folder: Where its data is. It is temporary, and not pytest's: nobody else may go there.
         port: Where it listens.
+        listens: On which address; "0.0.0.0": on all, for who comes from another namespace.
         ends_by: The signal that lets it end well.
     """
 
@@ -80,6 +81,8 @@ class Server:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="sprag-tests-"))
         self.port = free_port()
+        self.listens = "127.0.0.1"
+        self.data = self.folder / "data"
         self.popen: subprocess.Popen[bytes] | None = None
 
     @property
@@ -87,8 +90,8 @@ class Server:
         """What an engine is opened with."""
         return self.url_at(self.port)
 
-    def url_at(self, port: int) -> str:
-        """Return the URL by another port, which a relay has."""
+    def url_at(self, port: int, host: str = "127.0.0.1") -> str:
+        """Return the URL by another port, which a relay has, or as another namespace sees it."""
         raise NotImplementedError
 
     def command(self) -> list[str]:
@@ -152,6 +155,19 @@ class Server:
         """Let it go on."""
         self.send(signal.SIGCONT)
 
+    def keep(self, name: str = "kept") -> None:
+        """Keep what it has by now; it is down, or stands still for that: as a crash leaves it."""
+        if self.popen is not None:
+            self.pause()
+        shutil.copytree(self.data, self.folder / name)
+        if self.popen is not None:
+            self.go_on()
+
+    def put_back(self, name: str = "kept") -> None:
+        """Let it have what was kept, while it is down."""
+        shutil.rmtree(self.data)
+        (self.folder / name).rename(self.data)
+
     def close(self) -> None:
         """End it, whatever state it is in, and remove what it has."""
         if self.popen is not None:
@@ -168,14 +184,16 @@ class Redis(Server):
     def __init__(self, *options: str) -> None:
         self._program = found("redis-server")
         super().__init__()
+        self.data.mkdir()
         self.options = options or ("--appendonly", "yes", "--appendfsync", "always")
 
-    def url_at(self, port: int) -> str:
-        return f"redis://127.0.0.1:{port}/0"
+    def url_at(self, port: int, host: str = "127.0.0.1") -> str:
+        return f"redis://{host}:{port}/0"
 
     def command(self) -> list[str]:
-        basic = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        return [self._program, *basic, "--dir", str(self.folder), *self.options]
+        basic = ["--port", str(self.port), "--bind", self.listens, "--save", ""]
+        basic += ["--protected-mode", "no"]
+        return [self._program, *basic, "--dir", str(self.data), *self.options]
 
     def is_up(self) -> bool:
         return self.say("PING").startswith(("+PONG", "-NOAUTH"))
@@ -216,7 +234,6 @@ class Postgres(Server):
         self._program = found("postgres", *map(str, versions))
         super().__init__()
         self.options = options
-        self.data = self.folder / "data"
         _hand_over(self.folder)
 
     def run(self, program: str, *arguments: str) -> None:
@@ -245,26 +262,36 @@ class Postgres(Server):
             self.run("initdb", "-D", str(made), "-U", "sprag", "-A", "trust", "--no-sync")
             Postgres._first.append(made)
         shutil.copytree(Postgres._first[0], self.data)
+        with (self.data / "pg_hba.conf").open("a") as trusted:
+            trusted.write("host all all 10.0.0.0/8 trust\n")
         _hand_over(self.folder)
 
-    def keep(self) -> None:
-        """Keep what it has by now, while it is down."""
-        shutil.copytree(self.data, self.folder / "kept")
-
-    def put_back(self) -> None:
-        """Let it have what was kept, while it is down."""
-        shutil.rmtree(self.data)
-        (self.folder / "kept").rename(self.data)
+    def put_back(self, name: str = "kept") -> None:
+        super().put_back(name)
         _hand_over(self.folder)
+
+    def follow(self, primary: Postgres) -> None:
+        """Be a standby of *primary*, and start."""
+        copy = ["-D", str(self.data), "-R", "-X", "stream", "-c", "fast", "--no-sync"]
+        self.run("pg_basebackup", *copy, "-d", primary.url)
+        self.start()
+
+    def promote(self) -> None:
+        """Be one no more; waits for that."""
+        self.say("select pg_promote()")
 
     def user(self) -> str | None:
         return _owner()
 
-    def url_at(self, port: int) -> str:
-        return f"postgres://sprag@127.0.0.1:{port}/postgres"
+    def url_at(self, port: int, host: str = "127.0.0.1") -> str:
+        return f"postgres://sprag@{host}:{port}/postgres"
 
     def command(self) -> list[str]:
-        given = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
+        given = {
+            "port": self.port,
+            "listen_addresses": self.listens,
+            "unix_socket_directories": "",
+        }
         options = [f"-c{key}={value}" for key, value in given.items()]
         return [self._program, "-D", str(self.data), *options, *self.options]
 
@@ -324,8 +351,8 @@ pool_mode = transaction
     def user(self) -> str | None:
         return _owner()
 
-    def url_at(self, port: int) -> str:
-        return f"postgres://sprag@127.0.0.1:{port}/postgres"
+    def url_at(self, port: int, host: str = "127.0.0.1") -> str:
+        return f"postgres://sprag@{host}:{port}/postgres"
 
     def command(self) -> list[str]:
         return [self._program, str(self.folder / "ini")]
@@ -345,14 +372,15 @@ class Etcd(Server):
         self.options = options
         self._peers = free_port()
 
-    def url_at(self, port: int) -> str:
-        return f"etcd://127.0.0.1:{port}"
+    def url_at(self, port: int, host: str = "127.0.0.1") -> str:
+        return f"etcd://{host}:{port}"
 
     def command(self) -> list[str]:
         here, peers = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self._peers}"
+        listens = f"http://{self.listens}:{self.port}"
         given = {
-            "data-dir": self.folder / "data",
-            "listen-client-urls": here,
+            "data-dir": self.data,
+            "listen-client-urls": listens,
             "advertise-client-urls": here,
             "listen-peer-urls": peers,
             "initial-advertise-peer-urls": peers,
@@ -366,15 +394,6 @@ class Etcd(Server):
                 return b"true" in answer.read()
         except OSError:
             return False
-
-    def keep(self) -> None:
-        """Keep what it has by now, while it is down."""
-        shutil.copytree(self.folder / "data", self.folder / "kept")
-
-    def put_back(self) -> None:
-        """Let it have what was kept, while it is down."""
-        shutil.rmtree(self.folder / "data")
-        (self.folder / "kept").rename(self.folder / "data")
 
 
 KINDS: Final[Mapping[str, Callable[[], Server]]] = {

@@ -31,10 +31,10 @@ def make() -> Iterator[Callable[..., Postgres]]:
 
     def one(*options: str, of: Postgres | None = None) -> Postgres:
         server = Postgres(*options)
-        if of is not None:
-            copy = ["-D", str(server.data), "-R", "-X", "stream", "-c", "fast", "--no-sync"]
-            server.run("pg_basebackup", *copy, "-d", of.url)
-        server.start()
+        if of is None:
+            server.start()
+        else:
+            server.follow(of)
         made.append(server)
         return server
 

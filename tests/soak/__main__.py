@@ -91,12 +91,36 @@ def soak_workers(seconds: float, choices: random.Random) -> str:
     return f"{deaths}; {fleet.kept(max(seconds / 2, 30.0))}"
 
 
+def soak_cluster(seconds: float, choices: random.Random) -> str:
+    """Do random faults to nodes on real engines; a third of the time on each engine."""
+    from pytest import skip  # noqa: PT013 - no test
+
+    from cluster.campaign import campaign, two_primaries
+    from servers import KINDS
+
+    each = max(seconds / len(KINDS), 60.0)
+    said: list[str] = []
+    for kind in KINDS:
+        seed = choices.getrandbits(30)
+        try:
+            said.append(campaign(kind, seed, faults=FAULTS // len(KINDS), seconds=each))
+        except skip.Exception as skipped:
+            said.append(f"left out: {skipped}")
+        else:
+            if kind == "postgres":
+                said.append(two_primaries())
+    return "; ".join(said)
+
+
+FAULTS = 1_000
+"""Done to nodes of a cluster, at most."""
 SOAKS: dict[str, Callable[[float, random.Random], str]] = {
     "process": soak_process,
     "lifecycle": soak_lifecycle,
     "differential": soak_differential,
     "gevent": soak_gevent,
     "workers": soak_workers,
+    "cluster": soak_cluster,
 }
 
 
