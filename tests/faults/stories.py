@@ -853,10 +853,21 @@ def says_of_itself(world: World) -> None:
 def looking_back(world: World) -> None:
     top = world.top([(Idle("a\x1b"), {"backoff": ONE_SECOND})])
     child = top.service("a\x1b")
-    world.do(crash, child)
-    world.advance(2.0)
     tree = top._tree_
     assert tree is not None
+    heard: list[int] = []
+
+    def hear(number: int, _ruling: object) -> None:
+        heard.append(number)
+
+    world.do(tree.ledger.follow, hear)
+    world.do(crash, child)
+    world.advance(2.0)
+    world.do(lambda: (tree.ledger.last, dict(tree.ledger.numbered())))
+    world.do(tree.ledger.leave, hear)
+    supervision = top._supervision_
+    if supervision is not None and supervision.window is not None:
+        world.do(supervision.window.since, 0.0)
     for failure in child.snapshot().failures:
         world.do(repr, failure)
     for ruling in tree.ledger:
