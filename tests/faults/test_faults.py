@@ -100,6 +100,7 @@ NOT_OF_A_STORY = {
 
 AROUND_FOREIGN_CODE = (
     "foreign.attribute_of",
+    "tree.classes._needed_by",
     "tree.names.wanted_name",
     "facts.stand_in.",
     "facts.crash._name_of",
