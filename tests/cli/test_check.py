@@ -23,6 +23,8 @@ from sprag import (
 )
 from sprag._exit_codes import ExitCode
 from sprag.programs import Notify
+from sprag_cli.check import asked as _asked
+from sprag_cli.check.asked import asked_by, unknown
 from sprag_cli.check.check import _refusals, plan_of, render
 from sprag_cli.check.lint import RULES, lint
 from sprag_cli.term.style import ASCII
@@ -401,3 +403,57 @@ def test_a_singleton_s_child_counts_like_any_other() -> None:
     root = plan_of(app)
     assert [plan.path for plan in root.walk()] == ["shop", "shop/slow", "shop/slow/Slow"]
     assert [finding.rule for finding in lint(root, 30.0)] == ["stop-over-budget"]
+
+
+class Stock(Service):
+    pass
+
+
+class Till(Service):
+    def on_start(self) -> None:
+        self.stock = self.service("stock", Stock)
+        self.listen("sale", lambda _data: self.service("shop/stok"))
+
+    def on_ready(self) -> None:
+        self.service("/pool/any/one")
+        self.service("shop")
+        self.service("sto" + "ck")
+        self.other = Other()
+        self.other.service("elsewhere")
+
+    def wrong(self) -> None:
+        self.service("pool", Stock)
+
+
+class Other:
+    def service(self, name: str) -> str:
+        return name
+
+
+def test_who_is_asked_for_and_is_not_there_is_found() -> None:
+    app = App(
+        name="shop",
+        providers={"stock": Stock(), "till": Till(), "pool": DynamicSupervisor()},
+    )
+    found = list(unknown(plan_of(app), [Till, Stock, Till]))
+    assert [(each.rule, each.path.rpartition(".")[2]) for each in found] == [
+        ("unknown-service", "on_start"),
+        ("unknown-service", "wrong"),
+    ]
+    assert "'shop/stok', and there is none: shop has stock, till, pool" in found[0].message
+    assert "as Stock, and it is a DynamicSupervisor" in found[1].message
+
+
+def test_what_the_source_does_not_tell_is_passed_over() -> None:
+    made: dict[str, Any] = {}
+    exec("def on_start(self): self.service('nobody')", made)
+    unseen = type("Unseen", (Service,), {"on_start": made["on_start"], "number": 3})
+    assert list(unknown(plan_of(App(name="shop")), [unseen])) == []
+    assert list(asked_by(Service)) == []
+
+
+def test_an_app_that_may_adopt_may_have_anybody_later() -> None:
+    app = App(name="shop", providers={"till": Till(), "late": Adopting(), "web": Program("true")})
+    names = ("late/one", "shop/late/one", "web/1", "till/one", "none")
+    found = [_asked._found(plan_of(app), name) for name in names]
+    assert found == [True, True, True, None, None]

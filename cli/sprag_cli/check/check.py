@@ -16,6 +16,7 @@ from sprag.cluster.lease import STOP_ROOM
 from sprag.exceptions import LikelyMistake, SpragError
 from sprag.services.supervisor import Supervisor
 from sprag.web._controller import Controller, mistakes_of_controller
+from sprag_cli.check.asked import unknown
 from sprag_cli.check.lint import CANNOT_START, LIKELY_MISTAKE, Finding, Plan, lint
 from sprag_cli.run.load import UserCodeFailed, load
 from sprag_cli.term import deep_json
@@ -106,8 +107,22 @@ def examined(root: Node, budget: float, ignored: frozenset[str]) -> tuple[Plan, 
     plan = plan_of(root)
     findings = [each for each in refusals if each.rule not in ignored]
     findings += lint(plan, budget, ignored)
+    classes = _classes_of(root, plan)
+    findings += [each for each in unknown(plan, classes) if each.rule not in ignored]
     findings += [each for each in _mistakes() if each.rule not in ignored]
     return plan, findings
+
+
+def _classes_of(root: Node, top: Plan) -> list[type]:
+    """Return the classes of a tree's services, and of the controllers there are with routes."""
+    found: dict[type, None] = {plan.cls: None for plan in top.walk() if plan.cls is not None}
+    if isinstance(root, sprag.App) and root.has_routes:
+        pending: list[type] = [Controller]
+        while pending:
+            below: list[type] = type.__subclasses__(pending.pop())
+            pending.extend(below)
+            found.update(dict.fromkeys(below))
+    return list(found)
 
 
 def _refusals(root: Node) -> Iterator[Finding]:
@@ -216,6 +231,7 @@ def _planned_of(cls: type[Any], policy: Any, path: str, parent: Plan | None) -> 
         beats="beat" in mentioned(cls) or is_program,
         may_adopt=cls._forgets_ended_ or _adopts(cls),
         parent=parent,
+        cls=cls,
     )
 
 

@@ -36,6 +36,7 @@ class Plan:
         stop_within: Seconds within which it has to be down, as its lease is lost then; None: it
             has none.
         parent: The service above.
+        cls: Its class, if that is known.
         children: Those it is made with, in start order.
     """
 
@@ -47,6 +48,7 @@ class Plan:
     may_adopt: bool = False
     stop_within: float | None = None
     parent: Plan | None = None
+    cls: type[object] | None = None
     children: list[Plan] = field(default_factory=list["Plan"])
 
     @property
