@@ -72,7 +72,12 @@ def test_kubernetes_accepts_the_manifests_and_their_parts_fit_together() -> None
     pod = named["Deployment"]["spec"]["template"]
     (container,) = pod["spec"]["containers"]
     options = options_of(container["args"])
-    assert container["ports"] == [{"name": "http", "containerPort": options["port"]}]
+    ops = options["ops_port"][1]
+    assert container["ports"] == [
+        {"name": "http", "containerPort": options["port"]},
+        {"name": "ops", "containerPort": ops},
+    ]
+    assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(ops)
     (port,) = named["Service"]["spec"]["ports"]
     assert port["targetPort"] == "http"
     probes = [container[each] for each in ("startupProbe", "readinessProbe", "livenessProbe")]
@@ -139,3 +144,17 @@ def test_the_image_runs_sprag_as_process_1_and_ends_before_it_is_killed() -> Non
     for name in re.findall(r"SPRAG_\w+", said["ENV"]):
         variables = {each.envvar for each in commands.commands["run"].params}
         assert name in {*variables, "SPRAG_RUNTIME_DIR"}
+
+
+def test_compose_gives_the_app_its_time_and_prometheus_its_port() -> None:
+    yaml = pytest.importorskip("yaml", reason="make check has it, in its .venv")
+    whole = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+    app = whole["services"]["shop"]
+    options = options_of(app["command"])
+    assert options["shutdown_timeout"] + OVERTIME < int(app["stop_grace_period"].rstrip("s"))
+    assert app["ports"] == [f"{options['port']}:{options['port']}"]
+    asks = options_of(app["healthcheck"]["test"][1:])
+    assert asks["timeout"] < int(app["healthcheck"]["timeout"].rstrip("s"))
+    (source,) = [each["source"] for each in whole["services"]["prometheus"]["configs"]]
+    (job,) = yaml.safe_load(whole["configs"][source]["content"])["scrape_configs"]
+    assert job["static_configs"] == [{"targets": [f"shop:{options['ops_port'][1]}"]}]
