@@ -9,6 +9,8 @@ from typing import Final
 
 SHUTDOWN_TIMEOUT: Final = 30.0
 """Seconds for the whole stop of an app."""
+LEAST: Final = 0.001
+"""Seconds: the least time that is accepted where 0 means nothing; the engine's own."""
 RELOAD_TIMEOUT: Final = 30.0
 """Seconds for a reload of all that is asked for, one after another."""
 HOST: Final = "127.0.0.1"

@@ -63,13 +63,13 @@ from sprag_supervisor import (
     checked_name,
     clock,
     freeze,
-    in_seconds,
     is_a,
     listening,
     must_be_able_to_wait,
     name_of,
     path_of,
     request_exit,
+    seconds_of,
     settled,
     tree_of,
     unfreeze,
@@ -140,14 +140,9 @@ def run(
         ValueError: This is not the main thread.
         CalledInHub: The caller is a callback of the loop or a signal handler in the hub.
     """
-    budget, hold = in_seconds(shutdown_timeout), None if watchdog is None else in_seconds(watchdog)
-    if not budget >= 0:
-        raise BadValue("shutdown_timeout", shutdown_timeout, "seconds, 0 or more")
-    if hold is not None and not 0 < hold < math.inf:
-        raise BadValue("watchdog", watchdog, "seconds, above 0, or None")
-    delay = in_seconds(drain_delay)
-    if not 0 <= delay < math.inf:
-        raise BadValue("drain_delay", drain_delay, "seconds, 0 or more")
+    budget = seconds_of("shutdown_timeout", shutdown_timeout, 0.0, endless=True)
+    hold = None if watchdog is None else seconds_of("watchdog", watchdog, also=", or None")
+    delay = seconds_of("drain_delay", drain_delay, 0.0)
     if not is_a(root, Service):
         raise BadValue("root", root, f"an instance of a Service{called(root)}")
     must_be_able_to_wait(root, "run it")

@@ -98,7 +98,14 @@ from sprag_supervisor.rules.policy import (
     Strategy,
     check_need,
 )
-from sprag_supervisor.rules.seconds import Seconds, as_count, as_number, in_seconds
+from sprag_supervisor.rules.seconds import (
+    LEAST,
+    Seconds,
+    as_count,
+    as_number,
+    in_seconds,
+    seconds_of,
+)
 from sprag_supervisor.rules.states import ACTIVE, DOWN, RUNNING, SETTLED, State
 from sprag_supervisor.tree.acquiring import may_acquire, not_active
 from sprag_supervisor.tree.callables import (
@@ -171,6 +178,7 @@ __all__ = [
     "ACTIVE",
     "DOWN",
     "KEYWORDS",
+    "LEAST",
     "NEVER_RUNS",
     "RUNNING",
     "SETTLED",
@@ -326,6 +334,7 @@ __all__ = [
     "said_of",
     "say",
     "seat",
+    "seconds_of",
     "set_ready",
     "set_status",
     "settled",

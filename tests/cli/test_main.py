@@ -75,7 +75,7 @@ def test_the_version_is_that_of_the_library() -> None:
         (["run"], "Missing argument 'MODULE:ATTRIBUTE'"),
         (["tree", "--depth", "-1"], "-1 is not in the range x>=0"),
         (["tree", "--interval", "0"], "0.0 is not in the range x>=0.1"),
-        (["tree", "--timeout", "0"], "0.0 is not in the range x>0"),
+        (["tree", "--timeout", "0"], "0.0 is not in the range x>=0.001"),
         (["run", "a:b", "--log-format", "xml"], "'auto', 'console', 'json'"),
         (["tree", "--colour"], "No such option"),
         (["stop"], "which service? — give paths or globs, or --failed"),

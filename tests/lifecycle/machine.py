@@ -40,7 +40,7 @@ AN_AGE = 1000.0
 
 delays = st.sampled_from([0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 2.0, 8.0])
 backoffs = st.none() | st.tuples(
-    st.sampled_from([0.0, 0.25, 1.0]), st.sampled_from([1.0, 4.0]), st.sampled_from([3.0, 60.0])
+    st.sampled_from([0.125, 0.25, 1.0]), st.sampled_from([1.0, 4.0]), st.sampled_from([3.0, 60.0])
 )
 shutdowns = st.sampled_from(
     [(5.0, False), (1.0, False), (0.0, False), (math.inf, False), (0.0, True)]

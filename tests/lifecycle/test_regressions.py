@@ -215,7 +215,7 @@ def test_a_wait_that_begins_at_no_even_moment_ends_at_its_nanosecond() -> None:
     try:
         state.stop(number=1, timeout=None)
         state.advance(seconds=15.0)
-        state.adopt(number=0, spec=Spec(backoff=(0.0, 1.0, 3.0), drain_takes=0.5))
+        state.adopt(number=0, spec=Spec(backoff=(0.125, 1.0, 3.0), drain_takes=0.5))
         state.crash_a_greenlet(number=0)
         state.stop(number=1, timeout=1.0)
         state.advance(seconds=1.0)

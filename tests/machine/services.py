@@ -185,8 +185,7 @@ def backoff_of(initial: float, *, tries: int | None = None) -> Backoff:
 
 def child_policy(spec: Spec) -> dict[str, Any]:
     """Return what its parent gives it."""
-    initial = spec.backoff
-    backoff = backoff_of(initial, tries=spec.tries or None)
+    backoff = backoff_of(spec.backoff, tries=spec.tries or None) if spec.backoff else None
     return {
         "restart": spec.restart,
         "significant": spec.significant,
@@ -194,5 +193,5 @@ def child_policy(spec: Spec) -> dict[str, Any]:
         "autostart": spec.autostart,
         "heartbeat": spec.heartbeat or None,
         "needs": None if spec.needs is None else dict(spec.needs),
-        "backoff": backoff if initial else None,
+        "backoff": backoff,
     }

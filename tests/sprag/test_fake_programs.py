@@ -183,10 +183,10 @@ def test_several_words_are_given_as_one_list() -> None:
     [
         (lambda: Line("("), "a regular expression"),
         (lambda: Http("https://host/"), "http://host:port/path"),
-        (lambda: Http("/", timeout=0), "above 0"),
+        (lambda: Http("/", timeout=0), "0.001 or more"),
         (lambda: Port(70_000), "65535"),
         (lambda: Port(1, failures=0), "1 or more"),
-        (lambda: Notify(watchdog=0), "above 0"),
+        (lambda: Notify(watchdog=0), "0.001 or more"),
         (lambda: Command([]), "a command"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 from random import Random
 from typing import Any, cast
 
@@ -74,6 +75,8 @@ def test_these_values_are_accepted_wherever_a_policy_is_given(given: dict[str, A
 
 # -- what is not --------------------------------
 
+TIME = "a finite number of seconds, 0.001 or more"
+SHUTDOWN = "seconds, 0 or more, 'brutal_kill' or 'infinity'"
 COUNT = "a whole number, 0 or more, or math.inf for no limit"
 NEEDS = "a tuple of siblings' names, or a dict as in {'db': 'started'}, or None"
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -124,17 +127,17 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
             "use seconds, 'brutal_kill', 'infinity' (did you mean 'infinity'?)"
         ),
     ),
-    ({"shutdown": -1}, "policy shutdown=-1 is not accepted: use a number, 0 or more"),
-    ({"shutdown": None}, "policy shutdown=None is not accepted: use a number, 0 or more"),
-    ({"shutdown": True}, "policy shutdown=True is not accepted: use a number, 0 or more"),
-    ({"shutdown": math.nan}, "policy shutdown=nan is not accepted: use a number, 0 or more"),
+    ({"shutdown": -1}, f"policy shutdown=-1 is not accepted: use {SHUTDOWN}"),
+    ({"shutdown": None}, f"policy shutdown=None is not accepted: use {SHUTDOWN}"),
+    ({"shutdown": True}, f"policy shutdown=True is not accepted: use {SHUTDOWN}"),
+    ({"shutdown": math.nan}, f"policy shutdown=nan is not accepted: use {SHUTDOWN}"),
     (
         {"start_timeout": -0.1},
-        "policy start_timeout=-0.1 is not accepted: use a number, 0 or more",
+        "policy start_timeout=-0.1 is not accepted: use seconds, 0.001 or more, or None",
     ),
     (
         {"start_timeout": "5"},
-        "policy start_timeout='5' is not accepted: use a number, 0 or more",
+        "policy start_timeout='5' is not accepted: use seconds, 0.001 or more, or None",
     ),
     ({"backoff": 1.0}, "policy backoff=1.0 is not accepted: use sprag.Backoff(...) or None"),
     ({"needs": 5}, f"policy needs=5 is not accepted: use {NEEDS}"),
@@ -152,8 +155,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"max_restarts": True},
         f"policy max_restarts=True is not accepted: use {COUNT}",
     ),
-    ({"max_seconds": 0}, "policy max_seconds=0 is not accepted: use seconds above 0"),
-    ({"max_seconds": -5}, "policy max_seconds=-5 is not accepted: use seconds above 0"),
+    ({"max_seconds": 0}, "policy max_seconds=0 is not accepted: use seconds, 0.001 or more"),
+    ({"max_seconds": -5}, "policy max_seconds=-5 is not accepted: use seconds, 0.001 or more"),
     (
         {"significant": True},
         "policy significant=True is not accepted: use restart='transient' or 'temporary' with it",
@@ -299,9 +302,9 @@ def test_no_row_of_restarts_is_too_long(n: int, factor: float) -> None:
     assert Backoff(factor=factor).delay(n, MIDDLE) == 30.0
 
 
-def test_no_initial_delay_means_none_however_long_the_row() -> None:
-    backoff = Backoff(initial=0.0)
-    assert [backoff.delay(n, MIDDLE) for n in (1, 10, 10_000)] == [0.0, 0.0, 0.0]
+def test_the_shortest_delay_grows_as_any_other() -> None:
+    backoff = Backoff(initial=0.001, jitter=0)
+    assert [backoff.delay(n, MIDDLE) for n in (1, 2, 11, 10_000)] == [0.001, 0.002, 1.024, 30.0]
 
 
 def test_a_factor_of_one_waits_the_same_each_time() -> None:
@@ -312,17 +315,25 @@ def test_a_factor_of_one_waits_the_same_each_time() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"initial": -1}, "policy backoff.initial=-1 is not accepted: use a number, 0 or more"),
+        ({"initial": -1}, f"policy backoff.initial=-1 is not accepted: use {TIME}"),
+        ({"initial": 0}, f"policy backoff.initial=0 is not accepted: use {TIME}"),
         (
             {"initial": 2.0, "maximum": 1.0},
-            "policy backoff.maximum=1.0 is not accepted: use a number, 2 or more",
+            "policy backoff.maximum=1.0 is not accepted: use a finite number of seconds, 2 or more",
         ),
         ({"factor": 0.5}, "policy backoff.factor=0.5 is not accepted: use a number, 1 or more"),
         ({"jitter": 1.5}, "policy backoff.jitter=1.5 is not accepted: use a number, 0 to 1"),
         ({"jitter": -0.1}, "policy backoff.jitter=-0.1 is not accepted: use a number, 0 to 1"),
         (
             {"reset_after": -1},
-            "policy backoff.reset_after=-1 is not accepted: use a number, 0 or more",
+            "policy backoff.reset_after=-1 is not accepted: use seconds, 0 or more",
+        ),
+        (
+            {"factor": timedelta(seconds=2)},
+            (
+                "policy backoff.factor=datetime.timedelta(seconds=2) is not accepted: "
+                "use a number, 1 or more"
+            ),
         ),
         ({"factor": "2"}, "policy backoff.factor='2' is not accepted: use a number, 1 or more"),
     ],
@@ -337,9 +348,10 @@ def test_a_backoff_out_of_range_is_refused(given: dict[str, Any], message: str) 
     "given", [{"maximum": math.inf}, {"initial": math.inf, "maximum": math.inf}]
 )
 def test_a_backoff_that_waits_for_ever_is_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(BadPolicy) as caught:
+    with pytest.raises(
+        BadPolicy, match=r"inf is not accepted: use a finite number of seconds, 0\."
+    ):
         Backoff(**given)
-    assert str(caught.value) == "policy backoff.maximum=inf is not accepted: use a finite number"
 
 
 def test_a_factor_without_end_is_refused() -> None:

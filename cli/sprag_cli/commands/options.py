@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import click
 from click.core import ParameterSource
 
-from sprag._defaults import HOST
+from sprag._defaults import HOST, LEAST
 from sprag_cli.complete.prompt import AppName, ServicePath
 from sprag_cli.run import binding
 
@@ -27,8 +27,7 @@ class Seconds(click.FloatRange):
     """A number of seconds; `FloatRange` lets through what is no number.
 
     Args:
-        least: The least that is accepted.
-        above: Whether it must be more than that.
+        least: The least that is accepted; 0.0 where 0 has a meaning.
         most: The most that is accepted; None: as long as it is a time.
         endless: Whether ``inf`` means that there is no limit.
     """
@@ -37,13 +36,12 @@ class Seconds(click.FloatRange):
 
     def __init__(
         self,
-        least: float = 0.0,
+        least: float = LEAST,
         *,
-        above: bool = False,
         most: float | None = None,
         endless: bool = False,
     ) -> None:
-        super().__init__(min=least, min_open=above, max=most)
+        super().__init__(min=least, max=most)
         self._endless = endless
 
     def convert(
@@ -81,7 +79,7 @@ class Duration(click.ParamType[float]):
         if found is not None and text:
             parts = zip(found.groups(), (86400, 3600, 60, 1), strict=True)
             seconds = sum(float(part or 0) * unit for part, unit in parts)
-        if not 0 < seconds < _ENDLESS:
+        if not LEAST <= seconds < _ENDLESS:
             accepted = "is not a length of time: use seconds, or 90s, 30m, 1h30m, 2d."
             self.fail(f"{value!r} {accepted}", param, ctx)
         return seconds
@@ -192,7 +190,7 @@ def timeout(
     """Take the seconds after which the command gives up."""
     return click.option(
         "--timeout",
-        type=Seconds(above=True, endless=True),
+        type=Seconds(endless=True),
         default=default,
         metavar="SECONDS",
         help=text,
@@ -205,7 +203,7 @@ def shutdown_timeout(text: str) -> Decorator:
 
     return setting(
         "--shutdown-timeout",
-        type=Seconds(endless=True),
+        type=Seconds(0.0, endless=True),
         default=SHUTDOWN_TIMEOUT,
         metavar="SECONDS",
         help=text,
@@ -267,7 +265,7 @@ _RUNNING: Final = (
     setting("--tree/--no-tree", default=True, help="Print the tree once it is up (terminals)."),
     setting(
         "--watchdog",
-        type=Seconds(above=True),
+        type=Seconds(),
         metavar="SECONDS",
         help="Say who holds the loop for longer than this.  [default: do not watch]",
     ),
@@ -285,7 +283,7 @@ _RUNNING: Final = (
     ),
     setting(
         "--drain-delay",
-        type=Seconds(),
+        type=Seconds(0.0),
         default=0.0,
         metavar="SECONDS",
         help="After a SIGTERM be not ready for so long, and only then begin to stop.",

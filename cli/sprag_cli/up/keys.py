@@ -11,7 +11,7 @@ from sprag_cli.up.kinds import (
     FLAG,
     REFUSED,
     SECONDS,
-    SECONDS_ABOVE_0,
+    SECONDS_OR_0,
     Keyword,
     Kind,
     choice,
@@ -71,7 +71,7 @@ PROGRAM: Final = {
     ),
     "ready": Keyword(READY, "When it is ready; without it, as soon as it has started."),
     "alive": Keyword(ALIVE, "How it is asked whether it is well; too many failures are a crash."),
-    "settle": Keyword(SECONDS, "Seconds that it has to stay up to count as started (0)."),
+    "settle": Keyword(SECONDS_OR_0, "Seconds that it has to stay up to count as started (0)."),
     "success_codes": Keyword(CODES, "Exit codes that count as finished, not as a crash ([0])."),
     "fatal_codes": Keyword(CODES, "Exit codes after which it stays failed ([])."),
     "stop_signal": Keyword(SIGNAL, 'The signal that asks it to stop ("TERM").'),
@@ -93,7 +93,7 @@ PROGRAM: Final = {
         "Lines a second that are logged; the rest is counted (20000).",
     ),
     "max_lifetime": Keyword(
-        SECONDS_ABOVE_0,
+        SECONDS,
         "Seconds after which it is recycled, 10 % more or less: stopped, and started again, one "
         "of its siblings at a time.",
     ),
@@ -127,7 +127,7 @@ GROUP: Final = {
 APP: Final = {
     "name": Keyword(NAME, "What sprag calls the app; the default is the name of the folder."),
     "shutdown_timeout": Keyword(
-        SECONDS, "Seconds that the whole app may take to stop; --shutdown-timeout wins (30)."
+        SECONDS_OR_0, "Seconds that the whole app may take to stop; --shutdown-timeout wins (30)."
     ),
     **LIMIT,
 }

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
+from sprag._defaults import LEAST
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -128,16 +130,15 @@ def is_table(value: Any) -> TypeGuard[dict[str, Any]]:
     return type(value) is dict
 
 
-def number(accepts: str, least: float, *, above: bool = False, most: float = _LONGEST) -> Kind:
-    """Make a kind of numbers from *least* on, or *above* it."""
+def number(accepts: str, least: float, *, most: float = _LONGEST) -> Kind:
+    """Make a kind of numbers from *least* on."""
 
     def convert(value: Any) -> float:
-        if not is_number(value) or not least <= value <= most or (above and value == least):
+        if not is_number(value) or not least <= value <= most:
             raise ValueError
         return float(value)
 
-    schema: Schema = {"type": "number", "exclusiveMinimum" if above else "minimum": least}
-    return plain(accepts, {**schema, "maximum": most}, convert)
+    return plain(accepts, {"type": "number", "minimum": least, "maximum": most}, convert)
 
 
 def whole(accepts: str, least: int, most: int = 2**31 - 1) -> Kind:
@@ -224,5 +225,6 @@ def _flag(value: Any) -> bool:
 
 
 FLAG: Final = plain("true or false", {"type": "boolean"}, _flag)
-SECONDS: Final = number("a number of seconds, 0 or more", 0)
-SECONDS_ABOVE_0: Final = number("a number of seconds above 0", 0, above=True)
+SECONDS: Final = number(f"a number of seconds, {LEAST:g} or more", LEAST)
+SECONDS_OR_0: Final = number("a number of seconds, 0 or more", 0)
+"""Where 0 has a meaning: at once, or no time at all."""

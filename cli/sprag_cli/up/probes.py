@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sprag_cli.up.kinds import (
     REFUSED,
-    SECONDS_ABOVE_0,
+    SECONDS,
     Keyword,
     Kind,
     choice,
@@ -71,8 +71,8 @@ def _expression(value: Any) -> str:
 
 
 _EVERY: Final = {
-    "every": Keyword(SECONDS_ABOVE_0, "Seconds between two looks."),
-    "timeout": Keyword(SECONDS_ABOVE_0, "Seconds within which it has to answer."),
+    "every": Keyword(SECONDS, "Seconds between two looks."),
+    "timeout": Keyword(SECONDS, "Seconds within which it has to answer."),
     "failures": Keyword(
         whole("a whole number, 1 or more", 1), "So many failures in a row are a crash."
     ),
@@ -97,7 +97,7 @@ _TABLES: Final[dict[str, dict[str, Keyword]]] = {
             plain("true", {"const": True}, _true), "Ready when it says READY=1, as to systemd."
         ),
         "watchdog": Keyword(
-            SECONDS_ABOVE_0, "Seconds within which it has to say WATCHDOG=1, again and again."
+            SECONDS, "Seconds within which it has to say WATCHDOG=1, again and again."
         ),
     },
     "command": {

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sprag_cli.up.kinds import (
     FLAG,
     SECONDS,
-    SECONDS_ABOVE_0,
+    SECONDS_OR_0,
     Keyword,
     choice,
     either,
@@ -146,7 +146,7 @@ CODES: Final = listed(CODE, "a list of exit codes, as in [0, 2]")
 
 SHUTDOWN: Final = either(
     (is_text, choice("infinity", "brutal_kill")),
-    (is_number, SECONDS),
+    (is_number, SECONDS_OR_0),
     accepts='a number of seconds, 0 or more, "infinity" or "brutal_kill"',
 )
 _NAMES: Final = 'a list of names, as in ["db"], or a table, as in { db = "started" }'
@@ -165,7 +165,7 @@ _BACKOFF: Final = table(
         "jitter": Keyword(
             number("a number, 0 to 1", 0, most=1), "The fraction by which a delay varies (0.1)."
         ),
-        "reset_after": Keyword(SECONDS, "A life of so many seconds starts the row anew (60)."),
+        "reset_after": Keyword(SECONDS_OR_0, "A life of so many seconds starts the row anew (60)."),
         "tries": Keyword(
             whole("a whole number, 1 or more", 1),
             "Restarts in a row, after which it stays failed; without it there is no end.",
@@ -232,7 +232,7 @@ LIMIT: Final = {
         whole("a whole number, 0 or more", 0),
         "Restarts within max_seconds after which it gives up; without: it never does.",
     ),
-    "max_seconds": Keyword(SECONDS_ABOVE_0, "See max_restarts (5)."),
+    "max_seconds": Keyword(SECONDS, "See max_restarts (5)."),
     "in_order": Keyword(
         FLAG,
         "Whether those that say nothing of needs start one after another, as they stand here, and "
@@ -240,5 +240,5 @@ LIMIT: Final = {
     ),
 }
 HEARTBEAT: Final = Keyword(
-    SECONDS_ABOVE_0, "Seconds within which a service has to call beat() while it is ready."
+    SECONDS, "Seconds within which a service has to call beat() while it is ready."
 )

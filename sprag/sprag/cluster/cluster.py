@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from sprag_supervisor import as_number, is_a, shown
+from sprag_supervisor import in_seconds, is_a, shown
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Cluster:
         if not is_a(url, str) or not urlsplit(url).scheme:
             raise BadValue("url", url, "where the engine is, as in 'redis://localhost'")
         self.url = url
-        self.ttl = as_number(ttl)
+        self.ttl = in_seconds(ttl)
         if not SHORTEST <= self.ttl <= LONGEST:
             raise BadValue("ttl", ttl, f"seconds, {SHORTEST} to {LONGEST:,.0f}")
         if node is not None and not _is_name(node):

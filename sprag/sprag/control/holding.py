@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sprag.control.http import Answer, Refused
 from sprag.control.pictures import hold_to_json
-from sprag_supervisor import Hold, hold_exits, hold_of, name_of, path_of, release_exits
+from sprag_supervisor import LEAST, Hold, hold_exits, hold_of, name_of, path_of, release_exits
 from sprag_supervisor.exceptions import BadValue, NotRunning
 
 if TYPE_CHECKING:
@@ -20,8 +20,9 @@ def hold(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
     """Hold a service, with ``?for=`` for so many seconds."""
     node = desk.find(path)
     seconds = request.seconds("for")
-    if seconds == 0:
-        message = "for=0 is not accepted: use seconds above 0, or leave it out for no limit"
+    if seconds is not None and seconds < LEAST:
+        accepted = f"{LEAST:g} seconds or more, or leave it out for no limit"
+        message = f"for={seconds:g} is not accepted: use {accepted}"
         raise Refused(HTTPStatus.BAD_REQUEST, message)
     before = hold_of(node)
     try:

@@ -23,13 +23,13 @@ from sprag_supervisor import (
     clock,
     get_ident,
     holdings_of,
-    in_seconds,
     must_be_able_to_wait,
     must_be_at_home,
     path_of,
     say,
+    seconds_of,
 )
-from sprag_supervisor.exceptions import BadValue, WouldDeadlock
+from sprag_supervisor.exceptions import WouldDeadlock
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -95,7 +95,7 @@ class Task(Generic[T]):
         raised is for who asks: it is no crash of the service that has done it.
 
         Args:
-            timeout: Seconds to wait; None waits as long as it takes.
+            timeout: Seconds to wait; 0: not at all. None waits as long as it takes.
 
         Raises:
             TaskTimeout: It is not done within *timeout*; it goes on. Or it was one of `map`'s, and
@@ -106,9 +106,9 @@ class Task(Generic[T]):
                 handler in the hub.
             WouldDeadlock: The caller is the work itself.
         """
-        within = None if timeout is None else in_seconds(timeout)
-        if within is not None and not within >= 0:
-            raise BadValue("timeout", timeout, "seconds, 0 or more, or None")
+        within = None
+        if timeout is not None:
+            within = seconds_of("timeout", timeout, 0.0, endless=True, also=", or None")
         if not self._is_done and within != 0:
             self._wait(within)
         if not self._is_done:

@@ -24,7 +24,7 @@ from sprag._holder import holder_of, place_of
 from sprag.owned.log import record
 from sprag.process.deadman import write_stderr
 from sprag.process.log_queue import flush_logs
-from sprag_supervisor import Seconds, in_seconds, path_of
+from sprag_supervisor import Seconds, path_of, seconds_of
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -49,12 +49,12 @@ class Watchdog:
             app.run()
 
     Args:
-        seconds: How long the loop may be held before it is reported; above 0.
+        seconds: How long the loop may be held before it is reported; a millisecond at least.
         exits: Whether to end the process then, with exit code 4.
     """
 
     def __init__(self, seconds: Seconds, *, exits: bool = False) -> None:
-        self._seconds: float = in_seconds(seconds)
+        self._seconds = seconds_of("seconds", seconds)
         self._exits = exits
         self._alive_at = 0.0
         self._reported = False

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from sprag.programs.connecting import at_most, connected
-from sprag_supervisor import as_count, in_seconds, is_a
+from sprag_supervisor import as_count, is_a, seconds_of
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
@@ -72,11 +72,7 @@ class Probe(Protocol):
 def _checked(probe: Any) -> None:
     """Check, and keep as plain numbers, what all probes have."""
     for name in ("every", "timeout"):
-        given = getattr(probe, name)
-        seconds = in_seconds(given)
-        if not 0 < seconds < float("inf"):
-            raise BadValue(name, given, "a finite number of seconds above 0")
-        object.__setattr__(probe, name, seconds)
+        object.__setattr__(probe, name, seconds_of(name, getattr(probe, name)))
     failures = as_count(probe.failures)
     if failures < 1:
         raise BadValue("failures", probe.failures, "a whole number, 1 or more")
@@ -268,16 +264,14 @@ class Notify:
             taken to hang, which is a crash; None: it need not.
 
     Raises:
-        BadValue: *watchdog* is no time above 0.
+        BadValue: *watchdog* is less than a millisecond, or no time.
     """
 
     watchdog: float | None = None
 
     def __post_init__(self) -> None:
         if self.watchdog is not None:
-            seconds = in_seconds(self.watchdog)
-            if not 0 < seconds < float("inf"):
-                raise BadValue("watchdog", self.watchdog, "a finite number of seconds above 0")
+            seconds = seconds_of("watchdog", self.watchdog, also=", or None")
             object.__setattr__(self, "watchdog", seconds)
 
 

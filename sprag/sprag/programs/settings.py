@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import resource
 import signal
@@ -22,7 +21,7 @@ from sprag.programs.probes import (
     checked_command,
     checked_port,
 )
-from sprag_supervisor import as_count, choices, class_name, in_seconds, is_a
+from sprag_supervisor import as_count, choices, class_name, is_a, seconds_of
 from sprag_supervisor.exceptions import BadPolicy, BadValue
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def checked(given: dict[str, Any]) -> Settings:
         port=None if given["port"] is None else checked_port("port", given["port"]),
         ready=_probe("ready", given["ready"], READY),
         alive=_probe("alive", given["alive"], ALIVE),
-        settle=_seconds("settle", given["settle"]),
+        settle=seconds_of("settle", given["settle"], 0.0),
         success_codes=_codes("success_codes", given["success_codes"]),
         fatal_codes=_codes("fatal_codes", given["fatal_codes"]),
         stop_signal=checked_signal("stop_signal", given["stop_signal"]),
@@ -280,20 +279,10 @@ def _probe(argument: str, given: Any, kinds: tuple[type, ...]) -> Any:
     raise BadValue(argument, given, f"one of sprag.programs: {names}; or None")
 
 
-def _seconds(argument: str, given: Any) -> float:
-    seconds = in_seconds(given)
-    if not 0 <= seconds < math.inf:
-        raise BadValue(argument, given, "a finite number of seconds, 0 or more")
-    return seconds
-
-
 def _lifetime(given: Any) -> float | None:
     if given is None:
         return None
-    seconds = in_seconds(given)
-    if not 0 < seconds < math.inf:
-        raise BadValue("max_lifetime", given, "seconds above 0, or None")
-    return seconds
+    return seconds_of("max_lifetime", given, also=", or None")
 
 
 def _codes(argument: str, given: Any) -> frozenset[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import math
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -13,6 +12,7 @@ from sprag.owned.timers import TimerHandle
 from sprag.owned.watches import Watch
 from sprag_supervisor import (
     ACTIVE,
+    LEAST,
     NEVER_RUNS,
     Node,
     Seat,
@@ -24,7 +24,6 @@ from sprag_supervisor import (
     get_ident,
     hold,
     holdings_of,
-    in_seconds,
     is_a,
     is_within,
     left_behind,
@@ -33,6 +32,7 @@ from sprag_supervisor import (
     not_active,
     refuse,
     seat,
+    seconds_of,
     spawn_managed,
 )
 from sprag_supervisor.exceptions import BadValue
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from sprag_supervisor import Exit
 
 NodeT = TypeVar("NodeT", bound=Node)
-SHORTEST: Final = 1e-9
-"""Seconds of a period: of less, the number of those that have passed is no number."""
 _EXACT: Final = 2**53
 """Whole numbers below are floats without loss."""
 
@@ -69,11 +67,11 @@ def context_for(service: Node) -> contextvars.Context:
     return context
 
 
-def seconds_in(given: Any) -> float:
-    """Do the same as `in_seconds`, at once where there is nothing to do."""
-    if type(given) is float or (type(given) is int and given < _EXACT):
+def delay_of(given: Any, least: float) -> float:
+    """Do the same as `seconds_of`, at once where there is nothing to do: for timers."""
+    if (type(given) is float or type(given) is int) and least <= given < _EXACT:
         return given
-    return in_seconds(given)
+    return seconds_of("seconds", given, least)
 
 
 def check(fn: Callable[..., object]) -> None:
@@ -107,7 +105,7 @@ class Acquiring(Node):
 
         Args:
             fn: May block. An exception is the service's crash.
-            seconds: Between the due times; above 0, a nanosecond at least.
+            seconds: Between the due times; a millisecond at least.
             *args: Passed to *fn*.
             immediate: Whether the first call is due now instead of in *seconds*.
             jitter: Fraction of *seconds*, 0 to 1, by which each call may come later.
@@ -120,12 +118,7 @@ class Acquiring(Node):
             BadValue: An argument is out of range.
         """
         check(fn)
-        period = seconds_in(seconds)
-        if not SHORTEST <= period < math.inf:
-            accepted = "a finite number above 0"
-            if period > 0:
-                accepted += f", a nanosecond ({SHORTEST:g}) at least"
-            raise BadValue("seconds", seconds, accepted)
+        period = delay_of(seconds, LEAST)
         fraction = jitter if type(jitter) is float else as_number(jitter)
         if not 0 <= fraction <= 1:
             raise BadValue("jitter", jitter, "a fraction, 0 to 1")
@@ -137,7 +130,7 @@ class Acquiring(Node):
 
         Args:
             fn: May block. An exception is the service's crash.
-            seconds: From now; 0 or more.
+            seconds: From now; 0: as soon as the loop is reached.
             *args: Passed to *fn*.
 
         Returns:
@@ -148,9 +141,7 @@ class Acquiring(Node):
             BadValue: An argument is out of range.
         """
         check(fn)
-        first = seconds_in(seconds)
-        if not 0 <= first < math.inf:
-            raise BadValue("seconds", seconds, "a finite number, 0 or more")
+        first = delay_of(seconds, 0.0)
         return self._timer_(fn, args, first=first, period=None)
 
     def _timer_(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 from sprag_supervisor import (
     Hold,
     Node,
     Seconds,
     hold_exits,
     hook,
-    in_seconds,
     must_be_able_to_wait,
     path_of,
     release_exits,
+    seconds_of,
 )
-from sprag_supervisor.exceptions import BadValue
 
 
 class Operating(Node):
@@ -54,12 +51,11 @@ class Operating(Node):
 
         Raises:
             NotRunning: I have no place in a tree that lives.
-            BadValue: *seconds* is no time above 0, or 100 paths of the tree are held already.
+            BadValue: *seconds* is less than a millisecond or no time, or 100 paths of the tree are
+                held already.
             CalledInHub: The caller is a callback of the loop or a signal handler in the hub.
         """
-        within = None if seconds is None else in_seconds(seconds)
-        if within is not None and not 0 < within < math.inf:
-            raise BadValue("seconds", seconds, "a finite number above 0, or None")
+        within = None if seconds is None else seconds_of("seconds", seconds, also=", or None")
         return hold_exits(self, within)
 
     def release_exits(self) -> Hold | None:

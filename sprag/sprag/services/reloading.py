@@ -31,15 +31,15 @@ from sprag_supervisor import (
     class_name,
     clock,
     hook,
-    in_seconds,
     is_a,
     must_be_able_to_wait,
     path_of,
     redacted,
     say,
+    seconds_of,
     walk,
 )
-from sprag_supervisor.exceptions import BadValue, NotRunning, WouldDeadlock
+from sprag_supervisor.exceptions import NotRunning, WouldDeadlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -165,9 +165,9 @@ class Reloading(Working):
             WouldDeadlock: The caller is an `on_reload` that a reload of this tree waits for.
             CalledInHub: The caller is a callback of the loop or a signal handler in the hub.
         """
-        within = None if timeout is None else in_seconds(timeout)
-        if within is not None and not within >= 0:
-            raise BadValue("timeout", timeout, "seconds, 0 or more, or None")
+        within = None
+        if timeout is not None:
+            within = seconds_of("timeout", timeout, 0.0, endless=True, also=", or None")
         must_be_able_to_wait(self, "reload it")
         if self._tree_ is None:
             remedy = "start it first"

@@ -21,17 +21,16 @@ from sprag_supervisor import (
     clock,
     end_cleanly,
     end_in_next_turn,
-    in_seconds,
     may_acquire,
     must_be_able_to_wait,
     must_be_at_home,
     need_room,
     not_active,
     request_stop,
+    seconds_of,
     settled,
     waits_for_caller,
 )
-from sprag_supervisor.exceptions import BadValue
 
 
 def stop(node: Node, timeout: Seconds | None) -> StopReport:
@@ -83,7 +82,7 @@ def finish(node: Node) -> None:
 
 def wait(node: Node, timeout: Seconds | None) -> Exit | None:
     """Carry out `Service.wait`."""
-    within = _limit(timeout, least=-math.inf)
+    within = _limit(timeout)
     if node._state_ is State.NEW:
         raise not_active(node, "wait for its end")
     must_be_at_home(node)
@@ -111,11 +110,8 @@ def wait(node: Node, timeout: Seconds | None) -> Exit | None:
     return history.exit
 
 
-def _limit(timeout: Any, *, least: float = 0.0) -> float | None:
+def _limit(timeout: Any) -> float | None:
     """Return the seconds that a call may take, given as a number, a timedelta or None."""
     if timeout is None:
         return None
-    seconds = in_seconds(timeout)
-    if not seconds >= least:
-        raise BadValue("timeout", timeout, "seconds, 0 or more, or None")
-    return seconds
+    return seconds_of("timeout", timeout, 0.0, endless=True, also=", or None")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from sprag.owned.calendar import Calendar
 from sprag.owned.crons import CronHandle
 from sprag.owned.probes import ProbeHandle
-from sprag.services.acquiring import SHORTEST, check, context_for, may_hold, seconds_in
-from sprag_supervisor import Node, Seconds, as_count, is_a
+from sprag.services.acquiring import check, context_for, may_hold
+from sprag_supervisor import Node, Seconds, as_count, is_a, seconds_of
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ class Timing(Node):
 
         Args:
             fn: May block. It runs in a greenlet of the service.
-            every: Seconds between two rounds; a nanosecond at least.
+            every: Seconds between two rounds; a millisecond at least.
             timeout: Seconds that it may take; likewise. It has them once more if the process was
                 suspended meanwhile, or somebody held the loop.
             failures: A whole number, 1 or more.
@@ -102,10 +101,8 @@ class Timing(Node):
             BadValue: An argument is out of range.
         """
         check(fn)
-        period, limit, most = seconds_in(every), seconds_in(timeout), as_count(failures)
-        for argument, given, seconds in (("every", every, period), ("timeout", timeout, limit)):
-            if not SHORTEST <= seconds < math.inf:
-                raise BadValue(argument, given, f"a finite number, {SHORTEST:g} or more")
+        period, limit = seconds_of("every", every), seconds_of("timeout", timeout)
+        most = as_count(failures)
         if most < 1:
             raise BadValue("failures", failures, "a whole number, 1 or more")
         may_hold(self, "start a timer")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sprag.owned.mapping import Mapped
 from sprag.owned.running import Running
 from sprag.owned.tasks import Task
-from sprag.services.acquiring import check, context_for, may_hold, seconds_in
-from sprag_supervisor import Node, Seconds, as_count, function_name
+from sprag.services.acquiring import check, context_for, may_hold
+from sprag_supervisor import Node, Seconds, as_count, function_name, seconds_of
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
@@ -79,15 +78,15 @@ class Working(Node):
             NotRunning: I am neither starting nor running.
             BadValue: *fn* is not callable, or is an `async def` or a generator function; *items*
                 cannot be iterated over, *limit* is no whole number above 0, or *item_timeout* no
-                time above 0.
+                time of a millisecond or more.
         """
         check(fn)
         most = as_count(limit)
         if most < 1:
             raise BadValue("limit", limit, "a whole number above 0")
-        seconds = None if item_timeout is None else seconds_in(item_timeout)
-        if seconds is not None and not 0 < seconds < math.inf:
-            raise BadValue("item_timeout", item_timeout, "seconds above 0, or None")
+        seconds = None
+        if item_timeout is not None:
+            seconds = seconds_of("item_timeout", item_timeout, also=", or None")
         try:
             each = iter(items)
         except TypeError as error:

@@ -10,7 +10,7 @@ from gevent.event import Event
 
 from sprag.cluster.exceptions import EngineAway
 from sprag.cluster.memory import MemoryEngine
-from sprag_supervisor import as_count, clock, in_seconds
+from sprag_supervisor import as_count, clock, seconds_of
 from sprag_supervisor.exceptions import BadValue
 
 if TYPE_CHECKING:
@@ -78,14 +78,12 @@ class FaultyEngine:
         timeout: Seconds within which a call has its answer, or fails.
 
     Raises:
-        BadValue: *timeout* is not above 0.
+        BadValue: *timeout* is less than a millisecond, or no time.
     """
 
     def __init__(self, engine: Engine, timeout: Seconds = 1.0) -> None:
         self._engine = engine
-        self._timeout = in_seconds(timeout)
-        if not self._timeout > 0:
-            raise BadValue("timeout", timeout, "seconds above 0")
+        self._timeout = seconds_of("timeout", timeout)
         self._there: float | None = 0.0
         self._back: float | None = 0.0
         self._lost = 0
@@ -112,10 +110,8 @@ class FaultyEngine:
         Raises:
             BadValue: One is no number of seconds, 0 or more.
         """
-        there, back = in_seconds(requests), in_seconds(answers)
-        if not (there >= 0 and back >= 0):
-            raise BadValue("delay", (requests, answers), "seconds, 0 or more")
-        self._there, self._back = there, back
+        there = seconds_of("requests", requests, 0.0)
+        self._there, self._back = there, seconds_of("answers", answers, 0.0)
 
     def lose(self, answers: int = 1) -> None:
         """Let the next so many answers not come back.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from dataclasses import dataclass
 from typing import Final
 
-from sprag_supervisor import Seconds, as_count, in_seconds
+from sprag_supervisor import LEAST, Seconds, as_count, seconds_of
 from sprag_supervisor.exceptions import BadValue
 
 _MOST: Final = 1_000_000_000
@@ -35,7 +34,8 @@ class Limits:
     Seconds may be given as a `timedelta`.
 
     Raises:
-        BadValue: One of them is not above 0 (``keep_alive``: below 0), or no number.
+        BadValue: A count is below 1, a time below a millisecond (``keep_alive``: below 0), or one
+            of them is no number.
     """
 
     max_connections: int
@@ -77,10 +77,5 @@ class Limits:
                 raise BadValue(name, number, f"a whole number, 1 to {most}")
             object.__setattr__(self, name, count)
         for name, given in times.items():
-            seconds = in_seconds(given)
-            may_be_zero = name == "keep_alive"
-            enough = seconds > 0 or (seconds == 0 and may_be_zero)
-            if not enough or seconds == math.inf:
-                least = "0 or more" if may_be_zero else "above 0"
-                raise BadValue(name, given, f"a finite number of seconds, {least}")
-            object.__setattr__(self, name, seconds)
+            least = 0.0 if name == "keep_alive" else LEAST
+            object.__setattr__(self, name, seconds_of(name, given, least))

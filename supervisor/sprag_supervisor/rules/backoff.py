@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Never, final
 
 from sprag_supervisor.exceptions import BadPolicy
-from sprag_supervisor.rules.seconds import Seconds, as_count, in_seconds
+from sprag_supervisor.rules.seconds import Seconds, as_count, as_number, seconds_of
 from sprag_supervisor.wording import shown
 
 if TYPE_CHECKING:
@@ -24,8 +24,13 @@ class Backoff:
 
     The n-th restart in a row waits ``initial * factor ** (n - 1)`` seconds, at most
     *maximum*, give or take the fraction *jitter*. A run of at least *reset_after*
-    seconds starts the row anew. After *tries* restarts in a row the service is not
-    restarted any more; None (default) for no limit. Times are seconds, or `timedelta`.
+    seconds starts the row anew; 0: each run does, `math.inf`: none. After *tries*
+    restarts in a row the service is not restarted any more; None (default) for no
+    limit. Times are seconds, or `timedelta`.
+
+    *initial* is a millisecond at least: 0 would stay 0 however often it is multiplied,
+    and a first start that is tried again counts toward no limit, so it would be tried
+    without a pause for ever. To restart at once is to have no backoff.
 
     Raises:
         BadPolicy: A value is out of range.
@@ -51,18 +56,19 @@ class Backoff:
         if misplaced:
             accepted = f"keywords after the first, as in Backoff({shown(initial)}, maximum=30.0)"
             raise BadPolicy("backoff", misplaced[0], accepted)
-        first = number_of("backoff.initial", initial, minimum=0.0)
-        highest = number_of("backoff.maximum", maximum, minimum=first)
+        first = seconds_of("backoff.initial", initial, refusal=BadPolicy)
+        highest = seconds_of("backoff.maximum", maximum, first, refusal=BadPolicy)
         factor = number_of("backoff.factor", factor, minimum=1.0)
-        if math.isinf(highest) or math.isinf(factor):
-            infinite = "maximum" if math.isinf(highest) else "factor"
-            raise BadPolicy(f"backoff.{infinite}", math.inf, "a finite number")
+        if math.isinf(factor):
+            raise BadPolicy("backoff.factor", math.inf, "a finite number")
         jitter = number_of("backoff.jitter", jitter, minimum=0.0, maximum=1.0)
         object.__setattr__(self, "initial", first)
         object.__setattr__(self, "maximum", highest)
         object.__setattr__(self, "factor", factor)
         object.__setattr__(self, "jitter", jitter)
-        long_run = number_of("backoff.reset_after", reset_after, minimum=0.0)
+        long_run = seconds_of(
+            "backoff.reset_after", reset_after, 0.0, endless=True, refusal=BadPolicy
+        )
         object.__setattr__(self, "reset_after", long_run)
         if tries is not None:
             count = as_count(tries)
@@ -80,7 +86,7 @@ class Backoff:
         try:
             delay = self.initial * self.factor ** (restarts_in_a_row - 1)
         except OverflowError:
-            delay = self.maximum if self.initial else 0.0
+            delay = self.maximum
         delay = min(delay, self.maximum)
         return min(delay * (1.0 + self.jitter * (2.0 * random.random() - 1.0)), _LONGEST)
 
@@ -115,27 +121,15 @@ class ExitApp:
 
 
 def number_of(keyword: str, given: Any, *, minimum: float, maximum: float = math.inf) -> float:
-    """Return *given* as a float, in seconds if it is a timedelta.
+    """Return *given* as a float.
 
     Raises:
         BadPolicy: It is no number, or out of range.
     """
-    number = in_seconds(given)
+    number = as_number(given)
     if not minimum <= number <= maximum:
         upper = f" to {maximum:g}" if maximum != math.inf else " or more"
         raise BadPolicy(keyword, given, f"a number, {minimum:g}{upper}")
-    return number
-
-
-def above_0(keyword: str, given: Any, accepted: str) -> float:
-    """Return *given*, which is not None, in seconds.
-
-    Raises:
-        BadPolicy: It is no number, or not above 0.
-    """
-    number = in_seconds(given)
-    if not number > 0:
-        raise BadPolicy(keyword, given, accepted)
     return number
 
 

@@ -17,10 +17,10 @@ from greenlet import GreenletExit
 
 from sprag_supervisor.exceptions import BadPolicy
 from sprag_supervisor.foreign import ancestors, is_a
-from sprag_supervisor.rules.backoff import PATIENT, Backoff, ExitApp, above_0, number_of
+from sprag_supervisor.rules.backoff import PATIENT, Backoff, ExitApp
 from sprag_supervisor.rules.graph import Need
 from sprag_supervisor.rules.groups import leaves_of
-from sprag_supervisor.rules.seconds import as_count, as_number
+from sprag_supervisor.rules.seconds import LEAST, as_count, as_number, seconds_of
 from sprag_supervisor.wording import choices
 
 if TYPE_CHECKING:
@@ -69,10 +69,12 @@ class Policy:
             words = ("brutal_kill", "infinity")
             self._keep("shutdown", _choice("shutdown", self.shutdown, words, "seconds, "))
         else:
-            self._keep("shutdown", number_of("shutdown", self.shutdown, minimum=0.0))
+            words_too = ", 'brutal_kill' or 'infinity'"
+            self._keep_seconds("shutdown", 0.0, endless=True, also=words_too)
         if self.start_timeout is not None:
-            seconds = number_of("start_timeout", self.start_timeout, minimum=0.0)
-            self._keep("start_timeout", seconds)
+            self._keep_seconds("start_timeout", endless=True, also=", or None")
+        if self.heartbeat is not None:
+            self._keep_seconds("heartbeat", also=", or None")
         if self.backoff is not None and not is_a(self.backoff, Backoff):
             raise BadPolicy("backoff", self.backoff, "sprag.Backoff(...) or None")
         for flag in ("significant", "retry_start", "autostart"):
@@ -84,17 +86,13 @@ class Policy:
                 accepted = "a whole number, 0 or more, or math.inf for no limit"
                 raise BadPolicy("max_restarts", self.max_restarts, accepted)
             self._keep("max_restarts", count)
-        self._keep("max_seconds", above_0("max_seconds", self.max_seconds, "seconds above 0"))
+        self._keep_seconds("max_seconds", endless=True)
         self._keep("on_failure", _rules(self.on_failure))
         if self.needs is not None:
             self._keep("needs", _needs(self.needs))
         if self.significant and self.restart == "permanent":
             # otp-rules 63: it would be started again, so its end can never shut anything down.
             raise BadPolicy("significant", True, "restart='transient' or 'temporary' with it")
-        if self.heartbeat is not None:
-            self._keep(
-                "heartbeat", above_0("heartbeat", self.heartbeat, "seconds above 0, or None")
-            )
         self._keep("asks_more", self._is_demanding())
 
     @property
@@ -125,6 +123,13 @@ class Policy:
     def _keep(self, keyword: str, value: object) -> None:
         """Remember what was given in its plainest form: a timedelta as a number, say."""
         object.__setattr__(self, keyword, value)
+
+    def _keep_seconds(
+        self, keyword: str, least: float = LEAST, *, endless: bool = False, also: str = ""
+    ) -> None:
+        given = getattr(self, keyword)
+        seconds = seconds_of(keyword, given, least, endless=endless, also=also, refusal=BadPolicy)
+        self._keep(keyword, seconds)
 
     def action_for(self, error: BaseException) -> OnFailure | None:
         """Return what `on_failure` says about *error*; the nearest of its classes decides.
