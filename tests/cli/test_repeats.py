@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 from sprag_cli.run import console, json_lines
+from sprag_cli.run.handler import may_be_repeated
 from sprag_cli.run.repeats import _LONGEST, _MOST, KEPT, WITHIN, Repeats
 
 
@@ -65,3 +69,16 @@ def test_what_says_how_often_is_the_record_itself() -> None:
     assert json_lines.repeated('{"event": "a"}', 2) == '{"event": "a", "repeated": 2}'
     assert console.repeated("it happened  port=80", 2) == "it happened  port=80  (repeated 2 times)"
     assert console.repeated("it\n    Traceback", 1) == "it  (repeated 1 time)"
+
+
+def record(**fields: Any) -> logging.LogRecord:
+    made = logging.makeLogRecord({"msg": "said"})
+    made.sprag = fields
+    return made
+
+
+def test_what_names_a_request_or_is_output_is_told_as_it_comes() -> None:
+    assert may_be_repeated(record(event="crashed", service="shop/till"))
+    assert not may_be_repeated(record(event="request", service="shop/web", request_id="a1"))
+    assert not may_be_repeated(record(event="output", service="shop/db", line="a", stream="stdout"))
+    assert not may_be_repeated(record(event="nobody's"))

@@ -77,7 +77,7 @@ class Handler(logging.Handler):
         """Write *record*."""
         try:
             text = self.format(record)
-            lines = self._unless_repeated(text) if _is_of_a_service(record) else [text]
+            lines = self._unless_repeated(text) if may_be_repeated(record) else [text]
             if self.queue is None:
                 for line in lines:
                     self._write(line)
@@ -127,6 +127,8 @@ class Handler(logging.Handler):
 
     def _look(self, is_end: bool) -> float | None:  # noqa: FBT001 - given by position
         assert self.queue is not None
+        if not self._repeats.is_open:
+            return None  # whoever leaves out the first one wakes this thread
         if not self.queue.lock.acquire(timeout=_PATIENCE):
             return _PATIENCE
         now = time.monotonic()
@@ -147,13 +149,17 @@ class Handler(logging.Handler):
         self._stream.flush()
 
 
-def _is_of_a_service(record: logging.LogRecord) -> bool:
-    """Whether *record* is one of which only the first few are told.
+def may_be_repeated(record: logging.LogRecord) -> bool:
+    """Whether *record* is one of a service, of which only the first few are told.
 
-    What a program writes is its own, line by line: who reads it looks for all of it.
+    What a program writes is its own, line by line: who reads it looks for all of it. What names a
+    request is told once as it is; to compare a line of the access log with those before would only
+    cost time, and drive out what does come again.
     """
     given: Any = getattr(record, "sprag", None)
-    return has_service(record) and not (type(given) is dict and is_output(cast("EventDict", given)))
+    if type(given) is dict and ("request_id" in given or is_output(cast("EventDict", given))):
+        return False
+    return has_service(record)
 
 
 def has_service(record: logging.LogRecord) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from json import JSONEncoder
 from typing import TYPE_CHECKING, Final
-
-from structlog.processors import JSONRenderer
 
 from sprag_cli.term.plain import shown
 
@@ -13,12 +12,13 @@ if TYPE_CHECKING:
 
 AFTER_TIME: Final = ","
 """What comes after the time of a record, and never in it."""
-_render: Final = JSONRenderer(default=shown)
+_encoded: Final = JSONEncoder(default=shown).encode  # `json.dumps` makes an encoder for each record
 
 
 def JSON(logger: object, method: str, event: EventDict) -> str:  # noqa: N802 - as a renderer
     """Return a record as JSON in ASCII; DEL, which JSON lets pass, is escaped too."""
-    return str(_render(logger, method, event)).replace("\x7f", "\\u007f")
+    del logger, method
+    return _encoded(event).replace("\x7f", "\\u007f")
 
 
 def repeated(text: str, times: int) -> str:
