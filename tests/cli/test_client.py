@@ -64,10 +64,9 @@ def test_an_answer_that_comes_in_drops_is_late_as_a_whole(serve: Callable[..., A
 
     def drip(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
-        handler.send_header("Transfer-Encoding", "chunked")
         handler.end_headers()
         while not over.wait(0.01):
-            handler.wfile.write(b"1\r\n \r\n")
+            handler.wfile.write(b" ")
 
     app = serve(drip)
     try:
@@ -142,3 +141,41 @@ def test_an_app_too_busy_to_accept_is_there_but_late(runtime: Path) -> None:
 def test_a_path_too_long_for_a_socket_is_told(tmp_path: Path) -> None:
     with pytest.raises(AppGone, match="too long"):
         client_of(tmp_path / ("x" * 120)).tree()
+
+
+def raw(*pieces: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Answer with these bytes, one write each, and hang up."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        for piece in pieces:
+            handler.wfile.write(piece)
+            handler.wfile.flush()
+        handler.close_connection = True
+
+    return answer
+
+
+def test_an_answer_without_a_length_ends_with_the_connection(serve: Callable[..., Any]) -> None:
+    said = raw(b"HTTP/1.1 200 OK\r\nX: y\r", b'\n\r\n{"name": "a", ', b'"state": "running"}')
+    assert client_of(serve(said).path).tree() == {"name": "a", "state": "running"}
+
+
+def test_what_follows_an_answer_is_not_part_of_it(serve: Callable[..., Any]) -> None:
+    said = raw(b'HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{"a": 1}{"b": 2}')
+    assert client_of(serve(said).path).ask("/v1/why") == {"a": 1}
+
+
+def test_who_speaks_something_else_than_http_is_told_of(serve: Callable[..., Any]) -> None:
+    for said in (
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/1.1 fine\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: much\r\n\r\n{}",
+        b"x" * 100_000,
+    ):
+        with pytest.raises(BadAnswer, match="text that is not JSON"):
+            client_of(serve(raw(said), name=f"app{len(said)}").path).tree()
+
+
+def test_lines_of_a_stream_come_whole_however_they_are_cut(serve: Callable[..., Any]) -> None:
+    said = raw(b'HTTP/1.1 200 OK\r\n\r\n{"a": 1}\n{"b', b'": 2}\n', b'7\n{"c"', b": ", b"3}")
+    assert list(client_of(serve(said).path).stream("/v1/events")) == [{"a": 1}, {"b": 2}, {"c": 3}]

@@ -21,9 +21,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-SLOW = {"gevent", "structlog", "sprag_supervisor", "asyncio", "difflib", "rich", "wcwidth"}
-"""What a client has no need of, and would wait for."""
+SLOW = {
+    *("gevent", "structlog", "sprag_supervisor", "asyncio", "difflib", "rich", "wcwidth"),
+    *("http.client", "email", "ssl", "importlib.metadata", "click.shell_completion"),
+    *("sprag_cli.run.binding", "sprag_cli.complete.shells"),
+}
+"""What a client has no need of, and would wait for: `http.client` alone took a third of it."""
+TO_WATCH = {"sprag_cli.draw.watch", "sprag_cli.draw.nodes", "sprag_cli.term.fullscreen"}
+"""What only other ways to look need."""
 
+OF_ALL_COMMANDS = {"sprag_cli.run.binding", "sprag_cli.complete.shells"}
 LIGHT = {
     "sprag",
     "sprag._defaults",
@@ -93,6 +100,15 @@ def assert_light(loaded: set[str]) -> None:
 def test_help_loads_nothing_slow() -> None:
     loaded = loaded_by("--help")
     assert "click" in loaded
+    # It names all commands, and so loads those that complete and that run an app.
+    assert_light(loaded - {"click.shell_completion", *OF_ALL_COMMANDS})
+
+
+def test_the_help_of_one_command_loads_no_other() -> None:
+    loaded = loaded_by("tree", "--help")
+    assert {each for each in loaded if each.startswith("sprag_cli.commands.")} == {
+        *("sprag_cli.commands.group", "sprag_cli.commands.options", "sprag_cli.commands.tree")
+    }
     assert_light(loaded)
 
 
@@ -101,6 +117,7 @@ def test_tree_loads_nothing_slow(serve: Callable[..., Any], shop: dict[str, Any]
     loaded = loaded_by("tree")
     assert "sprag_cli.draw.tree" in loaded
     assert "sprag_cli.commands.status" not in loaded
+    assert not loaded & TO_WATCH
     assert_light(loaded)
 
 

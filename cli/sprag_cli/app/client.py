@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import os
-import socket
-import struct
-import time
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 from urllib.parse import quote, urlencode
 
 from sprag._exit_codes import ExitCode
+from sprag_cli.app.exchange import Exchange, HungUp
 from sprag_cli.app.told import text_of
 from sprag_cli.term import deep_json
 from sprag_cli.term.errors import CommandError
@@ -22,14 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Container, Generator, Mapping
     from pathlib import Path
 
-    from _typeshed import WriteableBuffer
-
-    from sprag_cli.app.remote import Line, Remote
+    from sprag_cli.app.remote import Remote
     from sprag_cli.app.told import Node
 
-_SHORTEST_WAIT: Final = 0.001
-_LONGEST_WAIT: Final = 1e6
-"""What a socket takes: longer is for ever."""
 _EXITS: Final[Mapping[int, ExitCode]] = {
     HTTPStatus.BAD_REQUEST: ExitCode.USAGE,
     HTTPStatus.NOT_FOUND: ExitCode.NOT_FOUND,
@@ -119,55 +109,6 @@ class TimedOut(CommandError):
         )
 
 
-class _PromptSocket(socket.socket):
-    """A Unix socket with one deadline, for the connection and for all that is read from it."""
-
-    def __init__(self, timeout: float, fileno: int | None = None) -> None:
-        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fileno)
-        self._deadline = time.monotonic() + timeout
-        # Where the queue of connections is full, Linux waits for this long, and no time at all
-        # with settimeout(); a busy app would look like one that is gone.
-        microseconds = 0 if timeout == math.inf else int(timeout * 1_000_000)  # 0: no limit
-        limit = struct.pack("ll", *divmod(microseconds, 1_000_000))
-        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-
-    def lift_deadline(self) -> None:
-        """Wait for as long as it takes from now on: the answer is a stream."""
-        self._deadline = math.inf
-
-    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
-        """Read what there is; a timeout counts from when the socket was made."""
-        left = self._deadline - time.monotonic()
-        left = min(max(left, _SHORTEST_WAIT), _LONGEST_WAIT)
-        self.settimeout(None if left == _LONGEST_WAIT else left)
-        return super().recv_into(buffer, nbytes, flags)
-
-
-class _UnixConnection(HTTPConnection):
-    def __init__(self, app: RunningApp, timeout: float) -> None:
-        super().__init__("localhost")
-        self._app = app
-        self._seconds = timeout
-        self._line: Line | None = None
-
-    def connect(self) -> None:
-        """Connect to the socket instead of to a host."""
-        app = self._app
-        # Kept: http.client lets go of a socket whose answer ends with the connection.
-        if app.remote is not None:
-            self._line = line = app.remote.connect(os.fspath(app.socket))
-            self.sock = self.prompt = _PromptSocket(self._seconds, line.end.detach())
-            return
-        self.sock = self.prompt = _PromptSocket(self._seconds)
-        self.sock.connect(os.fspath(app.socket))
-
-    def end(self) -> None:
-        """Close it, and what leads to it. `close` is called by http.client before all is read."""
-        self.close()
-        if self._line is not None:
-            self._line.close()
-
-
 class Client:
     """Asks one app; each question uses a connection of its own."""
 
@@ -241,13 +182,14 @@ class Client:
             TimedOut: The first line was not there in time.
         """
         target = target_of(resource, path, query)
-        connection = _UnixConnection(self.app, self._timeout)
+        exchange: Exchange | None = None
         try:
-            response = self._begin(connection, target, "GET")
-            if response.status != HTTPStatus.OK:
-                self._refuse(f"GET {target}", resource, response, response.read())
-            while line := response.readline():
-                connection.prompt.lift_deadline()
+            exchange = Exchange(self.app.socket, self._timeout, self.app.remote)
+            exchange.ask("GET", target)
+            if exchange.status != HTTPStatus.OK:
+                self._refuse(f"GET {target}", resource, exchange, exchange.read())
+            for line in exchange.lines():
+                exchange.lift_deadline()
                 told = deep_json.loads(line.decode())
                 if isinstance(told, dict):
                     yield cast("Node", told)
@@ -256,10 +198,11 @@ class Client:
         except ValueError:
             reason = "text that is not JSON"
             raise BadAnswer(self.app, f"GET {target}", reason, "JSON") from None
-        except (HTTPException, OSError) as error:
+        except OSError as error:
             raise _gone(self.app, error) from None
         finally:
-            connection.end()
+            if exchange is not None:
+                exchange.close()
 
     def _get(
         self,
@@ -269,29 +212,25 @@ class Client:
         resource: str = "/v1/tree",
     ) -> object:
         asked = f"{method} {target}"
-        connection = _UnixConnection(self.app, self._timeout)
+        exchange: Exchange | None = None
         try:
-            response = self._begin(connection, target, method)
-            body = response.read()
+            exchange = Exchange(self.app.socket, self._timeout, self.app.remote)
+            exchange.ask(method, target)
+            body = exchange.read()
+            if exchange.status not in accepted:
+                self._refuse(asked, resource, exchange, body)
+            return deep_json.loads(body.decode())
         except (TimeoutError, BlockingIOError):
             raise TimedOut(self.app, self._timeout) from None
-        except (HTTPException, OSError) as error:
-            raise _gone(self.app, error) from None
-        finally:
-            connection.end()
-        if response.status not in accepted:
-            self._refuse(asked, resource, response, body)
-        try:
-            return deep_json.loads(body.decode())
         except ValueError:
             raise BadAnswer(self.app, asked, "text that is not JSON") from None
+        except OSError as error:
+            raise _gone(self.app, error) from None
+        finally:
+            if exchange is not None:
+                exchange.close()
 
-    def _begin(self, connection: HTTPConnection, target: str, method: str) -> HTTPResponse:
-        headers = {"Accept": "application/json", "Connection": "close"}
-        connection.request(method, target, headers=headers)
-        return connection.getresponse()
-
-    def _refuse(self, asked: str, resource: str, response: HTTPResponse, body: bytes) -> NoReturn:
+    def _refuse(self, asked: str, resource: str, answer: Exchange, body: bytes) -> NoReturn:
         try:
             said = deep_json.loads(body.decode())
         except ValueError:
@@ -300,12 +239,12 @@ class Client:
             told = cast("Node", said)
             name, reason = text_of(told, "name"), text_of(told, "error")
             # An older app does not know the resource; then what it says helps nobody.
-            if reason and (name or response.status != HTTPStatus.NOT_FOUND):
-                raise Refusal(response.status, name, reason)
+            if reason and (name or answer.status != HTTPStatus.NOT_FOUND):
+                raise Refusal(answer.status, name, reason)
         wanted = (
             f"an answer to {resource}" if resource != "/v1/tree" else "a node of the tree in JSON"
         )
-        raise BadAnswer(self.app, asked, f"{response.status} {response.reason}", wanted)
+        raise BadAnswer(self.app, asked, f"{answer.status} {answer.reason}", wanted)
 
 
 def target_of(resource: str, path: str = "", query: Mapping[str, object] | None = None) -> str:
@@ -315,18 +254,18 @@ def target_of(resource: str, path: str = "", query: Mapping[str, object] | None 
     return f"{target}?{urlencode(given)}" if given else target
 
 
-def _gone(app: RunningApp, error: HTTPException | OSError) -> AppGone:
-    was_there = isinstance(error, HTTPException | ConnectionResetError | BrokenPipeError)
+def _gone(app: RunningApp, error: OSError) -> AppGone:
+    was_there = isinstance(error, HungUp | ConnectionResetError | BrokenPipeError)
     return AppGone(app, _reason(error), was_there=was_there)
 
 
-def _reason(error: HTTPException | OSError) -> str:
+def _reason(error: OSError) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "nobody listens on its socket"
     if isinstance(error, FileNotFoundError):
         return "its socket does not exist"
     if isinstance(error, PermissionError):
         return "its socket belongs to another user"
-    if isinstance(error, HTTPException | ConnectionError):
+    if isinstance(error, ConnectionError):
         return "it hung up before it had answered"
     return str(error)

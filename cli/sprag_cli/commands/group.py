@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -13,7 +14,6 @@ from click.exceptions import NoArgsIsHelpError
 
 from sprag._exit_codes import ExitCode
 from sprag_cli.app import elsewhere
-from sprag_cli.complete.shells import replace_clicks
 from sprag_cli.term.errors import CommandError
 from sprag_cli.term.output import (
     OutputLost,
@@ -106,7 +106,10 @@ class _Commands(click.Group):
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the command line; what click itself prints finds a full disk, too."""
-        replace_clicks()
+        if "_SPRAG_COMPLETE" in os.environ:
+            from sprag_cli.complete.shells import replace_clicks
+
+            replace_clicks()
         try:
             return super().main(*args, **options)
         except OSError as error:

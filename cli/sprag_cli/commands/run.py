@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from sprag._defaults import HOST, PORT
-from sprag_cli.commands import options
+from sprag_cli.commands import options, running
 from sprag_cli.complete.prompt import FileName
 from sprag_cli.run import binding
 
@@ -49,9 +49,9 @@ _SHUTDOWN_OF_RELOAD: Final = 3.0
 """Seconds for the stop with --reload, where none are given: somebody waits."""
 
 
-@click.command(epilog=options.EXITS_OF_RUN)
+@click.command(epilog=running.EXITS_OF_RUN)
 @click.argument("target", metavar="MODULE:ATTRIBUTE")
-@options.running
+@running.options_of_running
 @options.setting(
     "--host",
     metavar="ADDRESS",

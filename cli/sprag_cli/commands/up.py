@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import click
 
-from sprag_cli.commands import options
+from sprag_cli.commands import options, running
 from sprag_cli.complete.prompt import FileName
 
 
@@ -30,7 +30,7 @@ class _Formation(click.ParamType[dict[str, int]]):
             self.fail(str(error), param, ctx)
 
 
-@click.command(epilog=options.EXITS_OF_RUN)
+@click.command(epilog=running.EXITS_OF_RUN)
 @click.argument(
     "file", required=False, type=FileName("*.toml", "Procfile*", "*.procfile"), metavar="[FILE]"
 )
@@ -54,7 +54,7 @@ class _Formation(click.ParamType[dict[str, int]]):
     is_flag=True,
     help="Look at the file, and at each save restart what has changed, and nothing else.",
 )
-@options.running
+@running.options_of_running
 @options.in_ascii
 def up(**asked: Any) -> None:
     """Run the programs and services that a file declares, until asked to stop.

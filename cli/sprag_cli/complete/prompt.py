@@ -6,9 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
-from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from sprag_cli.app.told import Node
 
 _PATIENCE: Final = 0.3
@@ -34,6 +35,8 @@ class ServicePath(click.ParamType[str]):
         a service that has children.
         """
         del param
+        from click.shell_completion import CompletionItem
+
         try:
             found = _paths(ctx.params, incomplete)
             if len(found) == 1 and found[0].get("has_children"):
@@ -57,6 +60,8 @@ class AppName(click.ParamType[str]):
     ) -> list[CompletionItem]:
         """Return the names of the apps that run, and the pids where a name is not enough."""
         del ctx, param
+        from click.shell_completion import CompletionItem
+
         from sprag_cli.app.find import all_apps
 
         try:
@@ -93,6 +98,8 @@ class FileName(click.ParamType[str]):
         Where there is one directory only, what is in it too, as for paths of services.
         """
         del ctx, param
+        from click.shell_completion import CompletionItem
+
         found = self._beginning(incomplete)
         if len(found) == 1 and found[0].endswith("/"):
             found += self._beginning(found[0])

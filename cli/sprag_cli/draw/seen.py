@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sprag._exit_codes import ExitCode
 from sprag_cli.app.select import is_glob
 from sprag_cli.app.told import list_of, mapping_of, text_of
-from sprag_cli.draw.nodes import summary
+from sprag_cli.draw.nodes import is_well, summary
 from sprag_cli.term.errors import CommandError
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ def ask(client: Client, paths: Sequence[str]) -> Node:
     if len(paths) > 1 or any(map(is_glob, paths)):
         raise OnePath
     return client.ask("/v1/tree", query={"cluster": 1, "path": paths[0] if paths else None})
+
+
+def have_answered(answer: Node) -> bool:
+    """Whether all that should be there are, and have told of their trees."""
+    return all(map(is_well, list_of(answer, "nodes")))
 
 
 def as_one(answer: Node) -> Node:

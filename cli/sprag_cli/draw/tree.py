@@ -18,15 +18,11 @@ from sprag_cli.app.told import (
     find,
     full_path,
     is_failed,
-    list_of,
     only,
     only_failed,
     text_of,
 )
-from sprag_cli.draw import seen
-from sprag_cli.draw.nodes import is_well
 from sprag_cli.draw.render import render
-from sprag_cli.draw.watch import Frame, facts_of, on_pipe, on_terminal
 from sprag_cli.term import deep_json
 from sprag_cli.term.errors import CommandError
 from sprag_cli.term.output import complain_at_length, discard, painted, write
@@ -37,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sprag_cli.app.client import RunningApp
+    from sprag_cli.draw.watch import Frame
 
 _ROOT_KEYS = ("node", "app", "pid", "schema", "log_queue", "broadcasts", "crash_reports")
 
@@ -116,8 +113,10 @@ def _looked(client: Client, options: TreeOptions) -> tuple[Node, Node, bool]:
         CommandError: There is no such app, node or service.
     """
     if options.cluster:
+        from sprag_cli.draw import seen
+
         told = seen.ask(client, options.paths)
-        return told, seen.as_one(told), all(map(is_well, list_of(told, "nodes")))
+        return told, seen.as_one(told), seen.have_answered(told)
     root, paths = tree_of(client, options.paths)
     node = _selected(root, paths)
     if text_of(root, "node") and not options.json:
@@ -166,6 +165,8 @@ def _as_json(root: Node, node: Node, shown: Node | None, options: TreeOptions) -
 
 
 def _watch(client: Client, options: TreeOptions, sleep: Callable[[float], None]) -> int:
+    from sprag_cli.draw.watch import on_pipe, on_terminal
+
     stream = sys.stdout
     frames = _frames(client, options, stream, sleep)
     try:
@@ -184,6 +185,8 @@ def _frames(
     client: Client, options: TreeOptions, stream: TextIO, sleep: Callable[[float], None]
 ) -> Iterator[Frame]:
     """Look again and again; an app too busy to answer is shown as it was, for how long."""
+    from sprag_cli.draw.watch import Frame, facts_of
+
     frame: Frame | None = None
     while True:
         try:
