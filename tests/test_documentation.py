@@ -37,7 +37,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     page
     for page in (
-        *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "CODE_OF_CONDUCT")),
+        *(
+            ROOT / f"{name}.md"
+            for name in ("README", "CONTRIBUTING", "SECURITY", "CODE_OF_CONDUCT")
+        ),
         *sorted(ROOT.glob("docs/**/*.md")),
     )
     if page.exists()

@@ -438,3 +438,12 @@ def test_what_was_lost_of_a_process_is_said() -> None:
     assert "3 broadcasts lost: 2 could not be sent, 1 were not heard here" in text
     node["broadcasts"] = {**broadcasts, "dropped": 0, "missed": 0}
     assert "broadcast" not in drawn(node, 0.0, width=100, charset=UNICODE).lower()
+
+
+def test_crashes_that_nobody_was_told_of_are_said() -> None:
+    reports = {"told": 9, "failed": 1, "dropped": 7, "waiting": 0}
+    node: dict[str, Any] = {**COURIER, "crash_reports": reports}
+    text = drawn(node, 0.0, width=100, charset=UNICODE)
+    assert "7 crashes not told to on_crash, as too many were waiting; 1 call failed" in text
+    node["crash_reports"] = {**reports, "dropped": 0}
+    assert "not told" not in drawn(node, 0.0, width=100, charset=UNICODE)

@@ -6,6 +6,9 @@ from socket import socket
 from typing import TYPE_CHECKING, Any, Final
 
 import gevent
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from comparison.world import Tally, Told, Warm, raised
 from scripted import spawn
@@ -23,6 +26,8 @@ from sprag import (
     own_greenlets,
 )
 from sprag.exceptions import StartTimeout
+from sprag.integrations import otel
+from sprag.metrics import Collector
 from sprag.testing import FakeProgram
 
 if TYPE_CHECKING:
@@ -61,6 +66,26 @@ def delay(w: World, name: str, backoff: Backoff | None = None) -> float:
     assert seconds is not None
     w.after(seconds)
     return seconds
+
+
+def measured(root: Any) -> list[str]:
+    """Return the names of all metrics there are of *root*."""
+    collector = Collector(root)
+    names = [metric.name for metric in collector.collect()]
+    collector.close()
+    return names
+
+
+def traced() -> list[str]:
+    """Run a tree, and return the spans of what happens in it."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    root = Supervisor([Tally()], name="top")
+    tracing = otel.trace(root, tracer_provider=provider)
+    with root:
+        tracing.flush()
+    tracing.flush()
+    return [span.name.removeprefix("sprag ") for span in exporter.get_finished_spans()]
 
 
 class Lent(Service):
@@ -608,6 +633,12 @@ IN_VIRTUAL_TIME: Final[dict[str, Callable[[World], object]]] = {
             .told
             == "-a -b +a +b"
         )
+    ),
+    "Metrics for others to collect": (
+        lambda w: "sprag_service_restarts" in measured(w.runs("a").root)
+    ),
+    "Trace calls and messages": (
+        lambda _w: traced() == ["start top/Tally", "start top", "stop top/Tally", "stop top"]
     ),
     "Readiness that adds up": (
         lambda w: (

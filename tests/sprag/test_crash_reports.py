@@ -17,6 +17,7 @@ from sprag import App, Backoff, Crash, DynamicSupervisor, Service, StartFailed, 
 from sprag.exceptions import BadValue
 from sprag.services import crashes as _crashes
 from sprag.testing import VirtualClock, virtual_time
+from sprag_supervisor import tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -248,6 +249,23 @@ def test_what_is_no_function_is_refused(given: Any) -> None:
 def test_only_the_root_of_a_tree_hears_of_crashes(clock: VirtualClock) -> None:
     with pytest.raises(StartFailed, match="at the root of the tree"):
         Supervisor([app_of(print)]).start()
+
+
+def test_in_a_worker_the_place_of_a_crash_is_the_same_as_in_all_others(
+    clock: VirtualClock,
+) -> None:
+    told: list[Crash] = []
+    app = app_of(told.append, frail=Frail(), pool=DynamicSupervisor())
+    tree_of(app).also_called = "shop", "shop"
+    app._name_ = "shop/worker-2"
+    with app:
+        app.service("pool", DynamicSupervisor).start_child(Frail())
+        app.emit("go")
+        clock.settle()
+    assert [(each.path, each.group) for each in told] == [
+        ("shop/worker-2/frail", "shop/frail"),
+        ("shop/worker-2/pool/Frail", "shop/pool/*"),
+    ]
 
 
 def test_flush_waits_for_no_decision_and_not_for_ever(clock: VirtualClock) -> None:

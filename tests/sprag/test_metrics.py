@@ -13,7 +13,7 @@ import prometheus_client
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from controlled import aside
+from controlled import aside, check
 from scripted import Crash as Boom
 from sprag import App, DynamicSupervisor, Service, Supervisor, Worker, WorkerPool
 from sprag.control import figures as _figures
@@ -164,6 +164,7 @@ def test_the_answer_of_the_control_socket_is_what_the_parent_reads(clock: Virtua
 
     with App(name="shop") as app:
         answer: Any = metrics(Desk(app)).body
+        check("metrics", answer)
         told = json.loads(json.dumps(answer))["families"]
         figures_of(tree_of(app)).close()
         names = [family.name for family in families(tree_of(app))]

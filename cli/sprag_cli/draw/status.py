@@ -255,7 +255,8 @@ def _at_work(node: Node, now: float, charset: Charset) -> Iterator[tuple[str, st
         yield "Log", f"{lost} in all, as stderr took no more"
     if untold := untold_text(node):
         failed = count_of(mapping_of(node, "crash_reports"), "failed")
-        yield "Crashes", f"{untold} to on_crash, as too many were waiting; {failed} calls failed"
+        more = f"; {counted(failed, 'call')} failed" if failed else ""
+        yield "Crashes", f"{untold} to on_crash, as too many were waiting{more}"
     if lost := lost_text(node):
         counts = mapping_of(node, "broadcasts")
         dropped, missed = count_of(counts, "dropped"), count_of(counts, "missed")
