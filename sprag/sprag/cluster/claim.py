@@ -74,6 +74,10 @@ class Claim:
         None: it is not ours. One that names us is: an answer has been lost. It is taken anew all
         the same, so that nothing that is still under way for it can be made (rule 5).
         """
+        with self.member.room:
+            return self._take()
+
+    def _take(self) -> tuple[Row | None, Row]:
         member, engine, keeper = self.member, self.member.engine, self.member.keeper
         life = member.life
         answer = engine.get(self._key)
@@ -125,25 +129,28 @@ class Claim:
 
     def look(self) -> Row:
         """Return the row as it is."""
-        return row_of(self.member.engine.get(self._key).value)
+        with self.member.room:
+            return row_of(self.member.engine.get(self._key).value)
 
     def prepare(self, how: Callable[[Row], Row]) -> None:
         """Write the row anew if nobody has it, for whoever takes it."""
         engine = self.member.engine
-        value = engine.get(self._key).value
-        row = row_of(value)
-        if row.owner is None and not row.is_newer and (changed := how(row)) != row:
-            engine.cas(self._key, value, changed.as_bytes())
+        with self.member.room:
+            value = engine.get(self._key).value
+            row = row_of(value)
+            if row.owner is None and not row.is_newer and (changed := how(row)) != row:
+                engine.cas(self._key, value, changed.as_bytes())
 
     def change(self, how: Callable[[Row], Row]) -> Row | None:
         """Write the row anew, if it is ours; return what it is then. None: it is not."""
         engine = self.member.engine
-        value = engine.get(self._key).value
-        row = row_of(value)
-        if row.owner != (self._life or self.member.life):
-            return None
-        changed = how(row)
-        return changed if engine.cas(self._key, value, changed.as_bytes()).value else None
+        with self.member.room:
+            value = engine.get(self._key).value
+            row = row_of(value)
+            if row.owner != (self._life or self.member.life):
+                return None
+            changed = how(row)
+            return changed if engine.cas(self._key, value, changed.as_bytes()).value else None
 
     def done(self) -> None:
         """Take note that nothing of it is at work here any more. Does not block, nor raise."""

@@ -56,7 +56,7 @@ class Cluster:
         ready: Literal["tree", "engine"] = "tree",
         control: Literal["off", "read", "full"] = "off",
     ) -> None:
-        if not is_a(url, str) or not urlsplit(url).scheme:
+        if not is_a(url, str) or not _scheme_of(url):
             raise BadValue("url", url, "where the engine is, as in 'redis://localhost'")
         self.url = url
         self.ttl = in_seconds(ttl)
@@ -80,6 +80,13 @@ class Cluster:
         parts = urlsplit(self.url)
         where = f"{parts.scheme}://{parts.hostname or ''}"
         return f"Cluster({shown(where)}, ttl={self.ttl:g})"
+
+
+def _scheme_of(url: str) -> str:
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return ""
 
 
 def _is_name(node: Any) -> bool:

@@ -114,6 +114,8 @@ class Keeper:
         self.picture: Picture | None = None
         self.sightings = Sightings()
         self.why_away = ""
+        self._place = prefix
+        """Where the engine is, once it was said."""
         self._engine = engine
         self._prefix = prefix
         self._about = about
@@ -227,7 +229,7 @@ class Keeper:
         while not self._joins():
             if boottime.now() >= until:
                 self._arm()
-                raise EngineAway(self._prefix, self.why_away or "it does not take our record")
+                raise EngineAway(self._place, self.why_away or "it does not take our record")
             sleep(RENEW * self.ttl)
         self._arm()
 
@@ -384,7 +386,9 @@ class Keeper:
         self._turn()
 
     def _note_away(self, error: Exception) -> None:
-        why = error.why if is_a(error, EngineAway) else str(error)
+        why = str(error)
+        if is_a(error, EngineAway):
+            self._place, why = error.engine, error.why
         is_new = why != self.why_away
         self.why_away = why
         if is_new and not (is_a(error, EngineAway) or is_a(error, EngineFull)):

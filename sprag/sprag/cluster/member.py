@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
-from gevent.lock import Semaphore
+from gevent.lock import BoundedSemaphore, Semaphore
 
 from sprag.cluster.exceptions import EngineAway, EngineFull
 from sprag.cluster.keeper import Keeper
@@ -37,6 +37,8 @@ MOST: Final = 10_000
 """Broadcasts that wait to be sent; of more the latest are dropped."""
 MOST_BYTES: Final = 8_000_000
 """Their bytes."""
+_CLAIMS_AT_ONCE: Final = 6
+"""An engine is asked over eight connections."""
 _TTL: Final = 1.0
 """Of those without a lease: to move something costs them little."""
 
@@ -57,6 +59,8 @@ class Member:
         keeper: Of its lease; None: the engine knows when it has ended.
         address: Where others reach it, as it says; empty: it does not say.
         asking: What it asks of others, and they of it; None: nothing.
+        room: For so many of its claims at a time as leave a connection to the lease: who waits
+            for it does not wait for the engine, whose answer would come too late.
         sent, dropped, missed: Broadcasts of it that were sent, and that were not; and those of
             others that it has not heard.
     """
@@ -79,6 +83,7 @@ class Member:
         self.asking: Asking | None = None
         self.cluster: Cluster | None = None
         self.address = ""
+        self.room = BoundedSemaphore(_CLAIMS_AT_ONCE)
         self.watchers: dict[object, Callable[[], object]] = {}
         """Called when what may be run may have changed."""
         self._turns: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
@@ -188,7 +193,7 @@ class Member:
         if self.asking is not None:
             self.asking.end()
         if self.keeper is not None:
-            with suppress(EngineAway):
+            with suppress(EngineAway, EngineFull):
                 self.keeper.give_back()
         if self._hint is not None:
             self._hint.cancel()

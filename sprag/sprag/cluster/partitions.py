@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sprag.cluster.plain_data import object_in
+from sprag.cluster.plain_data import kept_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -192,7 +192,7 @@ class Head:
 
 def head_of(value: bytes | None) -> Head:
     """Return what *value* says; nothing, or what nobody could have written, says nothing."""
-    rest = object_in(value)
+    rest = kept_in(value)
     numbers = {key: rest.pop(key, None) for key in _KEYS}
     return Head(
         **{key: each for key, each in numbers.items() if type(each) is int},
@@ -202,7 +202,7 @@ def head_of(value: bytes | None) -> Head:
 
 def bidder_of(life: str, value: bytes) -> Bidder:
     """Return who has said *value* of itself."""
-    said = object_in(value)
+    said = kept_in(value)
     node, address = said.get("where"), said.get("address")
     return Bidder(
         life,

@@ -11,6 +11,9 @@ from sprag_supervisor.exceptions import BadValue
 
 LARGEST: Final = 60_000
 """Bytes of it as JSON."""
+_MOST_NESTED: Final = 500
+"""Lists and objects in what nodes keep: JSON's own writer may run out of stack where its reader
+has not."""
 _ACCEPTED: Final = (
     "what JSON can hold: None, True, False, finite numbers, texts, lists, and dicts with texts as "
     "keys"
@@ -34,6 +37,12 @@ def as_json(data: object) -> str:
         accepted = f"{LARGEST:,} bytes as JSON, and it has {len(text):,}: send where it is found"
         raise BadValue("data", data, accepted)
     return text
+
+
+def kept_in(value: bytes | None) -> dict[str, Any]:
+    """Return the same of what is written again, with all that is unknown: so not of any depth."""
+    text = value or b""
+    return {} if text.count(b"[") + text.count(b"{") > _MOST_NESTED else object_in(text)
 
 
 def object_in(value: bytes | None) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sprag.cluster.plain_data import object_in
-from sprag.cluster.rows import LONGEST_TTL, SCHEMA
+from sprag.cluster.plain_data import kept_in
+from sprag.cluster.rows import HIGHEST, LONGEST_TTL, SCHEMA
 
 _LONGEST: Final = 500
 
@@ -68,13 +68,13 @@ class Record:
 
 def record_of(value: bytes | None) -> Record:
     """Return what *value* says; nothing, or what nobody could have written, names no owner."""
-    rest = object_in(value)
+    rest = kept_in(value)
     owner, where, epoch, beat, ttl, tomb = [rest.pop(key, None) for key in _KEYS]
     return Record(
         owner if isinstance(owner, str) else "",
         where if isinstance(where, str) else "",
-        epoch if type(epoch) is int else 0,
-        beat if type(beat) is int else 0,
+        epoch if type(epoch) is int and abs(epoch) <= HIGHEST else 0,
+        beat if type(beat) is int and abs(beat) <= HIGHEST else 0,
         float(ttl) if type(ttl) in (int, float) and 0 < ttl < LONGEST_TTL else 0.0,
         tomb is True,
         rest,

@@ -10,12 +10,16 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
-from sprag.cluster.plain_data import object_in
+from sprag.cluster.plain_data import kept_in
 
 SCHEMA: Final = 1
 LONGEST_TTL: Final = 1e6
 """Seconds; what says more is nonsense."""
+HIGHEST: Final = 2**63 - 1
+"""Of an epoch, in milliseconds; what is higher nobody has written."""
 _LONGEST: Final = 500
+_LONGEST_TRIED: Final = 200
+"""Characters of what one that has given up has said: there may be a hundred of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class Row:
     def given_up(self, life: str, said: str, *, was_well: bool) -> Row:
         """Return it as it is when *life* has given up on it; others did so before, unless well."""
         before = {} if was_well else self.tried
-        return replace(self, tried={**before, life: said[:_LONGEST]})
+        return replace(self, tried={**before, life: said[:_LONGEST_TRIED]})
 
     def known_to(self, present: set[str]) -> Row:
         """Return it without those that have tried and are gone."""
@@ -91,12 +95,12 @@ class Row:
 
 def row_of(value: bytes | None) -> Row:
     """Return what *value* says; nothing, or what nobody could have written, is a free row."""
-    rest = object_in(value)
+    rest = kept_in(value)
     owner, where, epoch, why, tried, ttl, schema = [rest.pop(key, None) for key in _KEYS]
     return Row(
         owner if isinstance(owner, str) else None,
         where if isinstance(where, str) else "",
-        epoch if isinstance(epoch, int) else 0,
+        epoch if type(epoch) is int and abs(epoch) <= HIGHEST else 0,
         why if isinstance(why, str) else "",
         {str(life): str(why) for life, why in _items(tried)},
         float(ttl) if type(ttl) in (int, float) and 0 < ttl < LONGEST_TTL else 0.0,

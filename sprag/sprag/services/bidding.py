@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 from weakref import WeakSet
 
 from sprag.cluster.claim import Claim, Lease
-from sprag.cluster.exceptions import EngineAway
+from sprag.cluster.exceptions import EngineAway, EngineFull
 from sprag.cluster.member import member_of
 from sprag.owned.timers import TimerHandle
 from sprag.services.returning import leaves_something, name_below_root, stop_for_good
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 _UNTIL_ASKED_AGAIN: Final = 1.0
 """Seconds until an engine that is away is asked again."""
+_AWAY: Final = (EngineAway, EngineFull)
+"""What an engine raises that cannot do now what it is asked for."""
 _COURTESY: Final = 0.3
 """Seconds that who has newer code gets to be the first."""
 _all: Final[WeakSet[Bidding]] = WeakSet()
@@ -223,7 +225,7 @@ class Bidding:
                     self._give_way(self._gave_up)
             elif self._tree.root._state_ in ACTIVE:  # else it would run for a moment, at the end
                 self._stand_by_or_run()
-        except EngineAway as error:
+        except _AWAY as error:
             set_status(self._node, f"{'runs here' if self.owns else 'standby'}; {error}")
             self._look_at(clock.now() + _UNTIL_ASKED_AGAIN)
 
@@ -296,7 +298,7 @@ class Bidding:
             if self._child._parent_ is self._node:
                 delete_child(self._node, self._child)
             self._let_go(why)
-        except EngineAway:
+        except _AWAY:
             pass  # it is free once our lease is buried, or the engine is back
         finally:
             self._gives_back = False
@@ -388,7 +390,7 @@ class Bidding:
                 self._let_go(self.why_ends or f"{where} has stopped it")
             else:
                 self._claim.free(f"{where} was stopped before it could begin")
-        except EngineAway as error:
+        except _AWAY as error:
             say(logging.WARNING, self._node, self.events["kept"], reason=str(error))
 
     # -- what is told ---------------------------------------------------------------------

@@ -13,7 +13,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from sprag.cluster.exceptions import EngineAway, NewerSchema, OtherPartitions
+from sprag.cluster.exceptions import EngineAway, EngineFull, NewerSchema, OtherPartitions
 from sprag.cluster.member import member_of
 from sprag.cluster.partitions import (
     SCHEMA,
@@ -175,7 +175,7 @@ class Sharding:
             return
         try:
             seconds = self._see_to_it()
-        except EngineAway as error:
+        except (EngineAway, EngineFull) as error:
             set_status(self._node, f"{self._here()}; {error}")
             seconds = _UNTIL_ASKED_AGAIN
         except NotRunning:
@@ -362,7 +362,7 @@ class Sharding:
         if me is not None:
             try:
                 self._member.engine.cas(f"{self._key}nodes/{me.life}", said_by(me), None)
-            except EngineAway as error:
+            except (EngineAway, EngineFull) as error:
                 why = str(error)
                 say(logging.WARNING, self._node, "partitions are not handed over", reason=why)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent import GreenletExit
 
 from sprag.cluster.claim import Claim
-from sprag.cluster.exceptions import EngineAway
+from sprag.cluster.exceptions import EngineAway, EngineFull
 from sprag.cluster.groups import Event, Place, event_of, place_of
 from sprag.services.unfinished import Hands, wake_stop_of, was_killed_with
 from sprag_supervisor import (
@@ -134,7 +134,7 @@ class Subscription:
         note_work(self._node)
         self._hints.append(self._claim.hint(self._wake))
         self._hints.append(self._member.engine.hint(self._topic, self._parking.poke))
-        with suppress(EngineAway):  # else it begins when that is back
+        with suppress(EngineAway, EngineFull):  # else it begins when that is back
             self._claim.prepare(self._begun)
         self._greenlet = spawn_managed(self._node, self._context.copy(), self._run, (), {})
 
@@ -166,7 +166,7 @@ class Subscription:
         if self._owns or self._is_in_doubt:
             try:
                 self._let_go()
-            except EngineAway as error:
+            except (EngineAway, EngineFull) as error:
                 event, why = "a group is not handed over", str(error)
                 say(logging.WARNING, self._node, event, group=self._group, reason=why)
 
@@ -196,7 +196,7 @@ class Subscription:
                 try:
                     try:
                         self._go_on()
-                    except EngineAway:
+                    except (EngineAway, EngineFull):
                         if not self._claim.is_good:
                             self._lose()
                         self._wait(_UNTIL_ASKED_AGAIN)
@@ -206,7 +206,7 @@ class Subscription:
                     self._is_called_off = False
                     self._lose()
             if self._owns:
-                with suppress(EngineAway):  # else the clean-up tries again
+                with suppress(EngineAway, EngineFull):  # else the clean-up tries again
                     self._let_go()
 
     def _go_on(self) -> None:
@@ -325,7 +325,7 @@ class Subscription:
             say(logging.ERROR, node, said, error, tries=event.tries, **told)
         else:
             self._place = self._place.tried()
-        with suppress(EngineAway):  # else the clean-up tries again
+        with suppress(EngineAway, EngineFull):  # else the clean-up tries again
             self._write()
         level = logging.DEBUG if is_poison else logging.WARNING
         report_crash(node, self._incarnation, "subscriber", error, level=level)
