@@ -433,6 +433,8 @@ def test_behind_a_pooler_news_come_by_looking(
     monkeypatch.setattr(postgres, "_LOOKS", 0.001)
     pg.is_pooled = True
     engine, woken, other = opened(pg.url), Event(), Event()
+    (warned,) = engine.warnings()
+    assert "behind a pooler" in warned
     engine.hint("a", woken.set)
     engine.hint("b", other.set)
     for old, new in ((None, b"1"), (b"1", b"2"), (b"2", None)):

@@ -243,6 +243,8 @@ def test_behind_a_pooler_nobody_listens_and_news_come_all_the_same(
     try:
         with on(pooler, "postgres") as place:
             engine, other = place.open(), place.open()
+            (warned,) = engine.warnings()
+            assert "behind a pooler" in warned
             woken, others = Event(), Event()
             engine.hint(f"{place.prefix}a", woken.set)
             engine.hint(f"{place.prefix}b", others.set)

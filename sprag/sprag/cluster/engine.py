@@ -58,7 +58,7 @@ class Engine(Protocol):
     """
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what the engine may lose as it stands, each with what to do. May block.
+        """Return what the engine may lose, or cannot do, each with a remedy. May block.
 
         Raises:
             BadEngine: It cannot be used as it stands.

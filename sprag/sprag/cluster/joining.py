@@ -56,7 +56,7 @@ def join(root: Node, cluster: Cluster) -> None:
     holdings_of(root).add_cleanup(_leave, (member,), {})
     try:
         for each in engine.warnings():
-            say(logging.WARNING, root, "the engine may forget", because=each)
+            say(logging.WARNING, root, "the engine has a weakness", because=each)
     except EngineAway:
         pass  # that is told below, if it lasts
     try:

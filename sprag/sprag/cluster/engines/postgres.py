@@ -69,18 +69,27 @@ class PostgresEngine:
         self._lines.close()
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what it may lose as it stands.
+        """Return what it may lose as it stands, or cannot do.
 
         Raises:
             BadEngine: It is a standby, or old, or has no tables and they cannot be made.
         """
         try:
-            (found,) = self._lines.ask(lambda line: line.ask(sql.JUDGED))
+            (found,), is_pooled = self._lines.ask(
+                lambda line: (line.ask(sql.JUDGED), line.is_pooled)
+            )
         except EngineAway:
             if self._bad is not None:
                 raise self._bad from None
             raise
-        return _judged(self._lines.where, *[_text(each) for each in found])
+        warned = _judged(self._lines.where, *[_text(each) for each in found])
+        if not is_pooled:
+            return warned
+        pooled = (
+            f"{self._lines.where} is behind a pooler, where nobody can listen: news come by"
+            " looking, twice a second; give the URL of the server itself to have them at once"
+        )
+        return (*warned, pooled)
 
     # -- the verbs -----------------------------------------------------------------------
 
