@@ -198,3 +198,22 @@ def test_a_guard_of_the_users_is_set_aside_once_however_long_the_line_of_classes
         classes.append(type("Further", (classes[-1],), {}))
     assert all("__setattr__" not in vars(each) for each in classes[1:])
     assert classes[-1]("x").url == "x"
+
+
+def test_nor_is_one_that_reads_or_makes() -> None:
+    asked: list[str] = []
+
+    class Proxy(Service):
+        def __new__(cls) -> Self:
+            return super().__new__(cls)
+
+        def __getattribute__(self, name: str) -> Any:
+            asked.append(name)
+            return super().__getattribute__(name)
+
+    with Supervisor([Proxy()]) as top:
+        crash(top.service("Proxy"))
+    assert "name" in asked
+    assert [name for name in asked if name[0] == name[-1] == "_" != name[1]] == []
+    further = type("Further", (Proxy,), {})
+    assert not {"__new__", "__getattribute__"} & vars(further).keys()

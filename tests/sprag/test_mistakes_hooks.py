@@ -102,6 +102,25 @@ def test_a_hook_takes_no_arguments(hook: str) -> None:
     type("Feed", (Service,), {hook: staticmethod(lambda: None)})
 
 
+def no_self() -> None:
+    pass
+
+
+def a_keyword(_self: Any, *, _app: Any) -> None:
+    pass
+
+
+def anything(*_more: Any) -> None:
+    pass
+
+
+@pytest.mark.parametrize("fn", [no_self, a_keyword])
+def test_a_hook_takes_itself_and_nothing_that_nobody_passes(fn: Callable[..., None]) -> None:
+    with pytest.raises(BadValue, match=r"Feed.on_stop=.*'def on_stop\(self\)': .* without arg"):
+        type("Feed", (Service,), {"on_stop": fn})
+    type("Feed", (Service,), {"on_stop": anything})
+
+
 @pytest.mark.parametrize("given", [None, True, "later"])
 def test_a_hook_is_a_method(given: object) -> None:
     with pytest.raises(BadValue, match=r"Feed\.on_stop=.*: use a method, 'def on_stop\(self\)'"):

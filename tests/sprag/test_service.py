@@ -1332,7 +1332,7 @@ def test_system_exit_is_raised_to_who_asks_for_the_result(clock: VirtualClock) -
 # -- the current service and other context ---------------------------------------------
 
 
-def test_the_current_service_is_seen_wherever_its_code_runs(clock: VirtualClock) -> None:
+def where_the_current_service_is_seen(clock: VirtualClock) -> None:
     seen: dict[str, object] = {}
 
     def note(where: str) -> None:
@@ -1346,6 +1346,9 @@ def test_the_current_service_is_seen_wherever_its_code_runs(clock: VirtualClock)
             self.interval(note, 1, "interval", immediate=True)
             self.listen("event", lambda _data: note("listener"))
             self.add_cleanup(note, "clean-up")
+
+        def on_ready(self) -> None:
+            note("on_ready")
 
         def run(self) -> None:
             note("run")
@@ -1364,8 +1367,14 @@ def test_the_current_service_is_seen_wherever_its_code_runs(clock: VirtualClock)
     clock.settle()
     root.stop()
     places = ("on_start", "greenlet", "timeout", "interval", "listener", "clean-up", "run")
-    assert seen == dict.fromkeys((*places, "on_drain", "on_stop"), aware)
+    assert seen == dict.fromkeys((*places, "on_ready", "on_drain", "on_stop"), aware)
     assert current_service() is None
+
+
+def test_the_current_service_is_seen_wherever_its_code_runs(clock: VirtualClock) -> None:
+    where_the_current_service_is_seen(clock)
+    # Where nothing else is set, as outside of pytest, no context is kept for later hooks.
+    contextvars.Context().run(where_the_current_service_is_seen, clock)
 
 
 def test_a_greenlet_spawned_for_another_service_is_that_services(clock: VirtualClock) -> None:

@@ -199,6 +199,28 @@ def test_in_the_stopping_service_itself_a_start_says_that_it_is_still_stopping(
         assert answer.startswith("Supervisor/one is still stopping: start it when it is down")
 
 
+def test_in_the_last_hook_after_a_crash_a_start_says_that_it_is_still_stopping(
+    clock: VirtualClock,
+) -> None:
+    answers: list[str] = []
+
+    class Eager(Service, restart="temporary"):
+        def on_start(self) -> None:
+            self.timeout(self.fail, 1.0)
+
+        def fail(self) -> None:
+            raise OSError("no more")
+
+        def on_stop(self) -> None:
+            with pytest.raises(AlreadyStarted) as caught:
+                self.start()
+            answers.append(str(caught.value))
+
+    with Supervisor([Eager()]):
+        clock.advance(5.0)
+    assert ["still stopping" in each for each in answers] == [True]
+
+
 def test_a_listener_that_stops_its_emitter_cannot_start_it_before_it_is_down(
     clock: VirtualClock,
 ) -> None:

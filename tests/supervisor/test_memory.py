@@ -163,6 +163,8 @@ def test_a_long_text_is_cut_and_says_by_how_much() -> None:
     for number in range(30):
         noted.add_note(str(number))
     assert remember(noted, 1).notes == (*map(str, range(20)), "… and 10 more notes")
+    del noted.__notes__[20:]
+    assert remember(noted, 1).notes == (*map(str, range(20)),)
 
 
 def test_the_outermost_text_of_a_long_chain_is_kept_longest() -> None:
@@ -412,19 +414,21 @@ def test_one_group_restarted_again_and_again_is_listed_once(clock: VirtualClock)
     root.stop()
 
 
+def ruling_of(number: int, *, covers: int, message: int) -> _memory.Ruling:
+    names = tuple([f"{number}-{each}" for each in range(covers)])
+    failure = remember(ValueError("x" * message), 1)
+    return _memory.Ruling(
+        number, "top", names[0], 1, _reason(), failure, "restart", names,
+        Policy(strategy="one_for_all"), 1, 0.0, len(names),
+    )  # fmt: skip
+
+
 def test_an_old_ruling_is_kept_in_brief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_memory, "_BYTES_OF_RULINGS", 20_000)
     monkeypatch.setattr(_memory, "_KEPT_RULINGS", 10)
     ledger = Ledger()
     for number in range(12):
-        names = tuple([f"{number}-{each}" for each in range(500)])
-        failure = remember(ValueError("x" * 5000), 1)
-        ledger.enter(
-            _memory.Ruling(
-                number, "top", names[0], 1, _reason(), failure, "restart", names,
-                Policy(strategy="one_for_all"), 1, 0.0, len(names),
-            )
-        )  # fmt: skip
+        ledger.enter(ruling_of(number, covers=500, message=5000))
     old, *_, last = ledger
     assert len(list(ledger)) == 10
     assert (old.at, last.at) == (2, 11)
@@ -434,6 +438,27 @@ def test_an_old_ruling_is_kept_in_brief(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(old.failure.message) < 250
     assert last.failure is not None
     assert len(last.failure.message) > 4000
+
+
+def test_rulings_that_are_small_are_kept_whole_however_many_have_come_and_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_memory, "_KEPT_RULINGS", 10)
+    ledger = Ledger()
+    for number in range(12):
+        ledger.enter(ruling_of(number, covers=60, message=500))
+    kept = list(ledger)
+    assert [each.at for each in kept] == list(range(2, 12))
+    assert {len(each.names) for each in kept} == {60}
+    assert {len(each.failure.message) > 400 for each in kept if each.failure} == {True}
+
+
+def test_the_last_ruling_is_kept_whole_however_large_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_memory, "_BYTES_OF_RULINGS", 1000)
+    ledger = Ledger()
+    for number in range(3):
+        ledger.enter(ruling_of(number, covers=500, message=50))
+        assert [len(each.names) for each in ledger] == [*[50] * number, 500]
 
 
 def _reason() -> Any:

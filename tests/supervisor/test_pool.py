@@ -16,9 +16,17 @@ from gevent.exceptions import LoopExit
 from scripted import spawn
 from sprag.testing import LeakCheck, virtual_time
 from sprag_supervisor.loop import pool as _pool
+from sprag_supervisor.loop import pools as _pools
 from sprag_supervisor.loop.calls import Call
+from sprag_supervisor.loop.left_behind import is_left_behind, leave_behind
 from sprag_supervisor.loop.parking import Parking
-from sprag_supervisor.loop.pools import idle_greenlets, join_pool, leave_pool, pool_of
+from sprag_supervisor.loop.pools import (
+    forget_all,
+    idle_greenlets,
+    join_pool,
+    leave_pool,
+    pool_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -518,6 +526,15 @@ def test_few_greenlets_stay_idle(pool: Pool, clock: VirtualClock) -> None:
 def test_the_idle_pool_empties_when_it_is_quiet(pool: Pool, clock: VirtualClock) -> None:
     run(pool, list)
     assert len(pool.idle) == 1
+    clock.advance(1.5)
+    assert pool.idle == []
+
+
+def test_a_pool_that_was_in_use_empties_when_it_is_quiet(pool: Pool, clock: VirtualClock) -> None:
+    for _ in range(3):
+        run(pool, list)
+        clock.advance(0.6)
+    assert len(pool.idle) == 1
     clock.advance(2.5)
     assert pool.idle == []
 
@@ -586,3 +603,20 @@ def test_two_hubs_have_two_pools() -> None:
     assert outer.hub is not inner_hub
     leave_pool(outer)
     gevent.sleep(0)
+
+
+def test_a_forked_child_takes_no_straggler_for_one(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even the one that has forked it: there it is all there is."""
+    for name in ("_pools", "_parting"):
+        monkeypatch.setattr(_pools, name, type(getattr(_pools, name))())
+    forker = spawn(is_left_behind)
+    leave_behind(forker)
+    forget_all()
+    clock.settle()
+    assert forker.value is False
+
+
+def test_what_was_never_raised_was_not_thrown_in() -> None:
+    assert not _pool.was_thrown_in(ValueError())

@@ -141,3 +141,18 @@ def test_thousands_are_counted_and_few_named(clock: VirtualClock) -> None:
         assert report.entries[-1].detail == "and 80 more"
     Crowd.leave = True
     assert Path(sys.modules[Crowd.__module__].__file__ or "").exists()
+
+
+def test_where_all_are_named_there_are_no_more(clock: VirtualClock) -> None:
+    class Crowd(Stubborn):
+        def on_start(self) -> None:
+            for _ in range(20):
+                self.spawn(self.swallow)
+
+    Crowd.leave = False
+    child = Crowd()
+    with Supervisor([child], name="top"):
+        clock.settle()
+        entries = child.stop().entries
+        assert ["swallow" in each.detail for each in entries] == [True] * 20
+    Crowd.leave = True

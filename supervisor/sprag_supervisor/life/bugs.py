@@ -89,7 +89,7 @@ def _let_go(node: Node) -> None:
     with suppress(BaseException):
         if supervision is not None:
             supervision.turn.holder = None
-            waiting.extend(supervision.turn.queue or ())
+            supervision.turn.give()  # woken without it, who waits would only wait again
     held: list[Any] = []
     with suppress(BaseException):
         if holdings is not None and type(holdings) is not Holdings:

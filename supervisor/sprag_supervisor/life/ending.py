@@ -54,11 +54,11 @@ _NAMED: Final = 20
 class Walk:
     """The carrying out of one end and of all below it, by one engine greenlet at a time."""
 
-    __slots__ = ("faults", "is_under_way")
+    __slots__ = ("has_faults", "is_under_way")
 
     def __init__(self) -> None:
-        self.faults = 0
-        """Bugs of sprag's that it has met."""
+        self.has_faults = False
+        """Whether it has met a bug of sprag's."""
         self.is_under_way = False
 
 

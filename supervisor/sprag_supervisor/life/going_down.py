@@ -58,7 +58,7 @@ def taken_up(child: Node, ending: Ending) -> Ending | None:
     operation, walk = child._op_, ending.walk
     assert walk is not None
     if isinstance(operation, Ending):
-        is_ours = operation.walk is walk or (walk.faults and operation.walk is None)
+        is_ours = operation.walk is walk or (walk.has_faults and operation.walk is None)
         return operation if is_ours else None
     if operation is None and child._state_ is STOPPING:
         return force(End(child, Reason.STOPPED))

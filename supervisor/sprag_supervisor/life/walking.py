@@ -59,14 +59,14 @@ def drive(ending: Ending) -> None:
         _carry_out(ending, walk)
     except BaseException:
         walk.is_under_way = False
-        walk.faults += 1
+        walk.has_faults = True
         raise
 
 
 def _carry_out(ending: Ending, walk: Walk) -> None:
     served = joiners_served()
     served.append(ending.joiners)
-    if not walk.faults:  # else who has an `on_drain` drains when its turn comes
+    if not walk.has_faults:  # else who has an `on_drain` drains when its turn comes
         drain(ending)
     way = [(ending, _steps(ending))]
     pace: Pace | None = None
@@ -92,7 +92,7 @@ def _carry_out(ending: Ending, walk: Walk) -> None:
 def _steps_left(ending: Ending, walk: Walk, error: BaseException) -> Generator[Ending]:
     """Return what is left to be done after one of its steps has raised *error*."""
     node = ending.node
-    walk.faults += 1
+    walk.has_faults = True
     ending.faults += 1
     if report_bug(node, "stop", error) is not None:
         ending.note(Outcome.ERROR, "stop", str(EngineError("stop")))
