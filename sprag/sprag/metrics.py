@@ -18,7 +18,7 @@ try:
     from prometheus_client import CollectorRegistry, Metric
     from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
     from prometheus_client.registry import Collector as _Collector
-except ImportError as error:  # pragma: no cover - said by the test of what is not installed
+except ImportError as error:
     raise ImportError("metrics need: pip install 'sprag-otp[metrics]'") from error
 
 if TYPE_CHECKING:

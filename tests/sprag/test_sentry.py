@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -164,3 +166,21 @@ def test_import_sprag_loads_none_of_these_tools() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "needed", "extra"),
+    [
+        ("sprag.integrations.sentry", "sentry_sdk", "sentry"),
+        ("sprag.integrations.otel", "opentelemetry", "otel"),
+        ("sprag.metrics", "prometheus_client", "metrics"),
+    ],
+)
+def test_what_is_not_installed_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, module: str, needed: str, extra: str
+) -> None:
+    import_module(module)
+    monkeypatch.setitem(sys.modules, needed, None)
+    monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(ImportError, match=re.escape(f"pip install 'sprag-otp[{extra}]'")):
+        import_module(module)

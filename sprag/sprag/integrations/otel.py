@@ -22,7 +22,7 @@ from sprag_supervisor.exceptions import AlreadyStarted, BadValue
 try:
     from opentelemetry import trace as _api
     from opentelemetry.trace import Link, SpanKind, Status, StatusCode
-except ImportError as error:  # pragma: no cover - said by the test of what is not installed
+except ImportError as error:
     raise ImportError("sprag.integrations.otel needs: pip install 'sprag-otp[otel]'") from error
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ try:
     import sentry_sdk
     from sentry_sdk.integrations.logging import ignore_logger
     from sentry_sdk.utils import event_from_exception
-except ImportError as error:  # pragma: no cover - said by the test of what is not installed
+except ImportError as error:
     raise ImportError("sprag.integrations.sentry needs: pip install 'sprag-otp[sentry]'") from error
 
 if TYPE_CHECKING:
