@@ -24,6 +24,9 @@ import pytest
 import sprag
 import sprag.exceptions
 import sprag.host
+import sprag.integrations.otel
+import sprag.integrations.sentry
+import sprag.metrics
 import sprag.programs
 import sprag.programs.exceptions
 import sprag.testing
