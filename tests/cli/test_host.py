@@ -437,3 +437,29 @@ def test_what_was_spared_is_finalized_at_the_end_of_the_process(tmp_path: Path) 
         process.send(SIGTERM)
         assert process.ends() == 0
         assert process.out == "dropped\nfinalized\n"
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["say(crash.path, crash.decision)", "say('hangs'); gevent.sleep(100)"],
+    ids=["quick", "hanging"],
+)
+def test_on_crash_is_told_of_what_the_app_has_died_of_and_keeps_nobody(
+    tmp_path: Path, told: str
+) -> None:
+    app(
+        tmp_path,
+        f"""
+        class Frail(Service):
+            def run(self):
+                gevent.sleep(0.01)
+                raise ValueError("x")
+        def tell(crash):
+            {told}
+        app = App(name="shop", on_crash=tell, max_restarts=0, providers={{"frail": Frail()}})
+        """,
+    )
+    with run(tmp_path) as process:
+        process.says('"event": "service crashed"')
+        assert process.ends() == 1
+        assert process.out.splitlines() == ["shop/frail give_up" if "path" in told else "hangs"]
