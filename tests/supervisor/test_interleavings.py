@@ -89,6 +89,20 @@ def test_a_stop_at_the_very_moment_the_backoff_is_over_wins_if_it_comes_first(
         assert a.script.starts == 1
 
 
+def test_restarts_that_fail_count_also_long_after_the_start(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    """Where the clock begins at zero, what happened "at one" counts for a while."""
+    a = Scripted("a", journal)
+    with Supervisor(children=[a], max_restarts=3) as top:
+        clock.advance(1000.0)
+        a.script.fail_starts = 99
+        crash(a)
+        clock.settle()
+        assert state_of(top) == "failed"
+        assert a.script.starts == 1 + 3
+
+
 def test_a_start_by_hand_during_the_backoff_is_refused(
     clock: VirtualClock, journal: Journal
 ) -> None:
