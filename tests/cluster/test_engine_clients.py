@@ -221,6 +221,11 @@ def test_a_redis_that_cannot_be_used_says_why(
         opened(redis.url).warnings()
 
 
+def test_nothing_is_tried_again_behind_our_back(redis: FakeRedis) -> None:
+    engine: Any = open_engine(f"{redis.url}?retry_on_timeout=true", app="shop")
+    assert engine._made(**engine._given).retry._retries == 0
+
+
 def test_a_redis_that_may_forget_says_so(redis: FakeRedis, opened: Callable[..., Engine]) -> None:
     engine = opened(redis.url)
     redis.info |= {"aof_enabled": "0", "connected_slaves": "2"}
@@ -315,7 +320,7 @@ def test_of_several_etcds_the_one_that_answers_is_asked_first_from_then_on(
         silent.goes_on.clear()
         places = [free_port(), silent.port, etcd_server.port]
         url = ",".join(f"127.0.0.1:{port}" for port in places)
-        engine: Any = opened(f"etcd://{url}", 0.1)
+        engine: Any = opened(f"etcd://{url}", 1.0)
         assert engine.get("a").value is None
         assert engine._access.servers[0] == ("127.0.0.1", etcd_server.port)
         silent.goes_on.set()
@@ -422,7 +427,7 @@ def test_of_several_postgres_one_that_is_gone_silent_or_a_standby_is_passed_over
         silent.goes_on.clear()
         ports = [free_port(), silent.port, standby.port, pg.port]
         places = ",".join(f"localhost:{port}" for port in ports)
-        engine = opened(f"postgres://sprag@{places}/shop", 0.4)
+        engine = opened(f"postgres://sprag@{places}/shop", 1.5)
         assert engine.get("a").value is None
         silent.goes_on.set()
 

@@ -36,6 +36,7 @@ _OLDEST: Final = (6, 2)
 """6.2: what is older does not trim a stream by age."""
 _SHOWN: Final = 12
 """Characters of an id that tell servers apart."""
+_RETRIES: Final = ("retry_on_timeout", "retry_on_error", "retry")
 _ERRORS: Final = (RedisError, OSError)
 _CLIENT: Final[Any] = _connection  # of what it has, not all is typed
 
@@ -243,6 +244,8 @@ def _parsed(url: str) -> tuple[type[Any], dict[str, Any], str]:
         raise BadValue("the engine's URL", scheme + "://…", f"a URL of Redis ({error})") from None
     given.pop("connection_class", None)
     given.pop("max_connections", None)
+    for each in _RETRIES:
+        given.pop(each, None)  # who asks decides when to ask again
     if known == "rediss" and not monkey.is_module_patched("ssl"):
         raise BadValue(
             "the engine's URL",
