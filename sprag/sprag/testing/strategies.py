@@ -52,7 +52,7 @@ _CHOICES: Final[dict[str, SearchStrategy[Any]]] = {
     "backoff": st.none()
     | st.builds(
         Backoff,
-        initial=st.sampled_from([0.0, 0.5, 2.0]),
+        initial=st.sampled_from([0.001, 0.5, 2.0]),
         maximum=st.sampled_from([2.0, 8.0]),
         jitter=st.just(0.0),
         reset_after=st.sampled_from([5.0, 60.0]),
