@@ -247,7 +247,7 @@ class Service(Acquiring, Publishing, Declaring, Timing, Operating, Reloading):
         """Wait until the service has ended for good: stopped, finished or failed.
 
         Args:
-            timeout: Seconds; None waits as long as it takes.
+            timeout: Seconds; 0: not at all. None waits as long as it takes.
 
         Returns:
             How it ended, or None when it has not within *timeout*.
