@@ -224,6 +224,7 @@ def test_a_decision_is_told_between_the_crash_and_the_restart(
     assert (ruling["path"], ruling["action"], ruling["seq"]) == ("top/a", "back_off", 1)
     assert ruling["next_try"] == 10.0
     assert found[1]["down_because"] == {"by": "crashed", "with": None}
+    assert found[1]["state"] == "restarting"
     clock.advance(9.5)
     assert [each["event"] for each in stream.take()] == ["restarted"]
     stream.close()

@@ -166,6 +166,7 @@ def test_top_is_told_again_and_again_until_the_app_ends_or_the_client_leaves() -
             line = json.loads(next(lines))
             check("top", line)
             assert line["seconds"] >= 1.0
+            assert line["greenlets"] == 0
         for farewell in desk.farewells:
             farewell()
         assert list(lines) == []

@@ -49,19 +49,24 @@ def test_a_loop_that_turns_has_no_lag_and_one_that_does_not_has_a_holder() -> No
     assert told["held"]["seconds"] == 1.0
     assert told["held"]["at"] == "1970-01-01T00:16:40.050+00:00"
     assert told["held"]["path"] is None
-    assert told["held"]["stack"][-1].endswith(f"in {frame.f_code.co_name}")
-    assert told["held"]["line"] == told["held"]["stack"][-1]
+    last = told["held"]["stack"][-1]
+    assert last["function"] == frame.f_code.co_name
+    assert last["source"] == "loop.look(101.05, 1001.0, frame)"
+    assert told["held"]["line"] == f"{last['file']}:{last['line']} in {last['function']}"
     loop.turns(101.1)
     loop.look(101.12, 1001.1, None)
     told = loop.told(101.12, 1001.1)
     assert told["held"] is None
     assert told["last"]["seconds"] == 1.0
     assert (told["lag"], told["worst"], told["busy"]) == (0.0, 1.0, 0.75)
+    assert told["lags"] == [0.0, 1.0]
     check("loop", {"app": "a", "pid": 1, "schema": 1, **told})
     for second in range(102, 170):
         loop.turns(float(second))
         loop.turns(second + 0.05)
-    assert loop.told(169.06, 1.0)["worst"] < 1.0  # of the last minute
+    told = loop.told(169.06, 1.0)
+    assert told["worst"] < 1.0  # of the last minute
+    assert len(told["lags"]) == 60
 
 
 def test_a_loop_at_which_nobody_has_looked_is_neither_busy_nor_idle(
@@ -103,6 +108,24 @@ def test_lines_are_told_as_often_as_was_asked_for() -> None:
     ]
     reader.close()
     os.close(reading)
+
+
+def test_the_watch_goes_on_for_a_while_for_who_asks_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop_watch, "PERIOD", 0.001)
+    watch = loop_watch.LoopWatch()
+    with watch.watching() as first:
+        pass
+    with watch.watching() as second:
+        assert second is first
+    monkeypatch.setattr(loop_watch, "LINGERS", 0.0)
+    while watch.loop is not None:
+        gevent.sleep(0.001)
+    watch.close()  # harmless
+    with watch.watching() as third:
+        assert third is not first
+    watch.close()
 
 
 def test_who_has_no_connection_cannot_follow() -> None:

@@ -63,6 +63,7 @@ class Desk:
     def close(self) -> None:
         """Let go, and tell those who stream."""
         self.ring.remove()
+        self.loop_watch.close()
         _open.pop(id(self.tree), None)
         if self.starts in self.tree.observers:
             self.tree.observers.remove(self.starts)

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gevent.event import Event
 
 from sprag.control import decisions
+from sprag.control.decisions import node_at
 from sprag.control.http import Answer
 from sprag.control.pictures import because_to_json, iso, node_to_json, rounded
 from sprag.control.pieces import chunks
-from sprag.control.steps import ENDS, LOOK, Steps
-from sprag_supervisor import SETTLED, Lifecycle, Pace, pictures, why_down
+from sprag.control.steps import LOOK, Steps
+from sprag_supervisor import SETTLED, Lifecycle, Pace, clock, next_try_of, pictures, why_down
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,23 +130,42 @@ def _told(
     for record in batch:
         pace()
         if isinstance(record, Lifecycle):
-            yield change_to_json(record, _why_down(root, record))
+            yield change_to_json(record, _after(root, record))
             if steps is not None:
                 yield from steps.note(record)
         else:
             yield {"event": "ruling", **decisions.to_json(root, *record)}
 
 
-def _why_down(root: Node, record: Lifecycle) -> Because | None:
-    """Return why a service is down, if that is still so in the same life."""
-    node = None if record.event not in ENDS else decisions.node_at(root, record.path)
+class After(NamedTuple):
+    """How a service is after a change, in the same life.
+
+    Attributes:
+        state: Its state.
+        next_try: Seconds until its next start, if it waits for one that has a time.
+        because: Why it is down.
+    """
+
+    state: str | None = None
+    next_try: float | None = None
+    because: Because | None = None
+
+
+_UNKNOWN: Final = After()
+
+
+def _after(root: Node, record: Lifecycle) -> After:
+    """Return how a service is now; of one that has left, or lives again, nothing is known."""
+    node = node_at(root, record.path)
     if node is None or node._incarnation_ != record.incarnation:
-        return None
-    return why_down(node, record.path)
+        return _UNKNOWN
+    at = next_try_of(node)
+    left = None if at is None else max(at - clock.now(), 0.0)
+    return After(node._state_.value, left, why_down(node, record.path))
 
 
-def change_to_json(record: Lifecycle, because: Because | None = None) -> dict[str, Any]:
-    """Return what is told of a change, and why the service is down."""
+def change_to_json(record: Lifecycle, after: After = _UNKNOWN) -> dict[str, Any]:
+    """Return what is told of a change, and how the service is after that."""
     return {
         "event": record.event,
         "path": record.path,
@@ -157,7 +177,9 @@ def change_to_json(record: Lifecycle, because: Because | None = None) -> dict[st
         "restarts": record.restarts,
         "at": iso(record.time),
         "seconds": rounded(record.seconds),
-        "down_because": because_to_json(because),
+        "state": after.state,
+        "next_try": rounded(after.next_try),
+        "down_because": because_to_json(after.because),
     }
 
 

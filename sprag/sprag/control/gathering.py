@@ -126,6 +126,7 @@ def _top(mine: Answer, others: list[dict[str, Any]], request: Request) -> Answer
         rows += [row for row in other["services"] if row["path"] != other["path"]]
         told["count"] += other["count"] - 1
         told["samples"] += other["samples"]
+        told["greenlets"] += other.get("greenlets", 0)
     if others:
         told["cpu"] = {
             key: round(sum(other["cpu"][key] for other in others) / len(others), 4)

@@ -4,12 +4,14 @@ A timer in the hub says when the loop turns; the thread looks whether that is lo
 the main thread executes then. What is found is written to the clients by the thread itself: they
 hear of a loop that is held while it is.
 
-Nothing of this exists while nobody watches: the thread ends with the last watcher.
+Nothing of this exists while nobody watches: the thread ends soon after the last watcher has left,
+so that who asks now and then is told of the time in between.
 """
 
 from __future__ import annotations
 
 import json
+import linecache
 import os
 import sys
 import time
@@ -32,6 +34,8 @@ PERIOD: Final = 0.05
 """Seconds between two looks, and between two signs of life."""
 HELD: Final = 0.1
 """Seconds for which the loop has not turned, and is worth a look at who holds it."""
+LINGERS: Final = 5.0
+"""Seconds for which it is watched on after the last watcher has left."""
 _MINUTE: Final = 60
 _LOOKS: Final = 100
 """Looks of which it is told how many found the loop busy."""
@@ -87,14 +91,17 @@ class Loop:
     def told(self, now: float, wall: float) -> dict[str, Any]:
         """Return what there is to say."""
         late = max(now - self._turned - PERIOD, 0.0)
-        worst = max((each for _, each in tuple(self._worst)), default=0.0)
+        by_second = dict(self._worst.copy())
+        worst = max([late, *by_second.values()])
+        first, this = max(min(by_second, default=int(now)), int(now) - _MINUTE + 1), int(now)
         busy = tuple(self._busy)
         return {
             "at": iso(wall),
             "lag": round(late, 4),
-            "worst": round(max(worst, late), 4),
+            "worst": round(worst, 4),
+            "lags": [round(by_second.get(each, 0.0), 4) for each in range(first, this + 1)],
             "busy": round(sum(busy) / len(busy), 3) if busy else None,
-            "rss": _rss(),
+            "rss": resident_bytes(),
             "held": self._held,
             "last": self._last,
         }
@@ -109,11 +116,19 @@ def _who(frame: FrameType | None) -> dict[str, Any]:
     return {
         "path": path,
         "line": None if place is None else f"{place.file}:{place.line} in {place.name}",
-        "stack": [f"{each.file}:{each.line} in {each.name}" for each in places_of(frame)],
+        "stack": [
+            {
+                "file": each.file,
+                "line": each.line,
+                "function": each.name,
+                "source": linecache.getline(each.file, each.line).strip(),
+            }
+            for each in places_of(frame)
+        ],
     }
 
 
-def _rss() -> int | None:
+def resident_bytes() -> int | None:
     """Return the bytes of this process that are in memory; None where that is not told."""
     try:
         with open(_STATM, "rb") as file:  # noqa: PTH123 - 20 µs; a Path costs twice
@@ -181,6 +196,7 @@ class LoopWatch:
     def __init__(self) -> None:
         self.loop: Loop | None = None
         self._watchers = 0
+        self._left_at = 0.0
         self._round = 0
         self._thread = 0
         self._timer: Any = None
@@ -200,19 +216,31 @@ class LoopWatch:
             yield loop
         finally:
             if reader is not None:
-                self._readers = tuple(each for each in self._readers if each is not reader)
+                self._readers = tuple([each for each in self._readers if each is not reader])
             self._watchers -= 1
-            if not self._watchers:
-                self._timer.close()
-                self._timer = self.loop = None
-                self._round += 1
+            self._left_at = time.monotonic()
+
+    def close(self) -> None:
+        """Watch no longer."""
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = self.loop = None
+            self._round += 1
 
     def _begin(self) -> None:
-        loop = self.loop = Loop(time.monotonic())
+        self.loop = Loop(time.monotonic())
         self._thread = _get_ident()
         self._timer = get_hub().loop.timer(PERIOD, PERIOD, ref=False)
-        self._timer.start(lambda: loop.turns(time.monotonic()))
-        _start_thread(self._watch, (loop, self._round))
+        self._timer.start(self._turn)
+        _start_thread(self._watch, (self.loop, self._round))
+
+    def _turn(self) -> None:
+        """Give a sign of life, or end. In the hub."""
+        now = time.monotonic()
+        if not self._watchers and now - self._left_at > LINGERS:
+            self.close()
+        elif self.loop is not None:
+            self.loop.turns(now)
 
     def _watch(self, loop: Loop, round_: int) -> None:
         # In the native thread.

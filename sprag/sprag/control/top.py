@@ -6,7 +6,6 @@ With ``?follow=1`` again and again, one JSON object a line.
 from __future__ import annotations
 
 import heapq
-import itertools
 import json
 from collections import Counter
 from http import HTTPStatus
@@ -17,6 +16,7 @@ from gevent.event import Event
 
 from sprag._defaults import LONGEST_LOOK, MOST_ROWS, SORTS
 from sprag.control.http import Answer, Refused
+from sprag.control.loop_watch import resident_bytes
 from sprag.control.pictures import rounded
 from sprag.control.sampler import PERIOD
 from sprag.control.usage import Use, uses_of
@@ -59,7 +59,7 @@ def answer(desk: Desk, request: Request) -> Answer:
         idle = desk.sampler.idle - idle
     total = max(seen.total() + idle, 1)
     node = desk.find(request.query.get("path", ""))
-    counted = itertools.count()
+    counted = _Counted()
     uses = uses_of(list(_pids_below(node)))
     rows = _rows(node, _Measured(passed, total, seen, before, used, uses), counted)
     chosen = heapq.nsmallest(limit, rows, key=order(sort)) if limit else list(rows)[:0]
@@ -75,7 +75,9 @@ def answer(desk: Desk, request: Request) -> Answer:
                 "idle": round(idle / total, 4),
             },
             "sort": sort,
-            "count": next(counted),
+            "count": counted.services,
+            "greenlets": counted.greenlets,
+            "rss": _resident(uses),
             "services": chosen,
         }
     )
@@ -131,13 +133,28 @@ class _Measured(NamedTuple):
     """… and what they use now."""
 
 
-def _rows(root: Node, measured: _Measured, counted: Iterator[int]) -> Iterator[dict[str, Any]]:
+class _Counted:
+    """What all rows have together, also those that are not told."""
+
+    def __init__(self) -> None:
+        self.services = 0
+        self.greenlets = 0
+
+
+def _resident(uses: dict[int, Use]) -> int | None:
+    """Return the bytes in memory, of this process and all programs; None where nobody tells."""
+    own = resident_bytes()
+    return None if own is None else own + sum(each.rss for each in uses.values())
+
+
+def _rows(root: Node, measured: _Measured, counted: _Counted) -> Iterator[dict[str, Any]]:
     """Yield a row for each service; only those that are chosen are kept."""
     pace = Pace()
     for _depth, path, node in walk(root):
         pace()
-        next(counted)
         owned = owned_by(node)
+        counted.services += 1
+        counted.greenlets += owned.greenlets + owned.tasks
         calls, before = _calls_of(node), measured.before.get(id(node), _NONE)
         yield {
             "path": path,
