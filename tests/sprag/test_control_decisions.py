@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import gevent
@@ -10,7 +11,7 @@ import pytest
 
 from controlled import check
 from sprag import Backoff, DynamicSupervisor, Service, Supervisor
-from sprag.control import decisions, events, gathering, steps
+from sprag.control import decisions, events, forwarding, gathering, steps
 from sprag.control.desk import Desk
 from sprag.control.http import Refused, Request
 from sprag.control.routes import answer
@@ -19,6 +20,7 @@ from sprag_supervisor.facts import memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sprag.testing import VirtualClock
 
@@ -175,6 +177,16 @@ def test_a_parent_asks_its_workers_too_but_not_for_what_came_since_a_number(
         assert whole("/v1/decisions", supervisor="b")["count"] == 1
         assert whole("/v1/history", seconds="60")["restarts_per_minute"] == [8]
         assert len(asked) == 3
+
+
+def test_a_worker_is_asked_as_soon_as_it_listens_ready_or_not(tmp_path: Path) -> None:
+    place = tmp_path / "1.sock"
+    slot: Any = SimpleNamespace(control=place)
+    assert not forwarding.listens(slot)
+    place.touch()
+    assert forwarding.listens(slot)
+    slot.control = None
+    assert not forwarding.listens(slot)
 
 
 # -- in the stream of events ---------------------------------------------------------------

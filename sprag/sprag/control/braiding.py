@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from gevent import Greenlet, killall
 from gevent.queue import Empty, Queue
 
-from sprag.control.forwarding import slot_of, streamed
+from sprag.control.forwarding import listens, slot_of, streamed
 from sprag.control.http import Answer, Refused
 from sprag_supervisor import clock, path_of
 
@@ -133,7 +133,7 @@ class _Braid:
         """Read the processes that are not read yet."""
         for child in (self._desk.root._children_ or {}).values():
             slot = slot_of(child)
-            if slot is None or slot.control is None or not slot.serves:
+            if slot is None or slot.control is None or not listens(slot):
                 continue
             place = str(slot.control)
             if place not in self._readers:

@@ -80,6 +80,12 @@ def any_worker(desk: Desk) -> WorkerSlot | None:
     return next((each for each in slots if each is not None and each.serves), None)
 
 
+def listens(slot: WorkerSlot) -> bool:
+    """Whether a process of the worker can be asked, also while it is not ready."""
+    place = slot.control
+    return place is not None and place.exists()
+
+
 def answer(beginning: str, request: Request, found: Beyond) -> Answer:
     """Have the worker answer, and return what it says.
 

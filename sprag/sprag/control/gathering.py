@@ -14,7 +14,7 @@ from gevent import Greenlet
 
 from sprag._defaults import MOST_ROWS
 from sprag.control import decisions, history, top
-from sprag.control.forwarding import Beyond, answer, slot_of
+from sprag.control.forwarding import Beyond, answer, listens, slot_of
 from sprag.control.http import Answer, Refused
 from sprag_supervisor import clock, name_of
 
@@ -86,7 +86,7 @@ def _asked(
 
     slots = [slot_of(child) for child in (desk.root._children_ or {}).values()]
     asking: list[Any] = [
-        Greenlet(ask, Beyond(slot, "")) for slot in slots if slot is not None and slot.serves
+        Greenlet(ask, Beyond(slot, "")) for slot in slots if slot is not None and listens(slot)
     ]
     for each in asking:
         each.start()

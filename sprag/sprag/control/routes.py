@@ -46,7 +46,12 @@ _Resource: TypeAlias = "Callable[[Desk, Request, str, HungUp], Answer]"
 
 _READING: Final = ("GET", "HEAD")
 _ACTING: Final = ("POST",)
-_OF_PROCESSES: Final = ("/v1/logs", "/v1/loop", "/v1/stacks", "/v1/inspect", "/v1/reload")
+_OF_PROCESSES: Final = frozenset(
+    {
+        *("/v1/decisions", "/v1/history", "/v1/inspect", "/v1/logs", "/v1/loop"),
+        *("/v1/reload", "/v1/stacks"),
+    }
+)
 """What the process of a worker alone can tell of it."""
 _NOT: Final = ("", "0", "no", "false")
 _NO, _MAY, _MUST = "", "[/PATH]", "/PATH"

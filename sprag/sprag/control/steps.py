@@ -6,6 +6,7 @@ happen, so that they cost nothing; who follows looks now and then.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from sprag.control.decisions import node_at
@@ -23,6 +24,8 @@ MOST: Final = 1000
 """Services that have ended, and are looked at to see whether they leave the tree."""
 ENDS: Final = frozenset({"crashed", "finished", "stopped", "gave_up"})
 """Changes after which a service is down."""
+_AT_ONCE: Final = 100
+"""Of them in one look, beside those that have ended since the last."""
 _STARTS: Final = frozenset({"started", "restarted"})
 
 
@@ -34,7 +37,9 @@ class Steps:
         self._told: dict[int, Starting | Ending] = {}
         """What is under way and was told, by identity."""
         self._down: dict[str, None] = {}
-        """The paths of those that have ended, the longest ago first."""
+        """The paths of those that have ended, in the order in which they are looked at."""
+        self._fresh: dict[str, None] = {}
+        """Those among them that have ended since the last look."""
         self._next = clock.now() + LOOK
 
     def note(self, record: Lifecycle) -> Iterator[dict[str, Any]]:
@@ -48,10 +53,11 @@ class Steps:
         """Take note that the service at *path* is down."""
         down = self._down
         down.pop(path, None)
-        down[path] = None
+        down[path] = self._fresh[path] = None
         if len(down) > MOST:
             oldest = next(iter(down))
             del down[oldest]
+            self._fresh.pop(oldest, None)
             if node_at(self._root, oldest) is None:
                 yield _left(oldest)
 
@@ -65,13 +71,16 @@ class Steps:
         yield from self._under_way(now)
 
     def _leavers(self) -> Iterator[dict[str, Any]]:
-        for path in tuple(self._down):
+        fresh, self._fresh = self._fresh, {}
+        for path in {**fresh, **dict.fromkeys(islice(self._down, _AT_ONCE))}:
+            if path not in self._down:
+                continue
+            del self._down[path]
             node = node_at(self._root, path)
             if node is None:
-                del self._down[path]
                 yield _left(path)
-            elif not settled(node) and node._op_ is None:
-                del self._down[path]  # it comes back, or is there again
+            elif settled(node) or node._op_ is not None:
+                self._down[path] = None  # else it comes back, or is there again
 
     def _under_way(self, now: float) -> Iterator[dict[str, Any]]:
         tree = self._root._tree_
