@@ -30,7 +30,7 @@ PATIENCE: Final = 60.0
 _TICK: Final = 0.02
 _LATE: Final = 0.05
 """Of a ttl: who wakes up so late has no processor, and neither have the nodes."""
-_HELD_IN_C, _SPINS, _AHEAD, _ENGINE_AHEAD = 0, 1, 8, 16
+_HELD_IN_C, _SPINS, _RESTS, _AHEAD = 0, 1, 2, 8
 _LOWER: Final = """
 import json, sys
 from sprag.cluster.engines import open_engine
@@ -85,7 +85,6 @@ class Seat:
             "TTL": str(self.ttl),
             "SCHEMA": str(self.schema),
             "PARTITIONS": str(self._fleet.partitions),
-            "PYTHONWARNINGS": "default",
         }
         self.process = run(
             self._fleet.directory,
@@ -130,6 +129,10 @@ class Seat:
     def hold(self, seconds: float, *, in_c: bool) -> None:
         """Have its loop be held."""
         self._page[_HELD_IN_C if in_c else _SPINS] = max(1, min(255, int(seconds * 10)))
+
+    def rest(self, *, rests: bool) -> None:
+        """Have it beat seldom, which costs nothing, or as always."""
+        self._page[_RESTS] = int(rests)
 
     def jump(self, seconds: float, engine_seconds: float) -> None:
         """Have its wall clock, and the engine's as it sees it, be ahead."""

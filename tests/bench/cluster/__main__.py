@@ -108,11 +108,20 @@ def until_taken(nodes: Fleet, had: set[str], old: int, since: float) -> float:
         time.sleep(0.02)
 
 
-def take_over(kind: str, rounds: int) -> dict[str, Any]:
-    """Return seconds from the end of a node to when others have all that it had."""
+def take_over(kind: str, rounds: int, most: float) -> dict[str, Any]:
+    """Return seconds from the end of a node to when others have all that it had.
+
+    Args:
+        kind: Of the engine.
+        rounds: How often.
+        most: Seconds after which no other round is begun.
+    """
+    until = time.monotonic() + most
     seconds: dict[str, list[float]] = {each: [] for each in WAYS}
-    with fleet(kind, nodes=4, ttl=3.0) as nodes:
+    with fleet(kind, nodes=3, ttl=3.0) as nodes:
         for way in itertools.islice(itertools.cycle(WAYS), rounds):
+            if time.monotonic() > until:
+                break
             seat = owner(nodes)
             old = seat.pid
             had = {what for what, pid in nodes.holders().items() if pid == old}
@@ -131,7 +140,7 @@ def take_over(kind: str, rounds: int) -> dict[str, Any]:
             nodes.settle()
     every = list(itertools.chain.from_iterable(seconds.values()))
     worst = {f"worst, {way}": max(each) for way, each in seconds.items() if each}
-    return {"rounds": rounds, "worst": max(every), "median": statistics.median(every), **worst}
+    return {"rounds": len(every), "worst": max(every), "median": statistics.median(every), **worst}
 
 
 def hand_over(kind: str, rounds: int) -> dict[str, Any]:
@@ -176,18 +185,24 @@ def engine_back(kind: str, rounds: int) -> dict[str, Any]:
 def idle_cost(kind: str, seconds: float) -> dict[str, Any]:
     """Return what of a processor a node takes that has nothing to do, and its longest hold."""
     with fleet(kind, nodes=3, ttl=10.0) as nodes:
-        nodes.sleep(15.0)
         seats = nodes.regular
         for seat in seats:
-            nodes.beat_anew(seat.pid)
+            seat.rest(rests=True)
+        nodes.sleep(8.0)
         before = [_used(seat.pid) for seat in seats]
+        began = time.monotonic()
         time.sleep(seconds)
+        took = time.monotonic() - began
         used = [_used(seat.pid) - was for seat, was in zip(seats, before, strict=True)]
+        for seat in seats:
+            seat.rest(rests=False)
+        time.sleep(1.0)
+        for seat in seats:
+            nodes.beat_anew(seat.pid)
+        time.sleep(seconds)
         held = [nodes.longest(seat.pid) for seat in seats]
-    beats = _beats(seconds)
     return {
-        "percent": 100 * max(used) / seconds,
-        "of it this bench's beats": 100 * beats / seconds,
+        "percent": 100 * max(used) / took,
         "longest between beats, ms": 1000 * max(each[0] for each in held),
         "of a processor, ms": 1000 * max(each[1] for each in held),
     }
@@ -196,37 +211,6 @@ def idle_cost(kind: str, seconds: float) -> dict[str, Any]:
 def _used(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def _beats(seconds: float) -> float:
-    """Return what the beats alone cost in so many seconds: those of an app without a cluster."""
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        app(
-            directory,
-            """
-            import struct
-            now = lambda: time.clock_gettime(time.CLOCK_BOOTTIME)
-            class Beats(Service):
-                def run(self):
-                    page = bytearray(24)
-                    at, used = now(), time.thread_time()
-                    while True:
-                        gevent.sleep(0.01)
-                        before, used_before, at, used = at, used, now(), time.thread_time()
-                        struct.pack_into("d", page, 0, at)
-                        for offset, took in (8, at - before), (16, used - used_before):
-                            if took > struct.unpack_from("d", page, offset)[0]:
-                                struct.pack_into("d", page, offset, took)
-            app = App(name="beats", providers={"beats": Beats()})
-            """,
-        )
-        with run(directory) as process:
-            process.says("up")
-            time.sleep(2)
-            before = _used(process.popen.pid)
-            time.sleep(seconds / 2)
-            return 2 * (_used(process.popen.pid) - before)
 
 
 def broadcasts(rate: float, seconds: float) -> dict[str, Any]:
@@ -288,7 +272,7 @@ def tree_of_all(kind: str, count: int, rounds: int) -> dict[str, Any]:
 def main() -> None:
     """Measure, and print a line for each row."""
     rows: dict[str, Callable[[str], dict[str, Any]]] = {
-        "take-over": lambda kind: take_over(kind, options.rounds),
+        "take-over": lambda kind: take_over(kind, options.rounds, options.seconds),
         "hand-over": lambda kind: hand_over(kind, max(options.rounds // 4, 1)),
         "engine back": lambda kind: engine_back(kind, 2),
         "idle": lambda kind: idle_cost(kind, 20.0),
@@ -302,6 +286,7 @@ def main() -> None:
     parser.add_argument("engines", nargs="*", default=list(KINDS), help=", ".join(KINDS))
     parser.add_argument("--rows", default=",".join(rows), help="by commas (default: all)")
     parser.add_argument("--rounds", type=int, default=40, help="of take-over (default: 40)")
+    parser.add_argument("--seconds", type=float, default=600.0, help="of take-over, at most")
     options = parser.parse_args()
     for row in options.rows.split(","):
         for kind in options.engines:
