@@ -193,7 +193,9 @@ def two_primaries(*, nodes: int = 3, partitions: int = 64) -> str:
     """
     with (
         tempfile.TemporaryDirectory() as name,
-        Fleet("postgres", Path(name), nodes=nodes, partitions=partitions, relays=True) as fleet,
+        Fleet(
+            "postgres", Path(name), nodes=nodes, ttl=3, partitions=partitions, relays=True
+        ) as fleet,
     ):
         before = fleet.server.port
         old = fleet.promote(old_lives=True)
@@ -203,10 +205,10 @@ def two_primaries(*, nodes: int = 3, partitions: int = 64) -> str:
                 link = seat.link
                 assert isinstance(link, RelayLink)
                 link.cut_from(before)
-            fleet.sleep(8 * fleet.ttl)
+            fleet.sleep(6 * fleet.ttl)
         finally:
             old.close()
-        fleet.sleep(4 * fleet.ttl)
+        fleet.sleep(2 * fleet.ttl)
         spans = fleet.spans()
         two, falls = doubled(spans), fallen(spans)
     assert two, "nobody was at work with each of them"
