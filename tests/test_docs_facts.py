@@ -9,9 +9,9 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
-import importlib
 import inspect
 import json
+import pkgutil
 import re
 import subprocess
 import sys
@@ -24,9 +24,6 @@ import pytest
 import sprag
 import sprag.exceptions
 import sprag.host
-import sprag.integrations.otel
-import sprag.integrations.sentry
-import sprag.metrics
 import sprag.programs
 import sprag.programs.exceptions
 import sprag.testing
@@ -333,11 +330,9 @@ def documented() -> dict[str, str | None]:
 def resolve(name: str) -> Any:
     """Return what a name of the reference means."""
     first, _, rest = name.partition(".")
-    for module in (sprag.testing, sprag):
-        if hasattr(module, first) and first != "sprag":
-            return functools.reduce(getattr, rest.split("."), getattr(module, first))
-    module = importlib.import_module("sprag" if first == "sprag" else f"sprag.{first}")
-    return functools.reduce(getattr, rest.split("."), module)
+    if hasattr(sprag.testing, first) and first != "sprag":
+        return functools.reduce(getattr, rest.split("."), getattr(sprag.testing, first))
+    return pkgutil.resolve_name(name if first == "sprag" else f"sprag.{name}")
 
 
 def arguments_of(thing: Any, *, is_method: bool) -> str:

@@ -147,6 +147,10 @@ def test_of_a_parent_and_its_workers_the_latest_come_last() -> None:
     assert found["count"] == 3
 
 
+def _itself(child: object) -> object:
+    return child
+
+
 def test_a_parent_asks_its_workers_too_but_not_for_what_came_since_a_number(
     monkeypatch: pytest.MonkeyPatch, clock: VirtualClock
 ) -> None:
@@ -154,13 +158,13 @@ def test_a_parent_asks_its_workers_too_but_not_for_what_came_since_a_number(
 
     def ask_all(_beginning: str, _desk: Desk, request: Request, _more: Any) -> Any:
         asked.append(dict(request.query))
-        others = [
+        others: list[dict[str, Any]] = [
             {"decisions": [{"at": "9999", "path": "top/worker-1/a"}], "count": 1},
             {"restarts_per_minute": [7], "lives": {"top/worker-1/a": []}, "more": 0},
         ]
         return lambda: [others["history" in request.path]]
 
-    monkeypatch.setattr(gathering, "slot_of", lambda child: child)
+    monkeypatch.setattr(gathering, "slot_of", _itself)
     monkeypatch.setattr(gathering, "_asked", ask_all)
     with Supervisor(children=[(Fails(), {"name": "b"})], name="top") as top:
         clock.advance(1.5)
@@ -200,7 +204,7 @@ class Stream:
         body = events.answer(Desk(root), Request("GET", "/v1/events", query), bool).body
         self._lines: list[dict[str, Any]] = []
         self._body = cast("Iterator[bytes]", body)
-        self._reader = gevent.spawn(self._read)
+        self._reader: Any = gevent.spawn(self._read)
         gevent.sleep(0)
 
     def _read(self) -> None:

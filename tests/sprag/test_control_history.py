@@ -146,8 +146,8 @@ def test_pieces_of_a_life_that_stays_down_that_has_left_and_that_somebody_has_be
 def test_of_a_parent_and_its_workers_lives_are_put_together_and_restarts_added(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    mine = {"restarts_per_minute": [1, 0], "lives": {"a": []}, "more": 0}
-    other = {"restarts_per_minute": [1, 2], "lives": {"b": [], "c": []}, "more": 1}
+    mine: dict[str, Any] = {"restarts_per_minute": [1, 0], "lives": {"a": []}, "more": 0}
+    other: dict[str, Any] = {"restarts_per_minute": [1, 2], "lives": {"b": [], "c": []}, "more": 1}
     monkeypatch.setattr(history, "MOST", 2)
     assert history.merged(mine, [other]) == {
         "restarts_per_minute": [2, 2],

@@ -150,7 +150,7 @@ def test_while_a_service_holds_the_loop_it_is_told_who_and_where(tmp_path: Path)
         assert status == 200
         check("loop", told)
         assert told["held"] is None
-        follower = gevent.spawn(aside, follow, path)
+        follower = cast("Any", gevent.spawn(aside, follow, path))
         while not seen:
             gevent.sleep(0.02)
         until = time.monotonic() + 10
