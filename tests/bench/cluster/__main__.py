@@ -146,6 +146,7 @@ def take_over(kind: str, rounds: int, most: float) -> dict[str, Any]:
 def hand_over(kind: str, rounds: int) -> dict[str, Any]:
     """Return seconds from a SIGTERM to when others have all that the node had."""
     seconds: list[float] = []
+    of_one: list[float] = []
     with fleet(kind, nodes=3, ttl=3.0) as nodes:
         for _ in range(rounds):
             seat = owner(nodes)
@@ -154,6 +155,7 @@ def hand_over(kind: str, rounds: int) -> dict[str, Any]:
             seat.is_meant = False
             since = now()
             seat.send(signal.SIGTERM)
+            of_one.append(until_taken(nodes, {"billing"}, old, since))
             seconds.append(until_taken(nodes, had, old, since))
             assert seat.process is not None
             code = seat.process.ends()
@@ -162,14 +164,20 @@ def hand_over(kind: str, rounds: int) -> dict[str, Any]:
             seat.start()
             nodes.sleep(2.0)
             nodes.settle()
-    return {"rounds": rounds, "worst": max(seconds), "median": statistics.median(seconds)}
+    return {
+        "rounds": rounds,
+        "worst": max(seconds),
+        "median": statistics.median(seconds),
+        "worst, singleton": max(of_one),
+        "median, singleton": statistics.median(of_one),
+    }
 
 
 def engine_back(kind: str, rounds: int) -> dict[str, Any]:
     """Return how many moved as the engine was killed, and how long it was away."""
     away: list[float] = []
-    with fleet(kind, nodes=3, ttl=10.0) as nodes:
-        nodes.sleep(3.0)
+    with fleet(kind, nodes=3, ttl=10.0, partitions=4) as nodes:
+        nodes.sleep(25.0)  # until none moves to where it is wanted
         before = nodes.holders()
         for _ in range(rounds):
             since = now()
