@@ -6,6 +6,7 @@ import os
 import re
 from signal import SIGTERM, SIGUSR1
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.request import urlopen
 
 from processes import Process, app, run
 
@@ -65,6 +66,17 @@ def reloaded(directory: Path) -> int:
         process.send(SIGTERM)
         process.ends()
         return process.err.count('"event": "up"')
+
+
+def observed(directory: Path) -> bytes:
+    """Return what ``sprag observe`` serves at the address that it prints."""
+    with Process("-m", "sprag_cli", "observe", "--no-browser", directory=directory) as process:
+        process.says("Ctrl-C ends")
+        with urlopen(process.out.split()[0], timeout=10) as answer:
+            page: bytes = answer.read()
+        process.send(SIGTERM)
+        assert process.ends() == 0
+        return page
 
 
 def replaced(directory: Path, options: str) -> list[str]:
@@ -240,6 +252,7 @@ app = Supervisor([writer, copied, Rotates()], name="shop")
 
 AS_A_PROCESS: Final[dict[str, Callable[[Path], bool]]] = {
     "End the program with it": lambda at: ran(at, GIVES_UP).code == 1,
+    "A page in the browser": lambda at: b'id="verdict"' in observed(at),
     "Check a tree without starting it": lambda at: "two_for_one" in checked(at, MISTAKEN),
     "Restart beyond a limit of memory or CPU": (
         lambda at: "--max-memory" in replaced(at, "--workers 1 --max-memory 9M")[0]

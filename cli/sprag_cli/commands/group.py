@@ -74,6 +74,7 @@ _NAMES: Final = (
     "blame",
     "stacks",
     "top",
+    "observe",
     "wait",
     "_stdio",
 )

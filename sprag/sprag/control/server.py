@@ -122,20 +122,21 @@ class ControlSocket:
     # -- who asks ---------------------------------------------------------------------
 
     def _answer(self, request: http.Request, sock: gevent_socket.socket) -> http.Answer:
-        return answer(self._desk, request, _Client(sock))
+        return answer(self._desk, request, Client(sock))
 
     def _refill(self) -> None:
         if self._listener is not None:
             self._listener.refill()
 
 
-class _Client:
+class Client:
     """Who has asked: called, it says whether it has left."""
 
     def __init__(self, sock: gevent_socket.socket) -> None:
         self._sock = sock
 
     def __call__(self) -> bool:
+        """Return whether it has."""
         return http.has_hung_up(self._sock)
 
     def fileno(self) -> int:

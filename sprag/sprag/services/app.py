@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Never
@@ -57,6 +58,10 @@ class App(Supervisor):
         on_crash: ``on_crash(crash)`` is called for each crash below it, one after another, with
             a `Crash`: the exception itself, and what is done about it. In a greenlet that belongs
             to no service; it may block for 30 seconds. Whatever it does, supervision goes on.
+        observer: Where among its routes the observer page is, as in "/_sprag"; None (default):
+            nowhere. It is read-only there, and needs *observer_auth*.
+        observer_auth: Called with the WSGI environ of each request for the page and what it
+            shows; true: it is answered, else 403.
         name: The app's name, by which the command line finds it. Default: "app".
         strategy: Whom it restarts when a provider fails, as for `Service`.
         max_restarts: With more restarts than this (`math.inf`: no limit) …
@@ -66,7 +71,8 @@ class App(Supervisor):
         BadPolicy: A policy value is not accepted.
         BadValue: A provider is no service, or its name is not a plain text; *routes* is not
             the name of a module, *shell* or *on_crash* no function, *cluster* no `Cluster`, or
-            *limits* are none, or *metrics* neither true nor false.
+            *limits* are none, or *metrics* neither true nor false; *observer* is no path, or comes
+            without *routes* or without a function *observer_auth*.
         ImportError: *metrics* are wanted, and the extra ``metrics`` is not there.
     """
 
@@ -79,6 +85,7 @@ class App(Supervisor):
     _web_: tuple[str | None, Callable[[Page], str] | None, Limits | None] = None, None, None
     _cluster_: Cluster | None = None
     _metrics_: bool = False
+    _observer_: tuple[str, Callable[[Mapping[str, Any]], object]] | None = None
     _on_crash_: Callable[[Crash], object] | None = None
     _serve_: tuple[Place, ...]
     _wsgi_: Wsgi
@@ -94,6 +101,8 @@ class App(Supervisor):
         cluster: Cluster | None = None,
         metrics: bool = False,
         on_crash: Callable[[Crash], object] | None = None,
+        observer: str | None = None,
+        observer_auth: Callable[[Mapping[str, Any]], object] | None = None,
         name: str | None = None,
         strategy: str = "one_for_one",
         max_restarts: float = 3,
@@ -123,6 +132,7 @@ class App(Supervisor):
         if cluster is not None:
             self._cluster_ = _checked_cluster(cluster)
         self._tell_others(metrics, on_crash)
+        self._observer_ = _checked_observer(observer, observer_auth, routes)
         self._web_ = routes, shell, limits
         super().__init__(
             [(service, {**policy, "name": key}) for key, (service, policy) in given.items()],
@@ -276,6 +286,29 @@ class App(Supervisor):
 
 
 _KEYWORDS: Final = tuple(App.__init__.__kwdefaults__ or ())
+
+
+def _checked_observer(
+    path: Any, auth: Any, routes: str | None
+) -> tuple[str, Callable[[Mapping[str, Any]], object]] | None:
+    """Return where the observer page is, and who may see it; None: nowhere.
+
+    Raises:
+        BadValue: One of both is missing or of no use, or there are no routes.
+    """
+    if path is None and auth is None:
+        return None
+    if not is_a(path, str) or _OBSERVER.fullmatch(path) is None:
+        raise BadValue("observer", path, "a path of its own, as in '/_sprag'")
+    if not callable(auth):
+        accepted = "a function (environ) -> bool that says who may see the page"
+        raise BadValue("observer_auth", auth, accepted)
+    if routes is None:
+        raise BadValue("observer", path, "routes= beside it; without any, use 'sprag observe'")
+    return path, auth
+
+
+_OBSERVER: Final = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 
 
 def _checked_providers(given: Any) -> dict[str, tuple[Service, dict[str, Any]]]:

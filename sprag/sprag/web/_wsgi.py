@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sprag.web.exceptions import MissingExtra
+from sprag_supervisor import attribute_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,13 +35,13 @@ class Wsgi:
         self._routes = routes
         self._shell = shell
         self._limits = limits
-        self._site: Site | None = None
+        self._served: Callable[..., Iterable[bytes]] | None = None
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         """Answer one request."""
-        return (self._site or self.load())(environ, start_response)
+        return (self._served or self._loaded())(environ, start_response)
 
     def load(self) -> Site:
         """Import the routes and find their templates, which may be done once more.
@@ -56,8 +57,21 @@ class Wsgi:
             if (name := (error.name or "").partition(".")[0]) in _NEEDED:
                 raise MissingExtra(_NEEDED[name]) from None
             raise
-        self._site = _site.Site(self._root, self._routes, self._shell, self._limits)
-        return self._site
+        site = _site.Site(self._root, self._routes, self._shell, self._limits)
+        observer: Any = attribute_of(self._root, "_observer_")
+        if observer is None:
+            self._served = site
+        else:
+            from sprag.observer.mounted import mounted
+
+            self._served = mounted(site, self._root, *observer)
+        return site
+
+    def _loaded(self) -> Callable[..., Iterable[bytes]]:
+        self.load()
+        served = self._served
+        assert served is not None
+        return served
 
     def server(self, places: tuple[Place, ...]) -> tuple[WebServer, dict[str, object]]:
         """Return the service that serves this at *places*, and its policy."""

@@ -1,0 +1,235 @@
+"""Chromium without a window, driven over a pipe: nothing listens, nothing has to be installed."""
+
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+import gevent
+from gevent import Greenlet
+from gevent.event import AsyncResult
+from gevent.os import make_nonblocking, nb_read, nb_write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CHROMIUM: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+_FLAGS: Final = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--hide-scrollbars",
+    "--no-first-run",
+    "--disable-extensions",
+    "--disable-background-networking",
+    "--disable-dev-shm-usage",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-sync",
+    "--mute-audio",
+    "--remote-debugging-pipe",
+)
+_PATIENCE: Final = 60.0
+
+
+class Failed(AssertionError):
+    """What the page has raised."""
+
+
+class Browser:
+    """One chromium, with its profile in a folder of its own; both are gone in the end."""
+
+    def __init__(self) -> None:
+        assert CHROMIUM is not None
+        self._profile = tempfile.mkdtemp(prefix="sprag-chromium-")
+        theirs_in, self._to = os.pipe()
+        self._from, theirs_out = os.pipe()
+        # It reads at 3 and writes at 4, which may be ours for something else now.
+        command = f'exec 3<&{theirs_in} 4>&{theirs_out}; exec "$@"'
+        place = [f"--user-data-dir={self._profile}", "about:blank"]
+        self._popen = subprocess.Popen(
+            ["bash", "-c", command, "chromium", CHROMIUM, *_FLAGS, *place],
+            pass_fds=[theirs_in, theirs_out],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        os.close(theirs_in)
+        os.close(theirs_out)
+        make_nonblocking(self._from)
+        make_nonblocking(self._to)
+        self._waiting: dict[int, AsyncResult[dict[str, Any]]] = {}
+        self._heard: dict[str, Callable[[str, dict[str, Any]], None]] = {}
+        self._count = 0
+        self._reading = Greenlet.spawn(self._read)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._reading.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, 9)
+        self._popen.wait()
+        os.close(self._from)
+        os.close(self._to)
+        shutil.rmtree(self._profile, ignore_errors=True)
+
+    def _read(self) -> None:
+        rest = b""
+        while piece := nb_read(self._from, 1 << 20):
+            *whole, rest = (rest + piece).split(b"\0")
+            for each in whole:
+                told = json.loads(each)
+                if "id" in told:
+                    if (waiting := self._waiting.pop(told["id"], None)) is not None:
+                        waiting.set(told)
+                elif (heard := self._heard.get(told.get("sessionId", ""))) is not None:
+                    heard(told["method"], told["params"])
+
+    def call(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
+        """Have it do something, and return what comes of it."""
+        self._count += 1
+        number = self._count
+        waiting: AsyncResult[dict[str, Any]] = AsyncResult()
+        self._waiting[number] = waiting
+        asked = {"id": number, "method": method, "params": params}
+        if session is not None:
+            asked["sessionId"] = session
+        left = json.dumps(asked).encode() + b"\0"
+        while left:
+            left = left[nb_write(self._to, left) :]
+        told: dict[str, Any] = cast("dict[str, Any]", waiting.get(timeout=_PATIENCE))
+        if "error" in told:
+            raise Failed(f"{method}: {told['error'].get('message')}")
+        return dict(told["result"])
+
+    def page(self, width: int = 1440, height: int = 900, *, alone: bool = False) -> Page:
+        """Open an empty page; *alone*: with nothing in common with others, as another user's."""
+        where: dict[str, Any] = {}
+        if alone:
+            where["browserContextId"] = self.call("Target.createBrowserContext")["browserContextId"]
+        target = self.call("Target.createTarget", url="about:blank", **where)["targetId"]
+        page = Page(self, target)
+        page.resize(width, height)
+        return page
+
+    def hear(self, session: str, heard: Callable[[str, dict[str, Any]], None]) -> None:
+        self._heard[session] = heard
+
+
+class Page:
+    """One tab."""
+
+    def __init__(self, browser: Browser, target: str) -> None:
+        self._browser = browser
+        self.target = target
+        self._session: str = browser.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
+        self.errors: list[str] = []
+        browser.hear(self._session, self._hear)
+        for domain in ("Page", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        return self._browser.call(method, self._session, **params)
+
+    def _hear(self, method: str, params: dict[str, Any]) -> None:
+        if method == "Runtime.exceptionThrown":
+            told = params["exceptionDetails"]
+            self.errors.append(str(told.get("exception", {}).get("description") or told["text"]))
+        elif method == "Log.entryAdded" and params["entry"]["source"] == "security":
+            self.errors.append(params["entry"]["text"])
+
+    def resize(self, width: int, height: int, *, scale: float = 1) -> None:
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=scale,
+            mobile=False,
+        )
+
+    def open(self, url: str) -> None:
+        self.call("Page.navigate", url=url)
+
+    def run(self, script: str) -> Any:
+        """Return what the expression *script* comes to; a promise is waited for."""
+        told = self.call(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
+        )
+        if "exceptionDetails" in told:
+            found = told["exceptionDetails"]
+            raise Failed(found.get("exception", {}).get("description") or found["text"])
+        return told["result"].get("value")
+
+    def until(self, script: str, *, seconds: float = 30.0) -> Any:
+        """Wait until *script* is true, and return what it is then."""
+        with gevent.Timeout(seconds, Failed(f"not within {seconds} s: {script}")):
+            while True:
+                with suppress(Failed):
+                    if found := self.run(script):
+                        return found
+                gevent.sleep(0.03)
+
+    def text(self, selector: str) -> str:
+        return str(self.run(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
+
+    def click(self, selector: str) -> None:
+        self.run(f"document.querySelector({json.dumps(selector)}).click()")
+
+    def press(self, *keys: str) -> None:
+        """Press keys as a person does: what has the focus gets them."""
+        for key in keys:
+            known = _KEYS.get(key, {})
+            given = {"key": key, **known}
+            if len(key) == 1:
+                given["text"] = key
+            elif key == "Enter":
+                given["text"] = "\r"
+            self.call("Input.dispatchKeyEvent", type="keyDown", **given)
+            self.call("Input.dispatchKeyEvent", type="keyUp", **{**given, "text": ""})
+
+    def type(self, text: str) -> None:
+        self.call("Input.insertText", text=text)
+
+    def prefer(self, **features: str) -> None:
+        """Set media features, as in ``prefers_color_scheme="dark"``."""
+        told = [{"name": name.replace("_", "-"), "value": each} for name, each in features.items()]
+        self.call("Emulation.setEmulatedMedia", features=told)
+
+    def picture(self, file: Path) -> None:
+        told = self.call("Page.captureScreenshot", format="png")
+        file.write_bytes(base64.b64decode(told["data"]))
+
+    def close(self) -> None:
+        self._browser.call("Target.closeTarget", targetId=self.target)
+
+
+_KEYS: Final[dict[str, dict[str, Any]]] = {
+    "Enter": {"code": "Enter", "windowsVirtualKeyCode": 13},
+    "Tab": {"code": "Tab", "windowsVirtualKeyCode": 9},
+    "Escape": {"code": "Escape", "windowsVirtualKeyCode": 27},
+    "Home": {"code": "Home", "windowsVirtualKeyCode": 36},
+    "End": {"code": "End", "windowsVirtualKeyCode": 35},
+    "ArrowLeft": {"code": "ArrowLeft", "windowsVirtualKeyCode": 37},
+    "ArrowUp": {"code": "ArrowUp", "windowsVirtualKeyCode": 38},
+    "ArrowRight": {"code": "ArrowRight", "windowsVirtualKeyCode": 39},
+    "ArrowDown": {"code": "ArrowDown", "windowsVirtualKeyCode": 40},
+    "PageDown": {"code": "PageDown", "windowsVirtualKeyCode": 34},
+}
