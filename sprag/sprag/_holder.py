@@ -48,7 +48,8 @@ def places_of(frame: FrameType | None) -> list[Place]:
 
 def _place(frame: FrameType) -> Place:
     code = frame.f_code
-    return Place(code.co_filename, frame.f_lineno, code.co_name)
+    line: int | None = frame.f_lineno  # None amid an instruction that is of no line
+    return Place(code.co_filename, line or code.co_firstlineno, code.co_name)
 
 
 def _is_of_a_library(frame: FrameType) -> bool:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from contextlib import closing
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import gevent
@@ -14,6 +15,7 @@ import pytest
 
 from controlled import Connection, aside, ask, check, served
 from sprag import Service, Supervisor
+from sprag._holder import places_of
 from sprag.control import loop_watch
 from sprag.control.desk import Desk
 from sprag.control.http import Refused, Request
@@ -125,6 +127,32 @@ def test_the_watch_goes_on_for_a_while_for_who_asks_now_and_then(
     watch.close()  # harmless
     with watch.watching() as third:
         assert third is not first
+    watch.close()
+
+
+def test_a_frame_amid_an_instruction_of_no_line_is_at_the_first_of_its_code() -> None:
+    code = test_who_has_no_connection_cannot_follow.__code__
+    frame: Any = SimpleNamespace(f_code=code, f_lineno=None, f_back=None)
+    (place,) = places_of(frame)
+    assert place.line == code.co_firstlineno
+
+
+def test_a_look_that_fails_is_left_out_and_the_next_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop_watch, "PERIOD", 0.001)
+    watch, looks = loop_watch.LoopWatch(), iter([ZeroDivisionError(), None, None])
+    seen: list[object] = []
+
+    def look(*_: object) -> None:
+        if error := next(looks, None):
+            raise error
+        seen.append(1)
+
+    with watch.watching() as loop:
+        monkeypatch.setattr(loop, "look", look)
+        while not seen:
+            gevent.sleep(0.001)
     watch.close()
 
 

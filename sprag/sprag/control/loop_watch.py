@@ -248,7 +248,8 @@ class LoopWatch:
             _sleep(PERIOD)
             now, wall = time.monotonic(), time.time()
             frame = sys._current_frames().get(self._thread)
-            loop.look(now, wall, frame)
+            with suppress(Exception):  # what is looked at runs: the next look is another one
+                loop.look(now, wall, frame)
             del frame
             for reader in self._readers:
                 reader.tell(now, loop.told(now, wall))
