@@ -118,10 +118,10 @@ def test_what_it_starts_gets_signals_and_the_sockets(tmp_path: Path) -> None:
     script = """
 import os, signal, sys, time
 def end(*_):
-    print("told", flush=True)
+    os.write(1, b"told\\n")
     sys.exit(7)
 signal.signal(signal.SIGTERM, end)
-print("for us", os.environ["LISTEN_PID"] == str(os.getpid()), flush=True)
+os.write(1, b"for us %r\\n" % (os.environ["LISTEN_PID"] == str(os.getpid())))
 time.sleep(60)
 """
     command = (str(init.__file__), sys.executable, "-c", script)
