@@ -32,15 +32,20 @@ class Planted(Exception):
 
 
 class Place(NamedTuple):
-    """Where in the engine: the *nth* time that *event* happens in *code*, from 1."""
+    """Where in the engine: the *nth* time that *event* happens in *code*, from 1.
+
+    Of lines, the *nth* time that *line* is reached; it is 0 for the others.
+    """
 
     code: CodeType
     event: str
+    line: int
     nth: int
 
     def __str__(self) -> str:
         file = self.code.co_filename.rpartition("/")[2]
-        return f"{file}:{self.code.co_firstlineno} {self.code.co_qualname} {self.event} #{self.nth}"
+        line = self.line or self.code.co_firstlineno
+        return f"{file}:{line} {self.code.co_qualname} {self.event} #{self.nth}"
 
 
 def functions() -> dict[CodeType, str]:
@@ -78,18 +83,18 @@ def _within(member: Any, module: ModuleType) -> Iterator[CodeType]:
 
 
 @contextmanager
-def counted(codes: dict[CodeType, str]) -> Generator[Counter[tuple[CodeType, str]]]:
-    """Count what happens in *codes* during the block."""
-    counts: Counter[tuple[CodeType, str]] = Counter()
+def counted(codes: dict[CodeType, str]) -> Generator[Counter[tuple[CodeType, str, int]]]:
+    """Count what happens in *codes* during the block, by code, event and line (see `Place`)."""
+    counts: Counter[tuple[CodeType, str, int]] = Counter()
 
     def local(frame: FrameType, event: str, _argument: object) -> Any:
         if event in EVENTS:
-            counts[frame.f_code, event] += 1
+            counts[frame.f_code, event, frame.f_lineno if event == "line" else 0] += 1
         return local
 
     def everywhere(frame: FrameType, event: str, _argument: object) -> Any:
         if frame.f_code in codes:
-            counts[frame.f_code, event] += 1
+            counts[frame.f_code, event, 0] += 1
             return local
         return None
 
@@ -115,7 +120,7 @@ def planted(place: Place, error: type[BaseException] = Planted) -> Generator[Pla
 
     def strikes(frame: FrameType, event: str) -> None:
         nonlocal left
-        if event != wanted or plant.line:
+        if event != wanted or plant.line or (place.line and frame.f_lineno != place.line):
             return
         left -= 1
         if not left:

@@ -1,7 +1,8 @@
 """An error anywhere in the engine's own code loses no service and keeps nobody waiting.
 
 Each run plants one error at one place and tells one story. `SPRAG_FAULTS=1` plants one at every
-single place that the stories reach, which takes an hour; the suite takes a share of them.
+call, return and line that a story reaches, the first and the last time it does so, which takes
+an hour; the suite takes a share of them.
 """
 
 from __future__ import annotations
@@ -150,14 +151,17 @@ def stage() -> Generator[tuple[World, io.StringIO]]:
 
 
 @cache
-def told(name: str) -> dict[tuple[CodeType, str], int]:
-    """Return how often what happens in the engine when a story is told undisturbed."""
+def told(name: str) -> dict[tuple[CodeType, str], dict[int, int]]:
+    """Return what happens in the engine when a story is told undisturbed: how often, by line."""
     with stage() as (world, _said):
         with counted(engine()) as counts:
             world.do(STORIES[name], world)
             world.end()
         assert not world.faults()
-    return dict(counts)
+    happened: dict[tuple[CodeType, str], dict[int, int]] = {}
+    for (code, event, line), count in counts.items():
+        happened.setdefault((code, event), {})[line] = count
+    return happened
 
 
 @cache
@@ -187,7 +191,7 @@ def happens_at(place: Place, name: str, error: type[BaseException]) -> list[str]
 def places(name: str) -> Iterator[Place]:
     """Yield where errors are planted in a story: everywhere, or a fair share of it."""
     share = None if os.environ.get("SPRAG_FAULTS") else random.Random(name)
-    for (code, event), count in told(name).items():
+    for (code, event), lines in told(name).items():
         if any(engine()[code].startswith(each) for each in NOT_OF_A_STORY):
             continue
         if engine()[code].startswith(AROUND_FOREIGN_CODE):
@@ -195,9 +199,11 @@ def places(name: str) -> Iterator[Place]:
         if event != "line" and code.co_flags & CO_GENERATOR:
             continue  # entered when it is thrown away, too, where nothing can be raised
         if share is None:
-            yield from (Place(code, event, nth) for nth in range(1, count + 1))
+            for line, count in lines.items():
+                yield from (Place(code, event, line, nth) for nth in sorted({1, count}))
         elif share.random() < _TIMES / stories_with()[code, event]:
-            yield Place(code, event, share.randint(1, count))
+            line, count = share.choice([*lines.items()])
+            yield Place(code, event, line, share.randint(1, count))
 
 
 def test_the_stories_reach_every_function() -> None:
