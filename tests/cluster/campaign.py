@@ -1,7 +1,10 @@
 """Random faults, done to real nodes with a real engine: `python tests/cluster/campaign.py --help`.
 
-In a round a few faults overlap, for as long as chance has it; then everything must find an owner,
-and of all that was written so far nothing must be wrong (`witness`).
+In a round a few faults overlap, for as long as chance has it; then of all that was written so far
+nothing must be wrong (`witness`), and everything must find an owner.
+
+Whatever breaks it off, a server that does not come up or something without an owner, what was
+written until then is judged all the same; and what has broken it off is said apart.
 
 A busy machine may keep a node from its lease: then it ends at its deadline, as it should, and is
 started again. How often is counted, and is nobody's fault.
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
 _UNTIL_CLOCKS_JUMP: Final = 0.8
 """Of all faults, or of the time: from then on clocks jump, and no engine forgets any more."""
 
+_SHOWN: Final = 10
+"""Of what is wrong."""
+
 
 class Campaign:
     """Faults, one round after the other.
@@ -72,8 +78,10 @@ class Campaign:
     def run(self, *, faults: int, seconds: float) -> None:
         """Do so many faults, or as many as there are in so many seconds.
 
+        It ends as soon as something is wrong, which whoever has begun it sees for himself.
+
         Raises:
-            AssertionError: Something is wrong, or somebody found no owner.
+            AssertionError: Somebody found no owner.
         """
         began = time.monotonic()
         deck: list[Fault] = []
@@ -90,6 +98,8 @@ class Campaign:
                 do_jump, deck = True, []
             most = min(self._at_once, faults - self.done.total())
             self._round(self._drawn(deck, self._choices.randint(min(2, most), most), do_jump))
+            if self.fleet.wrong():
+                break
 
     def _drawn(self, deck: list[Fault], count: int, do_jump: bool) -> list[Fault]:
         """Take so many faults from the deck that go together, and what is left out comes later."""
@@ -119,7 +129,7 @@ class Campaign:
         return "guest" if fault in BY_A_GUEST else "node"
 
     def _round(self, faults: Sequence[Fault]) -> None:
-        """Do these faults, which overlap, and see what comes of it."""
+        """Do these faults, which overlap, and wait until everything has an owner."""
         fleet = self.fleet
         world = World(fleet, list(fleet.regular), self._choices)
         with ExitStack() as stack:
@@ -133,11 +143,9 @@ class Campaign:
             fleet.note("all is put right")
         self.settled.append(fleet.settle())
         fleet.note(f"all have owners after {self.settled[-1]:.2f} s")
-        if wrong := fleet.wrong():
-            raise AssertionError("\n".join(wrong[:10]))
 
     def report(self) -> str:
-        """Return what was done, and what came of it."""
+        """Return what was done, and what came of it where nothing was wrong."""
         spans, worst = len(self.fleet.spans()), max(self.settled, default=0.0)
         done = ", ".join(f"{name} {count}" for name, count in sorted(self.done.items()))
         ended = ", ".join(f"{why} {count}" for why, count in self.fleet.ended.items())
@@ -146,6 +154,24 @@ class Campaign:
             f"at work on one of {len(self.fleet.wanted)}, never two at once; no token fell; all "
             f"had owners {worst:.1f} s after each round; ended by themselves: {ended or 'none'}"
         )
+
+
+def complaint(wrong: Sequence[str], spans: int, broken_off: Exception | None) -> str:
+    """Return what is to be said against a campaign; "": nothing. Pure.
+
+    Args:
+        wrong: What must not be, of all that was written.
+        spans: How often somebody was at work, which was judged.
+        broken_off: What has ended it before its time; None: nothing.
+    """
+    said = [f"wrong: {each}" for each in wrong[:_SHOWN]]
+    if len(wrong) > _SHOWN:
+        said.append(f"wrong: {len(wrong) - _SHOWN} more")
+    if broken_off is not None:
+        if not wrong:
+            said.append(f"nothing was wrong until then, of {spans} times somebody was at work")
+        said.append(f"broken off: {type(broken_off).__name__}: {broken_off}")
+    return "\n".join(said)
 
 
 def campaign(
@@ -163,8 +189,10 @@ def campaign(
     """Run one on an engine of that *kind*; return what came of it.
 
     Raises:
-        AssertionError: Something is wrong. It says where all that was written lies.
+        AssertionError: Something is wrong, or it was broken off, by whatever: it says which, and
+            where all that was written lies.
     """
+    broken_off: Exception | None = None
     directory = Path(tempfile.mkdtemp(prefix=f"sprag-faults-{kind}-"))
     with Fleet(
         kind, directory, nodes=nodes, ttl=ttl, partitions=partitions, patience=patience
@@ -173,11 +201,16 @@ def campaign(
         _under_way.append(found)
         try:
             found.run(faults=faults, seconds=seconds)
-        except AssertionError as error:
-            said = f"{kind}, seed {seed}, after {found.done.total()} faults, see {directory}"
-            raise AssertionError(f"{said}:\n{error}") from None
+        except Exception as error:  # noqa: BLE001 - what was written is judged, whatever it is
+            broken_off = error
+            fleet.note(f"broken off: {error!r}")
+        finally:
+            _under_way.remove(found)
+        against = complaint(fleet.wrong(), len(fleet.spans()), broken_off)
         said = found.report()
-        _under_way.remove(found)
+    if against:
+        where = f"{kind}, seed {seed}, after {found.done.total()} faults, see {directory}"
+        raise AssertionError(f"{where}:\n{against}") from broken_off
     shutil.rmtree(directory)
     return said
 
@@ -244,22 +277,28 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _end)
     seed = random.SystemRandom().getrandbits(30) if options.seed is None else options.seed
+    against: list[str] = []
     for kind in options.engines:
         if kind == "two-primaries":
             print(two_primaries(nodes=options.nodes, partitions=options.partitions), flush=True)
             continue
         print(f"{kind}, seed {seed}", flush=True)
-        said = campaign(
-            kind,
-            seed,
-            faults=options.faults,
-            seconds=options.minutes * 60,
-            nodes=options.nodes,
-            ttl=options.ttl,
-            partitions=options.partitions,
-            at_once=options.at_once,
-        )
+        try:
+            said = campaign(
+                kind,
+                seed,
+                faults=options.faults,
+                seconds=options.minutes * 60,
+                nodes=options.nodes,
+                ttl=options.ttl,
+                partitions=options.partitions,
+                at_once=options.at_once,
+            )
+        except AssertionError as error:  # the other engines are tried all the same
+            against.append(said := str(error))
         print(said, flush=True)
+    if against:
+        raise SystemExit("\n".join(["", "in short:", *against]))
 
 
 if __name__ == "__main__":
