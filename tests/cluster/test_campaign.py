@@ -49,7 +49,7 @@ class Up:
 
 
 def run(
-    monkeypatch: pytest.MonkeyPatch, fleet: Up, round_: Callable[..., None], **more: Any
+    monkeypatch: pytest.MonkeyPatch, fleet: Up, round_: Callable[..., None], faults: int = 2
 ) -> str:
     monkeypatch.setattr(module, "Fleet", fleet)
     monkeypatch.setattr(module.Campaign, "_round", round_)
@@ -62,6 +62,10 @@ def done(found: module.Campaign, faults: list[Any]) -> None:
 
 def breaks(_found: module.Campaign, _faults: list[Any]) -> None:
     raise TimeoutError("not within 30.0 s: redis-server answers")
+
+
+def ignored(_number: int, _handler: object) -> None:
+    """Install no handler."""
 
 
 def test_nothing_is_said_against_one_that_was_well() -> None:
@@ -111,7 +115,7 @@ def test_the_other_engines_are_tried_all_the_same(
         return f"{kind}: well"
 
     monkeypatch.setattr(module, "campaign", each)
-    monkeypatch.setattr("signal.signal", max)  # whatever may be called so
+    monkeypatch.setattr("signal.signal", ignored)
     monkeypatch.setattr("sys.argv", ["campaign.py", "redis", "etcd", "--seed", "3"])
     with pytest.raises(SystemExit, match="redis: wrong"):
         module.main()
