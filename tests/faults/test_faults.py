@@ -116,10 +116,10 @@ AROUND_FOREIGN_CODE = (
 """Where an error is taken for that of foreign code, which is read there in a guard of its own."""
 
 
-_TIMES = 1.5
-"""How many errors the suite plants at what happens in a function, in all stories that reach it.
+_TIMES = 0.5
+"""How many errors the suite plants at a function's calls, in all stories that reach it.
 
-What one story alone reaches gets one for sure.
+As many at its returns, and at its lines.
 """
 
 
