@@ -40,9 +40,10 @@ def interpreter() -> str:
 
 
 if __name__ == "__main__":
-    if "--cluster" in sys.argv:  # which has no peers
-        words = [each for each in sys.argv[1:] if each != "--cluster"]
-        os.execv(sys.executable, [sys.executable, str(HERE / "cluster"), *words])
+    for kind in ("cluster", "unread"):  # which have no peers
+        if f"--{kind}" in sys.argv:
+            words = [each for each in sys.argv[1:] if each != f"--{kind}"]
+            os.execv(sys.executable, [sys.executable, str(HERE / kind), *words])
     python = interpreter()
     for kind in ("programs", "workers"):
         if f"--{kind}" in sys.argv:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -207,6 +208,47 @@ app = App(name="shop", max_restarts=1000, providers={"crashing": Crashing(), """
     assert [each["exception"].rpartition(" ")[2] for each in crashes] == [
         str(number) for number in range(1, 60)
     ]
+
+
+def test_amid_a_storm_that_nobody_reads_the_tree_is_told_and_a_stop_ends_in_time(
+    tmp_path: Path,
+) -> None:
+    app(
+        tmp_path,
+        """
+        class Mortal(Service):
+            def on_start(self):
+                self.listen("storm", self.die)
+            def die(self, _):
+                raise ValueError("x" * 4_000)
+        class Storm(Service):
+            def run(self):
+                for _ in range(500):
+                    mortals.start_child(Mortal())
+                while True:
+                    self.emit("storm", None)
+                    while mortals.count_children().active < 500:
+                        gevent.sleep(0.001)
+        mortals = DynamicSupervisor(max_restarts=10**9)
+        app = App(name="shop", providers={"mortals": mortals, "storm": Storm()})
+        """,
+    )
+    with unread(tmp_path) as (process, _pipe):
+        crashes, dropped, passed = 0, 0, []
+        while crashes < 1_000 or not dropped:
+            status, told = ask(process.socket(), "GET", "/v1/tree")
+            assert status == 200
+            mortals = next(each for each in told["children"] if each["name"] == "mortals")
+            before = crashes
+            crashes = sum(each["restarts"] for each in mortals["children"])
+            passed.append(crashes - before)
+            dropped = told["log_queue"]["dropped"]
+        # Who asks waits for no more of the storm than passes meanwhile: a share, not its end.
+        assert statistics.median(passed) < 500, passed
+        began = time.monotonic()
+        process.send(signal.SIGTERM)
+        assert process.ends() == ExitCode.STOPPED
+        assert time.monotonic() - began < 5.0
 
 
 def test_a_reader_that_is_killed_ends_nothing(tmp_path: Path) -> None:
