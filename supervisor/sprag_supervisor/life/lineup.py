@@ -120,34 +120,47 @@ class Lineup:
             StartFailed: One could not be started. Nothing is under way any more.
         """
         parent, turn = self._parent, supervision.turn
-        if not turn.take():
+        if turn.is_mine():
             raise WouldDeadlock(path_of(parent), "start its children")
-        above = parent._op_
-        if not isinstance(above, Starting):
-            above = None
         try:
-            if above is not None:
-                above.adopts = True  # what they take is not its own time
-            self._call_up()
-            for child in self._children:
-                if child._policy_.needs is not None and child._state_ is RESTARTING:
-                    self._watch(child)
-            while True:
-                while self._begin_who_can():
-                    pass
-                if not self._under_way:
-                    break
-                self._wait()
-            self._leave_to_parent()
-        finally:
-            if above is not None:
-                above.has_adopted()
-            turn.give()
+            try:
+                if not turn.take():
+                    raise WouldDeadlock(path_of(parent), "start its children")
+                above = parent._op_
+                if isinstance(above, Starting):
+                    self._bring_up_within(above)
+                else:
+                    self._bring_up_in_turn()
+            finally:
+                turn.give()
+        except BaseException:
+            turn.give()  # again: a signal handler may have raised at the first one
+            raise
         if self._error is not None:
             try:
                 raise self._error
             finally:
                 self._error = None
+
+    def _bring_up_within(self, above: Starting) -> None:
+        above.adopts = True  # what they take is not its own time
+        try:
+            self._bring_up_in_turn()
+        finally:
+            above.has_adopted()
+
+    def _bring_up_in_turn(self) -> None:
+        self._call_up()
+        for child in self._children:
+            if child._policy_.needs is not None and child._state_ is RESTARTING:
+                self._watch(child)
+        while True:
+            while self._begin_who_can():
+                pass
+            if not self._under_way:
+                break
+            self._wait()
+        self._leave_to_parent()
 
     def _call_up(self) -> None:
         """Let those come up, too, whom a sibling calls for that comes up."""
