@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gevent import Greenlet, sleep
-from gevent.util import format_run_info
 
 from sprag._defaults import SHUTDOWN_TIMEOUT
 from sprag._exit_codes import ExitCode as ExitCode  # noqa: PLC0414 - re-exported
-from sprag.process.deadman import OVERTIME, write_stderr
+from sprag.process.below_parent import say_what_each_runs, share, tell_why_it_ended
+from sprag.process.bounded_stop import BoundedStop
+from sprag.process.deadman import write_stderr
 from sprag.process.dump import write_dump
 from sprag.process.embedded import serve_control as serve_control  # noqa: PLC0414 - re-exported
+from sprag.process.foreground import Foreground
 from sprag.process.hosting import forget, process_owned
 from sprag.process.lifecycle_log import LifecycleLog
 from sprag.process.log_queue import backlog, flush_logs
@@ -32,10 +34,8 @@ from sprag.process.outcome import outcome
 from sprag.process.ownership import own_greenlets
 from sprag.process.pid1 import go_below, wait_for_orphans
 from sprag.process.said import (
-    awaited,
     how_to_force,
     log,
-    on_terminal,
     still_running,
     still_up,
     tell,
@@ -44,20 +44,16 @@ from sprag.process.sd_notify import Notifier, give_back, withdraw
 from sprag.process.signals import Signals
 from sprag.process.slow_starts import SlowStarts
 from sprag.process.sockets import close as close_sockets
-from sprag.process.sockets import end_with_us, hand_over
 from sprag.process.sockets import sockets as sockets  # noqa: PLC0414 - re-exported
 from sprag.process.systemd import Status
 from sprag.process.watchdog import Watchdog, describe_holder, this_thread
-from sprag.process.worker import has_its_sockets, place_of, tell_why, worker
+from sprag.process.worker import worker
 from sprag.services.reloading import reload
 from sprag.services.service import Service
 from sprag_supervisor import (
     DOWN,
-    Node,
     Parking,
     Seconds,
-    State,
-    StopReport,
     attribute_of,
     called,
     checked_name,
@@ -68,7 +64,6 @@ from sprag_supervisor import (
     must_be_able_to_wait,
     name_of,
     path_of,
-    request_exit,
     seconds_of,
     settled,
     tree_of,
@@ -191,13 +186,10 @@ class _Host:
         told = worker()
         self._lifecycle_log = LifecycleLog(self._tree, "" if told is None else told.path)
         self._control: ControlSocket | None = None
+        self._foreground = Foreground(root, self._parking, self._signals)
+        self._stop = BoundedStop(root, budget, self._signals, self._status, self._foreground)
         self._starting: Greenlet[[], None] | None = None
         self._start_error: BaseException | None = None
-        self._stop_error: BaseException | None = None
-        self._report: StopReport | None = None
-        self._has_used_budget = False
-        self._is_over_budget = False
-        self._stopped_by: signal.Signals | None = None
         self._freezes = False
         self._knows_the_end = False
 
@@ -223,7 +215,7 @@ class _Host:
                     life.enter_context(process_owned())
                     life.callback(close_sockets)
                     wait_for_orphans()
-                    self._share(life)
+                    share(tree, life)
                     life.enter_context(own_greenlets())
                     life.enter_context(self._status.told())
                     life.enter_context(SlowStarts(tree).told())
@@ -235,7 +227,7 @@ class _Host:
                     try:
                         self._live(began)
                     finally:
-                        self._bring_down()
+                        self._stop.bring_down(self._starting, for_good=self._is_the_end())
                         self._lifecycle_log.write()
                         self._tell_of_crashes()
                     code = self._exit_code()
@@ -252,8 +244,8 @@ class _Host:
 
     def _live(self, began: float) -> None:
         """Bring the tree up and wait for its end, a signal, or what else ends it."""
-        starting = self._starting = self._in_background(self._start)
-        self._wait(lambda: starting.ready() or self._is_called_off())
+        starting = self._starting = self._foreground.in_background(self._start)
+        self._foreground.wait(lambda: starting.ready() or self._is_called_off())
         error = self._start_error
         if is_a(error, KeyboardInterrupt):
             self._signals.note(signal.SIGINT)
@@ -265,10 +257,10 @@ class _Host:
             self._status.up()
             if self._tree.cluster is not None:
                 self._tree.cluster.read_soon()  # what was broadcast while it came up
-                self._in_background(self._say_what_each_runs)
+                self._foreground.in_background(lambda: say_what_each_runs(self._tree))
             if self._on_up is not None:
                 self._on_up()
-            watching = self._in_background(lambda: Service.wait(self._root))
+            watching = self._foreground.in_background(lambda: Service.wait(self._root))
             self._wait_and_reload(lambda: watching.ready() or self._is_called_off())
             self._stay_for_now(watching.ready)
             watching.kill(block=False)
@@ -282,14 +274,14 @@ class _Host:
             return self._signals.reload_asked and is_free
 
         while not over():
-            self._wait(lambda: over() or is_due() or self._signals.farewell_asked)
+            self._foreground.wait(lambda: over() or is_due() or self._signals.farewell_asked)
             if self._signals.farewell_asked:
                 self._signals.farewell_asked = False
                 self._knows_the_end = True
                 self._root._will_stop_()
             if not over() and is_due():
                 self._signals.reload_asked = False  # one that comes from now on asks again
-                reloading = self._in_background(self._reload)
+                reloading = self._foreground.in_background(self._reload)
 
     def _stay_for_now(self, over: Callable[[], bool]) -> None:
         """Let the stop begin later: whoever sends us clients sees first that we are not ready."""
@@ -301,7 +293,7 @@ class _Host:
         tell(logging.INFO, "the stop begins later", signal=name, seconds=seconds)
         self._status.will_stop(left + self._budget)
         self._root._will_stop_()
-        self._wait(lambda: over() or clock.now() >= signals.begins_at, signals.begins_at)
+        self._foreground.wait(lambda: over() or clock.now() >= signals.begins_at, signals.begins_at)
         signals.received_at = clock.now()
 
     def _reload(self) -> None:
@@ -328,103 +320,27 @@ class _Host:
     def _is_called_off(self) -> bool:
         return self._signals.received is not None
 
-    def _in_background(self, fn: Callable[[], object]) -> Greenlet[[], Any]:
-        def done(_greenlet: object) -> None:
-            self._parking.poke()
-
-        greenlet = Greenlet(fn)
-        greenlet.rawlink(done)
-        greenlet.start()
-        return greenlet
-
-    def _wait(self, over: Callable[[], bool], until: float | None = None) -> None:
-        """Wait for a condition; what gevent throws into the main greenlet is for the tree."""
-        while not over() and (until is None or clock.now() < until):
-            try:
-                self._parking.park(until)
-            except KeyboardInterrupt:
-                self._signals.note(signal.SIGINT)
-            except SystemExit as error:
-                request_exit(self._root, error)
-
     # -- down ----------------------------------------------------------------------
 
     def _is_the_end(self) -> bool:
         """Whether the parent of this worker has said that all is over, not its slot alone."""
         return self._knows_the_end or self._signals.farewell_asked
 
-    def _bring_down(self) -> None:
-        received = self._stopped_by = self._signals.received
-        if received is signal.SIGINT and has_its_sockets():
-            end_with_us()  # SIGTERM ends a slot: another takes its place
-        elif received is signal.SIGTERM and worker() is not None and not self._is_the_end():
-            hand_over(self._budget / 2)
-        starting = self._starting
-        if starting is None or (starting.ready() and _is_down(self._root)):
-            return
-        began = clock.now() if received is None else self._signals.received_at
-        deadline = began + self._budget
-        tell(
-            logging.INFO,
-            "stopping",
-            signal=None if received is None else received.name,
-            waiting_for=awaited(self._root),
-            seconds_left=_left(deadline),
-            hint=self._hint(),
-        )
-        self._status.stopping(awaited(self._root), _left(deadline))
-        stopping = self._in_background(lambda: self._stop(deadline))
-        notice = clock.now() + _FIRST_NOTICE
-        last = deadline + _OVERTIME
-        while not stopping.ready() and clock.now() < last:
-            self._wait(stopping.ready, min(notice, last))
-            if not stopping.ready() and clock.now() >= notice:
-                notice += _NEXT_NOTICE
-                self._status.stopping(awaited(self._root), _left(deadline))
-                tell(
-                    logging.WARNING,
-                    "still stopping",
-                    waiting_for=awaited(self._root),
-                    seconds_left=_left(deadline),
-                    hint=self._hint(),
-                )
-        self._is_over_budget = clock.now() > deadline + _TOLERANCE
-        if not stopping.ready():
-            # A bug of sprag, most likely: what it waits for is in the stacks.
-            stacks: Any = format_run_info(thread_stacks=False)  # type: ignore[func-returns-value]
-            tell(
-                logging.ERROR,
-                "out of time",
-                waiting_for=awaited(self._root),
-                stack="\n".join(stacks),
-            )
-        elif self._stop_error is not None:
-            raise self._stop_error
-
-    def _stop(self, deadline: float) -> None:
-        try:
-            self._report = Service.stop(self._root, max(deadline - clock.now(), 0.0))
-            self._has_used_budget = clock.now() > deadline - _EARLY
-            if self._starting is not None:
-                self._starting.join()
-        except BaseException as error:  # noqa: BLE001 - raised in the main greenlet
-            self._stop_error = error
-
     def _exit_code(self) -> int:
-        report = self._report or self._tree.report
+        report = self._stop.report or self._tree.report
         ending = Service.wait(self._root, 0) if settled(self._root) else None
         code, summary = outcome(
             report,
-            came_up=self._start_error is None or self._stopped_by is not None,
+            came_up=self._start_error is None or self._stop.signal is not None,
             was_ready=self._status.was_ready,
             asked=self._tree.exit_code,
             reason=None if ending is None else ending.reason,
-            used_budget=self._has_used_budget or report.seconds >= self._budget,
-            over_budget=self._is_over_budget,
+            used_budget=self._stop.has_used_budget or report.seconds >= self._budget,
+            over_budget=self._stop.is_over_budget,
         )
         self._status.ended(summary)
-        if code != ExitCode.STOPPED and worker() is not None:
-            self._tell_parent(summary)
+        if code != ExitCode.STOPPED:
+            tell_why_it_ended(self._root, self._start_error, summary)
         bad = code != ExitCode.STOPPED and self._tree.exit_code is None
         tell(
             logging.ERROR if bad else logging.INFO,
@@ -437,20 +353,6 @@ class _Host:
             code=int(code),
         )
         return code
-
-    def _tell_parent(self, summary: str) -> None:
-        """Tell the parent of a worker why it has ended."""
-        history = self._root._history_
-        failure = None if history is None or history.exit is None else history.exit.failure
-        if is_a(self._start_error, StartFailed):
-            failure = getattr(self._start_error, "failure", None) or failure
-        while failure is not None and failure.cause is not None:
-            failure = failure.cause
-        if failure is None:
-            tell_why(summary)
-        else:
-            place = place_of(failure)
-            tell_why(f"{place}: {failure}" if place else str(failure))
 
     def _why(self) -> str | None:
         """Return why it went wrong, unless that has been logged already."""
@@ -470,13 +372,13 @@ class _Host:
         stack.pop_all()
         left, code_then = self._budget, code or ExitCode.NOT_CLEAN
         received = self._signals.received
-        if received is not None and received is not self._stopped_by:
+        if received is not None and received is not self._stop.signal:
             left, code_then = 0.0, 128 + received  # it came after the end
         elif received is not None:
             left = max(self._signals.received_at + left - clock.now(), 0.0)
         self._signals.must_end(left + _LAST_GRACE, code_then, still_running)
-        report = self._report or self._tree.report
-        if report.stragglers or self._is_over_budget:
+        report = self._stop.report or self._tree.report
+        if report.stragglers or self._stop.is_over_budget:
             # The interpreter's own end would meet what refused to die once more.
             with suppress(Exception):
                 atexit._run_exitfuncs()
@@ -491,39 +393,10 @@ class _Host:
         reports = attribute_of(self._root, "_reports_")
         if reports is not None and reports.waiting:
             until = clock.now() + _TO_TELL
-            telling = self._in_background(lambda: reports.flush(_TO_TELL))
-            self._wait(telling.ready, until)
+            telling = self._foreground.in_background(lambda: reports.flush(_TO_TELL))
+            self._foreground.wait(telling.ready, until)
 
     # -- the rest --------------------------------------------------------------------
-
-    def _share(self, life: ExitStack) -> None:
-        """Let the tree of a worker share what its parent has for all of them."""
-        told = worker()
-        if told is None or told.engine is None:
-            return
-        from sprag.cluster.member import Member
-        from sprag.cluster.remote import RemoteEngine
-
-        engine = RemoteEngine(told.engine, told.life)
-        life.callback(engine.close)
-        engine.open()
-        member = Member(
-            self._tree,
-            engine,
-            app=told.app,
-            where=told.name,
-            life=told.life,
-            generation=told.generation,
-        )
-        member.join()
-        self._tree.cluster = member
-
-    def _say_what_each_runs(self) -> None:
-        told = worker()
-        if told is not None:
-            from sprag.process.in_each import say_what_each_runs
-
-            say_what_each_runs(self._root, self._tree.cluster, told.workers)
 
     def _open_control(self, stack: ExitStack) -> None:
         from sprag.control.server import ControlSocket
@@ -552,10 +425,6 @@ class _Host:
         port = OpsPort(self._root, listener)
         port.open()
         stack.callback(port.close)
-
-    def _hint(self) -> str | None:
-        received = self._signals.received
-        return how_to_force(received) if received is not None and on_terminal() else None
 
     def _dump(self, frame: FrameType | None) -> None:
         """Write down where everybody is. In a signal handler."""
@@ -589,25 +458,9 @@ def _after_fork() -> None:
 
 os.register_at_fork(after_in_child=_after_fork)
 
-_FIRST_NOTICE: Final = 3.0
-_NEXT_NOTICE: Final = 10.0
-_EARLY: Final = 0.01
-"""What is killed so many seconds before the budget is over has used it up: timers are not exact."""
-_TOLERANCE: Final = 0.1
-"""Past the budget by this many seconds a stop without kills still counts as in time."""
-_OVERTIME: Final = OVERTIME - 0.2
-"""Past the budget by this many seconds the host stops waiting, before the deadman does."""
 _TO_HANG_UP: Final = 0.2
 """Seconds after a SIGHUP in which the terminal may still go."""
 _TO_TELL: Final = 0.5
 """Seconds in which `on_crash` may be told of the last crashes."""
 _LAST_GRACE: Final = 0.3
 """Seconds that the interpreter gets for its end when the budget is used up."""
-
-
-def _is_down(root: Node) -> bool:
-    return settled(root) or root._state_ is State.NEW
-
-
-def _left(deadline: float) -> float | None:
-    return None if deadline == math.inf else round(max(deadline - clock.now(), 0.0), 1)

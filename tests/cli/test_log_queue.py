@@ -234,7 +234,8 @@ def test_amid_a_storm_that_nobody_reads_the_tree_is_told_and_a_stop_ends_in_time
         """,
     )
     with unread(tmp_path) as (process, _pipe):
-        crashes, dropped, passed = 0, 0, []
+        crashes, dropped = 0, 0
+        passed: list[int] = []
         while crashes < 1_000 or not dropped:
             status, told = ask(process.socket(), "GET", "/v1/tree")
             assert status == 200

@@ -401,7 +401,7 @@ def test_every_signal_wakes_the_loop() -> None:
 
 
 def test_a_stop_that_takes_long_says_what_it_waits_for(tmp_path: Path) -> None:
-    source = "from sprag import host\nhost._FIRST_NOTICE = 0.2\n"
+    source = "from sprag.process import bounded_stop\nbounded_stop._FIRST_NOTICE = 0.2\n"
     app(tmp_path, source + SLOW_TO_STOP.format(shutdown=0.5))
     with up(run(tmp_path)) as process:
         process.send(SIGTERM)
