@@ -110,7 +110,7 @@ def two_nodes(directory: Path) -> Generator[tuple[Process, Process, Work, Proces
         with run(directory, environ={"NODE": "n1"}) as first:
             work.has_worked(first)
             with run(directory, environ={"NODE": "n2"}) as second:
-                second.says("up")
+                second.says('"up"')
                 yield first, second, work, engine
                 work.check()
 

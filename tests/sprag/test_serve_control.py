@@ -91,7 +91,7 @@ print("up", flush=True)
 gevent.sleep(60)
 """
     with Process("-c", script, directory=tmp_path) as process:
-        process.says("up")
+        process.says("up\n")
         status, told = ask(process.socket(), "GET", "/v1/tree")
         assert status == 200
         assert [each["name"] for each in told["children"]] == ["feed"]

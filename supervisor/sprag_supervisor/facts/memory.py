@@ -302,19 +302,10 @@ class Ledger:
     def follow(self, follower: Follower) -> None:
         """Have *follower* called with each ruling and its number. It must not block, nor raise."""
         self._followers = (*self._followers, follower)
-        # An attribute of its own hides the method: where nobody follows, nothing is asked.
-        self.enter = self._enter_and_tell  # type: ignore[method-assign]
 
     def leave(self, follower: Follower) -> None:
         """Tell *follower* no more. Harmless a second time."""
         self._followers = tuple([each for each in self._followers if each != follower])
-        if not self._followers:
-            vars(self).pop("enter", None)
-
-    def _enter_and_tell(self, ruling: Ruling) -> None:
-        Ledger.enter(self, ruling)
-        for follower in self._followers:
-            follower(self.last, ruling)
 
     def enter(self, ruling: Ruling) -> None:
         """Write *ruling* down; the oldest is cut, then goes, when there is too much."""
@@ -323,6 +314,9 @@ class Ledger:
         self._size += ruling.size()
         if self._size > _BYTES_OF_RULINGS or len(recent) + len(self._old) > _KEPT_RULINGS:
             self._cut()
+        if self._followers:
+            for follower in self._followers:
+                follower(self.last, ruling)
 
     def _cut(self) -> None:
         while self._size > _BYTES_OF_RULINGS and len(self._recent) > 1:
