@@ -96,6 +96,9 @@ class FakePostgres(FakeServer):
             return [[str(pid), "on" if self.is_standby else "off", tables]]
         if statement == sql.JUDGED:
             return [[*self.settings]]
+        if statement == sql.NOTIFY:
+            self.tell(args[0].decode(), args[1].decode())
+            return [["", "off"]]
         store = self.store(args[0].decode())
         if statement == sql.NAMED:
             if store.values.get("@identity", args[2]) == args[2]:
@@ -120,18 +123,16 @@ class FakePostgres(FakeServer):
             return [[str(int(key in store.values))]]
         if statement == sql.READ:
             return self._read(store, key, *map(int, args[:1]))
-        channel = args[0].decode()
         if statement == sql.PUBLISH:
             store.topic(key).add(args[1], int(args[2]))
-            is_so = True
-        else:
-            old = None if statement == sql.CREATE else args[1]
-            new = None if statement == sql.DELETE else args[-1]
-            is_so = store.swap(key, old, new)
-        if is_so:
             self.height += 1
-            self.tell(channel, key)
-        return [[str(int(is_so)), "on", None]]
+            self.tell(args[0].decode(), key)
+            return [["on", None]]
+        old = None if statement == sql.CREATE else args[0]
+        new = None if statement == sql.DELETE else args[-1]
+        is_so = store.swap(key, old, new)
+        self.height += is_so
+        return [[str(int(is_so)), "on"]]
 
     def _read(self, store: Store, name: str, at: int) -> list[Row]:
         topic = store.topic(name)

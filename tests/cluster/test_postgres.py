@@ -76,6 +76,7 @@ def test_a_standby_is_refused_and_one_that_is_promoted_is_another(
         old = there.open()
         before = old.cas(f"{there.prefix}a", None, b"1").identity
         second = make(of=first)
+        until(old.warnings, "the standby is connected")
         (warned,) = old.warnings()
         assert "synchronous_standby_names" in warned
         with on(second, "postgres") as here:

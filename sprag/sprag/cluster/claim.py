@@ -12,7 +12,7 @@ from sprag_supervisor import clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sprag.cluster.engine import Hint
+    from sprag.cluster.engine import Answer, Hint
     from sprag.cluster.member import Member
 
 
@@ -42,6 +42,8 @@ class Claim:
         self._key = f"{member.prefix}rows/{name}"
         self._life = ""
         """Under which it was taken."""
+        self._written: bytes | None = None
+        """What we wrote last, and nobody is known to have changed."""
 
     def hint(self, wake: Callable[[], object]) -> Hint:
         """Call *wake* when the row may have changed, or who may take it."""
@@ -68,19 +70,26 @@ class Claim:
         keeper = self.member.keeper
         return "" if keeper is None else keeper.why_not()
 
-    def take(self) -> tuple[Row | None, Row]:
+    def take(self, seen: Answer[bytes | None] | None = None) -> tuple[Row | None, Row]:
         """Take the row, if it is to be had; return what it is then, and what it was before.
 
         None: it is not ours. One that names us is: an answer has been lost. It is taken anew all
         the same, so that nothing that is still under way for it can be made (rule 5).
+
+        Args:
+            seen: The row as it was a moment ago, for who has it: that spares a question. None:
+                it is asked for; and so it is if it has changed meanwhile.
         """
         with self.member.room:
-            return self._take()
+            if seen is not None:
+                row, before = self._take(seen)
+                if row is not None:
+                    return row, before
+            return self._take(self.member.engine.get(self._key))
 
-    def _take(self) -> tuple[Row | None, Row]:
+    def _take(self, answer: Answer[bytes | None]) -> tuple[Row | None, Row]:
         member, engine, keeper = self.member, self.member.engine, self.member.keeper
         life = member.life
-        answer = engine.get(self._key)
         before = row_of(answer.value)
         identities = {answer.identity}
         if before.is_newer or not life:
@@ -97,8 +106,10 @@ class Claim:
         ms = clock.wall() * 1000 if answer.now is None else answer.now
         taken = before.taken(life, member.where, int(ms), 0.0 if keeper is None else keeper.ttl)
         if keeper is None:
-            is_kept = engine.cas(self._key, answer.value, taken.as_bytes()).value
-            return taken if is_kept else None, before
+            if not engine.cas(self._key, answer.value, taken.as_bytes()).value:
+                return None, before
+            self._written = taken.as_bytes()
+            return taken, before
         if life != member.life or not keeper.grants(identities):
             return None, before
         if not self._has_forgotten_nothing(life, identities):
@@ -110,6 +121,7 @@ class Claim:
             is_ours = swapped.value and self._has_forgotten_nothing(life, identities)
             # Nothing may block between this look at the clock and the start (rule 2).
             if is_ours and life == member.life and keeper.grants(identities):
+                self._written = taken.as_bytes()
                 keeper.begin(self.name, taken.epoch)
                 return taken, before
         finally:
@@ -142,15 +154,30 @@ class Claim:
                 engine.cas(self._key, value, changed.as_bytes())
 
     def change(self, how: Callable[[Row], Row]) -> Row | None:
-        """Write the row anew, if it is ours; return what it is then. None: it is not."""
+        """Write the row anew, if it is ours; return what it is then. None: it is not.
+
+        If it is as we have written it last, that is one question and not two: who hands over many
+        hands them over sooner.
+        """
         engine = self.member.engine
         with self.member.room:
-            value = engine.get(self._key).value
-            row = row_of(value)
-            if row.owner != (self._life or self.member.life):
-                return None
-            changed = how(row)
-            return changed if engine.cas(self._key, value, changed.as_bytes()).value else None
+            value, self._written = self._written, None
+            if value is None or (changed := self._changed(value, how)) is None:
+                value = engine.get(self._key).value
+                changed = self._changed(value, how)
+            return changed
+
+    def _changed(self, value: bytes | None, how: Callable[[Row], Row]) -> Row | None:
+        """Swap *value* for what it becomes, if it is of ours, and kept; return what that is."""
+        row = row_of(value)
+        if row.owner != (self._life or self.member.life):
+            return None
+        changed = how(row)
+        told = changed.as_bytes()
+        if not self.member.engine.cas(self._key, value, told).value:
+            return None
+        self._written = told
+        return changed
 
     def done(self) -> None:
         """Take note that nothing of it is at work here any more. Does not block, nor raise."""

@@ -25,7 +25,7 @@ from sprag.cluster.records import record_of
 from sprag_supervisor import Call, Pace, get_ident, name_of, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sprag.cluster.asking import Asking
     from sprag.cluster.cluster import Cluster
@@ -205,7 +205,11 @@ class Member:
         Raises:
             EngineAway: The engine cannot be asked.
         """
-        return {life for life, _ in self._nodes()} | {self.life}
+        return self.present_in(self.engine.scan(self._nodes_key).value)
+
+    def present_in(self, found: Mapping[str, bytes]) -> set[str]:
+        """Return the same of what a scan has found."""
+        return {life for life, _ in self._nodes(found)} | {self.life}
 
     def is_to_go(self) -> bool:
         """Whether somebody is there with newer code, which takes the place of all. May block.
@@ -215,13 +219,20 @@ class Member:
         """
         return any(
             record.generation > self.generation and record.host == self._host
-            for _, record in self._nodes()
+            for _, record in self._nodes(self.engine.scan(self._nodes_key).value)
         )
 
-    def _nodes(self) -> list[tuple[str, Record]]:
-        prefix = f"{self.prefix}nodes/"
-        found = self.engine.scan(prefix).value.items()
-        records = [(key.removeprefix(prefix), record_of(value)) for key, value in found]
+    @property
+    def _nodes_key(self) -> str:
+        return f"{self.prefix}nodes/"
+
+    def _nodes(self, found: Mapping[str, bytes]) -> list[tuple[str, Record]]:
+        prefix = self._nodes_key
+        records = [
+            (key.removeprefix(prefix), record_of(value))
+            for key, value in found.items()
+            if key.startswith(prefix)
+        ]
         return [(life, record) for life, record in records if not record.is_tombstone]
 
     # -- broadcasts --------------------------------------------------------------------

@@ -240,7 +240,7 @@ class Bidding:
         if self._lets_pass():
             return
         self._is_in_doubt = True
-        row, before = self._claim.take()
+        row, before = self._take()
         self._is_in_doubt = False
         if row is None:
             self._tell_standby(before)
@@ -251,6 +251,10 @@ class Bidding:
         self._tell("runs here", before.why)
         self._note("begins", why)
         self._run()
+
+    def _take(self) -> tuple[Row | None, Row]:
+        """Take the row, if it is to be had; see `Claim.take`."""
+        return self._claim.take()
 
     def _lets_pass(self) -> bool:
         """Whether to wait a moment, as newer code is there: else it would move with each of us."""

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from sprag.services.bidding import Bidding
 from sprag.services.singleton import Singleton
+from sprag_supervisor import name_of
 
 if TYPE_CHECKING:
-    from sprag.cluster.engine import Hint
+    from sprag.cluster.engine import Answer, Hint
+    from sprag.cluster.rows import Row
     from sprag.services.supervisor import Child
     from sprag_supervisor import Moved, Node
 
@@ -22,6 +24,10 @@ class Others(Protocol):
 
     def lives(self) -> set[str]:
         """Return who does, this one too."""
+        ...
+
+    def row_of(self, name: str) -> Answer[bytes | None] | None:
+        """Return the row of the partition of that name as it was seen just now, once; or None."""
         ...
 
 
@@ -52,6 +58,9 @@ class PartitionBidding(Bidding):
 
     def _watch(self) -> Hint:
         return self._claim.watch(self.look_soon)
+
+    def _take(self) -> tuple[Row | None, Row]:
+        return self._claim.take(self._others.row_of(name_of(self._node)))
 
     def _lets_pass(self) -> bool:
         return False  # the place of a partition depends on names, and newer code has the same

@@ -13,6 +13,9 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+from gevent import sleep
+
+from sprag.cluster.engine import Answer
 from sprag.cluster.exceptions import EngineAway, EngineFull, NewerSchema, OtherPartitions
 from sprag.cluster.member import member_of
 from sprag.cluster.partitions import (
@@ -58,6 +61,8 @@ if TYPE_CHECKING:
 
 _UNTIL_ASKED_AGAIN: Final = 1.0
 """Seconds until an engine that is away is asked again."""
+_PAUSE: Final = 0.02
+"""Seconds between two looks, however much there is to be seen: each costs all of the nodes."""
 _AT_LEAST: Final = 10.0
 """Seconds after which it is looked at again, though nothing is known to have changed."""
 
@@ -70,6 +75,8 @@ class _Seen(NamedTuple):
     bidders: tuple[Bidder, ...]
     present: set[str]
     rows: Mapping[int, Row]
+    found: Answer[Mapping[str, bytes]] | None
+    """All of it, as it is."""
 
 
 class Sharding:
@@ -102,7 +109,9 @@ class Sharding:
         self._hints: list[Hint] = []
         self._timer: TimerHandle | None = None
         self._joined_as: Bidder | None = None
-        self._last = _Seen(Head(), None, (), set(), {})
+        self._last = _Seen(Head(), None, (), set(), {}, None)
+        self._rows: dict[str, Answer[bytes | None]] = {}
+        """Those that were seen just now to be had, for who is about to bid for them."""
         self._free_since: dict[int, float] = {}
         """When I have first seen that nobody runs it."""
         self._round: tuple[tuple[int, int], float] = ((-1, -1), 0.0)
@@ -158,6 +167,7 @@ class Sharding:
                 self._look()
                 if not self._again:
                     break
+                sleep(_PAUSE)  # while partitions move, news come one by one
         finally:
             self._looks = False
 
@@ -213,24 +223,26 @@ class Sharding:
 
     def _seen(self) -> _Seen:
         member, engine = self._member, self._member.engine
-        present = member.present()
-        kept = engine.scan(self._key).value
+        # All at one moment, and in one question: while partitions move, all look again and again.
+        found = engine.scan(member.prefix)
+        kept = found.value
+        present = member.present_in(kept)
         raw = kept.get(f"{self._key}head")
         nodes = f"{self._key}nodes/"
         bidders: list[Bidder] = []
+        rows = {each: Row() for each in range(self._partitions)}
         for key, value in kept.items():
-            life = key.removeprefix(nodes)
-            if key.startswith(nodes):
+            if key.startswith(self._rows_key):
+                number = key.removeprefix(self._rows_key)
+                if number.isdecimal() and int(number) in rows:
+                    rows[int(number)] = row_of(value)
+            elif key.startswith(nodes):
+                life = key.removeprefix(nodes)
                 if life in present:
                     bidders.append(bidder_of(life, value))
                 else:
                     engine.cas(key, value, None)  # its life is over
-        rows = {each: Row() for each in range(self._partitions)}
-        for key, value in engine.scan(self._rows_key).value.items():
-            number = key.removeprefix(self._rows_key)
-            if number.isdecimal() and int(number) in rows:
-                rows[int(number)] = row_of(value)
-        return _Seen(head_of(raw), raw, tuple(bidders), present, rows)
+        return _Seen(head_of(raw), raw, tuple(bidders), present, rows, found)
 
     def _join(self) -> None:
         """Say that I run partitions, too, and that nobody has another number of them."""
@@ -275,6 +287,11 @@ class Sharding:
         }
         waits = {each: (now - since) / ttl for each, since in self._free_since.items()}
         mine = to_take(self._placing, me, seen.bidders, seen.present, seen.rows, waits)
+        self._rows = {}
+        if (found := seen.found) is not None:
+            for each in mine:
+                value = found.value.get(f"{self._rows_key}{each}")
+                self._rows[str(each)] = Answer(value, found.identity, found.now)
         here = self._all_here()
         for number, one in here.items():
             bidding = one._bidding_
@@ -382,6 +399,10 @@ class Sharding:
             EngineAway: The engine cannot be asked.
         """
         return {one.life for one in self._seen().bidders} | {self._member.life}
+
+    def row_of(self, name: str) -> Answer[bytes | None] | None:
+        """Return the row of the partition of that name as it was seen just now, once; or None."""
+        return self._rows.pop(name, None)
 
     def found(self, partition: int) -> tuple[str | None, str | None, Node | None]:
         """Return the node that has *partition*, its address, and what runs there, if that is here.

@@ -108,7 +108,14 @@ class PostgresEngine:
             return self._ask(lambda rows: rows[0][0] == b"0", sql.ABSENT, key)
         given = [each for each in (old, new) if each is not None]
         statement = sql.CREATE if old is None else sql.DELETE if new is None else sql.UPDATE
-        return self._ask(lambda rows: rows[0][0] == b"1", statement, key, self._channel, *given)
+
+        def swapped(line: PgLine) -> Answer[bool]:
+            answer = self._asked(line, lambda rows: rows[0][0] == b"1", statement, key, *given)
+            if answer.value:
+                line.ask(sql.NOTIFY, self._channel, key)
+            return answer
+
+        return self._lines.ask(swapped)
 
     def hint(self, prefix: str, wake: Callable[[], object]) -> ServerHint:
         """Call *wake* when something below *prefix* has changed, or may have; in a greenlet."""
@@ -130,23 +137,27 @@ class PostgresEngine:
     def _ask(
         self, made: Callable[[list[list[bytes | None]]], T], statement: str, *args: str | bytes
     ) -> Answer[T]:
+        return self._lines.ask(lambda line: self._asked(line, made, statement, *args))
+
+    def _asked(
+        self,
+        line: PgLine,
+        made: Callable[[list[list[bytes | None]]], T],
+        statement: str,
+        *args: str | bytes,
+    ) -> Answer[T]:
         known, height = self._known
         unheard = secrets.token_hex(8).encode()
-
-        def asked(line: PgLine) -> tuple[str, int, T]:
-            rows = line.ask(statement, self._app, *args)
-            system, timeline, token, now, reached = rows[0][:_HEAD]
-            if token is None:
-                ((token,),) = line.ask(sql.NAMED, self._app, unheard, b"")
-            identity = f"postgres:{_text(system)}/{_text(timeline)}/{_text(token)}"
-            if identity == known and int(reached or 0) < height:
-                line.ask(sql.NAMED, self._app, unheard, token)
-                raise Refused("it was put back to what it was before", "")
-            self._reached(identity, int(reached or 0))
-            return identity, int(now or 0), made([row[_HEAD:] for row in rows])
-
-        identity, now, value = self._lines.ask(asked)
-        return Answer(value, identity, now)
+        rows = line.ask(statement, self._app, *args)
+        system, timeline, token, now, reached = rows[0][:_HEAD]
+        if token is None:
+            ((token,),) = line.ask(sql.NAMED, self._app, unheard, b"")
+        identity = f"postgres:{_text(system)}/{_text(timeline)}/{_text(token)}"
+        if identity == known and int(reached or 0) < height:
+            line.ask(sql.NAMED, self._app, unheard, token)
+            raise Refused("it was put back to what it was before", "")
+        self._reached(identity, int(reached or 0))
+        return Answer(made([row[_HEAD:] for row in rows]), identity, int(now or 0))
 
     def _reached(self, identity: str, height: int) -> None:
         known, before = self._known

@@ -71,15 +71,18 @@ select head.*, key, value from head left join sprag_rows
 
 def _cas(change: str) -> str:
     return f"""with done as ({change} returning 1), {_HEAD}
-select head.*, (select count(*)::text from done), {_SYNCHRONOUS},
-  (select pg_notify($3, $2)::text from done) from head"""
+select head.*, (select count(*)::text from done), {_SYNCHRONOUS} from head"""
 
 
 CREATE: Final = _cas(
-    "insert into sprag_rows (app, key, value) values ($1, $2, $4) on conflict do nothing"
+    "insert into sprag_rows (app, key, value) values ($1, $2, $3) on conflict do nothing"
 )
-UPDATE: Final = _cas("update sprag_rows set value = $5 where app = $1 and key = $2 and value = $4")
-DELETE: Final = _cas("delete from sprag_rows where app = $1 and key = $2 and value = $4")
+UPDATE: Final = _cas("update sprag_rows set value = $4 where app = $1 and key = $2 and value = $3")
+DELETE: Final = _cas("delete from sprag_rows where app = $1 and key = $2 and value = $3")
+NOTIFY: Final = """select pg_notify($1, $2)::text,
+  set_config('synchronous_commit', 'off', true)"""
+"""After a swap, in a transaction of its own: those that notify are committed one by one. That one
+need not wait for the disk, and those that swap may wait for it together."""
 ABSENT: Final = f"""with {_HEAD}
 select head.*, (select count(*)::text from sprag_rows where app = $1 and key = $2) from head"""
 
