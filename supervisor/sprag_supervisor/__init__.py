@@ -21,7 +21,7 @@ from sprag_supervisor.facts.crash import users_part
 from sprag_supervisor.facts.failure import Failure, as_text
 from sprag_supervisor.facts.folding import folded, said_of
 from sprag_supervisor.facts.hold import Hold, HoldNote
-from sprag_supervisor.facts.lifecycle import Lifecycle
+from sprag_supervisor.facts.lifecycle import Lifecycle, Move
 from sprag_supervisor.facts.meaning import meaning_of
 from sprag_supervisor.facts.memory import Exit, History, Ruling
 from sprag_supervisor.facts.move import Moved, MoveNote
@@ -128,6 +128,7 @@ from sprag_supervisor.tree.home import (
     refuse,
 )
 from sprag_supervisor.tree.hooks import hook
+from sprag_supervisor.tree.living import announce_move
 from sprag_supervisor.tree.log import (
     Onlooker,
     backlogs,
@@ -202,6 +203,7 @@ __all__ = [
     "Lifetime",
     "Managed",
     "Mistake",
+    "Move",
     "MoveNote",
     "Moved",
     "NeedsThemselvesError",
@@ -233,6 +235,7 @@ __all__ = [
     "adopt",
     "adopt_all",
     "all_of",
+    "announce_move",
     "arguments_told",
     "as_count",
     "as_number",

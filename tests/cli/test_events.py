@@ -58,6 +58,7 @@ EVENTS: list[dict[str, Any]] = [
     change("crashed", "shop/mail", context="start_error", exception="OSError", message="no route"),
     change("gave_up", "shop/fleet"),
     change("stopped", "shop/web", context="shutdown", reason="recycled"),
+    change("moved", "shop/billing", reason="n1 has stopped it", origin="n1", node="n2", token=7),
     {"event": "end", "reason": "the app has ended"},
 ]
 
@@ -81,6 +82,7 @@ def test_people_read_what_is_wrong_and_then_what_changes(
         "11:59:58 ✗ crashed   shop/mail  failed to start: OSError: no route\n"
         "11:59:58 ✗ gave up   shop/fleet\n"
         "11:59:58 ■ stopped   shop/web  recycled\n"
+        "11:59:58 ● moved     shop/billing  n1 to n2: n1 has stopped it\n"
         "the app has ended\n"
     )
 

@@ -273,12 +273,14 @@ def test_of_a_singleton_it_tells_where_it_ran_and_why_no_longer(now: float) -> N
         {"at": "2026-01-01T11:59:58Z", "path": path, "what": "ends", "because": "it gave up"},
         {"at": "2026-01-01T11:59:59Z", "path": path, "what": "stays failed", "because": "no db"},
     ]
+    moves.append({**moves[-1], "what": "begins", "because": "it stopped", "origin": "worker-2"})
     told = {**answer(path=path), "moves": moves}
     assert drawn(told, now) == (
         "● shop/worker-1/billing is running\n"
         "  11:59:57  it runs here from now on: nobody had it\n"
         "  11:59:58  it runs here no longer: it gave up\n"
         "  11:59:59  it stays failed: no db\n"
+        "  11:59:59  it runs here from now on, and came from worker-2: it stopped\n"
     )
 
 

@@ -48,6 +48,20 @@ LARGE: dict[str, Bounds] = {
     "joiner_waits": Bounds(faults=3, revert=1, cut=1, kill=1, is_free=True, ticks=2),
     "token_clock": Bounds(faults=1, revert=1, is_free=True, lives=2, of="A", ticks=8),
     "anew_after_change": Bounds(faults=2, revert=1, give=1, lives=2, of="A", ticks=8),
+    "longest_ttl": Bounds(
+        faults=2, revert=1, cut=1, is_free=True, work=(6, 2), lives=2, of="A", ticks=5
+    ),
+    "read_back": Bounds(
+        faults=2,
+        revert=1,
+        slow=1,
+        is_free=True,
+        work=(2, 2),
+        lives=2,
+        of="A",
+        calls="look",
+        ticks=5,
+    ),
 }
 """The same, for minutes."""
 
@@ -56,8 +70,6 @@ ALONE = ("over_is_over", "tombstones")
 OPEN = {
     "identity_anew": "the quarantine is longer than any watching, so it says the same",
     "answer_identity": "a claim is read back, which shows the identity too",
-    "read_back": "not explored far enough: not with a revert, or an emptied engine, and a cut",
-    "longest_ttl": "likewise, where one has twice the ttl of the other",
     "own_claim": "no safety is lost without it: a row would have an owner that does nothing",
     "missing_is_record": "nor here: a row would name nobody for ever",
 }

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from controlled import aside, ask, check, served
-from sprag import App, Service, Singleton
+from sprag import App, Lifecycle, Move, Service, Singleton
 from sprag.cluster import member
+from sprag.control.events import change_to_json
 from sprag.testing import as_workers
 
 if TYPE_CHECKING:
@@ -43,6 +44,16 @@ def test_why_and_status_tell_of_its_moves(tmp_path: Path) -> None:
         check("service", told)
         assert told["status"].startswith("standby: runs in worker-2; gave up here")
         assert shared.engine.scan("sprag/app/rows/").value
+
+
+def test_a_move_is_an_event_of_its_own(tmp_path: Path) -> None:
+    said = ("moved", "shop/billing", 1, "ownership", "n1 has stopped it", None, None, 0, 12.0)
+    told = change_to_json(Move(*said, origin="n1", node="n2", token=1_700_000_000_000))
+    check("event", told)
+    assert (told["origin"], told["node"], told["token"]) == ("n1", "n2", 1_700_000_000_000)
+    assert "origin" not in change_to_json(
+        Lifecycle("started", "shop/billing", 1, "started", None, None, None, 0, 12.0)
+    )
 
 
 def test_how_many_broadcasts_are_lost_is_told_of_the_process(

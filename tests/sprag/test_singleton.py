@@ -10,7 +10,7 @@ from gevent import GreenletExit, sleep
 from gevent.event import Event
 
 from scripted import spawn
-from sprag import App, Backoff, Service, Singleton, State, Supervisor
+from sprag import App, Backoff, Move, Service, Singleton, State, Supervisor
 from sprag.cluster.exceptions import EngineAway
 from sprag.cluster.member import member_of
 from sprag.exceptions import BadPolicy, BadValue, StartFailed
@@ -20,6 +20,7 @@ from sprag_supervisor import tree_of
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from sprag import Lifecycle
     from sprag.cluster.memory import MemoryEngine
     from sprag.testing import AsWorkers, VirtualClock
 
@@ -289,6 +290,57 @@ def test_the_ledger_tells_where_it_was_and_why_it_moved(clock: VirtualClock) -> 
         ]
         last = [list(tree_of(each).ledger.moves)[-1].what for each in (first, second)]
         assert sorted(last) == ["ends", "stays failed"]
+
+
+class Pager(Service):
+    """Hears of moves."""
+
+    def __init__(self) -> None:
+        self.heard: list[Move] = []
+
+    def on_start(self) -> None:
+        self.listen("sprag:moved", self.heard.append)
+
+
+def paged() -> tuple[App, Pager]:
+    pager = Pager()
+    return App(providers={"pager": pager, "billing": Singleton(Billing)}), pager
+
+
+def test_a_move_is_told_where_it_has_come_to_with_the_place_it_came_from(
+    clock: VirtualClock,
+) -> None:
+    (first, here), (second, there) = paged(), paged()
+    with workers(first, second):
+        told: list[Lifecycle] = []
+        tree_of(second).observers.append(told.append)
+        singleton: Any = first.service("billing")._parent_
+        singleton.stop()
+        clock.advance(1)
+        (move,) = there.heard
+        assert (move.event, move.path, move.context) == ("moved", "app/billing", "ownership")
+        assert (move.origin, move.node) == ("worker-1", "worker-2")
+        assert move.reason == "worker-1 has stopped it"
+        assert [move.token] == WORK
+        assert not here.heard
+        (note,) = tree_of(second).ledger.moves
+        assert (note.what, note.origin, note.token) == ("begins", "worker-1", move.token)
+        assert tree_of(first).ledger.moves[0].origin is None  # nobody had it before
+        assert [each.event for each in told] == ["moved", "started"]
+
+
+def test_what_comes_back_to_where_it_was_has_not_moved(clock: VirtualClock) -> None:
+    (first, here), (second, there) = paged(), paged()
+    with workers(first, second):
+        second.stop()
+        singleton: Any = first.service("billing")._parent_
+        singleton.stop()
+        clock.advance(1)
+        singleton.start()
+        clock.advance(1)
+        assert len(WORK) == 1
+        assert [each.what for each in tree_of(first).ledger.moves] == ["begins", "ends", "begins"]
+        assert not here.heard + there.heard
 
 
 def test_what_still_runs_after_its_stop_keeps_it(clock: VirtualClock) -> None:

@@ -49,6 +49,7 @@ _STATES: Final = {
     "starting": "starting",
     "stopping": "stopping",
     "left": "stopped",
+    "moved": "running",
 }
 _FAILURES: Final = ("crashed", "gave_up")
 _NO_CHANGES: Final = ("snapshot", "live", "end", "ruling", "starting", "stopping", "left")
@@ -246,6 +247,8 @@ def _change_line(event: Node, charset: Charset) -> Line:
         said = f"restart {count_of(event, 'restarts')}{_took(event)}"
     elif kind == "started":
         said = _took(event).removeprefix(", ")
+    elif kind == "moved":
+        said = f"{text_of(event, 'origin')} to {text_of(event, 'node')}: {text_of(event, 'reason')}"
     state = _STATES.get(kind, "")
     word, path = kind.replace("_", " "), text_of(event, "path")
     return _line(f"{when} ", state, word=word, path=path, said=said, charset=charset)

@@ -180,8 +180,10 @@ def _of_hold(note: Node, path: str) -> tuple[str, str, Tone]:
 def _of_move(note: Node, path: str) -> tuple[str, str, Tone]:
     moved, what, why = text_of(note, "path"), text_of(note, "what"), text_of(note, "because")
     who = "it" if moved == path else moved
+    origin = text_of(note, "origin")
+    came = f", and came from {origin}" if origin else ""
     said, tone = {
-        "begins": ("runs here from now on", Tone.PLAIN),
+        "begins": (f"runs here from now on{came}", Tone.PLAIN),
         "ends": ("runs here no longer", Tone.PLAIN),
     }.get(what, (what, Tone.BAD))
     return text_of(note, "at"), f"{who} {said}: {why}", tone

@@ -21,7 +21,7 @@ from sprag.control.http import Answer
 from sprag.control.pictures import because_to_json, iso, node_to_json, rounded
 from sprag.control.pieces import chunks
 from sprag.control.steps import LOOK, Steps
-from sprag_supervisor import SETTLED, Lifecycle, Pace, clock, next_try_of, pictures, why_down
+from sprag_supervisor import SETTLED, Lifecycle, Move, Pace, clock, next_try_of, pictures, why_down
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -166,6 +166,9 @@ def _after(root: Node, record: Lifecycle) -> After:
 
 def change_to_json(record: Lifecycle, after: After = _UNKNOWN) -> dict[str, Any]:
     """Return what is told of a change, and how the service is after that."""
+    more: dict[str, Any] = {}
+    if isinstance(record, Move):
+        more = {"origin": record.origin, "node": record.node, "token": record.token}
     return {
         "event": record.event,
         "path": record.path,
@@ -180,6 +183,7 @@ def change_to_json(record: Lifecycle, after: After = _UNKNOWN) -> dict[str, Any]
         "state": after.state,
         "next_try": rounded(after.next_try),
         "down_because": because_to_json(after.because),
+        **more,
     }
 
 

@@ -39,7 +39,7 @@ EVENTS: Final = tuple(
     PREFIX + word
     for word in (
         *("started", "ready", "unready", "crashed"),
-        *("restarted", "stopped", "finished", "gave_up"),
+        *("restarted", "stopped", "finished", "gave_up", "moved"),
     )
 )
 

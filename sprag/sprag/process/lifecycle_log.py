@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from sprag_supervisor import Lifecycle, Tree
 
 
+_TOLD: Final = ("crashed", "gave_up", "moved")
+"""By others."""
 _HELP: Final = 0.05
 """Seconds that another's record waits for ours at most, but for one write that blocks."""
 
 
 class LifecycleLog:
     """An observer of *tree* that logs starts and ends; crashes the engine has logged itself.
+
+    And moves are logged by who has something come here.
 
     Args:
         tree: Whose.
@@ -43,7 +47,7 @@ class LifecycleLog:
 
     def __call__(self, record: Lifecycle) -> None:
         """Take note of *record*, to be written in the next turn."""
-        if record.event in ("crashed", "gave_up") or not listening(logging.INFO):
+        if record.event in _TOLD or not listening(logging.INFO):
             return
         if record.path == self._told_elsewhere:
             return

@@ -180,11 +180,11 @@ class Acquiring(Node):
 
         What happens to the services of the tree can be listened to as well, under
         ``sprag:started``, ``sprag:ready``, ``sprag:unready``, ``sprag:crashed``,
-        ``sprag:restarted``, ``sprag:stopped``, ``sprag:finished`` and ``sprag:gave_up``. *fn* is
-        called with a frozen `Lifecycle`, a moment after the fact, in a greenlet that belongs to
-        this service: each listener hears of everything in order, and one that blocks holds up
-        nobody but itself. 10,000 events wait for it; of more it misses the oldest, with a warning
-        in the log.
+        ``sprag:restarted``, ``sprag:stopped``, ``sprag:finished``, ``sprag:gave_up`` and
+        ``sprag:moved``. *fn* is called with a frozen `Lifecycle`, a moment after the fact, in a
+        greenlet that belongs to this service: each listener hears of everything in order, and one
+        that blocks holds up nobody but itself. 10,000 events wait for it; of more it misses the
+        oldest, with a warning in the log.
 
         Returns:
             A handle with ``cancel()``, ``active`` and, of these, ``missed``.

@@ -26,6 +26,7 @@ from sprag_supervisor import (
     Backoff,
     MoveNote,
     adopt,
+    announce_move,
     clock,
     delete_child,
     get_ident,
@@ -249,7 +250,7 @@ class Bidding:
         self._lease = Lease(row.epoch)
         why = before.why or "nobody had it yet"
         self._tell("runs here", before.why)
-        self._note("begins", why)
+        self._note("begins", why, before.where)
         self._run()
 
     def _take(self) -> tuple[Row | None, Row]:
@@ -421,14 +422,19 @@ class Bidding:
     def _tell(self, what: str, why: str) -> None:
         set_status(self._node, f"{what}: {why}" if why and self._member.where else what)
 
-    def _note(self, what: Moved, why: str) -> None:
-        failed = what == "stays failed"
-        if self._member.where or failed:  # alone it comes and goes with the tree
-            token = None if self._lease is None else self._lease.token
-            note = MoveNote(clock.wall(), path_of(self._node), what, why, token)
-            self._tree.ledger.moves.append(note)
-            level = logging.ERROR if failed else self.level
-            say(level, self._node, self.events[what], because=why, token=token)
+    def _note(self, what: Moved, why: str, origin: str = "") -> None:
+        failed, here = what == "stays failed", self._member.where
+        if not (here or failed):
+            return  # alone it comes and goes with the tree
+        token = None if self._lease is None else self._lease.token
+        origin = "" if origin == here else origin
+        note = MoveNote(clock.wall(), path_of(self._node), what, why, token, origin or None)
+        self._tree.ledger.moves.append(note)
+        level = logging.ERROR if failed else self.level
+        more: dict[str, Any] = {"origin": origin} if origin else {}
+        say(level, self._node, self.events[what], because=why, token=token, **more)
+        if origin and token is not None:
+            announce_move(self._node, why, origin=origin, here=here, token=token)
 
 
 def _after_fork() -> None:

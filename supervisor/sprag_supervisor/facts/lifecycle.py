@@ -16,16 +16,16 @@ class Lifecycle:
     ``stopped`` with the context ``restart_cancelled``, and ``gave_up`` with the same when its
     `Backoff`, or the limit of a `Singleton`, allows no more tries: news of its state, and no
     second end of a life that has had its end before. ``ready`` and ``unready`` are what a service
-    that runs says of itself.
+    that runs says of itself. ``moved`` is a `Move`.
 
     Attributes:
-        event: One of the eight words above.
+        event: One of the nine words above.
         path: Where in the tree.
         incarnation: Which life of the service, from 1.
         context: OTP's word for the occasion: ``started``, ``child_terminated``,
             ``start_error``, ``shutdown``, ``shutdown_error``; or ``restart_cancelled``,
-            ``readiness``.
-        reason: Why it ended, or is not ready; None for a start.
+            ``readiness``, ``ownership``.
+        reason: Why it ended, is not ready, or has moved; None for a start.
         exception: Type of the exception, None without one.
         message: Its text.
         restarts: How often the service has been restarted so far.
@@ -43,3 +43,22 @@ class Lifecycle:
     restarts: int
     time: float
     seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move(Lifecycle):
+    """What runs once, on one of several nodes, has come here from another: ``moved``.
+
+    It is told where it is now, and its `path` is that of the `Singleton` or the partition; what
+    runs in it starts after that. What nobody had before, and what was here the last time, has not
+    moved.
+
+    Attributes:
+        origin: The node, or the worker, that had it before.
+        node: The one that has it now: this one.
+        token: Of its lease.
+    """
+
+    origin: str = ""
+    node: str = ""
+    token: int = 0

@@ -17,6 +17,7 @@ class MoveNote(NamedTuple):
             and here it ``stays failed``.
         because: Why, for people.
         token: Of its lease.
+        origin: Of what ``begins``: which node had it before; None: nobody, as far as is known.
     """
 
     at: float
@@ -24,6 +25,7 @@ class MoveNote(NamedTuple):
     what: Moved
     because: str
     token: int | None
+    origin: str | None = None
 
     def concerns(self, path: str) -> bool:
         """Whether it is about the service at *path*."""

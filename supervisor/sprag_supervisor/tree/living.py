@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gevent import get_hub
 
-from sprag_supervisor.facts.lifecycle import Lifecycle
+from sprag_supervisor.facts.lifecycle import Lifecycle, Move
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.pools import join_pool, leave_pool
 from sprag_supervisor.tree import home
@@ -58,12 +59,16 @@ def announce(  # noqa: PLR0917 - by position, as all that each start calls
     seconds: float | None = None,
     *,
     told: list[object] | None = None,
+    make: Callable[..., Lifecycle] = Lifecycle,
 ) -> None:
-    """Tell the observers what happened to *node*, but for those in *told*."""
+    """Tell the observers what happened to *node*, but for those in *told*.
+
+    What they are told is what *make* makes of it.
+    """
     tree = node._tree_
     if tree is None or not tree.observers:
         return
-    record = Lifecycle(
+    record = make(
         event,
         path_of(node),
         node._incarnation_,
@@ -86,3 +91,17 @@ def announce(  # noqa: PLR0917 - by position, as all that each start calls
             tree.observers.remove(observer)
             with suppress(Exception):  # it may be logging that is broken
                 logger.exception("an observer of the tree raised and was removed")
+
+
+def announce_move(node: Node, because: str, *, origin: str, here: str, token: int) -> None:
+    """Tell the observers that what runs once below *node* has come here.
+
+    Args:
+        node: The service that has it run.
+        because: Why, for people.
+        origin: Where it was before.
+        here: What this place is called.
+        token: Of its lease.
+    """
+    make = partial(Move, origin=origin, node=here, token=token)
+    announce(node, "moved", "ownership", because, make=make)
