@@ -12,6 +12,7 @@ from gevent.event import Event
 
 from sprag import Service, Supervisor
 from sprag.cluster import mail, member
+from sprag.cluster.exceptions import EngineAway
 from sprag.exceptions import BadValue, NotRunning
 from sprag.testing import as_workers
 from sprag_supervisor import tree_of
@@ -66,6 +67,70 @@ def test_what_somebody_else_has_published_keeps_nobody_from_hearing_the_rest(
         clock.settle()
         assert ears.heard == [1, 2]
         assert mine.missed == 6
+
+
+class Noting:
+    """An engine that notes what is published, and can be asked only so often."""
+
+    def __init__(self, engine: Any, answers: float = math.inf) -> None:
+        self._engine = engine
+        self.published: list[bytes] = []
+        self.answers = answers
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._engine, verb)
+
+    def publish(self, topic: str, data: bytes) -> Any:
+        if len(self.published) >= self.answers:
+            raise EngineAway("nowhere", "it is a test")
+        self.published.append(data)
+        return self._engine.publish(topic, data)
+
+
+def noting(top: Service, answers: float = math.inf) -> tuple[member.Member, Noting]:
+    mine: Any = member.member_of(tree_of(top))
+    mine.engine = Noting(mine.engine, answers)
+    return mine, mine.engine
+
+
+def test_what_waits_is_sent_in_one_message_and_heard_one_by_one(clock: VirtualClock) -> None:
+    ears = Ears()
+    with Supervisor([ears]) as top:
+        mine, engine = noting(top)
+        said = [*range(300), "two\nlines", "\u2028"]
+        for each in said:
+            ears.broadcast("news", each)
+        clock.settle()
+        assert ears.heard == said
+        assert len(engine.published) == 1
+        assert mine.counts() == {"sent": 302, "dropped": 0, "missed": 0, "waiting": 0}
+
+
+def test_no_message_is_larger_than_an_engine_takes(clock: VirtualClock) -> None:
+    ears = Ears()
+    with Supervisor([ears]) as top:
+        mine, engine = noting(top)
+        said = ["a" * 59_000, *["b" * 20_000] * 4, 1]
+        for each in said:
+            ears.broadcast("news", each)
+        clock.settle()
+        assert ears.heard == said
+        assert [len(each) // 10_000 for each in engine.published] == [5, 4, 4]
+        assert mine._size == 0
+
+
+def test_each_broadcast_of_a_message_that_cannot_be_sent_counts(clock: VirtualClock) -> None:
+    ears = Ears()
+    with Supervisor([ears]) as top:
+        mine, _ = noting(top, answers=1)
+        for each in ("a" * 59_000, *range(5)):
+            ears.broadcast("news", each)
+        clock.settle()
+        assert mine.counts() == {"sent": 6, "dropped": 0, "missed": 0, "waiting": 0}
+        for each in range(7):
+            ears.broadcast("news", each)
+        clock.settle()
+        assert mine.counts() == {"sent": 6, "dropped": 7, "missed": 0, "waiting": 0}
 
 
 def test_alone_it_works_as_well(clock: VirtualClock) -> None:

@@ -11,6 +11,7 @@ import logging
 import secrets
 from collections import deque
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
@@ -37,6 +38,8 @@ MOST: Final = 10_000
 """Broadcasts that wait to be sent; of more the latest are dropped."""
 MOST_BYTES: Final = 8_000_000
 """Their bytes."""
+_AT_ONCE: Final = 60_000
+"""Bytes of what is sent in one message, if it is more than one broadcast."""
 _CLAIMS_AT_ONCE: Final = 6
 """An engine is asked over eight connections."""
 _TTL: Final = 1.0
@@ -62,7 +65,8 @@ class Member:
         room: For so many of its claims at a time as leave a connection to the lease: who waits
             for it does not wait for the engine, whose answer would come too late.
         sent, dropped, missed: Broadcasts of it that were sent, and that were not; and those of
-            others that it has not heard.
+            others that it has not heard, at least so many: of what was sent together with others,
+            and lost, all are one.
     """
 
     def __init__(
@@ -275,16 +279,25 @@ class Member:
         try:
             while self._outbox:
                 pace()
-                message = self._outbox.popleft()
-                self._size -= len(message)
+                batch = self._next()
                 try:
-                    self.engine.publish(self._topic, message)
-                    self.sent += 1
+                    self.engine.publish(self._topic, b"\n".join(batch))
+                    self.sent += len(batch)
                 except (EngineAway, EngineFull):
-                    self.dropped += 1
+                    self.dropped += len(batch)
         finally:
             self._sends = False
         self._tell()
+
+    def _next(self) -> list[bytes]:
+        """Take what is sent in one message: all that waits, as each answer takes its time."""
+        batch = [self._outbox.popleft()]
+        size = len(batch[0])
+        while self._outbox and size + 1 + len(self._outbox[0]) <= _AT_ONCE:
+            batch.append(self._outbox.popleft())
+            size += 1 + len(batch[-1])
+        self._size -= size + 1 - len(batch)
+        return batch
 
     def _read(self) -> None:
         pace = Pace()
@@ -294,10 +307,11 @@ class Member:
                 page = self.engine.read(self._topic, self._cursor).value
                 self._cursor = page.cursor
                 self.missed += page.missed
-                for message in page.messages:
+                # As JSON is written here, there is no line break in one.
+                for said in chain.from_iterable(each.split(b"\n") for each in page.messages):
                     pace()
                     try:
-                        self._hear(message)
+                        self._hear(said)
                     except (KeyError, TypeError):  # nobody of us has sent that
                         self.missed += 1
                 self._has_news = self._has_news or bool(page.messages)
@@ -307,8 +321,8 @@ class Member:
             self._reads = False
         self._tell()
 
-    def _hear(self, message: bytes) -> None:
-        said = object_in(message)
+    def _hear(self, broadcast: bytes) -> None:
+        said = object_in(broadcast)
         listeners = self.tree.bus.listeners(said["event"])
         if not listeners:
             return
