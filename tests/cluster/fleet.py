@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final, Self
 
 from cluster.network import links
-from cluster.noded import APP
+from cluster.noded import APP, LATER
 from cluster.witness import Event, Span, doubled, fallen, ownerless, read, spans_of
 from processes import Process, app, run
 from servers import KINDS, Postgres, Server, free_port
@@ -68,6 +68,7 @@ class Seat:
         self.schema = 1
         self.process: Process | None = None
         self.is_meant = False
+        self._life = 0
         self._fleet = fleet
         self._log: IO[bytes] | None = None
         self._page = _mapped(fleet.directory / f"seat-{number}", 64)
@@ -76,10 +77,12 @@ class Seat:
         """Start a process here."""
         self._page[:] = bytes(64)
         self.is_meant = True
+        self._life = self._fleet.next_life()
         self._log = (self._fleet.directory / f"log-{self.number}").open("ab")
         environ = {
             "NODE": self.node,
             "SEAT": str(self.number),
+            "LIFE": str(self._life),
             "NAMESPACE": self.link.namespace,
             "URL": self._fleet.url_for(self.link),
             "TTL": str(self.ttl),
@@ -106,9 +109,9 @@ class Seat:
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """Of its process, and of no other there ever was: the kernel gives its own away again."""
         assert self.process is not None
-        return self.process.popen.pid
+        return self._life << LATER | self.process.popen.pid
 
     def close(self) -> None:
         """End its process, and wait for that."""
@@ -185,6 +188,7 @@ class Fleet:
         self._holders = _mapped(directory / "holders", 16 * (partitions + 1))
         self._events: list[Event] = []
         self._read = 0
+        self._lives = 0
 
     def __enter__(self) -> Self:
         try:
@@ -207,6 +211,11 @@ class Fleet:
             seat.close()
             seat.link.close()
         self.server.close()
+
+    def next_life(self) -> int:
+        """Return the number of the process that is started next, from 1."""
+        self._lives += 1
+        return self._lives
 
     @property
     def regular(self) -> list[Seat]:
@@ -294,13 +303,13 @@ class Fleet:
 
     def longest(self, pid: int) -> tuple[float, float]:
         """Return the longest time between two beats, and the most of a processor, in seconds."""
-        _at, between, used = struct.unpack("ddd", (self.directory / f"beat-{pid}").read_bytes())
+        _at, between, used, _ = struct.unpack("dddq", (self.directory / f"beat-{pid}").read_bytes())
         return between, used
 
     def beat_anew(self, pid: int) -> None:
         """Forget what was the longest."""
-        page = _mapped(self.directory / f"beat-{pid}", 24)
-        page[8:] = bytes(16)
+        page = _mapped(self.directory / f"beat-{pid}", 32)
+        page[8:24] = bytes(16)
 
     def settle(self) -> float:
         """Wait until everything has an owner; return for how many seconds."""

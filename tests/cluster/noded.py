@@ -5,7 +5,13 @@ longest time between two beats, on the clock and of the processor, and does what
 on this node's seat: a page that both have mapped.
 """
 
-APP = '''
+from __future__ import annotations
+
+from typing import Final
+
+LATER: Final = 22
+"""Bits of a pid; what is above them says which of those that have had it."""
+APP: Final = '''
 import ctypes, mmap, random, struct
 from pathlib import Path
 
@@ -25,7 +31,8 @@ from sprag_supervisor import clock
 now = lambda: time.clock_gettime(time.CLOCK_BOOTTIME)
 PARTITIONS = int(os.environ["PARTITIONS"])
 TTL = float(os.environ["TTL"])
-PID = os.getpid()
+LATER = 22
+WHO = int(os.environ["LIFE"]) << LATER | os.getpid()
 
 
 def mapped(name, size):
@@ -37,7 +44,7 @@ def mapped(name, size):
 
 HOLDERS = mapped("holders", 16 * (PARTITIONS + 1))
 SEAT = mapped(f"seat-{os.environ['SEAT']}", 64)
-BEAT = mapped(f"beat-{PID}", 24)
+BEAT = mapped(f"beat-{WHO}", 32)
 WRITTEN = os.open("written", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
@@ -45,10 +52,21 @@ def write(kind, pid, what, token, at):
     os.write(WRITTEN, f"{kind} {at:.6f} {pid} {what} {token}\\n".encode())
 
 
-def lives(pid):
+def began(pid):
+    """When the process that has this pid now has begun, in ticks since the machine has."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+struct.pack_into("q", BEAT, 24, began(os.getpid()))
+
+
+def lives(who):
     """Whether it can still do something: a signal that kills it has not been sent."""
+    pid = who & (1 << LATER) - 1
     try:
         status = Path(f"/proc/{pid}/status").read_text()
+        if struct.unpack("q", Path(f"beat-{who}").read_bytes()[24:]) != (began(pid),):
+            return False  # the kernel gives pids away again
     except OSError:
         return False
     said = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
@@ -58,16 +76,16 @@ def lives(pid):
 
 def begins(number, what, token):
     before, tokened = struct.unpack_from("qq", HOLDERS, 16 * number)
-    write("begins", PID, what, token, now())
-    struct.pack_into("qq", HOLDERS, 16 * number, PID, token)
-    if before not in (0, PID) and lives(before):
+    write("begins", WHO, what, token, now())
+    struct.pack_into("qq", HOLDERS, 16 * number, WHO, token)
+    if before not in (0, WHO) and lives(before):
         write("lives", before, what, tokened, now())
 
 
 def ends(number, what, token):
-    if struct.unpack_from("qq", HOLDERS, 16 * number) == (PID, token):
+    if struct.unpack_from("qq", HOLDERS, 16 * number) == (WHO, token):
         struct.pack_into("qq", HOLDERS, 16 * number, 0, 0)
-    write("ends", PID, what, token, now())
+    write("ends", WHO, what, token, now())
 
 
 class Once(Service, shutdown=0.2 * TTL):

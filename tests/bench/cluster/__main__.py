@@ -197,11 +197,11 @@ def idle_cost(kind: str, seconds: float) -> dict[str, Any]:
         for seat in seats:
             seat.rest(rests=True)
         nodes.sleep(8.0)
-        before = [_used(seat.pid) for seat in seats]
+        before = [_used(seat) for seat in seats]
         began = time.monotonic()
         time.sleep(seconds)
         took = time.monotonic() - began
-        used = [_used(seat.pid) - was for seat, was in zip(seats, before, strict=True)]
+        used = [_used(seat) - was for seat, was in zip(seats, before, strict=True)]
         for seat in seats:
             seat.rest(rests=False)
         time.sleep(1.0)
@@ -216,8 +216,9 @@ def idle_cost(kind: str, seconds: float) -> dict[str, Any]:
     }
 
 
-def _used(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+def _used(seat: Seat) -> float:
+    assert seat.process is not None
+    fields = Path(f"/proc/{seat.process.popen.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
