@@ -12,6 +12,7 @@ from sprag.cluster.claim import Claim
 from sprag.cluster.exceptions import EngineAway
 from sprag.cluster.member import Member
 from sprag.cluster.memory import MemoryEngine
+from sprag.cluster.records import Record
 from sprag.cluster.rows import Row, row_of
 from sprag_supervisor import tree_of
 
@@ -98,6 +99,14 @@ def test_who_has_just_seen_the_row_is_not_made_to_ask_for_it(engine: Asked, clai
     assert engine.verbs == ["cas"]
     assert row == engine.row()
     assert before == Row()
+
+
+def test_a_scan_tells_whether_our_record_is_there(claim: Claim) -> None:
+    member = claim.member
+    key = f"sprag/shop/nodes/{member.life}"
+    assert not member.is_in({})
+    assert not member.is_in({key: Record("another").as_bytes()})
+    assert member.is_in({key: Record(member.life).as_bytes()})
 
 
 def test_what_was_seen_and_is_so_no_more_is_asked_for(engine: Asked, claim: Claim) -> None:

@@ -77,17 +77,18 @@ class Claim:
         the same, so that nothing that is still under way for it can be made (rule 5).
 
         Args:
-            seen: The row as it was a moment ago, for who has it: that spares a question. None:
-                it is asked for; and so it is if it has changed meanwhile.
+            seen: The row as it was a moment ago, together with the record of our life, for who
+                has it: that spares two questions. None: they are asked; and so they are if the row
+                has changed meanwhile.
         """
         with self.member.room:
             if seen is not None:
-                row, before = self._take(seen)
+                row, before = self._take(seen, has_seen_us=True)
                 if row is not None:
                     return row, before
-            return self._take(self.member.engine.get(self._key))
+            return self._take(self.member.engine.get(self._key), has_seen_us=False)
 
-    def _take(self, answer: Answer[bytes | None]) -> tuple[Row | None, Row]:
+    def _take(self, answer: Answer[bytes | None], *, has_seen_us: bool) -> tuple[Row | None, Row]:
         member, engine, keeper = self.member, self.member.engine, self.member.keeper
         life = member.life
         before = row_of(answer.value)
@@ -112,7 +113,7 @@ class Claim:
             return taken, before
         if life != member.life or not keeper.grants(identities):
             return None, before
-        if not self._has_forgotten_nothing(life, identities):
+        if not has_seen_us and not self._has_forgotten_nothing(life, identities):
             return None, before  # asked once more by each swap, it would never come to an end
         keeper.ask(self.name)
         try:

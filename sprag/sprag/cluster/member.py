@@ -215,6 +215,11 @@ class Member:
         """Return the same of what a scan has found."""
         return {life for life, _ in self._nodes(found)} | {self.life}
 
+    def is_in(self, found: Mapping[str, bytes]) -> bool:
+        """Whether the record of our life is in what a scan has found: nothing was emptied."""
+        life = self.life
+        return bool(life) and record_of(found.get(f"{self._nodes_key}{life}")).owner == life
+
     def is_to_go(self) -> bool:
         """Whether somebody is there with newer code, which takes the place of all. May block.
 

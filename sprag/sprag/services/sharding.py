@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 _UNTIL_ASKED_AGAIN: Final = 1.0
 """Seconds until an engine that is away is asked again."""
-_PAUSE: Final = 0.02
+_PAUSE: Final = 0.03
 """Seconds between two looks, however much there is to be seen: each costs all of the nodes."""
 _AT_LEAST: Final = 10.0
 """Seconds after which it is looked at again, though nothing is known to have changed."""
@@ -76,7 +76,7 @@ class _Seen(NamedTuple):
     present: set[str]
     rows: Mapping[int, Row]
     found: Answer[Mapping[str, bytes]] | None
-    """All of it, as it is."""
+    """All of it, as it is; None: nothing was seen yet."""
 
 
 class Sharding:
@@ -288,7 +288,7 @@ class Sharding:
         waits = {each: (now - since) / ttl for each, since in self._free_since.items()}
         mine = to_take(self._placing, me, seen.bidders, seen.present, seen.rows, waits)
         self._rows = {}
-        if (found := seen.found) is not None:
+        if (found := seen.found) is not None and self._member.is_in(found.value):
             for each in mine:
                 value = found.value.get(f"{self._rows_key}{each}")
                 self._rows[str(each)] = Answer(value, found.identity, found.now)

@@ -147,16 +147,21 @@ def hand_over(kind: str, rounds: int) -> dict[str, Any]:
     """Return seconds from a SIGTERM to when others have all that the node had."""
     seconds: list[float] = []
     of_one: list[float] = []
+    held: list[float] = []
     with fleet(kind, nodes=3, ttl=3.0) as nodes:
         for _ in range(rounds):
             seat = owner(nodes)
             old = seat.pid
             had = {what for what, pid in nodes.holders().items() if pid == old}
             seat.is_meant = False
+            others = [each.pid for each in nodes.regular if each is not seat]
+            for pid in others:
+                nodes.beat_anew(pid)
             since = now()
             seat.send(signal.SIGTERM)
             of_one.append(until_taken(nodes, {"billing"}, old, since))
             seconds.append(until_taken(nodes, had, old, since))
+            held += [nodes.longest(pid)[1] for pid in others]
             assert seat.process is not None
             code = seat.process.ends()
             assert code == 0, (code, (nodes.directory / f"log-{seat.number}").read_text()[-3000:])
@@ -170,6 +175,7 @@ def hand_over(kind: str, rounds: int) -> dict[str, Any]:
         "median": statistics.median(seconds),
         "worst, singleton": max(of_one),
         "median, singleton": statistics.median(of_one),
+        "of a processor, ms": 1000 * max(held),
     }
 
 
