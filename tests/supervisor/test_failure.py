@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sprag.exceptions import WouldDeadlock
 from sprag.testing import virtual_time
 from sprag_supervisor.facts.crash import is_plain, remember
-from sprag_supervisor.facts.folding import folded
+from sprag_supervisor.facts.folding import folded, said_of
 
 if TYPE_CHECKING:
     from sprag_supervisor.facts.failure import Failure
@@ -291,11 +291,22 @@ def test_the_rounds_of_a_recursion_are_told_once(function: Any, told: str) -> No
         ("aaa", [("aaa", 0)]),
         ("aabaabaabaab", [("aab", 3)]),
         ("abcdabcdabcdxyxyxyxy", [("abcd", 2), ("xy", 3)]),
+        ("aaaaabaaaaab", [("aa", 0), ("a", 2), ("b", 0), ("aa", 0), ("a", 2), ("b", 0)]),
+        ("aaaaab" * 3, [("aaaaab", 2)]),
+        ("abababcdefghijkl", [("ab", 2), ("cdefghijkl", 0)]),
+        ("abcdefghijkl" * 3, [("abcdefghijkl", 2)]),
+        ("abcdefghijklm" * 3, [("abcdefghijklm" * 3, 0)]),
     ],
 )
 def test_what_follows_itself_is_one_piece(frames: str, pieces: list[tuple[str, int]]) -> None:
     found = [(piece, more) for piece, more in folded(frames) if piece]
     assert found == pieces
+
+
+def test_how_often_is_said_as_python_says_it() -> None:
+    assert said_of(1, 1) == "[Previous line repeated 1 more time]"
+    assert said_of(1, 2) == "[Previous line repeated 2 more times]"
+    assert said_of(3, 1) == "[Previous 3 frames repeated 1 more time]"
 
 
 @given(st.text("abc", max_size=60))

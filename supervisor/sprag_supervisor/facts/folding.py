@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 _LONGEST: Final = 12
 """Frames of one round."""
+_FEWEST: Final = 3
+"""Rounds: nothing would be left out of two, which may begin with many of one frame."""
 _KEPT: Final = 3
 """Of the rounds of one frame, as Python does; of longer ones, one."""
 
@@ -44,11 +46,11 @@ def said_of(size: int, more: int) -> str:
 def _round_at(frames: Sequence[T], place: int) -> tuple[int, int]:
     """Return the round that begins at *place*: how many frames it has, and how often it comes."""
     best = 1, 1
-    for size in range(1, min(_LONGEST, (len(frames) - place) // 2) + 1):
+    for size in range(1, _LONGEST + 1):
         end = place + size
         while end < len(frames) and frames[end] == frames[end - size]:
             end += 1
         rounds = (end - place) // size
-        if rounds > 1 and size * rounds > best[0] * best[1]:
+        if rounds >= _FEWEST and size * rounds > best[0] * best[1]:
             best = size, rounds
     return best
