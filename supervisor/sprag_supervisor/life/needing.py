@@ -83,8 +83,6 @@ def wait_for(
     if isinstance(wait, Wait):
         wait.wake = wake  # what has been told of is not told again
     else:
-        if wait is not None:
-            wait.close()  # a timer, of which nobody would know any more
         history.retry_timer = wait = Wait(child, tree, history, wake)
         wait.begin()
 

@@ -82,7 +82,7 @@ class Lifetime:
     def _look(self) -> None:
         # In the hub.
         node, tree = self._node, self._node._tree_
-        if tree is not None and self._may_begin():
+        if tree is not None:
             tree.pool.launch(partial(self._begin), node, "recycle")
 
     def _may_begin(self) -> bool:
@@ -101,7 +101,7 @@ class Lifetime:
     def _begin(self) -> None:
         node, parent, tree = self._node, self._node._parent_, self._node._tree_
         if not self._may_begin() or parent is None or tree is None:
-            return  # somebody was faster in the last moment
+            return
         age = round(clock.now() - node._since_, 3)
         tell = saying(logging.INFO, node, "service is recycled", seconds=age)
         end_soon(node, RECYCLED)

@@ -102,8 +102,6 @@ class HeldInbox(deque["Item"]):
         held = [one for one in group if one is not failed and is_held(one)]
         supervision = self.node._supervision_
         for one in held:
-            if one._state_ is not RESTARTING:
-                continue
             for each in () if supervision is None else supervision.groups:
                 each.waiting.pop(id(one), None)
             before = self.aside.get(one._name_ or "")
