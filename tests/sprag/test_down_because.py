@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import pytest
 
+import scripted
 from controlled import check
 from sprag import Backoff, DynamicSupervisor, Ignore, Service, Supervisor, to_json
 from sprag.control import acting
@@ -138,6 +139,16 @@ def test_what_is_held_says_what_holds_it() -> None:
         a.spawn(crash)
         gevent.sleep(1)
         assert why(top) == {"a": because("held", "top/a")}
+
+
+def test_a_hold_keeps_down_those_only_whom_nothing_else_does() -> None:
+    with Supervisor([Fails(), Idle()], name="top") as top:
+        gevent.sleep(1)
+        top.service("Fails").hold_exits()
+        scripted.crash(top.service("Idle"))  # of which nothing has been decided yet
+        assert why(top) == {"Fails": because("crashed"), "Idle": because("crashed")}
+        gevent.sleep(20)
+        assert why(top) == {"Fails": because("held", "top/Fails"), "Idle": None}
 
 
 def test_a_supervisor_that_gave_up_says_so(clock: VirtualClock) -> None:

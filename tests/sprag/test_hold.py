@@ -147,14 +147,22 @@ def test_what_ends_nobody_and_restarts_nobody_does_not_wait(clock: VirtualClock)
         assert states(pool) == {}
 
 
-def test_an_escalation_waits(clock: VirtualClock) -> None:
-    jobs = [Idle(name, on_failure={Crash: "escalate"}, restart="temporary") for name in "ab"]
+@pytest.mark.parametrize(
+    ("restart", "meanwhile"),
+    [
+        ("permanent", "running"),
+        ("temporary", "restarting"),  # it has left what is held, which ends, and waits
+    ],
+)
+def test_an_escalation_waits(clock: VirtualClock, restart: str, meanwhile: str) -> None:
+    jobs = [Idle(name, on_failure={Crash: "escalate"}, restart=restart) for name in "ab"]
     fleet = Supervisor(children=jobs, name="fleet")
     with Supervisor(children=[fleet], name="top") as top:
         fleet.hold_exits()
         for each in jobs:
             crash(each)
             clock.advance(10)
+        assert states(top) == {"fleet": meanwhile}
         assert fleet._incarnation_ == 1
         fleet.release_exits()
         clock.settle()
@@ -290,6 +298,8 @@ def test_a_restart_of_the_group_leaves_out_who_is_held(
         b.release_exits()
         clock.settle()
         assert states(top) == dict.fromkeys("abc", "running")
+        own = [("b", "restart")] if is_down else []
+        assert told(top) == [("a", "restart"), *own]
 
 
 @pytest.mark.parametrize("strategy", GROUPS)

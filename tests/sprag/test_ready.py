@@ -10,6 +10,7 @@ import pytest
 from scripted import spawn
 from sprag import App, DynamicSupervisor, Service, State, Supervisor, current_service
 from sprag.exceptions import BadValue, NotRunning, StartFailed
+from sprag_supervisor.life import bringing_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -209,6 +210,26 @@ def test_who_has_no_on_ready_has_no_greenlet_for_it() -> None:
     with App(providers={"a": Service()}) as app:
         assert app.snapshot().children[0].owned.greenlets == 0
         assert app.service("a")._holdings_ is None
+    with Service() as alone:
+        assert alone.snapshot().owned.greenlets == 0
+
+
+def test_an_app_in_which_nobody_has_an_on_ready_is_not_searched_for_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Service] = []
+    get_ready = bringing_up._get_ready
+
+    def noted(node: Any, tree: Any) -> None:
+        asked.append(node)
+        get_ready(node, tree)
+
+    monkeypatch.setattr(bringing_up, "_get_ready", noted)
+    with App(providers={"a": Service(), "b": Supervisor([Service()])}) as app:
+        assert asked == []
+        app.adopt(ready := Noted([], "ready"))
+        app.adopt(Service())
+        assert asked == [ready]
 
 
 # -- providers by name -------------------------------------------------------------------

@@ -177,6 +177,7 @@ def test_a_new_life_that_does_not_start_counts_as_any_failure(clock: VirtualCloc
 
 def test_a_root_is_recycled_by_nobody(clock: VirtualClock) -> None:
     with aging() as web:
+        assert web.snapshot().owned.timers == 0
         clock.advance(LONGEST * 2)
         assert recycled(web) == 0
         assert web.snapshot().incarnation == 1

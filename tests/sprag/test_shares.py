@@ -10,6 +10,7 @@ import pytest
 from scripted import Idle, Journal, Scripted, spawn
 from sprag import DynamicSupervisor, Service, Supervisor
 from sprag_supervisor import Exit
+from sprag_supervisor.life import sharing
 
 if TYPE_CHECKING:
     from sprag import StopReport
@@ -82,6 +83,52 @@ def test_who_cannot_block_asks_for_nothing(clock: VirtualClock) -> None:
     idle = [Idle(f"idle {number}") for number in range(50)]
     with Supervisor([*idle, slow("a")]) as top:
         assert took(top.stop(4.0)) == {"a": 4.0}
+
+
+def test_children_that_end_by_their_needs_count_as_long_as_the_longest_way(
+    clock: VirtualClock,
+) -> None:
+    needs: list[Any] = [(), (), ("b",)]
+    children: list[Any] = [
+        (slow(name), {"needs": those}) for name, those in zip("abc", needs, strict=True)
+    ]
+    with Supervisor([Supervisor(children, name="below"), slow("z")]) as top:
+        report = top.stop(7.5)  # for z, and then for c and b, with a beside them
+        assert took(report) == {"z": 2.5, "c": 2.5, "b": 2.5, "a": 5.0}
+
+
+def test_who_is_down_already_asks_for_nothing(clock: VirtualClock) -> None:
+    with Supervisor([slow("down", 0.0), slow("a"), slow("b")]) as top:
+        top.terminate_child("down")
+        assert took(top.stop(8.0)) == {"a": 4.0, "b": 4.0}
+
+
+def test_the_own_steps_of_those_above_come_after_it_as_well(clock: VirtualClock) -> None:
+    def adopts(service: Scripted) -> None:
+        service.adopt(slow("below"))
+
+    with Supervisor([slow("above", in_on_start=adopts)]) as top:
+        assert took(top.stop(5.0)) == {"below": 2.5, "above": 2.5}
+
+
+def test_for_the_end_of_who_takes_no_time_nobody_is_counted(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    of_all = sharing._of_all
+
+    def noted(child: Any, infinity: float) -> float:
+        asked.append(child)
+        return of_all(child, infinity)
+
+    monkeypatch.setattr(sharing, "_of_all", noted)
+    groups = [Supervisor([Idle("idle")], name=f"group {number}") for number in range(3)]
+    with Supervisor(groups) as top:
+        top.stop(4.0)
+    assert asked == []
+    with Supervisor([*groups, slow("a", 1.0)]) as top:
+        assert took(top.stop(4.0)) == {"a": 1.0}
+    assert asked == groups
 
 
 def test_greenlets_that_do_not_die_have_their_part_only(clock: VirtualClock) -> None:

@@ -173,6 +173,20 @@ def test_what_was_adopted_later_stops_earlier_wherever_it_came_from() -> None:
     assert stops == ["second stop", "first stop", "root stop"]
 
 
+def test_who_ends_holds_of_its_listeners_those_only_that_are_still_called() -> None:
+    root = started(Parent())
+    child = root.adopt(Plain())
+    for event in ("busy", "idle", "idle"):
+        child.listen(event, gevent.sleep)
+    emitter = spawn(root.emit, "busy", 3.0)
+    gevent.sleep(1.0)
+    stopping = spawn(child.stop)
+    gevent.sleep(1.0)
+    assert child.snapshot().owned.listeners == 1
+    stopping.get()
+    assert emitter.get() == 1
+
+
 # -- a service's own limit -------------------------------------------------------------
 
 

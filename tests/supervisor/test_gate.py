@@ -72,6 +72,10 @@ def crowd(root: Supervisor, go: Event) -> list[str]:
     return crashed
 
 
+def restarted(root: Supervisor) -> int:
+    return sum(one.restarts for one in root.snapshot().children)
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         gevent.sleep(0.001)
@@ -136,6 +140,23 @@ def held_up(root: Supervisor, action: Callable[[], object]) -> int:
     assert before < MANY / 2
     action()
     return len(crashed) - before
+
+
+def test_who_emits_in_the_hub_cannot_wait_and_does_not(root: Supervisor) -> None:
+    heard: list[int] = []
+    for _ in range(3):
+        root.adopt(Frail("news"))
+    gevent.get_hub().loop.run_callback(lambda: heard.append(root.emit("news")))
+    gevent.sleep(0)
+    assert heard == [3]
+    wait_until(lambda: restarted(root) == 3)
+
+
+def test_who_comes_from_another_thread_does_not_wait_either(root: Supervisor) -> None:
+    """The timer that opens the gate belongs to the loop of this one."""
+    gate = tree_of(root).pool.gate
+    gevent.get_hub().threadpool.apply(gate.wait)
+    assert not gate.waiting
 
 
 @pytest.mark.parametrize("hook", ["on_start", "on_drain", "on_stop"])

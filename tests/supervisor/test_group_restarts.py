@@ -64,6 +64,19 @@ def test_siblings_that_wait_for_the_backoff_of_their_group_are_restarting(
         assert restarts(top) == dict.fromkeys("abc", 1)
 
 
+def test_the_time_until_the_next_try_runs_down_to_nothing_and_no_further(
+    clock: VirtualClock, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy="one_for_all") as top:
+        waiting(top, a, clock)
+        clock.advance(5.75)
+        assert [each.next_try for each in top.snapshot().children] == [0.25] * 3
+        with monkeypatch.context() as patched:  # the loop is held, and the timer late
+            patched.setattr(_clock, "now", lambda: clock.now + 7.0)
+            assert [each.next_try for each in top.snapshot().children] == [0.0] * 3
+
+
 def test_under_one_for_one_nobody_waits_for_another(clock: VirtualClock, journal: Journal) -> None:
     a, b, c = three(journal)
     with Supervisor(children=[a, b, c]) as top:
@@ -89,6 +102,21 @@ def test_wait_goes_on_while_a_group_waits(clock: VirtualClock, journal: Journal)
         clock.advance(20.0)
         assert not ended.ready()
     assert ended.get().reason.value == "stopped"
+
+
+def test_a_group_that_waits_is_part_of_the_larger_one_and_gone_with_it(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy="rest_for_one", max_restarts=9) as top:
+        waiting(top, b, clock)
+        crash(a)
+        clock.advance(20.0)
+        assert states(top) == dict.fromkeys("abc", "running")
+        c.stop()  # of which the group of *b* would know, if it were still there
+        waiting(top, b, clock)
+        clock.advance(20.0)
+        assert states(top) == dict.fromkeys("abc", "running")
 
 
 # -- a stop takes one out ----------------------------------------------------------------

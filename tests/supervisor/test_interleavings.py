@@ -89,6 +89,24 @@ def test_a_stop_at_the_very_moment_the_backoff_is_over_wins_if_it_comes_first(
         assert a.script.starts == 1
 
 
+@pytest.mark.parametrize("who", ["itself", "its parent"])
+def test_who_is_stopped_while_it_comes_up_has_not_failed(
+    clock: VirtualClock, journal: Journal, caplog: pytest.LogCaptureFixture, who: str
+) -> None:
+    a = Scripted("a", journal, start_takes=9.0)
+    with Supervisor() as top:
+        inner = top.adopt(Supervisor(name="inner"))
+        starting = spawn(inner.adopt, a)
+        clock.advance(1.0)
+        (a if who == "itself" else inner).stop()
+        assert isinstance(starting.exception, StartFailed)
+        ending = a.wait(0)
+        assert ending is not None
+        assert ending.reason is Reason.STOPPED
+        assert a.snapshot().failures == ()
+        assert errors(caplog) == []
+
+
 def test_restarts_that_fail_count_also_long_after_the_start(
     clock: VirtualClock, journal: Journal
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -14,6 +15,7 @@ from scripted import Journal, Scripted, crash, spawn, states
 from sprag import Backoff, DynamicSupervisor, Service, StartFailed, State, Supervisor
 from sprag.exceptions import AlreadyStarted, BadPolicy, WouldDeadlock
 from sprag.testing import check_invariants
+from sprag_supervisor.life.adopting import Needed
 from sprag_supervisor.rules.graph import (
     NeedsThemselvesError,
     called_for,
@@ -550,6 +552,22 @@ def test_who_comes_back_may_not_need_who_needs_it(clock: VirtualClock) -> None:
         with pytest.raises(BadPolicy, match="no circle: db -> web -> api -> db"):
             top.adopt(Leaving("db"), needs=("web",))
         assert list(states(top)) == ["api", "web"]
+
+
+def test_names_that_nobody_needs_any_more_are_forgotten_when_there_are_many_of_them() -> None:
+    kept: Any = {f"kept-{number}": "ready" for number in range(60)}
+    child = SimpleNamespace(_policy_=SimpleNamespace(needs=kept))
+    parent: Any = SimpleNamespace(_children_={"child": child})
+    needed = Needed()
+    for names, most in (("gone", 100), ("later", 220)):  # 100 beside twice what is needed
+        needed.note(kept, parent)
+        rest = [f"{names}-{number}" for number in range(most - 60)]
+        for name in rest:
+            needed.note({name: "ready"}, parent)
+        assert all(name in needed for name in (*kept, *rest))
+        needed.note({"one more": "ready"}, parent)
+        assert not any(name in needed for name in (*rest, "one more"))
+        assert all(name in needed for name in kept)
 
 
 def test_that_is_so_however_many_have_come_and_gone(clock: VirtualClock) -> None:

@@ -391,6 +391,9 @@ def test_exit_app_stops_the_root_wherever_it_is_raised(
         assert tree is not None
         told = [(each.decision, each.failure and each.failure.message) for each in tree.ledger]
         assert told == [("exit", "no licence")]
+        written = next(iter(tree.ledger))  # that restarts nobody
+        assert (written.restarts, written.delay) == (0, 0.0)
+        assert (written.names, written.covered_count) == (("Judged",), 1)
         failed = child.wait(0)
         assert failed is not None
         assert failed.failure is not None

@@ -1311,6 +1311,20 @@ def test_rule_66_an_end_of_an_earlier_life_never_triggers(
         assert top.snapshot().state is State.RUNNING
 
 
+@pytest.mark.parametrize("auto_shutdown", ["any_significant", "all_significant"])
+def test_rule_66_an_end_while_the_group_goes_down_never_triggers(
+    clock: VirtualClock, journal: Journal, auto_shutdown: str
+) -> None:
+    a, c = Scripted("a", journal), Scripted("c", journal, stop_takes=2.0)
+    b = Significant("b", journal, restart="temporary")
+    with Supervisor(children=[a, b, c], auto_shutdown=auto_shutdown, strategy="one_for_all") as top:
+        crash(a)
+        clock.advance(1.0)
+        b.finish()  # by itself, while the group waits for c
+        clock.advance(2.0)
+        assert states(top) == {"a": "running", "c": "running"}
+
+
 def test_rule_67_the_supervisor_ends_cleanly_and_its_children_stop_in_reverse(
     clock: VirtualClock, journal: Journal, caplog: pytest.LogCaptureFixture
 ) -> None:

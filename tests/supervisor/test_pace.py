@@ -19,7 +19,7 @@ from scripted import Crash, crash, spawn, states
 from sprag import DynamicSupervisor, Lifecycle, Service, Supervisor
 from sprag_supervisor import logger, tree_of
 from sprag_supervisor.loop import clock as _clock
-from sprag_supervisor.loop.pace import Pace, let_others_run
+from sprag_supervisor.loop.pace import Batches, Pace, let_others_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,6 +159,26 @@ def test_work_holds_the_loop_as_long_as_it_was_told_to(burner: Burner) -> None:
             burner.burn()
             pace()
         assert burner.longest == 3
+
+
+def test_work_is_launched_eight_pieces_at_a_time_and_one_by_one_as_long_as_it_holds_the_loop(
+    burner: Burner,
+) -> None:
+    batches = Batches()
+
+    def looks(pieces: int, *, costly: bool) -> list[int]:
+        """Return after which of so many pieces others had their turn."""
+        looked: list[int] = []
+        for number in range(1, pieces + 1):
+            if costly:
+                spawn(burner.burn)
+            if batches():
+                looked.append(number)
+        return looked
+
+    assert looks(24, costly=False) == [8, 16, 24]
+    assert looks(12, costly=True) == [8, 9, 10, 11, 12]
+    assert looks(31, costly=False) == [1, 3, 7, 15, 23, 31]
 
 
 def test_many_that_pace_themselves_do_not_stand_before_a_newcomer() -> None:

@@ -65,6 +65,26 @@ def sleeper(seconds: float, log: list[str]) -> Callable[[], None]:
     return body
 
 
+def test_what_needs_a_stack_of_its_own_is_done_before_one_goes_on_and_in_the_hub_in_the_next_turn(
+    pool: Pool,
+) -> None:
+    done: list[str] = []
+
+    def body() -> None:
+        gevent.sleep(1.0)
+        done.append("body")
+
+    def ask() -> None:
+        pool.run_apart(body)
+        done.append("who asked")
+
+    ask()
+    assert done == ["body", "who asked"]
+    get_hub().loop.run_callback(ask)
+    gevent.sleep(2.0)
+    assert done[2:] == ["who asked", "body"]
+
+
 # -- parking --------------------------------
 
 

@@ -55,6 +55,20 @@ def test_after_it_was_up_once_its_restarts_count_as_any(clock: VirtualClock) -> 
         assert top.snapshot().state is State.FAILED
 
 
+def test_who_finishes_as_soon_as_it_comes_up_has_been_up(clock: VirtualClock) -> None:
+    class Brief(Database):
+        def on_start(self) -> None:
+            super().on_start()
+            self.finish()
+
+    world = {"failing": 0}
+    with Supervisor(max_restarts=2) as top:
+        top.adopt(Brief(world))
+        world["failing"] = 99
+        clock.settle()
+        assert top.snapshot().state is State.FAILED
+
+
 class Slow(Service):
     """Gets ready after a second."""
 
