@@ -179,3 +179,18 @@ def test_without_its_thread_it_writes_what_the_descriptor_takes(piped: Piped) ->
     for _ in range(3):
         piped.queue.put(b"lost\n")
     assert piped.queue.backlog == Backlog(3, 0)
+
+
+def test_lines_that_come_one_after_another_wake_no_thread_each(
+    piped: Piped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[bytes] = []
+    monkeypatch.setattr(piped.queue, "_write", lambda data: written.append(data) or len(data))
+    began = time.monotonic()
+    for number in range(300):
+        piped.queue.put(b"%d\n" % number)
+        time.sleep(0.0001)
+    piped.queue.flush()
+    seconds = time.monotonic() - began
+    assert b"".join(written).split() == [b"%d" % number for number in range(300)]
+    assert len(written) <= seconds / log_queue._GATHERING + 2

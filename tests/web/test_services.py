@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, assert_type, cast
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from sprag import Backoff, Controller, Service
 from sprag.exceptions import BadValue, WrongKind
+from sprag_supervisor import tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,6 +109,61 @@ def test_a_controller_is_handed_no_service_that_is_down(shop: Callable[..., Shop
     assert one.ask("/tells/fleet").status_code == 503
     metrics.start()
     assert one.ask("/tells/metrics").status_code == 200
+
+
+class Slow(Service):
+    """Takes a moment to come up again, in which its gate is shut."""
+
+    def __init__(self) -> None:
+        self.gate = Event()
+
+    def on_start(self) -> None:
+        if self.snapshot().incarnation > 1:
+            self.gate.wait()
+
+    def fail(self) -> None:
+        raise ValueError("as told")
+
+
+LIFE = """
+class Life(Controller):
+    route = "/life"
+    def load(self):
+        return {"life": self.service("slow").snapshot().incarnation}
+"""
+
+
+def test_a_request_amid_a_restart_waits_for_the_next_life(shop: Callable[..., Shop]) -> None:
+    slow = Slow()
+    one = shop(LIFE, providers={"slow": slow})
+    assert one.ask("/life").json == {"life": 1}
+    for life in (2, 3):
+        slow.gate.clear()
+        slow.spawn(slow.fail)
+        gevent.sleep(0)
+        gevent.sleep(0)
+        asking: list[Any] = [gevent.spawn(one.ask, "/life") for _ in range(3)]
+        gevent.sleep(0.01)
+        assert not any(each.ready() for each in asking)
+        slow.gate.set()
+        assert [each.get().json for each in asking] == [{"life": life}] * 3
+        assert len(tree_of(one.app).observers) == 0
+
+
+def test_a_request_amid_a_restart_that_fails_is_told_at_once(shop: Callable[..., Shop]) -> None:
+    slow = Slow()
+    one = shop(LIFE, providers={"slow": slow})
+    assert one.ask("/life").json == {"life": 1}
+    slow.spawn(slow.fail)
+    gevent.sleep(0)
+    gevent.sleep(0)
+    asking: Any = gevent.spawn(one.ask, "/life")
+    gevent.sleep(0.01)
+    assert not asking.ready()
+    stopping = gevent.spawn(slow.stop)
+    answer = asking.get()
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    stopping.join()
 
 
 def test_a_controller_asks_for_a_service_by_its_class(

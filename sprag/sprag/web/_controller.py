@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast, overload
 
 from sprag.owned.log import bound_logger
 from sprag.services.service import Service, current_service
+from sprag.web._comeback import comes_back
 from sprag.web.exceptions import HTTPError
 from sprag_supervisor import (
     RUNNING,
@@ -111,13 +112,16 @@ class Controller:
     def service(self, name: str, kind: type[Any] | None = None) -> Any:
         """Return a provider of the app by its name, or a service by its path, that runs.
 
+        Blocks while it is being restarted, for a second at most, unless its next try is known to
+        come later.
+
         Args:
             name: As for `Service.service`.
             kind: The class that it must be of; a type checker knows then what is returned.
 
         Raises:
-            HTTPError: It does not run: 503, with ``Retry-After``. It is down, or being
-                restarted, and what its last life has left is of no use.
+            HTTPError: It does not run: 503, with ``Retry-After``. It is down, comes up for the
+                first time, or is not back in time, and what its last life has left is of no use.
             NotRunning: The app has never been started.
             UnknownService: There is none. The providers are listed.
             WrongKind: There is one, of another class.
@@ -127,7 +131,11 @@ class Controller:
         found = Service.service(root, name) if kind is None else Service.service(root, name, kind)
         node: Node = found
         # A tree that stops has its server answer the last requests, and so have those above it.
-        if node._state_ is not RUNNING and not is_within(current_node(), node):
+        if (
+            node._state_ is not RUNNING
+            and not is_within(current_node(), node)
+            and not comes_back(node)
+        ):
             message = f"the service {name!r} does not run: it is {node._state_.value}"
             raise HTTPError(503, message, {"Retry-After": RETRY_AFTER})
         return found
