@@ -185,7 +185,12 @@ def test_lines_that_come_one_after_another_wake_no_thread_each(
     piped: Piped, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[bytes] = []
-    monkeypatch.setattr(piped.queue, "_write", lambda data: written.append(data) or len(data))
+
+    def write(data: bytes) -> int:
+        written.append(data)
+        return len(data)
+
+    monkeypatch.setattr(piped.queue, "_write", write)
     began = time.monotonic()
     for number in range(300):
         piped.queue.put(b"%d\n" % number)
