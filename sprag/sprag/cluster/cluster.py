@@ -30,7 +30,7 @@ class Cluster:
         url: Where the engine is: ``postgres://…``, ``redis://…``, ``etcd://…``, or ``memory://``
             for tests: the trees of one process.
         ttl: Seconds until others take over what a node ran that says nothing more: a whole ttl, and
-            half a second or so to see it. When the engine is away, what runs once stops after 0.6
+            up to a fifth of it to see that. When the engine is away, what runs once stops after 0.6
             of it; so it must stop within a quarter of it. 0.5 to 3,600.
         node: What this node is called, the same after each start. Default: the name of the host;
             with ``--workers`` and its number.
