@@ -186,10 +186,20 @@ class Claim:
         if keeper is not None:
             keeper.end(self.name)
 
+    def done_with(self) -> None:
+        """Do the same before `free`, which comes soon: until then no look here frees the row."""
+        if self.member.keeper is not None:
+            self.member.keeper.ask(self.name)
+        self.done()
+
     def free(self, why: str) -> None:
         """Let others have the row, if it is ours; nothing of it is at work here any more."""
-        self.done()
-        self.change(lambda row: row.freed(why))
+        self.done_with()
+        try:
+            self.change(lambda row: row.freed(why))
+        finally:
+            if self.member.keeper is not None:
+                self.member.keeper.answered(self.name)
 
 
 class _Wakes:

@@ -208,7 +208,7 @@ class Keeper:
         self.look_soon()
 
     def ask(self, name: str) -> None:
-        """Take note that the row is about to be asked for."""
+        """Take note that the row is about to be asked for, or given back."""
         self._asking[name] = None
 
     def answered(self, name: str) -> None:

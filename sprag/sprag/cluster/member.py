@@ -15,6 +15,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
+from gevent.event import Event
 from gevent.lock import BoundedSemaphore, Semaphore
 
 from sprag.cluster.exceptions import EngineAway, EngineFull
@@ -42,6 +43,8 @@ _AT_ONCE: Final = 60_000
 """Bytes of what is sent in one message, if it is more than one broadcast."""
 _CLAIMS_AT_ONCE: Final = 6
 """An engine is asked over eight connections."""
+_HANDS: Final = _CLAIMS_AT_ONCE - 1
+"""So many rows are given back at once when the node goes: a singleton's finds room beside them."""
 _TTL: Final = 1.0
 """Of those without a lease: to move something costs them little."""
 
@@ -104,6 +107,10 @@ class Member:
         self._sends = self._reads = False  # Invariant: a greenlet does so, or is about to
         self._has_news = False
         self._host = ""
+        self._to_free: deque[Callable[[], object]] = deque()
+        self._hands = 0  # Invariant: greenlets that do so, or are about to
+        self._has_freed = Event()
+        self._has_freed.set()
         self._mail: dict[int, Mail] = {}
         """By the identity of the service."""
 
@@ -192,13 +199,33 @@ class Member:
         with suppress(EngineAway):
             self._listen()
 
+    def free_soon(self, free: Callable[[], object]) -> None:
+        """Call *free*, which gives a row back, in a moment: nobody waits for it before I leave.
+
+        It may block, but must not raise.
+        """
+        self._to_free.append(free)
+        if self._hands < _HANDS and self._run(self._free):
+            self._hands += 1
+            self._has_freed.clear()
+
+    def _free(self) -> None:
+        try:
+            while self._to_free:
+                self._to_free.popleft()()
+        finally:
+            self._hands -= 1
+            if not self._hands:
+                self._has_freed.set()
+
     def leave(self) -> None:
         """Hear nothing any more, and have no lease. May block."""
         if self.asking is not None:
             self.asking.end()
         if self.keeper is not None:
             with suppress(EngineAway, EngineFull):
-                self.keeper.give_back()
+                self.keeper.give_back()  # from now on all of its rows are to be had
+            self._has_freed.wait()  # which wakes who may take them
         if self._hint is not None:
             self._hint.cancel()
             self._hint = None

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 _UNTIL_ASKED_AGAIN: Final = 1.0
 """Seconds until an engine that is away is asked again."""
-_AWAY: Final = (EngineAway, EngineFull)
+AWAY: Final = (EngineAway, EngineFull)
 """What an engine raises that cannot do now what it is asked for."""
 _COURTESY: Final = 0.3
 """Seconds that who has newer code gets to be the first."""
@@ -226,7 +226,7 @@ class Bidding:
                     self._give_way(self._gave_up)
             elif self._tree.root._state_ in ACTIVE:  # else it would run for a moment, at the end
                 self._stand_by_or_run()
-        except _AWAY as error:
+        except AWAY as error:
             set_status(self._node, f"{'runs here' if self.owns else 'standby'}; {error}")
             self._look_at(clock.now() + _UNTIL_ASKED_AGAIN)
 
@@ -303,7 +303,7 @@ class Bidding:
             if self._child._parent_ is self._node:
                 delete_child(self._node, self._child)
             self._let_go(why)
-        except _AWAY:
+        except AWAY:
             pass  # it is free once our lease is buried, or the engine is back
         finally:
             self._gives_back = False
@@ -392,11 +392,15 @@ class Bidding:
             return
         try:
             if self.owns:
-                self._let_go(self.why_ends or f"{where} has stopped it")
+                self._give_up(self.why_ends or f"{where} has stopped it")
             else:
                 self._claim.free(f"{where} was stopped before it could begin")
-        except _AWAY as error:
+        except AWAY as error:
             say(logging.WARNING, self._node, self.events["kept"], reason=str(error))
+
+    def _give_up(self, why: str) -> None:
+        """Let others have the row, at the end."""
+        self._let_go(why)
 
     # -- what is told ---------------------------------------------------------------------
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from sprag.services.bidding import Bidding
+from sprag.services.bidding import AWAY, Bidding
 from sprag.services.singleton import Singleton
-from sprag_supervisor import name_of
+from sprag_supervisor import ACTIVE, name_of, say
 
 if TYPE_CHECKING:
     from sprag.cluster.engine import Answer, Hint
@@ -61,6 +62,21 @@ class PartitionBidding(Bidding):
 
     def _take(self) -> tuple[Row | None, Row]:
         return self._claim.take(self._others.row_of(name_of(self._node)))
+
+    def _give_up(self, why: str) -> None:
+        if self._member.keeper is None or self._tree.root._state_ in ACTIVE:
+            super()._give_up(why)
+        else:
+            # The whole node goes: what stops after all its partitions does not wait for the engine.
+            self._claim.done_with()
+            self._has_let_go(why)
+            self._member.free_soon(partial(self._free, why))
+
+    def _free(self, why: str) -> None:
+        try:
+            self._claim.free(why)
+        except AWAY as error:
+            say(logging.WARNING, self._node, self.events["kept"], reason=str(error))
 
     def _lets_pass(self) -> bool:
         return False  # the place of a partition depends on names, and newer code has the same
