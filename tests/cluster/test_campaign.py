@@ -12,6 +12,7 @@ from cluster.campaign import complaint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 TWO = "two at work on billing: 7 (5) and 8 (6) at 12.000, for 0.100 s at least"
 
@@ -46,6 +47,12 @@ class Up:
 
     def note(self, what: str) -> None:
         self.notes.append(what)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what a campaign keeps that is not well."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
 
 def run(
