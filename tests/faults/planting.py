@@ -6,11 +6,13 @@ greenlet's own trace. Functions are found by walking the package.
 
 from __future__ import annotations
 
+import dis
 import importlib
 import pkgutil
 import sys
 from collections import Counter
 from contextlib import contextmanager
+from functools import cache
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,8 +90,9 @@ def counted(codes: dict[CodeType, str]) -> Generator[Counter[tuple[CodeType, str
     counts: Counter[tuple[CodeType, str, int]] = Counter()
 
     def local(frame: FrameType, event: str, _argument: object) -> Any:
-        if event in EVENTS:
-            counts[frame.f_code, event, frame.f_lineno if event == "line" else 0] += 1
+        line = frame.f_lineno if event == "line" else 0
+        if event in EVENTS and line not in idle_lines(frame.f_code):
+            counts[frame.f_code, event, line] += 1
         return local
 
     def everywhere(frame: FrameType, event: str, _argument: object) -> Any:
@@ -100,6 +103,24 @@ def counted(codes: dict[CodeType, str]) -> Generator[Counter[tuple[CodeType, str
 
     with _traced(everywhere):
         yield counts
+
+
+@cache
+def idle_lines(code: CodeType) -> frozenset[int]:
+    """Return the lines of *code* that do nothing, as a ``try:`` does: nothing can be raised there.
+
+    But by a trace function, and that of an inner ``try`` is then, as Python compiles it, within
+    none at all.
+    """
+    busy: set[int | None] = set()
+    idle: set[int] = set()
+    for each in dis.get_instructions(code):
+        line = None if each.positions is None else each.positions.lineno
+        if each.opname != "NOP":
+            busy.add(line)
+        elif line is not None:
+            idle.add(line)
+    return frozenset(idle - busy)
 
 
 class Plant:
