@@ -92,6 +92,8 @@ NOT_OF_A_STORY = {
     "tree.hooks.",
     "tree.making.",
     "tree.names.called",
+    # Of leases, whose moves the library tells: tests/sprag/test_singleton.py.
+    "tree.living.announce_move",
     # What is shown of arguments: tests/sprag/test_secrets.py.
     "redaction.",
     "tree.mistakes.",
