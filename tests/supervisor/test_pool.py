@@ -559,6 +559,16 @@ def test_a_pool_that_was_in_use_empties_when_it_is_quiet(pool: Pool, clock: Virt
     assert pool.idle == []
 
 
+def test_a_pool_that_was_used_for_the_last_time_before_the_look_is_looked_at_again(
+    pool: Pool, clock: VirtualClock
+) -> None:
+    run(pool, list)
+    clock.advance(0.6)
+    run(pool, list)
+    clock.advance(2.5)
+    assert pool.idle == []
+
+
 def test_a_pool_in_use_keeps_its_greenlets(pool: Pool, clock: VirtualClock) -> None:
     seen: set[int] = set()
     for _ in range(20):
