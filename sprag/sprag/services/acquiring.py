@@ -209,7 +209,7 @@ class Acquiring(Node):
             listener = tree.bus.subscribe(event, fn, self)
         try:
             node: Node = self
-            if node._holdings_ is None:  # as `hold` does; most services hold one listener
+            if node._holdings_ is None:  # most services hold one listener, and nothing else
                 node._holdings_ = listener
             else:
                 hold(node, listener)

@@ -141,12 +141,8 @@ class Wait:
             missing.pop(name, None)
         else:
             missing[name] = None
-        news: Iterable[str] = (name,)
-        if not missing:  # but who has left the tree since has not told of it
-            news = unmet(child)
-            missing.update(dict.fromkeys(news))
         if missing or parent is None:
-            self._tell(news)
+            self._tell((name,))
         elif self.wake is not None:
             self.wake()
         else:

@@ -38,7 +38,7 @@ def gather(
     together.waiting = {id(one): one for one in group if not (waits and one is failed)}
     for other in tuple(supervision.groups):
         if other is not together:
-            if other.leader is not None and id(other.leader) in together.waiting:
+            if id(other.leader) in together.waiting:
                 supervision.groups.remove(other)  # all of it waits for *failed* now
                 together.waiting.update(other.waiting)
             for one in together.waiting:

@@ -176,10 +176,7 @@ def _with(lone: Holdings | Subscription | None) -> Holdings:
 
 
 def hold(node: Holder, subscription: Subscription) -> None:
-    """Let *node* hold a listener."""
-    if node._holdings_ is None:
-        node._holdings_ = subscription
-        return
+    """Let *node* hold a listener, beside whatever else; one that is alone lies in the node."""
     holdings = holdings_of(node)
     if holdings.subscriptions is None:
         holdings.subscriptions = {subscription}

@@ -274,7 +274,7 @@ class Tree:
         self.root = root
         self.thread = 0
         """The native thread it lives in; 0 while it does not live here."""
-        self.process = 0
+        self.process: int
         """The process it was started in last."""
         self.is_copy = False
         """It was forked while it lived, and this is the child."""
@@ -294,7 +294,7 @@ class Tree:
         """What the root is called beside its name, by its own code first: of one of several."""
         self.exit_code: int | None = None
         """The code of a SystemExit that a service has raised."""
-        self.awaits_ready = False
+        self.awaits_ready: bool
         """Services that have an `on_ready` have come up before the root has."""
         self.exit_seconds = math.inf
         """The budget of the stop that such a SystemExit begins."""
