@@ -7,11 +7,14 @@ import itertools
 import os
 import signal
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from warm import warm_up
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _AT_ONCE: Final = 20
 """Tests between two looks at what is left: some hundred of them leave as much as there was."""
@@ -49,6 +52,15 @@ def _spare_what_the_tests_start() -> None:
     path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join([hidden, *filter(None, path)])
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+
+
+@pytest.fixture
+def no_bugs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Let the test fail if sprag has said that it has a bug: the net hides the rest of it."""
+    yield
+    raised = [each.exc_info[1] for each in caplog.get_records("call") if each.exc_info]
+    bugs = [each for each in raised if type(each).__name__ == "EngineError"]
+    assert not bugs, [repr(each and each.__cause__) for each in bugs]
 
 
 _tests = itertools.count(1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sprag.testing import VirtualClock
 
-pytestmark = pytest.mark.usefixtures("clock")
+pytestmark = pytest.mark.usefixtures("clock", "no_bugs")
 
 TEN_SECONDS = Backoff(initial=10.0, factor=1.0, jitter=0.0)
 

@@ -15,6 +15,8 @@ from sprag.testing import check_invariants
 if TYPE_CHECKING:
     from sprag.testing import VirtualClock
 
+pytestmark = pytest.mark.usefixtures("no_bugs")
+
 
 @pytest.fixture
 def journal() -> Journal:
@@ -66,6 +68,20 @@ def test_a_chain_leads_over_those_that_do_not_drain(clock: VirtualClock, journal
     ]
     with Supervisor(children) as top:
         assert timed(clock, journal, top, 2) == [["drain web"], ["drain db"], []]
+
+
+def test_who_has_left_keeps_nobody_that_needs_it_from_draining(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    children: list[Any] = [
+        (Idle("cache"), {"needs": ()}),
+        drainer("api", journal, needs=("cache",)),
+        drainer("web", journal, needs=("api",)),
+    ]
+    with Supervisor(children) as top:
+        top.terminate_child("cache")
+        top.delete_child("cache")
+        assert timed(clock, journal, top, 2) == [["drain web"], ["drain api"], []]
 
 
 def test_all_below_one_that_needs_another_come_before_all_below_that(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from sprag.testing import VirtualClock
 
+pytestmark = pytest.mark.usefixtures("no_bugs")
+
 
 @pytest.fixture
 def journal() -> Journal:

@@ -20,7 +20,9 @@ from sprag.exceptions import BadPolicy, Unresponsive
 from sprag.testing import VirtualClock, check_invariants, record_events, virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.usefixtures("no_bugs")
 
 
 @pytest.fixture
@@ -78,6 +80,46 @@ def test_who_does_not_has_crashed_and_is_told_where_its_greenlets_were(
     (said,) = [each for each in caplog.records if "service crashed" in each.getMessage()]
     assert said.exc_info is not None
     assert "wait_for_ever" in failure.format()
+
+
+def notes_of_unresponsive(clock: VirtualClock, work: Callable[[Service], object]) -> list[str]:
+    """Return what is told of a service that does *work* and does not beat."""
+    with Supervisor() as top:
+        child = top.adopt(Service(), heartbeat=1.0)
+        work(child)
+        clock.advance(1.0)
+        failure = child.snapshot().last_failure
+        assert failure is not None
+        return list(failure.notes)
+
+
+def test_of_who_does_nothing_at_all_that_is_told(clock: VirtualClock) -> None:
+    assert notes_of_unresponsive(clock, repr) == ["no greenlet of it was under way"]
+
+
+def test_where_a_task_is_is_told_as_well(clock: VirtualClock) -> None:
+    (note,) = notes_of_unresponsive(clock, lambda child: child.task(wait_for_ever))
+    assert note.startswith("task was at:\n")
+    assert "in wait_for_ever" in note
+
+
+def test_ten_places_are_told_and_of_each_ten_frames(clock: VirtualClock) -> None:
+    def nested(calls: int) -> None:
+        if calls:
+            nested(calls - 1)
+        wait_for_ever()
+
+    def work(child: Service) -> None:
+        child.spawn(nested, 20)
+        for number in range(11):
+            code = compile("wait()", f"place {number}", "eval")
+            child.spawn(eval, code, {"wait": wait_for_ever})
+
+    *places, more = notes_of_unresponsive(clock, work)
+    assert len(places) == 10
+    assert more == "and 2 more places"
+    assert [places[0].count("in nested"), places[0].count("in wait_for_ever")] == [9, 1]
+    assert 'File "place 8"' in places[-1]
 
 
 def test_each_life_has_to_beat_anew_and_that_counts_toward_the_limit(clock: VirtualClock) -> None:

@@ -18,6 +18,8 @@ from sprag_supervisor import Lack, hold_exits, is_held, restart_child
 if TYPE_CHECKING:
     from sprag.testing import VirtualClock
 
+pytestmark = pytest.mark.usefixtures("no_bugs")
+
 GROUPS = ["one_for_all", "rest_for_one"]
 STRATEGIES = ["one_for_one", *GROUPS]
 TEN_SECONDS = Backoff(initial=10.0, factor=1.0, jitter=0.0)

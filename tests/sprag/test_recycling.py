@@ -17,6 +17,8 @@ from sprag.testing import FakeProgram
 if TYPE_CHECKING:
     from sprag.testing import FakeProcess, VirtualClock
 
+pytestmark = pytest.mark.usefixtures("no_bugs")
+
 HOUR = 3600.0
 LONGEST = HOUR * 1.1
 """Within this a life of an hour has ended."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sprag import StopReport
     from sprag.testing import VirtualClock
 
+pytestmark = pytest.mark.usefixtures("no_bugs")
+
 HANGS = 1e6
 
 

@@ -14,7 +14,7 @@ import pytest
 from gevent import GreenletExit, Timeout
 
 from sprag import Backoff, Service, SpragError, StartFailed, State, StopReport, Supervisor
-from sprag_supervisor import Outcome
+from sprag_supervisor import Outcome, tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -813,6 +813,24 @@ def test_the_report_can_be_read_by_people() -> None:
 
 
 # -- several stops, and from inside ----------------------------------------------------
+
+
+def test_what_the_end_of_a_root_was_like_that_nobody_has_stopped_is_kept() -> None:
+    class Job(Service, restart="temporary", significant=True):
+        pass
+
+    class Slow(Service, shutdown=1.0):
+        def on_stop(self) -> None:
+            gevent.sleep(1000)
+
+    job, slow = Job(), Slow()
+    root = started(Supervisor([slow, job], auto_shutdown="any_significant", name="root"))
+    job.finish()
+    gevent.sleep(5.0)
+    assert root.snapshot().state is State.FINISHED
+    report = tree_of(root).report
+    assert entries_of(report) == [("root/Slow", "killed", "on_stop")]
+    assert counts_of(report) == (1, 0, 1, 0)
 
 
 def test_several_stops_at_once_join_one(clock: VirtualClock) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from sprag.testing import VirtualClock
 
+pytestmark = pytest.mark.usefixtures("no_bugs")
+
 
 class Slow(Service):
     def on_stop(self) -> None:

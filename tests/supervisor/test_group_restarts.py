@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from sprag.testing import VirtualClock
 
+pytestmark = pytest.mark.usefixtures("no_bugs")
+
 TEN_SECONDS = Backoff(initial=10.0, factor=1.0, jitter=0.0)
 GROUPS = ["one_for_all", "rest_for_one"]
 
@@ -117,6 +119,27 @@ def test_a_group_that_waits_is_part_of_the_larger_one_and_gone_with_it(
         waiting(top, b, clock)
         clock.advance(20.0)
         assert states(top) == dict.fromkeys("abc", "running")
+
+
+def test_groups_of_which_none_needs_another_wait_each_for_its_own(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    needs: list[Any] = [(), ("a",), (), ("c",)]
+    with Supervisor(strategy="rest_for_one") as top:
+        for each, those in zip(family("abcd", journal, backoff=TEN_SECONDS), needs, strict=True):
+            top.start_child(each, needs=those)
+        for name in "ac":
+            crash(top.service(name))
+            clock.advance(4.0)
+        assert states(top) == dict.fromkeys("abcd", "restarting")
+        clock.advance(3.0)
+        assert states(top) == {
+            **dict.fromkeys("ab", "running"),
+            **dict.fromkeys("cd", "restarting"),
+        }
+        clock.advance(4.0)
+        assert states(top) == dict.fromkeys("abcd", "running")
+        assert restarts(top) == dict.fromkeys("abcd", 1)
 
 
 # -- a stop takes one out ----------------------------------------------------------------

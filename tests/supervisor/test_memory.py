@@ -440,6 +440,16 @@ def test_an_old_ruling_is_kept_in_brief(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(last.failure.message) > 4000
 
 
+def test_a_ledger_keeps_a_thousand_rulings_and_fewer_of_what_is_rarer() -> None:
+    ledger = Ledger()
+    for number in range(1002):
+        ledger.enter(ruling_of(number, covers=1, message=1))
+    assert [number for number, _ in ledger.numbered()] == list(range(3, 1003))
+    assert (ledger.first, ledger.last) == (3, 1002)
+    rarer = (ledger.holds, ledger.moves, ledger.asks, ledger.replacements)
+    assert [each.maxlen for each in rarer] == [100, 500, 100, 100]
+
+
 def test_rulings_that_are_small_are_kept_whole_however_many_have_come_and_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from sprag.testing import VirtualClock
 
+pytestmark = pytest.mark.usefixtures("no_bugs")
+
 told: list[str] = []
 
 
@@ -133,6 +135,25 @@ def test_finished_is_what_a_transient_sibling_may_be(clock: VirtualClock) -> Non
         assert states(top)["api"] == "restarting"
         clock.advance(5)
         assert states(top) == {"Migration": "finished", "api": "running"}
+
+
+def test_who_had_finished_and_was_deleted_is_waited_for_again(clock: VirtualClock) -> None:
+    class Migration(Service, restart="transient"):
+        def run(self) -> None:
+            gevent.sleep(1)
+
+    db = Part("db", ready=False)
+    needs = {"Migration": "finished", "db": "ready"}
+    with Supervisor([Migration(), (db, {"needs": ()}), (Part("api"), {"needs": needs})]) as top:
+        clock.advance(2)
+        top.delete_child("Migration")  # of which nobody is told
+        db.set_ready()
+        clock.advance(2)
+        assert states(top) == {"db": "running", "api": "restarting"}
+        assert top.snapshot().children[1].waits_for == ("Migration",)
+        top.adopt(Migration())
+        clock.advance(3)
+        assert states(top)["api"] == "running"
 
 
 def test_a_start_that_fails_calls_the_others_off(clock: VirtualClock) -> None:

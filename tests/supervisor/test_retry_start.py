@@ -14,6 +14,8 @@ from sprag.exceptions import BadPolicy
 if TYPE_CHECKING:
     from sprag.testing import VirtualClock
 
+pytestmark = pytest.mark.usefixtures("no_bugs")
+
 
 class Database(Service, retry_start=True):
     """Comes up when the world lets it."""
@@ -60,6 +62,7 @@ def test_who_finishes_as_soon_as_it_comes_up_has_been_up(clock: VirtualClock) ->
         def on_start(self) -> None:
             super().on_start()
             self.finish()
+            gevent.sleep(1.0)  # it ends before `adopt` returns
 
     world = {"failing": 0}
     with Supervisor(max_restarts=2) as top:
