@@ -108,8 +108,10 @@ soak: $(RUNTIME) ## run for a long time under load and look for leaks
 	@$(SAY)
 	@$(BIN)/python tests/soak $(ARGS)
 
+# The moving picture is recorded anew when the README's app has changed, where there is tmux.
 docs: $(DEV) ## build the documentation into site/
 	@$(SAY)
+	@! command -v tmux >/dev/null || $(BIN)/python docs/recording.py
 	@$(QUIETLY) $(BIN)/mkdocs build --strict
 
 # Where Debian has them; somewhere else, what is missing is said by the tests that are left out.
