@@ -29,7 +29,7 @@ QUIETLY := sh -c 'out=$$("$$@" 2>&1) || { printf "%s\n" "$$out" >&2; exit 1; }' 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run tree test check check-lint check-types check-layers check-docs check-wheel bench \
-	soak docs servers release clean
+	soak docs servers lock release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
@@ -130,6 +130,13 @@ servers: ## install the servers that the tests start, where apt-get can
 		{ apt-get -qq update && apt-get -qq install -y --no-install-recommends $$missing; } \
 			>/dev/null </dev/null || { echo "servers: could not install$$missing" >&2; exit 1; }; }
 
+# make LOCKED=1 test takes these versions, and no newer ones, into a new .venv.
+lock: $(DEV) ## write down the versions of all that is in .venv
+	@$(SAY)
+	@{ sed -n '/^#/p' requirements-dev.lock; \
+		$(BIN)/python -m pip freeze -q --exclude-editable; } >requirements-dev.lock.new
+	@mv requirements-dev.lock.new requirements-dev.lock
+
 # Nothing is pushed, and nothing uploaded: CONTRIBUTING.md has the steps before and after.
 # twine is wanted here only; since 6.1 it knows the metadata that hatchling writes.
 release: $(DEV) ## check all, look at both archives with twine, and tag the version
@@ -168,5 +175,5 @@ $(RUNTIME): pyproject.toml
 $(DEV): pyproject.toml
 	@echo "set-up: sprag and the tools of its development, into $(VENV)"
 	$(make-venv)
-	@$(BIN)/python -m pip install -q -e '.[dev]'
+	@$(BIN)/python -m pip install -q -e '.[dev]' $(if $(LOCKED),-c requirements-dev.lock)
 	@touch $@ $(RUNTIME)
