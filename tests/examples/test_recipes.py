@@ -90,10 +90,15 @@ def test_a_job_of_redis_that_crashes_its_consumer_is_done_again_and_in_order(clo
             raise ValueError(job)
         done.append(job)
 
-    consumer = recipe("redis_consumer").Consumer(handle, connect=lambda: FakeRedis(lists))
+    def connect() -> FakeRedis:
+        if clock.now < 5:
+            raise ConnectionError("not there yet")
+        return FakeRedis(lists)
+
+    consumer = recipe("redis_consumer").Consumer(handle, connect)
     with RunningTree(top(consumer)) as tree:
-        clock.advance(10)
-        assert tree.service("Consumer").snapshot().restarts == 1
+        assert tree.state("Consumer") is State.RESTARTING
+        clock.advance(30)
         assert done == [b"1", b"2", b"3"]
         assert lists == {"jobs": [], "jobs:taken": []}
 

@@ -11,7 +11,7 @@ web = Program(
 )
 jobs = Program(
     "celery -A tasks worker --loglevel info",
-    shutdown=60,  # for this long Celery may finish what it has begun
+    shutdown=15,  # for so long Celery may finish what it has begun
     backoff=Backoff(1.0),
 )
 

@@ -28,7 +28,7 @@ class Partition(Service, backoff=Backoff(0.5, maximum=60.0)):
 def consumers(log, handle):
     """Return a consumer for each partition, with a limit of its own for each."""
     each = [Partition(log, number, handle) for number in range(log.partitions)]
-    return Supervisor([(one, {"name": f"p{one.number}"}) for one in each], max_restarts=100)
+    return Supervisor([(one, {"name": f"p{one.number}"}) for one in each], max_restarts=20)
 
 
 class MemoryLog:

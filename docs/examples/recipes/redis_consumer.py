@@ -5,10 +5,10 @@ import redis
 from sprag import App, Backoff, Service
 
 
-class Consumer(Service, backoff=Backoff(1.0, maximum=30.0)):
+class Consumer(Service, backoff=Backoff(1.0, maximum=30.0), retry_start=True):
     """What is being done lies in a list of its own, and is done again if we crash meanwhile.
 
-    A Redis that is away is a crash like any other: the next try comes later and later.
+    A Redis that is away, now or at the start, is asked again later and later.
     """
 
     def __init__(self, handle, connect=redis.Redis, queue="jobs"):
