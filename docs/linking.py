@@ -29,6 +29,7 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 def of_the_site(readme: str) -> str:
     """Return what the README says, without its title and its list of pages, as a page of docs."""
     told = readme.partition("\n")[2].partition("\n## Read on\n")[0]
+    told = re.sub(r'\b(src|srcset)="docs/', r'\1="', told)
     links = re.sub(r"\]\(docs/([\w./-]+?)/?([)#])", r"](\1\2", told)
     return re.sub(r"\]\((examples/\w+)([)#])", r"](\1/README.md\2", links)
 

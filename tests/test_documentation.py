@@ -55,7 +55,7 @@ COMMAND = re.compile(r"\$ (?:\w+=\S* )*sprag(?= |$)")
 LINKS = (
     re.compile(r"\]\(\s*<?([^)\s>]+)"),
     re.compile(r"^\s{0,3}\[(?!\^)[^\]]+\]:\s*<?([^\s>]+)"),
-    re.compile(r"\b(?:href|src)=\"([^\"]+)\""),
+    re.compile(r"\b(?:href|src|srcset)=\"([^\"]+)\""),
 )
 
 

@@ -129,10 +129,11 @@ def test_the_first_mention_below_each_heading_is_a_link() -> None:
 
 def test_the_first_page_of_the_site_is_the_readme() -> None:
     told = of_the_site(
-        "# sprag\n\nA [page](docs/a.md#b), [more](docs/examples/orders).\n\n## Read on\n\nno"
+        "# sprag\n\nA [page](docs/a.md#b), [more](docs/examples/orders).\n"
+        '<img src="docs/b.png">\n\n## Read on\n\nno'
     )
 
-    assert told == "\nA [page](a.md#b), [more](examples/orders/README.md).\n"
+    assert told == ('\nA [page](a.md#b), [more](examples/orders/README.md).\n<img src="b.png">\n')
 
 
 def test_each_cell_of_the_comparison_leads_to_its_source() -> None:
