@@ -13,9 +13,12 @@ import pytest
 
 from sprag import Service, State, Supervisor
 from sprag.testing import LeakCheck, RunningTree, fake_programs, virtual_time
+from sprag.testing.plugin import run_tree, virtual_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["run_tree", "virtual_clock"]  # fixtures
 
 RECIPES = Path(__file__).resolve().parents[2] / "docs" / "examples" / "recipes"
 
@@ -187,7 +190,6 @@ def test_the_feeder_restarts_with_celery_and_the_web_does_not(clock: Any) -> Non
             assert sent
 
 
-pytest_plugins = ["sprag.testing.plugin"]
 sys.modules["database"] = recipe("database")
 of_the_database = recipe("test_database")
 for _name in (
