@@ -62,7 +62,8 @@ def test_every_public_name_has_one_place_in_the_reference() -> None:
         if name.partition(".")[0] not in METHODS_OF
     }
 
-    assert [name for name, thing in wanted.items() if thing not in there] == []
+    missing = [name for name, thing in wanted.items() if thing not in there]
+    assert not missing, f"write ::: and the name on a page of docs/api: {missing}"
     assert sorted(shown()) == sorted(set(shown()))
 
 
