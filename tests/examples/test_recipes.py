@@ -195,6 +195,6 @@ of_the_database = recipe("test_database")
 for _name in (
     "shop",
     "lives",
-    *(each for each in vars(of_the_database) if each.startswith("test_")),
+    *(each for each in dir(of_the_database) if each.startswith("test_")),
 ):
     globals()[_name] = getattr(of_the_database, _name)
