@@ -1,15 +1,12 @@
 """An app that is made up: it says over its "control socket" what a test has written down."""
 
-# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
-# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
-
 from __future__ import annotations
 
 import json
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import gevent
@@ -20,7 +17,11 @@ from sprag.observer.asking import Upstream
 from sprag.observer.following import Following
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    Canning: TypeAlias = (
+        Callable[[str, dict[str, str]], Any] | dict[str, Any] | list[dict[str, Any]] | None
+    )
 
 
 def iso(seconds: float) -> str:
@@ -47,7 +48,7 @@ class Canned:
         self.name = name
         self.pid = pid
         self.lines: list[dict[str, Any]] = []
-        self.answers: dict[str, Any] = {}
+        self.answers: dict[str, Canning] = {}
         self.lasting: set[str] = set()
         self.asked: Counter[str] = Counter()
         self.posted: list[str] = []
@@ -113,11 +114,11 @@ class Canned:
             if resource == "events":
                 self._stream(sock)
                 return
-            answer: Any = self.answers.get(resource)
-            if callable(answer):
-                answer = answer(path, query)
-            if type(answer) is list:
-                body = "".join(json.dumps(each) + "\n" for each in answer).encode()
+            canning = self.answers.get(resource)
+            answer: Any = canning(path, query) if callable(canning) else canning
+            if isinstance(answer, list):
+                rows = cast("list[object]", answer)
+                body = "".join(json.dumps(each) + "\n" for each in rows).encode()
                 if resource in self.lasting:
                     sock.sendall(_STREAM + body)
                     sock.recv(1)

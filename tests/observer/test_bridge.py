@@ -1,8 +1,5 @@
 """``sprag observe``: where it listens, whom it finds, how a browser gets there."""
 
-# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
-# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
-
 from __future__ import annotations
 
 import json
@@ -23,7 +20,7 @@ from sprag._exit_codes import ExitCode
 from sprag.observer import bridge
 from sprag.observer.bridge import Bridge, PortTaken, Sockets, leading_file, opens, serve
 from sprag_cli.app.client import RunningApp
-from sprag_cli.app.find import Found
+from sprag_cli.app.find import Found, UnsafeDirectory
 from sprag_cli.run import observe as command
 from sprag_cli.run.observe import FarAway, NoPort, ObserveOptions, looker, observe
 
@@ -165,13 +162,24 @@ def test_one_app_that_was_asked_for_is_followed_into_its_next_life(
     running[0] = app_at(tmp_path, "shop", 3)
     assert [each[:2] for each in look()] == [("shop", 3)]
 
+    def unsafe() -> Found:
+        raise UnsafeDirectory(tmp_path, "is open to others", "chmod it")
+
+    # Whoever may put sockets there now could pose as the app: it is gone, and the page says so.
+    monkeypatch.setattr(command, "all_apps", unsafe)
+    assert look() == []
+
 
 def test_the_command_serves_and_ends_well_or_says_that_the_port_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPRAG_RUNTIME_DIR", str(tmp_path / "run"))
     asked: list[Any] = []
-    monkeypatch.setattr(bridge, "serve", lambda *args, **options: asked.append((args, options)))
+
+    def serving(*args: Any, **options: Any) -> None:
+        asked.append((args, options))
+
+    monkeypatch.setattr(bridge, "serve", serving)
     options = ObserveOptions(app=None, port=0, write=False, browser=False)
     assert observe(options) == ExitCode.WELL
     (made, directory, _say), how = asked[0]

@@ -1,8 +1,5 @@
 """The page among the routes of an app."""
 
-# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
-# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
-
 from __future__ import annotations
 
 import json
@@ -28,8 +25,12 @@ class Mail(Service):
 
 def asked(application: Any, path: str, **more: str) -> tuple[int, dict[str, str], Any]:
     begun: list[Any] = []
+
+    def begin(*given: Any) -> None:
+        begun.extend(given)
+
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "HTTP_X_USER": "root", **more}
-    body = application(environ, lambda *given: begun.extend(given))
+    body = application(environ, begin)
     return int(begun[0].split()[0]), dict(begun[1]), body
 
 
@@ -84,13 +85,17 @@ def test_where_nobody_says_who_may_see_it_it_is_refused() -> None:
         assert "observer=" in raised(observer=path, observer_auth=bool, routes="shop.routes"), path
 
 
+def is_root(environ: dict[str, Any]) -> bool:
+    return environ.get("HTTP_X_USER") == "root"
+
+
 def test_an_app_with_routes_serves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     one = Shop(
         tmp_path / "shop_observed",
         {"routes.py": "from sprag import Controller\n"},
         observer="/_sprag",
-        observer_auth=lambda environ: environ.get("HTTP_X_USER") == "root",
+        observer_auth=is_root,
     )
     headers = {"X-User": "root"}
     try:

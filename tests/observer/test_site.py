@@ -1,24 +1,26 @@
 """The WSGI application of the page, over an app that is made up."""
 
-# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
-# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
-
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+import re
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import gevent
 import pytest
+from gevent import Greenlet, socket
 
 from canned import Canned, live, snapshot
-from sprag.observer import following
+from sprag.observer import asking, following
+from sprag.observer.asking import Gone, Upstream, ask
+from sprag.observer.asking import lines as lines_of
 from sprag.observer.gate import Gate
 from sprag.observer.site import ObserverSite, page_files
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from pathlib import Path
 
 HERE = "127.0.0.1:4711"
 BEARER = {"HTTP_AUTHORIZATION": "Bearer t"}
@@ -119,6 +121,25 @@ def test_the_page_has_all_its_files_and_asks_nobody_else() -> None:
             assert sink not in text, (name, sink)
 
 
+def test_the_modules_of_the_page_fit_each_other() -> None:
+    texts = {n: body.decode() for n, (_, body) in page_files().items() if n.endswith(".js")}
+    exported = re.compile(r"^export (?:async )?(?:const|function|class) ([\w$]+)", re.MULTILINE)
+    made = {name: set(exported.findall(text)) for name, text in texts.items()}
+    loaded = {"app.js", "worker.js"}
+    for name, text in texts.items():
+        assert text.startswith("// "), f"{name} does not say what it is"
+        assert text.count("\n") < 350, f"{name} has too many lines"
+        own = re.sub(r"^import .*$", "", text, flags=re.MULTILINE)
+        for words, source in re.findall(r'^import \{ (.*) \} from "\./(.*)";$', text, re.MULTILINE):
+            loaded.add(source)
+            for word in words.split(", "):
+                assert word in made[source], f"{name}: {source} has no {word}"
+                assert re.search(rf"(?<![\w$.]){re.escape(word)}(?![\w$])", own), (name, word)
+        for source in re.findall(r'^import \* as \w+ from "\./(.*)";$', text, re.MULTILINE):
+            loaded.add(source)
+    assert texts.keys() == loaded
+
+
 def test_data_needs_the_token_and_an_app_that_there_is(app: Canned) -> None:
     asking = Asking(app)
     assert asking.get("/v1/apps", HTTP_AUTHORIZATION="").status == 401
@@ -146,6 +167,30 @@ def test_what_is_asked_of_an_app_is_passed_on_as_it_is(app: Canned) -> None:
     assert asking.get("/v1/at/shop/why/x").status == 502
 
 
+def test_what_is_no_ascii_in_a_name_or_a_query_is_passed_on(app: Canned) -> None:
+    app.name = "café"
+    app.answers["stacks"] = lambda _path, query: query
+    asking = Asking(app)
+    mojibake = "café".encode().decode("latin-1")  # so does WSGI have it
+    assert asking.get(f"/v1/at/{mojibake}/stacks", query="path=a%2Fb&x=%C3%A9").json == {
+        "path": "a/b",
+        "x": "é",
+    }
+    # No browser writes it so.
+    assert asking.get(f"/v1/at/{mojibake}/stacks", query=f"x={mojibake} \r\n").json == {
+        "x": "café \r\n"
+    }
+
+
+def test_what_has_no_end_is_passed_on_as_it_comes(app: Canned) -> None:
+    app.answers["loop"] = [{"lag": 1}]
+    app.lasting.add("loop")
+    answer = Asking(app).get("/v1/at/shop/loop", query="follow=1")
+    with gevent.Timeout(5):
+        assert json.loads(next(answer.pieces)) == {"lag": 1}
+    answer.pieces.close()
+
+
 def test_a_post_is_passed_on_only_with_the_flag_and_from_the_page(app: Canned) -> None:
     app.answers["restart"] = {"state": "running"}
     ours = f"http://{HERE}"
@@ -167,9 +212,12 @@ def test_what_several_tabs_want_to_know_at_once_is_asked_once(app: Canned) -> No
 
     app.answers["top"] = top
     asking = Asking(app)
-    tabs = [gevent.spawn(lambda: asking.get("/v1/at/shop/top").json) for _ in range(5)]
+    told: list[Any] = []
+    tabs: list[Greenlet[[], None]] = [
+        Greenlet.spawn(lambda: told.append(asking.get("/v1/at/shop/top").json)) for _ in range(5)
+    ]
     gevent.joinall(tabs, timeout=5, raise_error=True)
-    assert [each.value for each in tabs] == [{"seconds": 1}] * 5
+    assert told == [{"seconds": 1}] * 5
     assert app.asked["top"] == 1
     assert asking.get("/v1/at/shop/top").json == {"seconds": 1}
     assert app.asked["top"] == 2
@@ -239,8 +287,77 @@ def test_how_long_an_app_owes_an_answer_is_told(app: Canned) -> None:
             pass
 
 
-def test_a_tab_that_does_not_keep_up_is_let_go(app: Canned, monkeypatch: Any) -> None:
-    monkeypatch.setattr(following, "QUEUE", 20)
+def test_what_cannot_be_understood_is_left_out_and_the_rest_is_told(app: Canned) -> None:
+    strange: list[Any] = [
+        {"event": "snapshot", "path": ["shop"], "owned": 3},
+        {"event": "snapshot", "path": "shop/mail", "last_failure": "none"},
+        {"event": "snapshot", "path": "shop/mail", "policy": [1]},
+        {"event": "crashed", "path": 7, "message": 5},
+        {"event": "\ud800"},
+        ["no object"],
+    ]
+    app.lines = [*strange, snapshot("shop", 1e9), live(app)]
+    with tab(Asking(app)) as lines:
+        seen = until(lines, "live")
+        assert "shop" in [each.get("path") for each in seen if each["event"] == "snapshot"]
+        assert not [each for each in seen if each["event"] == "gone"]
+
+
+def broken(answer: bytes) -> Upstream:
+    def connect() -> socket.socket:
+        ours, theirs = socket.socketpair()
+
+        def serve() -> None:
+            with theirs:
+                theirs.recv(65536)
+                theirs.sendall(answer)
+
+        gevent.spawn(serve)
+        return ours
+
+    return Upstream("shop", 1, connect)
+
+
+def test_an_answer_that_is_none_or_is_cut_off_is_no_answer() -> None:
+    for answer in (
+        b"",
+        b"nonsense\n\n",
+        b"HTTP/1.1 9999 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc",
+    ):
+        with pytest.raises(Gone), gevent.Timeout(5):
+            ask(broken(answer), "GET", "/v1/ping").read()
+    deep = b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 100_000 + b"\n{}\n"
+    assert list(lines_of(ask(broken(deep), "GET", "/v1/events"))) == [{}]
+
+
+def test_an_app_at_which_too_many_wait_is_tried_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "CONNECTING", 0.1)
+    place = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener, ExitStack() as waiting:
+        listener.bind(str(place))
+        listener.listen(0)
+        connect = asking.at(place)
+        with pytest.raises(TimeoutError):
+            for _ in range(9):
+                waiting.enter_context(connect())
+        with pytest.raises(Gone, match="does not answer"):
+            ask(Upstream("shop", 1, connect), "GET", "/v1/ping")
+        # It has room again.
+        monkeypatch.setattr(asking, "CONNECTING", 5.0)
+        gevent.spawn_later(0.02, lambda: waiting.enter_context(listener.accept()[0]))
+        connect().close()
+
+
+@pytest.mark.parametrize(("count", "most"), [(20, 1 << 20), (50_000, 1000)])
+def test_a_tab_that_does_not_keep_up_is_let_go(
+    app: Canned, monkeypatch: pytest.MonkeyPatch, count: int, most: int
+) -> None:
+    monkeypatch.setattr(following, "QUEUE", count)
+    monkeypatch.setattr(following, "LARGEST", most)
     with tab(Asking(app)) as lines:
         until(lines, "live")
         for n in range(1000):

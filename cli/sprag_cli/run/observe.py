@@ -86,7 +86,10 @@ def looker(only: RunningApp | None) -> Callable[[], Sequence[tuple[str, int | No
     """
 
     def look() -> list[tuple[str, int | None, Path]]:
-        found = all_apps()
+        try:
+            found = all_apps()
+        except CommandError:  # others may write to the directory now: nobody there is trusted
+            return []
         apps = [(app.name, app.pid, app.socket) for app in found.apps + found.others]
         if only is None:
             return apps

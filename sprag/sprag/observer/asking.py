@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from gevent import socket
+from gevent import sleep, socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 
 _PIECE: Final = 1 << 16
+CONNECTING: Final = 5.0
+"""Seconds in which somebody has to listen who is there."""
+_AGAIN: Final = 0.05
 _BEGINNING: Final = 70.0
 """Seconds for an answer to begin: `top` measures for up to 60."""
 
@@ -57,18 +61,36 @@ class Told(NamedTuple):
 
 
 def at(path: Path) -> Callable[[], socket.socket]:
-    """Return what connects to the socket at *path*."""
+    """Return what connects to the socket at *path*, or raises `OSError` within some seconds."""
 
     def connect() -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.setblocking(False)
         try:
-            sock.connect(str(path))
+            _connect(sock, str(path))
         except BaseException:
             sock.close()
             raise
         return sock
 
     return connect
+
+
+def _connect(sock: socket.socket, address: str) -> None:
+    """Connect; where so many wait already that no more may, try again for a while.
+
+    Nobody tells when there is room: gevent, left to itself, would ask in each turn of the loop.
+    """
+    end = time.monotonic() + CONNECTING
+    while True:
+        try:
+            sock.connect(address)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise TimeoutError from None
+            sleep(_AGAIN)
+        else:
+            return
 
 
 class _Connection(HTTPConnection):
@@ -110,7 +132,10 @@ class Pieces:
             self.close()
             raise Gone(_reason(error)) from None
         if not piece:
+            is_cut = bool(self._response.length)
             self.close()
+            if is_cut:
+                raise Gone("it has hung up in the midst of its answer")
             raise StopIteration
         return piece
 
@@ -176,7 +201,7 @@ def lines(told: Told) -> Iterator[dict[str, Any]]:
             for line in whole:
                 try:
                     found = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 if isinstance(found, dict):
                     yield found

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 QUEUE: Final = 50_000
 """Lines that may wait for one tab, beside the first ones."""
+LARGEST: Final = 64 << 20
+"""Bytes of them."""
 _BATCH: Final = 500
 _LARGE: Final = 1 << 16
 RETRY: Final = 2.0
@@ -42,15 +44,28 @@ class _Tab:
     def __init__(self, begin: list[bytes]) -> None:
         self.lines: deque[bytes] = deque(begin)
         self._most = len(begin) + QUEUE
+        self._size = -sum(map(len, begin))
         self.news = Event()
         self.is_lost = False
 
     def tell(self, line: bytes) -> None:
-        if len(self.lines) < self._most:
+        if len(self.lines) < self._most and self._size < LARGEST:
             self.lines.append(line)
+            self._size += len(line)
         else:
             self.is_lost = True
         self.news.set()
+
+    def batch(self) -> bytes:
+        """Take what it is told next, in one piece."""
+        batch: list[bytes] = []
+        size = 0
+        while self.lines and size < _LARGE:
+            line = self.lines.popleft()
+            batch.append(line)
+            size += len(line)
+        self._size -= size
+        return b"".join(batch)
 
 
 class Following:
@@ -90,7 +105,7 @@ class Following:
         try:
             while not (tab.is_lost or self._is_over()):
                 if tab.lines:
-                    yield _batch(tab.lines)
+                    yield tab.batch()
                 else:
                     tab.news.clear()
                     tab.news.wait(PULSE)
@@ -144,7 +159,9 @@ class Following:
         with closing(told.pieces):
             self._tell({"event": "begin", "app": found.name, "pid": found.pid, "at": _now()})
             for count, line in enumerate(asking.lines(told), 1):
-                self._tell(line)
+                # Of another version, or nonsense: what is not understood is left out.
+                with suppress(AttributeError, TypeError, ValueError):
+                    self._tell(line)
                 if line.get("event") == "end":
                     return True
                 if not count % _BATCH:
@@ -186,16 +203,6 @@ class Following:
             line = encoded({**pulse, "at": _now()})
             for tab in self._tabs:
                 tab.tell(line)
-
-
-def _batch(lines: deque[bytes]) -> bytes:
-    batch: list[bytes] = []
-    size = 0
-    while lines and size < _LARGE:
-        line = lines.popleft()
-        batch.append(line)
-        size += len(line)
-    return b"".join(batch)
 
 
 def _now() -> str:

@@ -7,7 +7,7 @@ from functools import cache
 from http import HTTPStatus
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from gevent.event import AsyncResult
 
@@ -42,6 +42,8 @@ _ALWAYS: Final = [
 _STREAMS: Final = ("logs", "tree")
 """What is passed on as it comes: without an end, or large."""
 _LONGEST: Final = 8000
+_IN_QUERY: Final = "%&=+,:;/?@!$'()*"
+"""What stays as it is in a query; nobody but the page writes one, but anybody may."""
 
 
 class _Gate(Protocol):
@@ -121,7 +123,7 @@ class ObserverSite:
             told = {"apps": self._apps.listed(), "write": self._gate.may_write}
             return "200 OK", "application/json", json.dumps(told).encode()
         _, _, at, key, rest = [*path.split("/", 4), "", ""][:5]
-        following = self._apps.get(unquote(key)) if at == "at" else None
+        following = self._apps.get(_decoded(key)) if at == "at" else None
         if following is None or not rest:
             return _refused(Refusal(HTTPStatus.NOT_FOUND, "there is no such app"))
         return self._of_app(environ, following, key, rest)
@@ -135,16 +137,17 @@ class ObserverSite:
         if rest == "retry":
             following.poke()
             return "200 OK", "application/json", b"{}"
-        # WSGI has the path decoded, as Latin-1.
-        target = "/v1/" + quote(rest.encode("latin-1"))
+        # WSGI has a path decoded, as Latin-1.
+        target = "/v1/" + quote(rest.encode("latin-1", "replace"))
         if query := environ.get("QUERY_STRING"):
-            target = f"{target}?{query}"
+            target = f"{target}?{quote(query.encode('latin-1', 'replace'), safe=_IN_QUERY)}"
         if len(target) > _LONGEST:
             return _refused(Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, "that path is too long"))
         upstream = following.find()
         if upstream is None:
             raise asking.Gone("it does not run")
-        if rest.partition("/")[0] in _STREAMS or method not in READING:
+        is_stream = rest.partition("/")[0] in _STREAMS or "follow=" in target
+        if is_stream or method not in READING:
             told = asking.ask(upstream, method, target, lasts=True)
             return f"{told.status} {told.reason}", told.kind, told.pieces
         return self._shared(upstream, key, target)
@@ -169,6 +172,11 @@ class ObserverSite:
             return answer
         finally:
             del self._asked[key, target]
+
+
+def _decoded(part: str) -> str:
+    """Return a part of a path as it was meant; WSGI has it as Latin-1."""
+    return part.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _refused(refusal: Refusal) -> tuple[str, str, bytes]:

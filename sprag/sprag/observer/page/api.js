@@ -52,3 +52,6 @@ export async function lines(app, rest, options) {
   const body = await (await asked(urlOf(app, rest), options)).text();
   return body.split("\n").filter(Boolean).map((line) => JSON.parse(line));
 }
+
+/** Wait between two questions. */
+export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));

@@ -1,6 +1,6 @@
 // What an operator has to know in three seconds: the verdict, and what needs attention. Pure.
 
-import { cause, clock, counted, duration, instant, list, nameOf, plural, roughly, span } from "./words.js";
+import { cause, clock, counted, cut, duration, instant, list, nameOf, plural, roughly, span } from "./words.js";
 
 export const MOST = 5;
 const UNSTABLE = 2; // crashes in ten minutes
@@ -115,7 +115,7 @@ export function verdict(model, items, now, { wasAt = null, hasEnded = null, isSt
     const first = failed[0];
     const since = Number.isFinite(first.seconds) ? `Failed ${minutes(first.seconds)} ago.` : "";
     const head = failed.length === 1
-      ? `${first.path} ${tense ? "was" : "is"} down and ${tense ? "would" : "will"} not come back by itself`
+      ? `${shown(first)} ${tense ? "was" : "is"} down and ${tense ? "would" : "will"} not come back by itself`
       : `${counted(failed.length)} services ${tense ? "were" : "are"} down and ${tense ? "would" : "will"} not come back by themselves`;
     const more = counts.restarting ? `${plural(counts.restarting, "more is", "more are")} being restarted` : "";
     return answer("bad", head, `${since} ${said([[more, nearSaid].filter(Boolean).join(", ")], others)}`.trim());
@@ -125,7 +125,7 @@ export function verdict(model, items, now, { wasAt = null, hasEnded = null, isSt
   }
   if (restarting.length) {
     const head = restarting.length === 1
-      ? `${restarting[0].path} ${tense ? "was" : "is"} down, and ${tense ? "was" : "is"} being restarted`
+      ? `${shown(restarting[0])} ${tense ? "was" : "is"} down, and ${tense ? "was" : "is"} being restarted`
       : `${counted(restarting.length)} services ${tense ? "were" : "are"} down, and ${tense ? "were" : "are"} being restarted`;
     const along = counts.restarting - restarting.length;
     const more = along > 0 ? `${plural(along, "goes", "go")} along` : "";
@@ -133,12 +133,12 @@ export function verdict(model, items, now, { wasAt = null, hasEnded = null, isSt
   }
   const stopped = counts.stopped ? `${counted(counts.stopped)} stopped` : "";
   const finished = counts.finished ? `${counted(counts.finished)} finished` : "";
-  const last = model.lastRestart ? `Last restart ${minutes((now - model.lastRestart.at) / 1000)} ago: ${model.lastRestart.path}` : "";
+  const last = model.lastRestart ? `Last restart ${minutes((now - model.lastRestart.at) / 1000)} ago: ${cut(model.lastRestart.path, 200)}` : "";
   const waits = model.unready.size ? `${plural(model.unready.size, "is", "are")} not ready` : "";
   if (unstable.length) {
     const first = unstable[0];
     const head = unstable.length === 1
-      ? `All run, but ${first.path} ${tense ? "had" : "has"} crashed ${first.times} times in 10 min`
+      ? `All run, but ${shown(first)} ${tense ? "had" : "has"} crashed ${first.times} times in 10 min`
       : `All run, but ${counted(unstable.length)} services ${tense ? "had" : "have"} crashed several times in 10 min`;
     return answer("warn", head, [nearSaid, waits, stopped, finished].filter(Boolean).join(" · ") || `${counted(run)} run.`);
   }
@@ -147,6 +147,7 @@ export function verdict(model, items, now, { wasAt = null, hasEnded = null, isSt
   return answer("good", head, [last, waits, stopped, finished].filter(Boolean).join(" · ") || "Nothing has been restarted since this page was opened.");
 }
 
+const shown = (item) => cut(item.path, 200);
 const minutes = (seconds) => roughly(seconds).replace(/ m$/, " min");
 
 export const titleOf = (model, app) => {

@@ -118,4 +118,13 @@ export function headline(node, now, decided) {
   }
 }
 
+/** The restart limit that it counts toward, as it is used now. */
+export function limitOf(told) {
+  const parent = told.parent;
+  const used = parent?.counters?.child_restarts_within_window;
+  const policy = parent?.policy;
+  if (used == null || !policy) return null;
+  return { used, of: policy.max_restarts, window: policy.max_seconds, name: nameOf(parent.path) };
+}
+
 export const seconds = (value, none = "none") => (value == null ? none : span(value));

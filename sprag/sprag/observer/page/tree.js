@@ -1,9 +1,11 @@
 // The tree: rows of one height, of which only those in the window are in the document.
 
-import { $, h, icon, patch, s, text } from "./dom.js";
-import { shape, ticks } from "./lifeline.js";
+import { $, h, patch, s, text } from "./dom.js";
+import { ticks } from "./lifeline.js";
+import { cells, drawLine, stateText } from "./row.js";
 import { filtered, flatten, isFolded, matcher, moved, ranked, windowOf } from "./rows.js";
-import { bytes, clock, counted, duration, nameOf, percent, roughly, shortClock } from "./words.js";
+import { cpuOf, owns } from "./usage.js";
+import { clock, counted, shortClock } from "./words.js";
 
 export class Tree {
   constructor(state, { select, open }) {
@@ -174,52 +176,13 @@ export class Tree {
     row.className = `row ${tone} ${node.path === state.selected ? "selected" : ""}`;
     const cpu = cpuOf(usage);
     const values = [node.name, node.klass, node.strategy, node.children.length, folded, worst, shown, isFlat, node.depth, node.restarts, cpu, usage?.events, owns(node, usage), node.process?.pid];
-    if (patch(row, values, () => this.cells(node, { folded, worst, shown, isFlat, cpu, usage }))) row.lineSignature = "";
+    if (patch(row, values, () => cells(node, { folded, worst, shown, isFlat, cpu, usage }))) row.lineSignature = "";
     const said = stateText(node, now);
     text(row.children[1].firstChild, said[0]);
     text(row.children[1].lastChild, said[1]);
     row.children[1].firstChild.className = tone;
     row.children[1].title = said.join("");
-    this.line(row.children[2], row, node);
-  }
-
-  cells(node, { folded, worst, shown, isFlat, cpu, usage }) {
-    const kind = node.process ? `program ${node.process.pid}` : /^(Dynamic)?Supervisor$/.test(node.klass) && node.strategy ? node.strategy : node.klass;
-    const guides = isFlat ? [] : Array.from({ length: node.depth }, (_, i) => h("i", { class: "guide", "aria-hidden": "true" }));
-    const name = h("div", { role: "gridcell", class: "name" }, guides,
-      node.children.length && !isFlat ? h("span", { class: "fold" }, icon(folded ? "closed" : "opened")) : h("span", { class: "fold" }),
-      icon(shown), h("span", { class: "label" }, isFlat ? node.path : node.name), h("span", { class: "hidden-word" }, `, ${shown},`),
-      folded && h("span", { class: "count" }, counted(node.children.length)),
-      folded && worst !== node.state && icon(worst, "small"),
-      h("span", { class: "klass dim" }, kind));
-    const cell = (said, title) => h("div", { role: "gridcell", class: "num", title }, said);
-    return [
-      name, h("div", { role: "gridcell", class: "state" }, h("span", {}), h("span", {})),
-      h("div", { role: "gridcell", class: "line" }),
-      cell(node.restarts ? counted(node.restarts) : ""), cell(cpu > 0.0005 ? percent(cpu) : ""),
-      cell(usage && usage.events + usage.ticks > 0 ? (usage.events + usage.ticks).toFixed(usage.events + usage.ticks < 100 ? 1 : 0) : ""),
-      cell(owns(node, usage)),
-    ];
-  }
-
-  line(cell, row, node) {
-    const width = cell.clientWidth;
-    if (!width) return;
-    const { from, to } = this.axis;
-    const { segments, marks } = shape(node, from, to, width);
-    const grid = width > 150 ? ticks(from, to, width).map((at) => ((at - from) / (to - from)) * width) : [];
-    const signature = JSON.stringify([width, segments.map(([a, b, c]) => [a | 0, b | 0, c]), marks.map((m) => [m.x | 0, m.kind, m.count]), grid.map((g) => g | 0)]);
-    if (row.lineSignature === signature) return;
-    row.lineSignature = signature;
-    const height = this.height;
-    const y = height / 2;
-    cell.replaceChildren(s("svg", { width, height, "aria-hidden": "true" },
-      grid.map((x) => s("line", { class: "grid", x1: x | 0, x2: x | 0, y1: 0, y2: height })),
-      segments.map(([a, b, kind]) => s("line", { class: kind, x1: a, x2: b, y1: y, y2: y })),
-      marks.map((each) => [
-        each.count > 1 && s("text", { x: each.x - 5, y: y + 4, "text-anchor": "end" }, `${each.count}×`),
-        markOf(each, y),
-      ])));
+    drawLine(row.children[2], row, node, this.axis, this.height);
   }
 
   head() {
@@ -257,38 +220,3 @@ const rowId = (path) => {
   if (!ids.has(path)) ids.set(path, `row-${ids.size}`);
   return ids.get(path);
 };
-
-function markOf({ x, kind }, y) {
-  if (kind === "crash") return s("line", { class: "crash", x1: x, x2: x, y1: y - 6, y2: y + 6 });
-  if (kind === "hand") return s("rect", { class: "hand", x: x - 2, y: y - 5, width: 4, height: 10, rx: 1 });
-  return s("path", { class: "with", d: `M${x} ${y - 4}l4 4-4 4-4-4z` });
-}
-
-export const cpuOf = (usage) => (usage ? usage.cpu + (usage.process?.cpu ?? 0) : null);
-
-function owns(node, usage) {
-  const rss = usage?.process?.rss;
-  if (rss) return bytes(rss).join(" ");
-  const owned = usage ?? node.owned;
-  const all = [[(owned.greenlets ?? 0) + (usage ? 0 : owned.tasks ?? 0), "gr"], [owned.timers, "ti"], [owned.listeners, "li"]];
-  return all.filter(([n]) => n > 0).map(([n, unit]) => `${counted(n)} ${unit}`).join(" ");
-}
-
-/** What is said of a state: a toned word, and the rest. */
-export function stateText(node, now) {
-  const since = (at) => (at == null ? "" : ` ${roughly((now - at) / 1000)} ago`);
-  const because = node.downBecause;
-  switch (node.state) {
-    case "running": {
-      const up = node.startedAt == null ? "up" : `up ${duration(Math.floor((now - node.startedAt) / 1000))}`;
-      return ["", node.unready !== null ? `not ready: ${node.unready}` : node.status ? `${up} · ${node.status}` : up];
-    }
-    case "failed": return ["failed", since(node.endedAt)];
-    case "restarting":
-      if (node.nextTryAt != null) return [node.nextTryAt > now ? `next try in ${duration((node.nextTryAt - now) / 1000)}` : "is being started", ""];
-      return ["restarts", because?.with ? ` with ${nameOf(because.with)}` : ""];
-    case "stopped": return ["", `stopped${since(node.endedAt)}${because?.by === "operator" ? ", by hand" : because?.by ? `, ${because.by}` : ""}`];
-    case "finished": return ["", `finished${since(node.endedAt)}`];
-    default: return [node.state, since(node.startedAt)];
-  }
-}

@@ -1,6 +1,7 @@
 // One stream for all tabs of a browser: HTTP/1.1 gives six connections to a host.
 
-import { Memory, Stream } from "./link.js";
+import { Memory } from "./memory.js";
+import { Stream } from "./stream.js";
 
 const FORGOTTEN = 180_000; // ms after which a tab that says nothing is gone; hidden ones say little
 const streams = new Map();
