@@ -1,8 +1,5 @@
 """The shop of the guide: one service has failed, one is restarted with two others, one unstable."""
 
-# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
-# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
-
 from __future__ import annotations
 
 import math
@@ -429,6 +426,13 @@ def shop(now: float, *, sick: bool = True, sessions: int = 200) -> Canned:
             ],
         },
         "top": lambda _path, _query: _top(app, now),
+        "nodes": {
+            "nodes": [
+                {"name": "eu-1", "here": True, "state": "up", "age": 0.4, "answered": True},
+                {"name": "eu-2", "here": False, "state": "up", "age": 0.9, "answered": True},
+                {"name": "eu-3", "here": False, "state": "lost", "age": 41.0, "answered": False},
+            ]
+        },
     }
     app.lasting.add("loop")
     return app
