@@ -28,8 +28,7 @@ export function cells(node, { folded, worst, shown, isFlat, cpu, usage }) {
 }
 
 /** Draw the lifeline of a row, if it is another than before. */
-export function drawLine(cell, row, node, { from, to }, height) {
-  const width = cell.clientWidth;
+export function drawLine(cell, row, node, { from, to, width }, height) {
   if (!width) return;
   const { segments, marks } = shape(node, from, to, width);
   const grid = width > 150 ? ticks(from, to, width).map((at) => ((at - from) / (to - from)) * width) : [];

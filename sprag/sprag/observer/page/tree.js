@@ -125,7 +125,7 @@ export class Tree {
         this.grid.append(row);
       }
       row.style.transform = `translateY(${i * height}px)`;
-      this.fill(row, node, i, now);
+      this.fill(row, node, i, now, height);
     }
     for (const [path, row] of this.pool) {
       if (!seen.has(path)) {
@@ -152,12 +152,7 @@ export class Tree {
         : [h("p", {}, state.mode === "gone" ? "Nothing is known of its services." : "Waiting for the first picture of the app.")]);
   }
 
-  get lineWidth() {
-    const cell = this.grid.querySelector(".line");
-    return cell?.clientWidth || 0;
-  }
-
-  fill(row, node, index, now) {
+  fill(row, node, index, now, height) {
     const { state } = this;
     const usage = state.usage.get(node.path);
     const folded = isFolded(node, this.choice) && state.order === "tree" && !state.filter && !state.states.size;
@@ -182,12 +177,14 @@ export class Tree {
     text(row.children[1].lastChild, said[1]);
     row.children[1].firstChild.className = tone;
     row.children[1].title = said.join("");
-    drawLine(row.children[2], row, node, this.axis, this.height);
+    // Alike in all rows, and asked for once: each time the browser has to lay out what was changed.
+    this.axis.width ??= row.children[2].clientWidth;
+    drawLine(row.children[2], row, node, this.axis, height);
   }
 
   head() {
     const { from, to } = this.axis;
-    const width = this.lineWidth;
+    const width = this.axis.width ?? 0;
     const times = width > 150 ? ticks(from, to, width).filter((at) => ((to - at) / (to - from)) * width > 46) : [];
     const isTime = (i) => times[i] !== undefined && ((times[i] - from) / (to - from)) * width;
     patch($("head"), [times.map(shortClock), width, this.state.order], () => [
