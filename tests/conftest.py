@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from order import long_first
 from warm import warm_up
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ def _measure_only_the_tests() -> None:
     """Let coverage see this process, and what looks at real clocks run at full speed."""
     for name in [name for name in os.environ if name.startswith("COVERAGE")]:
         del os.environ[name]
+
+
+@pytest.hookimpl(trylast=True)  # when those that are not wanted are gone
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let what takes long begin first, where there is somebody to do the rest meanwhile."""
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    items[:] = long_first(items, lambda each: each.get_closest_marker("long") is not None, workers)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

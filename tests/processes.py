@@ -16,15 +16,16 @@ import sys
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from warm import MARK, Fork, can_fork
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 PATIENCE: Final = 20.0
 """Seconds after which something expected counts as not happening."""
@@ -66,10 +67,10 @@ class Process:
         self._seen = 0
         self._master: int | None = None
         slave = -1
+        forks = command[0] == sys.executable and not afresh
         if terminal:
             self._master, slave = pty.openpty()
             options |= {"stdin": slave, "stdout": slave, "stderr": slave}
-            command = [sys.executable, "-c", _ON_TERMINAL, *command]
         else:
             options = {
                 "stdin": subprocess.DEVNULL,
@@ -78,9 +79,11 @@ class Process:
                 **options,
             }
         self.popen: Fork | subprocess.Popen[Any]
-        if command[0] == sys.executable and not afresh and can_fork(command[1:], given, options):
-            self.popen = Fork(command[1:], directory, given, options)
+        if forks and can_fork(command[1:], given, options):
+            self.popen = Fork(command[1:], directory, given, options, terminal=terminal)
         else:
+            if terminal:
+                command = [sys.executable, "-c", _ON_TERMINAL, *command]
             self.popen = subprocess.Popen(
                 command,
                 cwd=directory,
@@ -231,6 +234,60 @@ def end_of(pid):
     return os.waitstatus_to_exitcode(get_original("os", "waitpid")(pid, 0)[1])
 
 """
+
+
+def begun(
+    words: Sequence[str], *, cwd: Path, env: Mapping[str, str], **streams: Any
+) -> Fork | subprocess.Popen[bytes]:
+    """Start Python with *words*, or a fork that is as good; see `subprocess.Popen` for the rest."""
+    given = {MARK: uuid.uuid4().hex, **env}
+    streams = {"stdin": subprocess.DEVNULL, **streams}
+    if can_fork(words, given, streams):
+        return Fork(words, cwd, given, streams)
+    return subprocess.Popen(
+        [sys.executable, *words], cwd=cwd, env=given, start_new_session=True, **streams
+    )
+
+
+def completed(
+    *words: str,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60.0,
+    **streams: Any,
+) -> subprocess.CompletedProcess[str]:
+    """Run Python to its end, and capture its text.
+
+    Args:
+        words: What follows ``python``.
+        cwd: Where; None: where the tests run.
+        env: All variables; None: those of the tests.
+        timeout: Seconds until it is killed, and the test fails.
+        streams: Where stdout or stderr are to go instead.
+    """
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    one = begun(words, cwd=cwd or Path.cwd(), env=os.environ if env is None else env, **streams)
+    with ThreadPoolExecutor(2) as readers:
+        texts = [readers.submit(_text, stream) for stream in (one.stdout, one.stderr)]
+        try:
+            code = one.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(one.pid, signal.SIGKILL)
+            one.wait()
+            raise
+        return subprocess.CompletedProcess(words, code, *[each.result() for each in texts])
+
+
+def ran(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run ``sprag`` with *arguments*, as `completed` does."""
+    return completed("-m", "sprag_cli", *arguments, **options)
+
+
+def _text(stream: IO[bytes] | None) -> str:
+    if stream is None:
+        return ""
+    with stream:
+        return stream.read().decode()
 
 
 def app(directory: Path, source: str, *, name: str = "app") -> None:

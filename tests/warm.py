@@ -1,4 +1,4 @@
-"""Starts of ``sprag run`` that cost little: forks of a process that has loaded what it loads.
+"""Starts of ``sprag`` that cost little: forks of a process that has loaded what it loads.
 
 A start is a third of a second of a processor, nine tenths of it for loading modules. What most
 tests are about begins later. `warmed` says what a fork is. Where a start is not the usual one,
@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
 
 MARK: Final = "SPRAG_TEST_MARK"
 _FLAGS: Final = ((), ("-W", "error"))
-_LOADING: Final = ("run", "up", "check")
+_APPS: Final = ("run", "up", "check")
+"""The commands that patch. All others are clients."""
 _STREAMS: Final = ("stdin", "stdout", "stderr")
 _AT_START: Final = ("PYTHON", "GEVENT", "COVERAGE", "LANG", "LC_", "LD_", "MALLOC", "TZ")
 """How the variables are called that are read before an app is loaded."""
 _LONGEST: Final = 1 << 20
+_PATCHES: Final = "patches.py"
+"""How the names of scripts end that patch before they load anything else."""
 
 
 @cache
@@ -43,12 +47,12 @@ def _can_watch() -> bool:
 
 def can_fork(words: Sequence[str], environ: Mapping[str, str], options: Mapping[str, Any]) -> bool:
     """Say whether a fork is as good as a start of Python with *words*."""
-    flags, command = _split(words)
+    start = _Start.of(words)
     return (
         _can_watch()
-        and flags in _FLAGS
-        and command[:1] in [(each,) for each in _LOADING]
-        and "--reload" not in command  # whose parent does not patch
+        and start is not None
+        and start.flags in _FLAGS
+        and "--reload" not in start.arguments  # whose parent does not patch
         and options.keys() <= set(_STREAMS)
         and subprocess.STDOUT not in options.values()
         and not any(name.startswith("COVERAGE") for name in environ)
@@ -56,11 +60,35 @@ def can_fork(words: Sequence[str], environ: Mapping[str, str], options: Mapping[
     )
 
 
-def _split(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the flags of Python's, and what follows ``-m sprag_cli``, if it does."""
-    given = tuple(words)
-    at = given.index("-m") if "-m" in given else len(given)
-    return given[:at], given[at + 2 :] if given[at + 1 : at + 2] == ("sprag_cli",) else ()
+@dataclass(frozen=True)
+class _Start:
+    """A start of Python.
+
+    Attributes:
+        flags: Of Python's.
+        script: The name of one that patches before all else; "": it is ``-m sprag_cli``.
+        arguments: What follows.
+    """
+
+    flags: tuple[str, ...]
+    script: str
+    arguments: tuple[str, ...]
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> Self | None:
+        """Return what *words* start; None: nothing that could be a fork."""
+        given = tuple(words)
+        if given and given[0].endswith(_PATCHES):
+            return cls((), given[0], given[1:])
+        if "-m" in given and given[(at := given.index("-m")) + 1 :][:1] == ("sprag_cli",):
+            return cls(given[:at], "", given[at + 2 :])
+        return None
+
+    @property
+    def kind(self) -> str:
+        """Of the process to fork; which command it is, `sprag_cli.entry` finds like this, too."""
+        command = next((each for each in self.arguments if not each.startswith("-")), "")
+        return "app" if self.script or command in _APPS else "client"
 
 
 def _at_start(environ: Mapping[str, str]) -> dict[str, str]:
@@ -70,7 +98,7 @@ def _at_start(environ: Mapping[str, str]) -> dict[str, str]:
 def warm_up() -> None:
     """Start what is warmed, for what has no flags."""
     if _can_watch():
-        _Warmed.with_flags(())
+        _Warmed.of((), "app")
 
 
 class Fork:
@@ -89,22 +117,27 @@ class Fork:
         directory: Path,
         environ: Mapping[str, str],
         options: Mapping[str, Any],
+        *,
+        terminal: bool = False,
     ) -> None:
         self.returncode: int | None = None
         self.stdout: IO[bytes] | None = None
         self.stderr: IO[bytes] | None = None
-        flags, command = _split(words)
+        start = _Start.of(words)
+        assert start is not None
         told = {
             "directory": str(directory.resolve()),
             "environ": dict(environ),
-            "arguments": command,
+            "script": start.script,
+            "arguments": start.arguments,
             "words": tuple(words),
+            "terminal": terminal,
         }
         self._teller, teller = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ExitStack() as theirs, teller:
             streams = [self._stream(name, options.get(name), theirs) for name in _STREAMS]
             socket.send_fds(
-                _Warmed.with_flags(flags).asked,
+                _Warmed.of(start.flags, start.kind).asked,
                 [json.dumps(told).encode()],
                 [*streams, teller.fileno()],
             )
@@ -155,13 +188,13 @@ class Fork:
 class _Warmed:
     """What is warmed; it ends with the last of us who could ask it."""
 
-    def __init__(self, flags: tuple[str, ...]) -> None:
+    def __init__(self, flags: tuple[str, ...], kind: str) -> None:
         self.asked, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.asked.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LONGEST)
         program = str(Path(__file__).with_name("warmed.py"))
         with theirs:
             self.popen = subprocess.Popen(
-                [sys.executable, *flags, program, str(theirs.fileno())],
+                [sys.executable, *flags, program, str(theirs.fileno()), kind],
                 env={**os.environ, MARK: "0" * 32, "PYTHONDONTWRITEBYTECODE": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -172,8 +205,8 @@ class _Warmed:
 
     @classmethod
     @cache
-    def with_flags(cls, flags: tuple[str, ...]) -> Self:
-        return cls(flags)
+    def of(cls, flags: tuple[str, ...], kind: str) -> Self:
+        return cls(flags, kind)
 
     def close(self) -> None:
         self.asked.close()

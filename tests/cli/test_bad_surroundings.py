@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from processes import app, run
+from processes import app, ran, run
 from sprag._exit_codes import ExitCode
 from sprag_cli.app.client import Client, RunningApp
 from sprag_cli.commands.group import commands
@@ -31,12 +31,6 @@ CLIENTS = [
     "start x",
     "restart x",
 ]
-
-
-def sprag(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sprag_cli", *arguments]
-    options = {"stdout": subprocess.PIPE, **options}
-    return subprocess.run(command, text=True, stderr=subprocess.PIPE, check=False, **options)
 
 
 # -- numbers -----------------------------------------------------------------------------
@@ -111,7 +105,7 @@ def living(tmp_path_factory: pytest.TempPathFactory) -> Any:
     app(directory, source)
     with run(directory, "--log-level", "critical") as process:
         process.socket()
-        assert sprag("wait", env=environ(process.runtime)).returncode == 0
+        assert ran("wait", env=environ(process.runtime)).returncode == 0
         yield process.runtime
 
 
@@ -150,7 +144,7 @@ EVERY = [
 @pytest.mark.parametrize("command", EVERY)
 def test_a_full_disk_is_one_line_and_exit_code_1(living: Path, command: str) -> None:
     with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123
-        done = sprag(*command.split(), env=environ(living), stdout=full, timeout=20)
+        done = ran(*command.split(), env=environ(living), stdout=full)
     assert done.stderr == "sprag: cannot write the output: No space left on device\n"
     assert done.returncode == 1
 
@@ -160,7 +154,7 @@ def test_a_full_disk_is_one_line_and_exit_code_1(living: Path, command: str) -> 
 def test_a_reader_that_has_gone_is_no_error(living: Path, command: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    done = sprag(*command.split(), env=environ(living), stdout=writing, timeout=20)
+    done = ran(*command.split(), env=environ(living), stdout=writing)
     os.close(writing)
     assert done.stderr == ""
     assert done.returncode == 0
@@ -184,13 +178,7 @@ def test_a_full_disk_under_stderr_changes_no_exit_code(
     env = environ(tmp_path / "none")
     env["PYTHONUNBUFFERED"] = "" if buffered else "1"
     with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123
-        done = subprocess.run(
-            [sys.executable, "-m", "sprag_cli", *command.split()],
-            stderr=full,
-            stdout=full,
-            env=env,
-            check=False,
-        )
+        done = ran(*command.split(), stderr=full, stdout=full, env=env)
     assert done.returncode == code
 
 

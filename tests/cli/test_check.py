@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from drawn import plain
+from processes import ran
 from sprag import (
     App,
     Backoff,
@@ -28,6 +27,9 @@ from sprag_cli.check.asked import asked_by, unknown
 from sprag_cli.check.check import _refusals, plan_of, render
 from sprag_cli.check.lint import RULES, lint
 from sprag_cli.term.style import ASCII
+
+if TYPE_CHECKING:
+    import subprocess
 
 Child = tuple[Service, dict[str, Any]]
 
@@ -191,14 +193,7 @@ def test_a_backoff_that_outlasts_the_window_is_well_as_the_guide_says() -> None:
 
 
 def checked(tmp_path: Path, target: str, *options: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "sprag_cli", *options, target],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = ran(*options, target, cwd=tmp_path)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -370,17 +365,9 @@ def test_the_app_is_imported_patched_and_not_started(tmp_path: Path) -> None:
         "    def on_stop(self): pass\n"
         "app = App(name='shop', providers={'loud': Loud()})\n"
     )
-    command = [sys.executable, "-m", "sprag_cli", "check", "shop:app"]
 
     def check(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*command, *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=50,
-        )
+        return ran("check", "shop:app", *arguments, cwd=tmp_path)
 
     done = check()
     assert (done.returncode, done.stderr) == (ExitCode.FAILED, "")

@@ -11,6 +11,7 @@ from zipfile import ZipFile
 
 import pytest
 
+from processes import ran
 from sprag._exit_codes import ExitCode
 from sprag_cli import entry
 from sprag_cli.entry import _command
@@ -251,7 +252,7 @@ def test_a_stream_without_unicode_gets_ascii(
 
 def test_what_is_wrong_with_the_users_module_is_shown_without_our_frames(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("1 / 0\n")
-    done = sprag("run", "shop:app", cwd=tmp_path)
+    done = ran("run", "shop:app", cwd=tmp_path)
     assert done.returncode == ExitCode.NEVER_CAME_UP
     assert done.stderr.startswith("Traceback (most recent call last):\n")
     assert done.stderr.count("  File ") == 1
@@ -261,7 +262,7 @@ def test_what_is_wrong_with_the_users_module_is_shown_without_our_frames(tmp_pat
 
 
 def test_a_target_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    done = sprag("run", "shop:app", cwd=tmp_path)
+    done = ran("run", "shop:app", cwd=tmp_path)
     assert done.returncode == ExitCode.USAGE
     assert done.stderr.count("\n") == 1
 

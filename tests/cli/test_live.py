@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from processes import Process, app, run
+from processes import Process, app, ran, run
 from sprag._exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -63,14 +61,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 def sprag(shop: Process) -> Callable[..., Said]:
     def sprag(*arguments: str) -> Said:
         environ = {**os.environ, "SPRAG_RUNTIME_DIR": str(shop.runtime), "COLUMNS": "120"}
-        done = subprocess.run(
-            [sys.executable, "-m", "sprag_cli", *arguments],
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=50,
-        )
+        done = ran(*arguments, env=environ)
         return Said(done.stdout, done.stderr, done.returncode)
 
     return sprag

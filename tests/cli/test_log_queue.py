@@ -8,8 +8,6 @@ import os
 import re
 import signal
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from contextlib import closing, contextmanager
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from controlled import ask
-from processes import PATIENCE, app, run
+from processes import PATIENCE, app, ran, run
 from sprag._exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -149,14 +147,7 @@ def test_the_tree_and_status_say_how_much_was_dropped(tmp_path: Path) -> None:
         process.says("alive 4000")
         environ = {**os.environ, "SPRAG_RUNTIME_DIR": str(process.runtime), "COLUMNS": "120"}
         for command in ("tree", "status"):
-            done = subprocess.run(
-                [sys.executable, "-m", "sprag_cli", command],
-                capture_output=True,
-                text=True,
-                check=False,
-                env=environ,
-                timeout=PATIENCE,
-            )
+            done = ran(command, env=environ)
             assert re.search(r"[\d,]+ log records dropped", done.stdout), done
 
 

@@ -104,6 +104,7 @@ def pids(process: Process, colour: str) -> list[int]:
     return [int(each.split()[4]) for each in lines if each.startswith(f"begun by {colour}")]
 
 
+@pytest.mark.long
 def test_a_save_restarts_the_app_nobody_is_refused_and_wrong_code_waits_for_the_next(
     tmp_path: Path,
 ) -> None:
@@ -145,6 +146,7 @@ def test_a_save_restarts_the_app_nobody_is_refused_and_wrong_code_waits_for_the_
         assert process.out.count("signal=SIGINT") == 1
 
 
+@pytest.mark.long
 def test_a_breakpoint_has_the_terminal_and_a_save_does_not_wait_for_its_end(tmp_path: Path) -> None:
     app(tmp_path, ASKS)
     (tmp_path / "pages.py").write_text(PAGES)
@@ -164,6 +166,7 @@ def test_a_breakpoint_has_the_terminal_and_a_save_does_not_wait_for_its_end(tmp_
         assert process.ends() == ExitCode.STOPPED
 
 
+@pytest.mark.long
 def test_an_app_that_does_not_stop_is_bounded_and_nothing_outlives_the_parent(
     tmp_path: Path,
 ) -> None:

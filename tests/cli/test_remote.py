@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from sprag_cli.commands.group import commands
 from sprag_cli.term.errors import CommandError
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
 
 
@@ -224,10 +224,11 @@ def test_without_ssh_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_real_sshd_leads_to_the_apps_of_the_other_side(
     tmp_path: Any, sshd: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from processes import app, run
+    from processes import app, ran, run
 
     app(tmp_path, 'app = App(name="shop", providers={"feed": Service()})')
     with run(tmp_path) as process:
@@ -235,10 +236,7 @@ def test_a_real_sshd_leads_to_the_apps_of_the_other_side(
         environ = sshd.environ(process.runtime)
 
         def sprag(*arguments: str) -> subprocess.CompletedProcess[str]:
-            command = [sys.executable, "-m", "sprag_cli", "-H", "ssh://box", *arguments]
-            return subprocess.run(
-                command, capture_output=True, text=True, env=environ, timeout=60, check=False
-            )
+            return ran("-H", "ssh://box", *arguments, env=environ)
 
         shown = sprag("tree", "--ascii")
         assert shown.returncode == 0, shown.stderr

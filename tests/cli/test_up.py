@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from processes import Process
+from processes import Process, ran
 from sprag._exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -25,15 +23,7 @@ def up(directory: Path, *arguments: str, **options: Any) -> Process:
 
 
 def said(directory: Path, *arguments: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "sprag_cli", *arguments],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        env={**os.environ, "COLUMNS": "100"},
-    )
+    done = ran(*arguments, cwd=directory, env={**os.environ, "COLUMNS": "100"})
     return done.returncode, done.stdout, done.stderr
 
 

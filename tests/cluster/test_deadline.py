@@ -116,6 +116,7 @@ def two_nodes(directory: Path) -> Generator[tuple[Process, Process, Work, Proces
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_of_a_node_that_is_killed_another_takes_over_after_a_ttl(tmp_path: Path) -> None:
     with two_nodes(tmp_path) as (first, second, work, _engine):
         first.send(signal.SIGKILL)
@@ -126,6 +127,7 @@ def test_of_a_node_that_is_killed_another_takes_over_after_a_ttl(tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_node_that_was_stopped_past_its_deadline_does_not_go_on(tmp_path: Path) -> None:
     with two_nodes(tmp_path) as (first, second, work, _engine):
         first.send(signal.SIGSTOP)
@@ -135,6 +137,7 @@ def test_a_node_that_was_stopped_past_its_deadline_does_not_go_on(tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_node_whose_loop_is_held_ends_with_its_stacks(tmp_path: Path) -> None:
     with two_nodes(tmp_path) as (first, second, work, _engine):
         (tmp_path / "n1-holds").touch()
@@ -146,6 +149,7 @@ def test_a_node_whose_loop_is_held_ends_with_its_stacks(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_node_that_is_held_in_c_is_killed_by_the_kernel(tmp_path: Path) -> None:
     with two_nodes(tmp_path) as (first, second, work, _engine):
         (tmp_path / "n1-holds-in-c").touch()
@@ -155,6 +159,7 @@ def test_a_node_that_is_held_in_c_is_killed_by_the_kernel(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_stop_that_does_not_end_is_ended_with_the_process(tmp_path: Path) -> None:
     with two_nodes(tmp_path) as (first, second, work, engine):
         (tmp_path / "n1-stays").touch()

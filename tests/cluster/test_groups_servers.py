@@ -1,7 +1,11 @@
-"""Events that must not be lost, on real servers that are ended and started again and again."""
+"""Events that must not be lost, on real servers that are ended and started again and again.
+
+SPRAG_RESTARTS=20 does it more often.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,11 +19,11 @@ from sprag.cluster.exceptions import EngineAway
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 TTL = 10.0
 """Seconds: the loop is held while a server starts, and at 0.85 of it the process would be ended."""
-RESTARTS = 20
+RESTARTS = int(os.environ.get("SPRAG_RESTARTS", "6"))
 HEARD: list[tuple[str, int]] = []
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
+from processes import begun, completed
 from sprag import Supervisor
 from sprag.testing import virtual_time
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SHOP = Path(__file__).resolve().parents[2] / "docs" / "examples" / "orders"
-SPRAG = [sys.executable, "-m", "sprag_cli"]
 LIMIT = 30.0
 """Seconds for anything to happen; reached only by a test that fails."""
 AN_HOUR = "3600"
@@ -56,7 +56,7 @@ IN_REVERSE = [
 
 Record = dict[str, Any]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 class Shop:
@@ -71,33 +71,33 @@ class Shop:
             "ORDERS_PORT": str(port),
             "ORDERS_TOTALS": str(self.totals_file),
             "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONWARNINGS": warnings,
             "SPRAG_RUNTIME_DIR": str(runtime),
         }
+        self._python = [word for each in warnings.split(",") for word in ("-W", each)]
         self.records: list[Record] = []
         self._lines: queue.Queue[str | None] = queue.Queue()
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [*SPRAG, "run", "app:app", "--log-format", "json"],
+        self._process = begun(
+            [*self._python, "-m", "sprag_cli", "run", "app:app", "--log-format", "json"],
             cwd=SHOP,
             env=self._environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._process.kill()
+        self._process.send_signal(signal.SIGKILL)
         self._process.wait()
         self._reader.join()
 
     def _read(self) -> None:
         assert self._process.stderr is not None
-        with self._process.stderr as lines:
+        with self._process.stderr as stderr:
+            lines = open(stderr.fileno(), encoding="utf-8", closefd=False)  # noqa: SIM115
             for line in lines:
                 self._lines.put(line)
         self._lines.put(None)
@@ -151,14 +151,9 @@ class Shop:
 
     def sprag(self, *arguments: str) -> str:
         """What a command prints."""
-        done = subprocess.run(
-            [*SPRAG, *arguments],
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT,
-            check=True,
-        )
+        words = [*self._python, "-m", "sprag_cli", *arguments]
+        done = completed(*words, env=self._environment, timeout=LIMIT)
+        done.check_returncode()
         return done.stdout
 
     def tree(self) -> dict[str, Record]:

@@ -7,8 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from contextlib import ExitStack, suppress
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from processes import PATIENCE, Process, run
+from processes import PATIENCE, Process, ran, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,15 +53,8 @@ class Stack:
         self.process: Process = stack.enter_context(run(directory, environ=environ))
 
     def ask(self, *arguments: str) -> Any:
-        done = subprocess.run(
-            [sys.executable, "-m", "sprag_cli", *arguments],
-            env={**os.environ, "SPRAG_RUNTIME_DIR": str(self.process.runtime)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-        )
-        return done.stdout
+        environ = {**os.environ, "SPRAG_RUNTIME_DIR": str(self.process.runtime)}
+        return ran(*arguments, env=environ).stdout
 
     def tree(self) -> dict[str, Any]:
         told = json.loads(self.ask("tree", "--json"))

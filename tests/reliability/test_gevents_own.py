@@ -10,7 +10,7 @@ import pytest
 
 from reliability.gevents_own import DIFFERENT, QUICK
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def test_gevents_own_tests_pass_in_a_service() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
+
+from processes import completed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,11 +57,9 @@ def play(*scenes, seconds=0.1):
 
 def run(script: str, path: Path) -> str:
     """Run *script* in a patched process; return what it has printed, stderr after stdout."""
-    file = path / "script.py"
+    file = path / "patches.py"
     file.write_text(PREPARED + textwrap.dedent(script))
-    done = subprocess.run(
-        [sys.executable, str(file)], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = completed(str(file), cwd=path)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 

@@ -27,6 +27,7 @@ DEATHS = (
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_whoever_is_killed_there_are_never_two_at_once(tmp_path: Path) -> None:
     app(tmp_path, APP)
     work = Work(tmp_path)
