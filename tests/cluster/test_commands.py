@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from processes import PATIENCE, app, run
+from processes import PATIENCE, app, ran, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
     from servers import Server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 APP = """
     import os
@@ -50,13 +48,8 @@ def test_nodes_are_workers_and_processes_and_each_command_reaches_them(
     ):
 
         def sprag(*words: str, fails: bool = False) -> Any:
-            done = subprocess.run(
-                [sys.executable, "-m", "sprag_cli", *words, "--app", "shop", "--json"],
-                check=False,
-                capture_output=True,
-                text=True,
-                env={**os.environ, "SPRAG_RUNTIME_DIR": str(second.runtime)},
-            )
+            environ = {**os.environ, "SPRAG_RUNTIME_DIR": str(second.runtime)}
+            done = ran(*words, "--app", "shop", "--json", env=environ)
             assert fails == bool(done.returncode), done.stderr
             return json.loads(done.stdout) if done.stdout.startswith("{") else done.stderr
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TTL = 4.0
 ROWS = ("alpha", "beta")
 MANY = int(os.environ.get("SPRAG_HISTORIES", "25"))
+NODES = int(os.environ.get("SPRAG_NODES", "30"))
 
 
 class Witness:
@@ -251,10 +252,10 @@ def test_two_nodes_of_one_name_are_two() -> None:
             assert all(len(who) == 1 for who in witness.at_work.values())
 
 
-def test_of_a_hundred_nodes_one_runs_it_and_one_of_the_others_takes_over() -> None:
+def test_of_many_nodes_one_runs_it_and_one_of_the_others_takes_over() -> None:
     with virtual_time() as clock, as_nodes() as nodes:
         witness = Witness()
-        apps = [make_app(witness) for _ in range(100)]
+        apps = [make_app(witness) for _ in range(NODES)]
         for app in apps:
             nodes.join(app)
             app.start()
@@ -265,4 +266,4 @@ def test_of_a_hundred_nodes_one_runs_it_and_one_of_the_others_takes_over() -> No
         assert not witness.wrong, witness.wrong[0]
         assert {row: len(who) for row, who in witness.at_work.items()} == dict.fromkeys(ROWS, 1)
         for app in apps[3:]:
-            nodes.kill(app)  # a stop of each would move it ninety times
+            nodes.kill(app)  # a stop of each would move it each time

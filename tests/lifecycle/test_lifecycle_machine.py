@@ -22,7 +22,7 @@ from lifecycle.profile import settings_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STEPS = int(os.environ.get("SPRAG_STEPS", "2500"))
+STEPS = int(os.environ.get("SPRAG_STEPS", "1700"))
 SECONDS = 120.0
 """For one story. Shrinking a failure tells thousands, and may take minutes."""
 
@@ -45,6 +45,7 @@ def _quiet() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_quiet")
+@pytest.mark.long
 def test_sprag_does_what_the_model_does() -> None:
     run_state_machine_as_test(Machine, settings=settings_for(STEPS))
 

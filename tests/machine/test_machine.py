@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from machine.tree import Node
 
 
-STEPS = int(os.environ.get("SPRAG_STEPS", "6000"))
+STEPS = int(os.environ.get("SPRAG_STEPS", "4000"))
 BUSY = 0.25
 """More seconds than the troubles of one step can take, and no more than any backoff."""
 EDGE = 1 / 512
@@ -460,6 +460,7 @@ def _quiet() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_quiet")
+@pytest.mark.long
 def test_sprag_does_what_the_model_does() -> None:
     run_state_machine_as_test(
         Machine, settings=settings_for(STEPS, is_random="SPRAG_SEED" in os.environ)

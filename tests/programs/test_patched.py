@@ -1,5 +1,6 @@
-"""Programs are tested in a patched process, as they run: each file of ``patched`` is one.
+"""Programs are tested in patched processes, as they run: the files of ``patched`` are for two.
 
+To start one for each file, with its pytest, would take longer than some of their tests do.
 Not among the slow tests: what runs programs is measured by these.
 """
 
@@ -16,17 +17,19 @@ FILES = sorted((Path(__file__).parent / "patched").glob("check_*.py"))
 WITHIN = 170
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_its_tests_pass_in_a_patched_process(file: Path) -> None:
-    assert FILES
+@pytest.mark.long
+@pytest.mark.parametrize("part", [0, 1])
+def test_its_tests_pass_in_a_patched_process(part: int) -> None:
+    files = FILES[part::2]
+    assert files
     inner = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--import-mode=importlib")
     done = subprocess.run(
-        [sys.executable, "-m", "gevent.monkey", "--module", "pytest", *inner, str(file)],
+        [sys.executable, "-m", "gevent.monkey", "--module", "pytest", *inner, *map(str, files)],
         capture_output=True,
         text=True,
         timeout=WITHIN,
         check=False,
-        cwd=file.parent,
+        cwd=files[0].parent,
         env={**os.environ, "PYTEST_XDIST_WORKER": "", "PYTEST_ADDOPTS": ""},
     )
     assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"

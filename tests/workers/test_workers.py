@@ -7,8 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import closing, suppress
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from controlled import ask, check, raw
-from processes import PATIENCE, Process, app, run
+from processes import PATIENCE, Process, app, ran, run
 from sprag._exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -54,14 +52,8 @@ class Who(Controller):
 
 def said(process: Process, *arguments: str) -> tuple[int, str]:
     """Run a command about the app of *process*; return its exit code and what it says."""
-    done = subprocess.run(
-        [sys.executable, "-m", "sprag_cli", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "COLUMNS": "200", "SPRAG_RUNTIME_DIR": str(process.runtime)},
-    )
+    environ = {**os.environ, "COLUMNS": "200", "SPRAG_RUNTIME_DIR": str(process.runtime)}
+    done = ran(*arguments, env=environ)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -141,6 +133,7 @@ class Clients:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_new_code_comes_slot_by_slot_and_code_that_is_wrong_leaves_the_old(tmp_path: Path) -> None:
     first_release, release = tmp_path / "release-1", tmp_path / "current"
     first_release.mkdir()
@@ -214,6 +207,7 @@ def test_new_code_comes_slot_by_slot_and_code_that_is_wrong_leaves_the_old(tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_killed_or_held_comes_back_and_none_outlives_its_parent(tmp_path: Path) -> None:
     write(tmp_path)
     port = free_port()
