@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from order import long_first
+from sequence import long_first
 from warm import warm_up
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from order import long_first
+from sequence import long_first
 
 
 def order(tests: str, workers: int) -> str:
