@@ -238,7 +238,7 @@ def end_of(pid):
 
 def begun(
     words: Sequence[str], *, cwd: Path, env: Mapping[str, str], **streams: Any
-) -> Fork | subprocess.Popen[bytes]:
+) -> Fork | subprocess.Popen[Any]:
     """Start Python with *words*, or a fork that is as good; see `subprocess.Popen` for the rest."""
     given = {MARK: uuid.uuid4().hex, **env}
     streams = {"stdin": subprocess.DEVNULL, **streams}
