@@ -154,7 +154,7 @@ NUMBERS: Final = {
     *("VirtualLoop.timer.after", "VirtualLoop.timer.repeat"),  # gevent's own: what it is, it says
 }
 """What is a float, and no time that users give; a time is annotated as `Seconds`."""
-MADE: Final = {"Crash", "Lifecycle", "ReloadEntry", "ReloadReport", "StopReport"}
+MADE: Final = {"Crash", "Lifecycle", "Move", "ReloadEntry", "ReloadReport", "StopReport"}
 """What sprag makes, and users read."""
 NO_TIMES: Final[tuple[Any, ...]] = (
     *(math.nan, -math.inf, -1, -LEAST, True, False, "5", b"5", 1 + 0j, [5], 10**400),
