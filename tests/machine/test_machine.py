@@ -466,4 +466,5 @@ def test_sprag_does_what_the_model_does() -> None:
         Machine, settings=settings_for(STEPS, is_random="SPRAG_SEED" in os.environ)
     )
     print(f"{Machine.steps:,} steps made and compared")
-    assert Machine.steps > 0.75 * STEPS, "most of what hypothesis draws should be possible"
+    # Of few stories it is more or less: hypothesis draws from numbers in the modules it finds, too.
+    assert Machine.steps > 0.5 * STEPS, "most of what hypothesis draws should be possible"
