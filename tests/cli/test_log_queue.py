@@ -216,6 +216,7 @@ def test_amid_a_storm_that_nobody_reads_the_tree_is_told_and_a_stop_ends_in_time
             def run(self):
                 for _ in range(500):
                     mortals.start_child(Mortal())
+                say("ready")
                 while True:
                     self.emit("storm", None)
                     while mortals.count_children().active < 500:
@@ -225,6 +226,7 @@ def test_amid_a_storm_that_nobody_reads_the_tree_is_told_and_a_stop_ends_in_time
         """,
     )
     with unread(tmp_path) as (process, _pipe):
+        process.says("ready")
         crashes, dropped = 0, 0
         passed: list[int] = []
         while crashes < 1_000 or not dropped:
@@ -640,9 +642,10 @@ def test_several_native_threads_may_log_at_once(tmp_path: Path) -> None:
         """
         import logging
         from gevent.threadpool import ThreadPool
+        mine = logging.getLogger("mine")  # not in the threads: its lock is one of gevent's there
         def work(thread):
             for number in range(2000):
-                logging.getLogger("mine").info("%s %s", thread, number)
+                mine.info("%s %s", thread, number)
         class Threads(Service):
             def run(self):
                 pool = ThreadPool(4)
