@@ -11,6 +11,7 @@ from gevent.event import Event
 
 from sprag import Backoff, Controller, Service
 from sprag.exceptions import BadValue, WrongKind
+from sprag.web import _comeback
 from sprag_supervisor import tree_of
 
 if TYPE_CHECKING:
@@ -133,6 +134,13 @@ class Life(Controller):
 """
 
 
+@pytest.fixture
+def _endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits is woken by what happens, or not at all."""
+    monkeypatch.setattr(_comeback, "WITHIN", 600.0)
+
+
+@pytest.mark.usefixtures("_endless")
 def test_a_request_amid_a_restart_waits_for_the_next_life(shop: Callable[..., Shop]) -> None:
     slow = Slow()
     one = shop(LIFE, providers={"slow": slow})
@@ -146,10 +154,11 @@ def test_a_request_amid_a_restart_waits_for_the_next_life(shop: Callable[..., Sh
         gevent.sleep(0.01)
         assert not any(each.ready() for each in asking)
         slow.gate.set()
-        assert [each.get().json for each in asking] == [{"life": life}] * 3
+        assert [each.get(timeout=20).json for each in asking] == [{"life": life}] * 3
         assert len(tree_of(one.app).observers) == 0
 
 
+@pytest.mark.usefixtures("_endless")
 def test_a_request_amid_a_restart_that_fails_is_told_at_once(shop: Callable[..., Shop]) -> None:
     slow = Slow()
     one = shop(LIFE, providers={"slow": slow})
@@ -161,7 +170,7 @@ def test_a_request_amid_a_restart_that_fails_is_told_at_once(shop: Callable[...,
     gevent.sleep(0.01)
     assert not asking.ready()
     stopping = cast("Any", gevent.spawn(slow.stop))
-    answer = asking.get()
+    answer = asking.get(timeout=20)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     stopping.join()
 

@@ -314,9 +314,8 @@ class Ledger:
         self._size += ruling.size()
         if self._size > _BYTES_OF_RULINGS or len(recent) + len(self._old) > _KEPT_RULINGS:
             self._cut()
-        if self._followers:
-            for follower in self._followers:
-                follower(self.last, ruling)
+        for follower in self._followers:
+            follower(self.last, ruling)
 
     def _cut(self) -> None:
         while self._size > _BYTES_OF_RULINGS and len(self._recent) > 1:
