@@ -280,6 +280,7 @@ class Model(Tree):
             self.waiting = [*(each for each in self.waiting if each is not failed), failed]
             return
         first = list[Node]()  # whose first start fails again: others do not wait for these
+        gone = list[Node]()  # who does not come back, of which their parent hears after these
         for child in [child for child in group if child.spec.name in parent.children]:  # 29 to 31
             child.is_called = False
             if child.state == "restarting" and self.unmet(child):
@@ -299,23 +300,28 @@ class Model(Tree):
                     continue
                 if child.spec.restart == "temporary":
                     child.rest("failed")
+                    gone.append(child)
                     continue
                 child.taken_out |= failed.taken_out
                 for each in [each for each in group if each.state == "restarting"]:
                     if not each.missing:  # else it waits for that, on its own
                         each.waits_for = None if each is child else child
-                if self.have_tried(parent, first):
+                if self.have_tried(parent, first, gone):
                     self.count(parent, child, self.now)  # 15, 38 to 40
                 break
         else:
             failed.taken_out.clear()
-            self.have_tried(parent, first)
+            self.have_tried(parent, first, gone)
 
-    def have_tried(self, parent: Node, first: list[Node]) -> bool:
-        """Decide on first starts that have failed; return whether their parent goes on."""
-        for child in first:
-            if parent.state == "running":
+    def have_tried(self, parent: Node, first: list[Node], gone: list[Node]) -> bool:
+        """Decide on starts that have failed; return whether their parent goes on."""
+        if first and gone:
+            raise Unclear  # which of them was first
+        for child in [*first, *gone]:
+            if parent.state == "running" and child in first:
                 self.decide(parent, child)
+            elif parent.state == "running":
+                self.ended(parent, child)
         return parent.state == "running"
 
     def pass_time(self, until: float) -> None:

@@ -273,6 +273,19 @@ def test_its_first_start_counts_as_a_restart_once_it_has_waited(clock: VirtualCl
         assert top.snapshot().state is State.FAILED
 
 
+@pytest.mark.parametrize("auto_shutdown", ["any_significant", "all_significant"])
+def test_a_significant_one_that_cannot_start_when_it_has_waited_ends_its_supervisor(
+    clock: VirtualClock, auto_shutdown: str
+) -> None:
+    with Supervisor() as root:
+        top = root.adopt(Supervisor(auto_shutdown=auto_shutdown), restart="transient")
+        db = top.adopt(Part("db", ready=False))
+        top.adopt(Part("bad", 0.2), needs=("db",), restart="temporary", significant=True)
+        db.set_ready()
+        clock.advance(1)
+        assert top.snapshot().state is State.FINISHED
+
+
 def test_with_retry_start_its_first_start_is_tried_again_and_counts_nothing(
     clock: VirtualClock,
 ) -> None:

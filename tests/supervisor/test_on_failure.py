@@ -240,6 +240,24 @@ def test_a_significant_child_that_finishes_on_an_exception_ends_its_supervisor(
         assert middle.snapshot().state is State.FINISHED
 
 
+def test_a_significant_child_whose_restart_finishes_ends_its_supervisor(
+    clock: VirtualClock,
+) -> None:
+    class Once(Ruled, restart="transient", significant=True):
+        lives = 0
+
+        def on_start(self) -> None:
+            Once.lives += 1
+            if Once.lives > 1:
+                raise Closed
+
+    with Supervisor() as root:
+        middle = root.adopt(Supervisor(auto_shutdown="any_significant"), restart="transient")
+        middle.adopt(Once()).die(RuntimeError())
+        clock.settle()
+        assert middle.snapshot().state is State.FINISHED
+
+
 def test_finishing_goes_through_the_stop_hooks_and_children_as_any_end(
     clock: VirtualClock,
 ) -> None:
