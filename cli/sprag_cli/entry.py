@@ -9,28 +9,32 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from click import Group
+    from collections.abc import Callable
 
 
 def main() -> None:
     """Run the ``sprag`` command line and leave the process with its exit code."""
     try:
-        commands = _loaded()
+        command = _loaded()
     except KeyboardInterrupt:  # a Ctrl-C, or the stop of workers of which this is a new one
         from sprag._exit_codes import ExitCode
 
         sys.exit(ExitCode.FORCED_INT)
     try:
-        commands(prog_name="sprag")
+        command()
     finally:
         from sprag_cli.term.output import discard_unwritten
 
         discard_unwritten(sys.stderr)  # or Python would end with a code of its own, 120
 
 
-def _loaded() -> "Group":
-    """Patch, if it is to run an app, and return all commands."""
+def _loaded() -> "Callable[[], object]":
+    """Patch, if it is to run an app, and return what carries the command out."""
     _open_streams()
+    if _is_bare_tree():
+        from sprag_cli.commands.bare import tree
+
+        return tree
     if _command(sys.argv[1:]) in ("run", "up", "check") and not _only_reloads(sys.argv[1:]):
         _patch()
 
@@ -40,7 +44,16 @@ def _loaded() -> "Group":
 
     from sprag_cli.commands.group import commands
 
-    return commands
+    return lambda: commands(prog_name="sprag")
+
+
+def _is_bare_tree() -> bool:
+    """Whether it is ``sprag tree``, and nothing but that tells what to do."""
+    import os
+
+    if sys.argv[1:] != ["tree"]:
+        return False
+    return not any(name in os.environ for name in ("SPRAG_APP", "_SPRAG_COMPLETE"))
 
 
 def _patch() -> None:

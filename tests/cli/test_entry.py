@@ -122,6 +122,38 @@ def test_tree_loads_nothing_slow(serve: Callable[..., Any], shop: dict[str, Any]
     assert_light(loaded)
 
 
+def test_tree_alone_loads_nothing_that_parses(
+    serve: Callable[..., Any], shop: dict[str, Any]
+) -> None:
+    serve(shop)
+    loaded = loaded_by("tree")
+    assert "sprag_cli.draw.tree" in loaded
+    assert not loaded & {"click", "dataclasses", "inspect"}
+    assert "click" in loaded_by("tree", "--ascii")
+
+
+def test_tree_alone_says_the_same_as_tree_with_its_defaults(
+    serve: Callable[..., Any], shop: dict[str, Any]
+) -> None:
+    serve(shop)
+    bare, parsed = sprag("tree"), sprag("tree", "--timeout", "5")
+    assert (bare.returncode, bare.stderr) == (parsed.returncode, parsed.stderr)
+    assert bare.stdout == parsed.stdout
+
+
+def test_tree_alone_finds_no_app_in_one_line(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not list(runtime.iterdir())
+    bare = sprag("tree")
+    assert bare.returncode == ExitCode.NOT_FOUND
+    assert bare.stdout == ""
+    assert bare.stderr.startswith("sprag: no app is running")
+    assert bare.stderr.count("\n") == 1
+    monkeypatch.setenv("SPRAG_APP", "shop")  # a variable is read
+    assert sprag("tree").stderr.startswith("sprag: no app 'shop' is running")
+
+
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [

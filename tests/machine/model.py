@@ -20,6 +20,7 @@ class Model(Tree):
         for each in node.parent.children.values() if node.parent else ():
             each.taken_out.discard(node)
         node.incarnation += 1
+        self.starts, node.begun = self.starts + 1, self.starts
         try:
             if node.by_needs and node.spec.kind == "supervisor":
                 self.line_up(node)
@@ -35,7 +36,8 @@ class Model(Tree):
             self.listen(node)
             self.note(node, word)
             node.is_first = False
-            for child in [each for each in node.children.values() if each.is_first]:
+            tried = [each for each in node.children.values() if each.is_first]
+            for child in sorted(tried, key=lambda each: each.begun):
                 if child.state == "restarting" and not child.missing and not child.is_called:
                     if not self.is_held(child) and self.is_over(child):
                         raise Unclear  # while others above may still start
@@ -360,14 +362,18 @@ class Model(Tree):
     def beat(self, node: Node) -> None:
         node.beaten = self.now
 
+    def hold(self, path: str) -> None:
+        self.holds.setdefault(path, self.now)
+
     def release(self, path: str) -> None:
-        held = [each for each in self.nodes() if self.is_held(each)]
-        self.holds.discard(path)
-        for each in held:  # they begin anew at each look
-            if each.listened < inf:
+        for each in self.nodes():  # who is held begins anew at each look
+            holds = self.holds_of(each)
+            if holds and each.listened < inf:
                 pause = each.spec.heartbeat / 4
                 looked = each.listened + (self.now - each.listened) // pause * pause
-                each.beaten = max(each.beaten, looked)
+                if looked > min(self.holds[one] for one in holds):
+                    each.beaten = max(each.beaten, looked)
+        del self.holds[path]
         for entry in list(self.to_decide()):
             node, _, then, what = entry
             if self.is_held(node) or entry not in self.to_decide():

@@ -329,7 +329,7 @@ class Machine(RuleBasedStateMachine):
         if self.model.root.state != "running" or len(self.model.holds) > 1:
             self.release(number)
             return
-        self.step(lambda: self.model.holds.add(node.path), self.real_of(node).hold_exits)
+        self.step(lambda: self.model.hold(node.path), self.real_of(node).hold_exits)
 
     @rule(number=numbers)
     def release(self, number: int) -> None:

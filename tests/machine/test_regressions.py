@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from machine.plans import Spec
-from machine.test_machine import Machine
+from machine.test_machine import EDGE, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,4 +78,26 @@ def test_what_a_life_of_a_supervisor_has_not_decided_is_not_decided_in_the_next_
         lambda machine: machine.crash(number=0, how="body", troubles=[]),
         lambda machine: machine.hold(number=0),
         lambda machine: machine.release(number=0),
+    )
+
+
+def test_of_one_that_was_held_a_look_before_that_is_none_to_begin_anew_at() -> None:
+    tell(
+        Spec("root", "supervisor", children=(Spec("a", heartbeat=2.0), Spec("b"))),
+        lambda machine: machine.hold(number=2),
+        lambda machine: machine.advance(number=0, edge=-EDGE),
+        lambda machine: machine.hold(number=0),
+        lambda machine: machine.hold(number=1),
+        lambda machine: machine.release(number=0),
+        lambda machine: machine.advance(number=0, edge=EDGE),
+    )
+
+
+def test_first_starts_are_tried_again_in_the_order_in_which_they_have_failed() -> None:
+    later = Spec("b", "pool", retry_start=True, backoff=0.5, faults=1)
+    sooner = Spec("c", retry_start=True, backoff=0.5, tries=1, faults=3, needs=())
+    children = Spec("a", needs=()), later, sooner
+    tell(
+        Spec("root", "supervisor", strategy="one_for_all", children=children),
+        lambda machine: machine.advance(number=1, edge=EDGE),
     )

@@ -13,6 +13,7 @@ class Node:
         self.path: str = f"{parent.path}/{spec.name}" if parent else spec.name
         self.incarnation = self.restarts = self.in_a_row = 0
         self.since, self.next_try = 0.0, inf
+        self.begun = 0  # which of all starts its last one was
         self.listened = inf  # since when it has to beat in this life
         self.beaten = 0.0
         self.lack = ""  # why it is not ready although it runs
@@ -50,24 +51,25 @@ class Tree:
     Attributes:
         now: Seconds since the beginning.
         step: How many operations there were.
+        starts: How many have begun.
         journal: What has happened, when and to whom, since it was last compared.
         faults: Of the next starts of each path: ``"raise"``, ``"ignore"``.
         waiting: Who waits for a backoff, now or formerly; the latest last.
         together: Paths below which some may have come and gone at the same time.
         troubles: Of the next stop: ``"slow"``, ``"deaf"`` to its kill.
-        holds: Paths at and below which nothing is decided.
+        holds: Paths at and below which nothing is decided, and since when.
         undecided: Who, in which life, since when, and what.
     """
 
     def __init__(self, spec: Spec) -> None:
         self.root, self.now = Node(spec), 0.0
-        self.step = 0
+        self.step = self.starts = 0
         self.journal: list[tuple[float, str, str]] = []
         self.faults: dict[str, list[str]] = {}
         self.waiting: list[Node] = []
         self.together = set[str]()
         self.troubles: dict[str, str] = {}
-        self.holds: set[str] = set()
+        self.holds: dict[str, float] = {}
         self.undecided: list[tuple[Node, int, float, str]] = []
 
     def note(self, node: Node, word: str) -> None:
@@ -93,7 +95,10 @@ class Tree:
         return node.listened + looks * pause
 
     def is_held(self, node: Node) -> bool:
-        return any(node.path == each or node.path.startswith(f"{each}/") for each in self.holds)
+        return bool(self.holds_of(node))
+
+    def holds_of(self, node: Node) -> list[str]:
+        return [each for each in self.holds if f"{node.path}/".startswith(f"{each}/")]
 
     def is_over(self, node: Node) -> bool:  # it has been tried often enough
         return 0 < node.spec.tries <= node.in_a_row and node.spec.backoff > 0

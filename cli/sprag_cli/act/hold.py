@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sprag._exit_codes import ExitCode
@@ -32,7 +31,6 @@ class NothingNamed(CommandError):
         super().__init__(f"which service? — as in 'sprag {verb} fleet/courier'; '/' is the app")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HoldOptions(Asked):
     """The options of ``sprag hold`` and ``release``; see `commands`."""
 

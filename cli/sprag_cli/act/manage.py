@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
@@ -35,7 +34,6 @@ _ANSWERS: Final = (HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.GATEWAY_TIMEOU
 _DONE: Final = {"start": "started", "stop": "stopped", "restart": "restarted"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ActOptions(Asked):
     """The options of ``sprag start``, ``stop`` and ``restart``; see `commands`.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sprag._exit_codes import ExitCode
@@ -36,7 +35,6 @@ _SAID: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadOptions(Asked):
     """The options of ``sprag reload``; `commands` explains them, and has their defaults."""
 

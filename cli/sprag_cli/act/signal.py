@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sprag._exit_codes import ExitCode
@@ -39,7 +38,6 @@ class NeedsForce(CommandError):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SignalOptions(Asked):
     """The options of ``sprag signal``; `commands` explains them, and has their defaults."""
 

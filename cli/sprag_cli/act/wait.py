@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -29,7 +28,6 @@ _ANSWERS: Final = (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE)
 _NAMED: Final = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WaitOptions(Asked):
     """The options of ``sprag wait``; `commands` explains them, and has their defaults."""
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, NoReturn, cast
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, cast
 
 from sprag._exit_codes import ExitCode
 from sprag_cli.app.exchange import Exchange, HungUp
@@ -26,8 +24,7 @@ _EXITS: Final[Mapping[int, ExitCode]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RunningApp:
+class RunningApp(NamedTuple):
     """An app that listens, or a socket given by its path (then *pid* may be unknown).
 
     Attributes:
@@ -249,8 +246,12 @@ class Client:
 
 def target_of(resource: str, path: str = "", query: Mapping[str, object] | None = None) -> str:
     """Return the target of a request: everything percent-encoded that has to be."""
-    target = f"{resource}/{quote(path)}" if path else resource
     given = {key: value for key, value in (query or {}).items() if value is not None}
+    if not (path or given):
+        return resource
+    from urllib.parse import quote, urlencode
+
+    target = f"{resource}/{quote(path)}" if path else resource
     return f"{target}?{urlencode(given)}" if given else target
 
 

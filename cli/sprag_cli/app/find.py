@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sprag._exit_codes import ExitCode
 from sprag._unix_sockets import listens
@@ -31,8 +30,7 @@ _QUICK_LOOK: Final = 0.5
 _START_ONE: Final = "start one with 'sprag run module:app'"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What there is: apps that listen.
 
     Attributes:

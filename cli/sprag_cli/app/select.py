@@ -10,10 +10,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sprag._exit_codes import ExitCode
+from sprag_cli.app.defaults import ANSWERING
 from sprag_cli.app.told import NoSuchService, children_of, find, is_failed, located, text_of
 from sprag_cli.term import deep_json
 from sprag_cli.term.errors import CommandError
@@ -29,18 +29,22 @@ NOTHING_FAILED: Final = "nothing is failed\n"
 _SPECIAL: Final = frozenset("*?[")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """The options of all commands that are about services of a running app.
 
-    `commands.options` explains them, and has their defaults.
+    `commands.options` explains them. No dataclass: to load what makes these is an eighth of a
+    command's start.
     """
 
-    paths: tuple[str, ...]
-    failed: bool
-    json: bool
-    app: str | None
-    timeout: float
+    paths: tuple[str, ...] = ()
+    failed: bool = False
+    json: bool = False
+    app: str | None = None
+    timeout: float = ANSWERING
+
+    def __init__(self, **given: Any) -> None:
+        """Take what is given, by name."""
+        vars(self).update(given)
 
 
 class NoMatch(CommandError):

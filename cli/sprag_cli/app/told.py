@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
-from typing import Final, TypeAlias, cast
+from typing import Final, NamedTuple, TypeAlias, cast
 
 from sprag._exit_codes import ExitCode
 from sprag_cli.term.errors import CommandError
@@ -70,8 +69,7 @@ class AmbiguousPath(CommandError):
         super().__init__(f"{path!r} can mean {said}: write {remedy}")
 
 
-@dataclass(frozen=True, slots=True)
-class Below:
+class Below(NamedTuple):
     """How much is under a node: services, and failed ones among them."""
 
     services: int

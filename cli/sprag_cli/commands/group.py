@@ -14,14 +14,8 @@ from click.exceptions import NoArgsIsHelpError
 
 from sprag._exit_codes import ExitCode
 from sprag_cli.app import elsewhere
-from sprag_cli.term.errors import CommandError
-from sprag_cli.term.output import (
-    OutputLost,
-    complain,
-    complain_at_length,
-    discard,
-    discard_unwritten,
-)
+from sprag_cli.term.ending import said_in_one_line
+from sprag_cli.term.output import complain, discard, discard_unwritten
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -112,13 +106,8 @@ class _Commands(click.Group):
 
             replace_clicks()
         try:
-            return super().main(*args, **options)
-        except OSError as error:
-            if error.errno not in OutputLost.REASONS:
-                raise
-            lost = OutputLost(error)
-            complain(lost.report())
-            sys.exit(lost.exit_code)
+            with said_in_one_line(runs_an_app=True):  # it may be: nothing is read yet
+                return super().main(*args, **options)
         finally:
             discard_unwritten(sys.stdout)
 
@@ -137,19 +126,9 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command the user chose."""
-        try:
-            with _harmless():
-                return super().invoke(ctx)
-        except BrokenPipeError:
-            if ctx.invoked_subcommand in ("run", "up"):  # it may be the app's
-                raise
-            discard(sys.stdout)
-            ctx.exit(ExitCode.WELL)
-        except CommandError as error:
-            complain_at_length(error.report())
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            ctx.exit(ExitCode.INTERRUPTED)
+        runs_an_app = ctx.invoked_subcommand in ("run", "up")
+        with said_in_one_line(runs_an_app=runs_an_app), _harmless():
+            return super().invoke(ctx)
 
 
 def _print_version(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:  # noqa: FBT001 - click's signature

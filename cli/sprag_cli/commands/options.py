@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from sprag._defaults import LEAST
+from sprag_cli.app.defaults import ANSWERING
 from sprag_cli.complete.prompt import AppName, ServicePath
 
 if TYPE_CHECKING:
@@ -124,10 +125,6 @@ def said(ctx: click.Context, name: str) -> str:
 
 _DURATION: Final = r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9}(?:\.\d{1,9})?)s?)?"
 
-_ANSWERING: Final = 5.0
-"""Seconds in which an app that is asked something may be expected to answer."""
-ACTING: Final = 30.0
-"""Seconds for what lasts as long as the app's services take."""
 _SELECTORS: Final = (
     "PATH is a service, as in shop/fleet/courier, fleet/courier or /fleet/courier, or a glob: "
     "'fleet/*' for one level, 'fleet/**' for all below."
@@ -184,7 +181,7 @@ app: Decorator = click.option(
 
 
 def timeout(
-    default: float = _ANSWERING, text: str = "How long to wait for the app's answer."
+    default: float = ANSWERING, text: str = "How long to wait for the app's answer."
 ) -> Decorator:
     """Take the seconds after which the command gives up."""
     return click.option(

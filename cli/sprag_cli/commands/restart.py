@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from sprag_cli.app.defaults import ACTING
 from sprag_cli.commands import options
 
 
@@ -15,7 +16,7 @@ from sprag_cli.commands import options
 @options.no_wait
 @options.in_ascii
 @options.app
-@options.timeout(options.ACTING, "How long each stop may take, and the start after it.")
+@options.timeout(ACTING, "How long each stop may take, and the start after it.")
 def restart(**asked: Any) -> None:
     """Stop services and start them again.
 

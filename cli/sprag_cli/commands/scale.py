@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from sprag_cli.app.defaults import ACTING
 from sprag_cli.commands import options
 from sprag_cli.complete.prompt import ServicePath
 
@@ -18,7 +19,7 @@ from sprag_cli.complete.prompt import ServicePath
 @options.no_wait
 @options.in_ascii
 @options.app
-@options.timeout(options.ACTING, "How long to wait until it is done; it goes on.")
+@options.timeout(ACTING, "How long to wait until it is done; it goes on.")
 def scale(**asked: Any) -> None:
     """Let a pool have N workers, until it restarts.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from sprag_cli.app.defaults import ACTING
 from sprag_cli.commands import options
 
 
@@ -15,7 +16,7 @@ from sprag_cli.commands import options
 @options.no_wait
 @options.in_ascii
 @options.app
-@options.timeout(options.ACTING, "How long to wait for each service; a start then goes on.")
+@options.timeout(ACTING, "How long to wait for each service; a start then goes on.")
 def start(**asked: Any) -> None:
     """Start services that are down.
 

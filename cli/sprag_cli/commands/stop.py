@@ -8,6 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from sprag_cli.app.defaults import ACTING
 from sprag_cli.commands import options
 
 
@@ -18,7 +19,7 @@ from sprag_cli.commands import options
 @options.no_wait
 @options.in_ascii
 @options.app
-@options.timeout(options.ACTING, "How long each stop may take; what is left then is killed.")
+@options.timeout(ACTING, "How long each stop may take; what is left then is killed.")
 @click.pass_context
 def stop(context: click.Context, /, **asked: Any) -> None:
     """Stop services on purpose.

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from sprag_cli.app.defaults import EVERY
 from sprag_cli.commands import options
 
 
@@ -19,7 +20,7 @@ from sprag_cli.commands import options
 @click.option(
     "--interval",
     type=options.Seconds(0.1),
-    default=1.0,
+    default=EVERY,
     metavar="SECONDS",
     help="With --watch: time between two looks.",
 )

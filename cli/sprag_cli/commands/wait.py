@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from sprag_cli.app.defaults import ACTING
 from sprag_cli.commands import options
 
 
@@ -13,7 +14,7 @@ from sprag_cli.commands import options
 @options.failed
 @options.as_json
 @options.app
-@options.timeout(options.ACTING, "How long to wait, also for an app that does not run yet.")
+@options.timeout(ACTING, "How long to wait, also for an app that does not run yet.")
 def wait(**asked: Any) -> None:
     """Wait until everything runs that should, for scripts.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sprag._exit_codes import ExitCode
@@ -61,7 +60,6 @@ _LONG: Final = 0.1
 """Seconds of a start that are worth a word."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EventOptions(Asked):
     """The options of ``sprag events``; `commands` explains them, and has their defaults."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sprag._exit_codes import ExitCode
@@ -26,7 +25,6 @@ _MARGIN: Final = 1.0
 """Seconds that the answer may take beyond what `on_inspect` was given."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class InspectOptions(Asked):
     """The options of ``sprag inspect``; `commands` explains them, and has their defaults."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sprag._exit_codes import ExitCode
@@ -30,7 +29,6 @@ _LEVELS: Final = {"error": Tone.BAD, "critical": Tone.BAD, "warning": Tone.BUSY}
 _LEVEL: Final = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LogsOptions(Asked):
     """The options of ``sprag logs``; `commands` explains them, and has their defaults.
 

@@ -20,7 +20,6 @@ innermost levels are drawn, and a number says how many further levels lie above 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sprag_cli.app.told import Node, walk
@@ -81,7 +80,7 @@ def render(
     ]
     widths = _layout(rows, width)
     if Column.DETAIL not in widths:
-        rows = [replace(row, words={**row.words, Column.STATE: row.state_alone}) for row in rows]
+        rows = [row._replace(words={**row.words, Column.STATE: row.state_alone}) for row in rows]
         widths = _layout(rows, width)
     owned = _shows_owned(rows, widths.get(Column.DETAIL, 0))
     return [_line(row, widths, charset, owned=owned) for row in rows]

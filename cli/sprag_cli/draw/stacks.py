@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sprag._exit_codes import ExitCode
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 _NOBODY = "of no service"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StackOptions(Asked):
     """The options of ``sprag stacks``; `commands` explains them, and has their defaults."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from sprag_cli.app.select import Asked
@@ -62,7 +61,6 @@ _OWNED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusOptions(Asked):
     """The options of ``sprag status``; `commands` explains them, and has their defaults."""
 

@@ -30,7 +30,6 @@ _GAP: Final = 2
 _PATH_LEAST: Final = 14
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TopOptions(Asked):
     """The options of ``sprag top``; `commands` explains them, and has their defaults."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from sprag._exit_codes import ExitCode
 from sprag_cli.app.client import Client, TimedOut
+from sprag_cli.app.defaults import EVERY
 from sprag_cli.app.find import SeveralApps, find_app
 from sprag_cli.app.select import NOTHING_FAILED, Asked, is_glob, is_one, select, tree_of
 from sprag_cli.app.told import (
@@ -38,15 +38,14 @@ if TYPE_CHECKING:
 _ROOT_KEYS = ("node", "app", "pid", "schema", "log_queue", "broadcasts", "crash_reports")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TreeOptions(Asked):
-    """The options of ``sprag tree``; `commands` explains them, and has their defaults."""
+    """The options of ``sprag tree``; `commands.tree` explains them."""
 
-    watch: bool
-    interval: float
-    depth: int | None
-    cluster: bool
-    ascii: bool
+    watch: bool = False
+    interval: float = EVERY
+    depth: int | None = None
+    cluster: bool = False
+    ascii: bool = False
 
 
 def show(options: TreeOptions, *, sleep: Callable[[float], None] = time.sleep) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from sprag_cli.app.client import Refusal
@@ -39,7 +38,6 @@ _OUTPUT_LINES: Final = 5
 """Of a program's last ones."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WhyOptions(Asked):
     """The options of ``sprag why``; `commands` explains them, and has their defaults."""
 

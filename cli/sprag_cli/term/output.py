@@ -8,8 +8,6 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
 
-import click
-
 from sprag._exit_codes import ExitCode
 from sprag_cli.term.cells import cell_len
 from sprag_cli.term.errors import CommandError
@@ -83,7 +81,8 @@ def complain_at_length(text: str) -> None:
         width, _ = size_of(sys.stderr)
         lines = list(_broken(lines, width))
     with suppress(OSError, ValueError):  # there is nobody else to tell
-        click.echo(_encodable("\n".join(lines), sys.stderr), err=True)
+        sys.stderr.write(_encodable("\n".join(lines), sys.stderr) + "\n")
+        sys.stderr.flush()
 
 
 def _encodable(text: str, stream: TextIO) -> str:

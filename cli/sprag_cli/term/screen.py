@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TextIO
-
-import click
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
 from sprag_cli.term.plain import escaped
 from sprag_cli.term.style import ASCII, UNICODE, Charset, Line, Tone
@@ -19,17 +16,17 @@ _HEIGHT_OFF_TERMINAL: Final = 24
 _WIDTH_LEAST: Final = 10
 _DUMB: Final = ("dumb", "unknown")
 
-_STYLES: Final[Mapping[Tone, Mapping[str, str | bool]]] = {
-    Tone.NAME: {"bold": True},
-    Tone.DIM: {"dim": True},
-    Tone.GOOD: {"fg": "green"},
-    Tone.BUSY: {"fg": "yellow"},
-    Tone.BAD: {"fg": "red", "bold": True},
+_STYLES: Final[Mapping[Tone, str]] = {
+    Tone.NAME: "1",  # bold
+    Tone.DIM: "2",
+    Tone.GOOD: "32",  # green
+    Tone.BUSY: "33",  # yellow
+    Tone.BAD: "31;1",  # red, bold
 }
+"""What an escape says of a tone (ECMA-48, SGR)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Screen:
+class Screen(NamedTuple):
     """What an output stream can show.
 
     Attributes:
@@ -57,9 +54,7 @@ class Screen:
         if not self.colour:
             return "".join(text for text, _ in line)
         return "".join(
-            click.style(text, **_STYLES[tone])  # type: ignore[arg-type]
-            if tone in _STYLES
-            else text
+            f"\x1b[{_STYLES[tone]}m{text}\x1b[0m" if tone in _STYLES else text
             for text, tone in line
         )
 

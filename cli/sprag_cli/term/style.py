@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from sprag_cli.term.plain import printable
 
@@ -27,8 +26,7 @@ Line: TypeAlias = list[tuple[str, Tone]]
 """A line: pieces of text with their tones."""
 
 
-@dataclass(frozen=True, slots=True)
-class Charset:
+class Charset(NamedTuple):
     """The characters a picture is drawn with."""
 
     symbols: Mapping[str, str]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sprag_cli.term.cells import cell_len, chopped
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
@@ -30,6 +32,8 @@ def clock(moment: str, now: float) -> str:
     then = _moment(moment)
     if then is None:
         return "?"
+    from datetime import UTC, datetime
+
     today = datetime.fromtimestamp(now, UTC).astimezone(then.tzinfo).date() == then.date()
     return then.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
 
@@ -48,6 +52,8 @@ def seconds_to(moment: str, now: float) -> float | None:
 
 def _moment(text: str) -> datetime | None:
     """Return a moment in the time of here; None for what is none, or no year that has a number."""
+    from datetime import UTC, datetime  # most pictures show no moment
+
     try:
         then = datetime.fromisoformat(text)
         return (then if then.tzinfo is not None else then.replace(tzinfo=UTC)).astimezone()
