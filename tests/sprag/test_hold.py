@@ -149,24 +149,23 @@ def test_what_ends_nobody_and_restarts_nobody_does_not_wait(clock: VirtualClock)
         assert states(pool) == {}
 
 
-@pytest.mark.parametrize(
-    ("restart", "meanwhile"),
-    [
-        ("permanent", "running"),
-        ("temporary", "restarting"),  # it has left what is held, which ends, and waits
-    ],
-)
-def test_an_escalation_waits(clock: VirtualClock, restart: str, meanwhile: str) -> None:
+@pytest.mark.parametrize("restart", ["permanent", "temporary"])
+@pytest.mark.parametrize("what", ["each", "all"])
+def test_an_escalation_waits(clock: VirtualClock, restart: str, what: str) -> None:
     jobs = [Idle(name, on_failure={Crash: "escalate"}, restart=restart) for name in "ab"]
     fleet = Supervisor(children=jobs, name="fleet")
     with Supervisor(children=[fleet], name="top") as top:
-        fleet.hold_exits()
+        held = [fleet] if what == "all" else jobs
+        for each in held:
+            each.hold_exits()
         for each in jobs:
             crash(each)
             clock.advance(10)
-        assert states(top) == {"fleet": meanwhile}
+        assert states(top) == {"fleet": "running"}
+        assert states(fleet) == {"a": "failed", "b": "failed"}
         assert fleet._incarnation_ == 1
-        fleet.release_exits()
+        for each in held:
+            each.release_exits()
         clock.settle()
         assert fleet._incarnation_ == 2
         assert told(top) == [("a", "escalate"), ("fleet", "restart")]

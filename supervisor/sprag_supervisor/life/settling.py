@@ -209,9 +209,9 @@ def _tell(end: End, parent: Node) -> None:
         is_escalated = failure is not None and failure.action == "escalate"
         if counts or is_escalated or is_crash:
             post(parent, (node, node._incarnation_, end.reason, failure, False))
-        # Until its parent has heard, it keeps its place: a group restart may cover it, and
-        # then its end shuts nothing down (otp-rules 29, 66).
-        end.leaves = end.leaves and not counts
+        # Whose end may be that of its parent keeps its place until that has heard: it may be held,
+        # and a group restart may cover it: then its end shuts nothing down (otp-rules 29, 66).
+        end.leaves = end.leaves and not (counts or is_escalated)
 
 
 def _may_shut_down(parent: Node, node: Node) -> bool:
