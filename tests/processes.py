@@ -63,7 +63,7 @@ class Process:
         if (shell := options.pop("shell", None)) is not None:
             command = ["/bin/sh", "-c", shell, *command]
         self._news = threading.Condition()
-        self._texts = {"out": "", "err": ""}
+        self._pieces: dict[str, list[str]] = {"out": [], "err": []}
         self._seen = 0
         self._master: int | None = None
         slave = -1
@@ -132,7 +132,7 @@ class Process:
             with self._news:
                 pending += data
                 if not data or b"\n" in data or name == "out":
-                    self._texts[name] += pending.decode(errors="replace")
+                    self._pieces[name].append(pending.decode(errors="replace"))
                     pending = b""
                 self._news.notify_all()
             if not data:
@@ -143,14 +143,18 @@ class Process:
     @property
     def out(self) -> str:
         """What it has written to stdout, or to its terminal."""
-        with self._news:
-            return self._texts["out"]
+        return self._text("out")
 
     @property
     def err(self) -> str:
         """What it has written to stderr."""
+        return self._text("err")
+
+    def _text(self, name: str) -> str:
         with self._news:
-            return self._texts["err"]
+            pieces = self._pieces[name]
+            pieces[:] = ["".join(pieces)]  # here: else each piece copied them all
+            return pieces[0]
 
     def says(self, text: str, *, times: int = 1) -> None:
         """Wait until it has written *text*, to stdout or stderr, so many times."""
@@ -164,10 +168,10 @@ class Process:
                 self._news.wait(min(left, 0.1))
 
     def _count(self, text: str) -> int:
-        return sum(each.count(text) for each in self._texts.values())
+        return self.out.count(text) + self.err.count(text)
 
     def _everything(self) -> str:
-        return f"{self._texts['out']}\n--- stderr ---\n{self._texts['err']}"
+        return f"{self.out}\n--- stderr ---\n{self.err}"
 
     def records(self) -> list[dict[str, Any]]:
         """Return its log; each line of stderr must be JSON."""

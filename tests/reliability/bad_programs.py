@@ -254,7 +254,7 @@ def _wait_for_quick_exits(process: Process, _directory: Path) -> None:
 
 
 AT_ONCE: Final = 200
-SHARE: Final = int(os.environ.get("SPRAG_BAD_PROGRAMS_SHARE", "20"))
+SHARE: Final = int(os.environ.get("SPRAG_BAD_PROGRAMS_SHARE", "50"))
 """The suite does so much less of what takes long; `table.py` all of it."""
 QUICK: Final = 10_000 // SHARE
 
@@ -289,8 +289,8 @@ assert b'SPRAG' not in open('/proc/self/environ', 'rb').read()
 print('overwritten', flush=True)
 time.sleep(1000)
 """
-_PIECES: Final = 16384 if SHARE == 1 else 8192 // SHARE
-"""1 GB; of the share, half: so many lines would still be more than `LARGEST`, if they were kept."""
+_PIECES: Final = max(16384 // SHARE, 200)
+"""1 GB, or at least so many lines that they would be more than `LARGEST`, if they were kept."""
 _FLOODS: Final = f"for _ in range({_PIECES}): os.write(1, b'0123456\\n' * 8192)"
 _AT_TERMINAL: Final = """
 import termios
