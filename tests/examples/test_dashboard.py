@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from browser import CHROMIUM
 from processes import run
 from serving import Served
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "dashboard"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 
 pytestmark = pytest.mark.slow
 
