@@ -762,28 +762,33 @@ def test_five_tabs_cost_the_app_no_tick(browser: Browser, tmp_path: Path) -> Non
     processes.app(tmp_path, _TICKS)
     with processes.run(tmp_path) as run:
         place = run.socket()
-        bridge = Bridge(Sockets(lambda: [("app", run.popen.pid, place)]))
-        bridge.start()
-        pages = [browser.page(800, 600) for _ in range(5)]
-        try:
-            alone = worst(tmp_path, 2)
-            for page in pages:
-                page.open(bridge.url)
-            for page in pages:
-                page.until(SHOWN)
-            pages[0].until("sprag.state.usage.size > 0")
-            opening = ticks(tmp_path)
-            watched = worst(tmp_path, 3)
-            # Seen with `-rP`: by how many seconds a tick was late, and was so by the app.
-            told = f"alone {alone}, while five tabs open {opening}, with them {watched}"
-            sys.stdout.write(f"{told}\n")
-            # What others do with the machine is not the app's; what its own thread does, is. All
-            # that looking costs comes again each second: what does not was something else.
-            assert min(held for _, held in watched) < 0.005, told
-        finally:
-            for page in pages:
-                page.close()
-            bridge.stop()
+        alone = worst(tmp_path, 2)
+        opening: list[tuple[float, float]] = []
+        watched: list[tuple[float, float]] = []
+        for _ in range(2):
+            bridge = Bridge(Sockets(lambda: [("app", run.popen.pid, place)]))
+            bridge.start()
+            pages = [browser.page(800, 600) for _ in range(5)]
+            try:
+                ticks(tmp_path)
+                for page in pages:
+                    page.open(bridge.url)
+                for page in pages:
+                    page.until(SHOWN)
+                pages[0].until("sprag.state.usage.size > 0")
+                opening.append(ticks(tmp_path))
+                watched += worst(tmp_path, 2)
+            finally:
+                for page in pages:
+                    page.close()
+                bridge.stop()
+        # Seen with `-rP`: by how many seconds a tick was late, and was so by the app.
+        told = f"alone {alone}, while five tabs open {opening}, with them {watched}"
+        sys.stdout.write(f"{told}\n")
+        # What others do with the machine is not the app's; what its own thread does, is. All
+        # that looking costs comes again each time: what does not was something else.
+        assert min(held for _, held in opening) < 0.005, told
+        assert min(held for _, held in watched) < 0.005, told
 
 
 def test_it_fits_every_window_and_is_legible_in_both_themes(browser: Browser) -> None:

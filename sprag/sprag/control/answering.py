@@ -7,7 +7,6 @@ nothing; ``"full"``, all but the end of the app.
 
 from __future__ import annotations
 
-import json
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -38,9 +37,7 @@ def reply_to(root: Node, ask: Ask) -> Reply:
     except Exception:  # noqa: BLE001 - logged, and answered
         logger.exception("another node cannot be answered")
         return refusal(500, "see the app's log")
-    body = answer.body
-    pieces = [json.dumps(body).encode()] if isinstance(body, dict) else body
-    return Reply(int(answer.status), pieces, answer.is_stream)
+    return Reply(int(answer.status), answer.text(), answer.is_stream)
 
 
 def _answer(desk: Desk, ask: Ask) -> Answer:

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sprag.control.http import Answer, Refused
 from sprag.control.pictures import action_text, failure_to_json, finite, iso
-from sprag_supervisor import Pace, State, clock, name_of, path_of
+from sprag.control.pieces import looking
+from sprag_supervisor import State, clock, name_of, path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from sprag.control.desk import Desk
     from sprag.control.http import Request
-    from sprag_supervisor import Node, Policy, Ruling
+    from sprag_supervisor import Node, Pace, Policy, Ruling
 
 TOLD: Final = 100
 """Decisions that are told where nobody says how many."""
@@ -34,14 +35,15 @@ def answer(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
     """
     since = request.number("since", 0, most=_NUMBERS)
     limit = request.number("limit", TOLD, most=MOST)
-    found, full = _found(desk, path, since)
+    pace = looking()
+    found, full = _found(desk, path, since, pace)
     chosen = found[max(len(found) - limit, 0) :]
     ledger = desk.tree.ledger
     return Answer(
         {
             **desk.about(),
             "path": full,
-            "decisions": [to_json(desk.root, seq, ruling) for seq, ruling in chosen],
+            "decisions": list(_told(desk.root, chosen, pace)),
             "count": len(found),
             "first": ledger.first,
             "last": ledger.last,
@@ -49,7 +51,13 @@ def answer(desk: Desk, request: Request, path: str, _gone: object) -> Answer:
     )
 
 
-def _found(desk: Desk, given: str, since: int) -> tuple[list[tuple[int, Ruling]], str]:
+def _told(root: Node, chosen: list[tuple[int, Ruling]], pace: Pace) -> Iterator[dict[str, Any]]:
+    for seq, ruling in chosen:
+        pace()
+        yield to_json(root, seq, ruling)
+
+
+def _found(desk: Desk, given: str, since: int, pace: Pace) -> tuple[list[tuple[int, Ruling]], str]:
     """Return the rulings after number *since* about *given*, and what path that is.
 
     Raises:
@@ -67,7 +75,6 @@ def _found(desk: Desk, given: str, since: int) -> tuple[list[tuple[int, Ruling]]
         if not full.startswith(f"{name_of(desk.root)}/"):
             full = f"{root}/{full}"
     is_all = full == root
-    pace = Pace()
     found: list[tuple[int, Ruling]] = []
     is_known = False
     for seq, ruling in desk.tree.ledger.numbered():

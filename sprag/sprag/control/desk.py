@@ -12,10 +12,11 @@ from sprag.control.http import Refused
 from sprag.control.log_ring import LogRing
 from sprag.control.loop_watch import LoopWatch
 from sprag.control.pictures import SCHEMA
+from sprag.control.pieces import looking
 from sprag.control.sampler import Sampler
 from sprag.control.start_times import StartTimes
 from sprag.services.finding import meanings
-from sprag_supervisor import Pace, attribute_of, clock, name_of, path_of, walk
+from sprag_supervisor import attribute_of, clock, name_of, path_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -174,7 +175,7 @@ def _nowhere(path: str, parent: Node, part: str, root: Node) -> str:
 
 
 def _named(root: Node) -> Iterator[tuple[str, str]]:
-    pace = Pace()
+    pace = looking()
     for _depth, path, node in walk(root):
         pace()
         yield path, name_of(node)

@@ -18,8 +18,8 @@ from gevent.event import Event
 from sprag.control import decisions
 from sprag.control.decisions import node_at
 from sprag.control.http import Answer
-from sprag.control.pictures import because_to_json, iso, node_to_json, rounded
-from sprag.control.pieces import chunks
+from sprag.control.pictures import because_to_json, encode_one, iso, rounded
+from sprag.control.pieces import chunks, looking
 from sprag.control.steps import LOOK, Steps
 from sprag_supervisor import SETTLED, Lifecycle, Move, Pace, clock, next_try_of, pictures, why_down
 
@@ -84,6 +84,7 @@ def _lines(desk: Desk, has_hung_up: Callable[[], bool], *, is_all: bool) -> Iter
     desk.farewells.add(feed.end)
     try:
         steps = Steps(desk.root) if is_all else None
+        policies: dict[int, str] = {}
         count = 0
 
         def lines() -> Iterator[str]:
@@ -92,9 +93,9 @@ def _lines(desk: Desk, has_hung_up: Callable[[], bool], *, is_all: bool) -> Iter
                 count += 1
                 if steps is not None and node.state in SETTLED:
                     yield from map(_line, steps.note_down(node.path))
-                yield _line({"event": "snapshot", **node_to_json(node)})
+                yield encode_one(node, policies, event="snapshot") + "\n"
 
-        yield from chunks(lines(), Pace())
+        yield from chunks(lines(), looking())
         yield _encoded({"event": "live", "services": count, **desk.about()})
         yield from _changes(desk.root, feed, steps, has_hung_up)
     finally:
@@ -108,7 +109,7 @@ def _changes(
     root: Node, feed: Feed, steps: Steps | None, has_hung_up: Callable[[], bool]
 ) -> Iterator[bytes]:
     wait = _LOOK if steps is None else LOOK
-    pace = Pace()  # in a storm there is always more to tell
+    pace = looking()  # in a storm there is always more to tell
     while not feed.is_lost:
         if feed.records:
             batch = [feed.records.popleft() for _ in range(min(len(feed.records), _AT_ONCE))]

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from gevent import get_hub
 
+from sprag.control.pieces import looking
 from sprag.control.programs import program_of
 from sprag.control.usage import uses_of
 from sprag.services.finding import name_of_app
 from sprag.services.grouping import ANY, is_one_of_many
 from sprag_supervisor import (
     RUNNING,
-    Pace,
     attribute_of,
     clock,
     name_of,
@@ -174,7 +174,7 @@ class Figures:
 
     def _survey(self) -> Iterator[tuple[str, Node]]:
         """Yield each service with its place; others get their turn meanwhile."""
-        pace = Pace()
+        pace = looking()
         places: list[str] = []
         for depth, _path, node in walk(self._tree.root):
             pace()
@@ -196,7 +196,7 @@ class Figures:
         root = self._tree.root
         reports = attribute_of(root, "_reports_")
         gauge, counter, histogram = "gauge", "counter", "histogram"
-        missing = {path for path, _ in not_ready(root, pause=Pace())}
+        missing = {path for path, _ in not_ready(root, pause=looking())}
         is_ready = float(cast("Service", root)._serves_(missing))
         return [
             Family("sprag_ready", gauge, "1: all that should run does.", [("", {}, is_ready)]),

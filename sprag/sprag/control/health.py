@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from sprag_supervisor import Pace, not_ready, status_of
+from sprag.control.pieces import looking
+from sprag_supervisor import not_ready, status_of
 
 if TYPE_CHECKING:
     from sprag.services.service import Service
@@ -21,7 +22,7 @@ def health(path: str, root: Service) -> tuple[int, dict[str, Any]]:
     """Return status and answer for one of the two paths."""
     if path == ALIVE:
         return 200, {"alive": True}
-    missing = list(not_ready(root, pause=Pace()))  # of a large tree: nobody else waits for it
+    missing = list(not_ready(root, pause=looking()))  # of a large tree: nobody else waits for it
     is_ready = root._serves_({path for path, _ in missing})
     tree = root._tree_
     member = None if tree is None else tree.cluster

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sprag.control.decisions import is_about, node_at
 from sprag.control.http import Answer
 from sprag.control.pictures import iso
-from sprag_supervisor import RUNNING, Pace, State, clock, path_of, settled, walk
+from sprag.control.pieces import looking
+from sprag_supervisor import RUNNING, State, clock, path_of, settled, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from sprag.control.desk import Desk
     from sprag.control.http import Request
-    from sprag_supervisor import Node, Ruling
+    from sprag_supervisor import Node, Pace, Ruling
 
 SECONDS: Final = 900.0
 LONGEST: Final = 86_400.0
@@ -72,7 +73,7 @@ def answer(desk: Desk, request: Request) -> Answer:
     top = desk.find(request.query.get("path", ""))
     full, now = path_of(top), clock.wall()
     begin = now - seconds
-    pace = Pace()
+    pace = looking()
     marks: dict[str, list[Mark]] = {}
     counts = [0] * max(int(-(-seconds // STEP)), 1)
     rulings = list(desk.tree.ledger)
@@ -107,7 +108,7 @@ def answer(desk: Desk, request: Request) -> Answer:
             "complete_from": iso(rulings[0].at) if is_cut and rulings[0].at > begin else None,
             "step": STEP,
             "restarts_per_minute": counts,
-            "lives": {path: _told(pieces, begin) for path, pieces in lives.items()},
+            "lives": dict(_lives_told(lives, begin, pace)),
             "more": more,
         }
     )
@@ -181,6 +182,14 @@ def lifeline(marks: Iterable[Mark], born: float, now: Now | None) -> list[Piece]
         else:
             pieces.append((at, since, down, None))
     return [*pieces, (since, None, now.state.value, None)]
+
+
+def _lives_told(
+    lives: dict[str, list[Piece]], begin: float, pace: Pace
+) -> Iterator[tuple[str, list[list[float | str | None]]]]:
+    for path, pieces in lives.items():
+        pace()
+        yield path, _told(pieces, begin)
 
 
 def _told(pieces: list[Piece], begin: float) -> list[list[float | str | None]]:

@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 from gevent import monkey
 
 from sprag._http_head import BadHead, NoRequest, read_head
+from sprag.control.pieces import chunks, encoded, looking
 from sprag_supervisor import clock
 
 if TYPE_CHECKING:
@@ -133,6 +134,15 @@ class Answer:
     is_stream: bool = False
     patience: float = STALL_SECONDS
     kind: str = "application/json"
+
+    def text(self) -> Iterator[bytes]:
+        """Yield the body in pieces, others having their turn in between."""
+        body: Any = self.body
+        if isinstance(body, dict):
+            yield from chunks(encoded(cast("dict[str, Any]", body)), looking())
+            yield b"\n"
+        else:
+            yield from body
 
 
 def unquoted(text: str) -> str:
@@ -252,7 +262,7 @@ def send(sock: gevent_socket.socket, answer: Answer, *, head_only: bool = False)
     """
     sock.settimeout(answer.patience)
     body = answer.body
-    pieces = iter([json.dumps(body).encode() + b"\n"] if isinstance(body, dict) else body)
+    pieces = answer.text() if isinstance(body, dict) else iter(body)
     kind = "application/x-ndjson" if answer.is_stream else answer.kind
     if answer.is_stream:
         # Closed at once when the client has gone: it listens to the engine.

@@ -19,8 +19,8 @@ from gevent import get_hub
 from gevent.event import Event
 
 from sprag.control.http import Answer, Refused
-from sprag.control.pieces import chunks
-from sprag_supervisor import Pace, clock, name_of, path_of
+from sprag.control.pieces import chunks, looking
+from sprag_supervisor import clock, name_of, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -168,7 +168,7 @@ def _told(lines: list[Line], last: dict[str, Any]) -> Iterator[bytes]:
         yield from map(_record, lines)
         yield _line(last)
 
-    yield from chunks(pieces(), Pace())
+    yield from chunks(pieces(), looking())
 
 
 def _record(line: Line) -> str:

@@ -15,7 +15,8 @@ from sprag.cluster import boottime
 from sprag.control import across, tree
 from sprag.control.http import Answer, Refused
 from sprag.control.pictures import rounded
-from sprag_supervisor import Pace, picture
+from sprag.control.pieces import looking
+from sprag_supervisor import picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -109,7 +110,7 @@ class _Look:
 
 def _spliced(look: _Look) -> Iterator[bytes]:
     """Yield the answer: the trees as they have come, which nobody here needs to read."""
-    pace = Pace()
+    pace = looking()
     yield f'{json.dumps(look.head())[:-1]}, "nodes": ['.encode()
     between = ""
     for each in look.known:

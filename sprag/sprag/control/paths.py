@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from sprag.control import across
 from sprag.control.http import Answer, Refused, Request
-from sprag_supervisor import Pace, name_of
+from sprag.control.pieces import looking
+from sprag_supervisor import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,7 +56,7 @@ def _at_node(desk: Desk, request: Request, prefix: str) -> Answer | None:
 
 
 def _children(node: Node, before: str, begun: str) -> Iterator[dict[str, object]]:
-    pace = Pace()
+    pace = looking()
     children = node._children_ or {}
     for name in tuple(children):
         pace()

@@ -46,12 +46,10 @@ def encode(nodes: Iterable[tuple[int, Snapshot]], **extra: object) -> Iterator[s
         nodes: Those of the tree with their depths, parents before children.
         **extra: Keys for the root to have besides its own.
     """
-    policies: dict[int, str] = {}  # few objects, in a tree of any size, and kept by it
+    policies: dict[int, str] = {}
     last = -1
     for depth, node in nodes:
-        policy = policies.get(id(node.policy))
-        if policy is None:
-            policy = policies[id(node.policy)] = json.dumps(_policy(node.policy))
+        policy = _policy_text(node.policy, policies)
         before = "" if depth > last else f"{']}' * (last - depth + 1)}, "
         flat = _flat(node)
         if last < 0 and extra:
@@ -59,6 +57,26 @@ def encode(nodes: Iterable[tuple[int, Snapshot]], **extra: object) -> Iterator[s
         yield f'{before}{flat}, "policy": {policy}, "children": ['
         last = depth
     yield "]}" * (last + 1)
+
+
+def encode_one(node: Snapshot, policies: dict[int, str], **extra: object) -> str:
+    """Return the JSON text of one node without its children.
+
+    Args:
+        node: The node.
+        policies: Those whose text is made already; the same dict for all nodes of a tree.
+        **extra: Keys to begin with.
+    """
+    policy = _policy_text(node.policy, policies)
+    return f'{json.dumps(extra)[:-1]}, {_flat(node)[1:]}, "policy": {policy}}}'
+
+
+def _policy_text(policy: Policy, policies: dict[int, str]) -> str:
+    """Return the JSON of *policy*, made once: a tree of any size has few, and keeps them."""
+    text = policies.get(id(policy))
+    if text is None:
+        text = policies[id(policy)] = json.dumps(_policy(policy))
+    return text
 
 
 def node_to_json(node: Snapshot) -> dict[str, Any]:

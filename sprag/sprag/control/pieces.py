@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import json
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from sprag_supervisor import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from sprag_supervisor import Pace
+    from collections.abc import Iterable, Iterator, Mapping
 
 _CHUNK: Final = 1 << 16
+_HOLD: Final = 0.001
+"""Seconds for which an answer holds the loop at a time; several are made at once for one page."""
+
+
+def looking() -> Pace:
+    """Return the pace of who only looks: a tree that is looked at ticks as one that is not."""
+    return Pace(_HOLD)
+
+
+def encoded(body: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the JSON text of *body*, in as many pieces as it has items, and items of those."""
+    return _encoded(dict(body), 2)
+
+
+def _encoded(value: object, levels: int) -> Iterator[str]:
+    if levels and value and isinstance(value, dict):
+        before = "{"
+        for key, each in cast("dict[str, object]", value).items():
+            yield f"{before}{json.dumps({key: 0})[1:-2]}"
+            yield from _encoded(each, levels - 1)
+            before = ", "
+        yield "}"
+    elif levels and value and isinstance(value, list):
+        before = "["
+        for each in cast("list[object]", value):
+            yield before
+            yield from _encoded(each, levels - 1)
+            before = ", "
+        yield "]"
+    else:
+        yield json.dumps(value)
 
 
 def chunks(pieces: Iterable[str], pace: Pace) -> Iterator[bytes]:

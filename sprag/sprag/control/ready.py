@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from gevent.event import Event
 
 from sprag.control.http import Answer, Gone
-from sprag_supervisor import Pace, clock, not_ready, path_of
+from sprag.control.pieces import looking
+from sprag_supervisor import clock, not_ready, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,7 @@ def answer(desk: Desk, request: Request, has_hung_up: Callable[[], bool]) -> Ans
 
 
 def _look(desk: Desk, node: Node) -> Answer:
-    pace = Pace()
+    pace = looking()
     missing: list[dict[str, str]] = []
     count = 0
     for path, lack in not_ready(node, pause=pace):

@@ -18,6 +18,7 @@ from greenlet import greenlet
 
 from sprag.control.http import Answer
 from sprag.control.owner import owner_of
+from sprag.control.pieces import looking
 from sprag_supervisor import (
     Managed,
     Pace,
@@ -57,7 +58,7 @@ def answer(desk: Desk, request: Request) -> Answer:
     """Return the stacks at and below ``?path=``; without it, also those of no service."""
     wanted = request.query.get("path", "")
     node = desk.find(wanted)
-    pace = Pace()
+    pace = looking()
     found: dict[_Key, int] = {}
     for one in _greenlets(pace):
         pace()

@@ -6,7 +6,6 @@ With ``?follow=1`` again and again, one JSON object a line.
 from __future__ import annotations
 
 import heapq
-import json
 from collections import Counter
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -18,11 +17,12 @@ from sprag._defaults import LONGEST_LOOK, MOST_ROWS, SORTS
 from sprag.control.http import Answer, Refused
 from sprag.control.loop_watch import resident_bytes
 from sprag.control.pictures import rounded
+from sprag.control.pieces import looking
 from sprag.control.sampler import PERIOD
 from sprag.control.usage import Use, uses_of
 from sprag.owned.bus import Listener
 from sprag.owned.timers import TimerHandle
-from sprag_supervisor import Pace, clock, held_by, name_of, owned_by, path_of, uptime_of, walk
+from sprag_supervisor import clock, held_by, name_of, owned_by, path_of, uptime_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sprag.control.desk import Desk
     from sprag.control.http import Request
     from sprag.services.service import Service
-    from sprag_supervisor import Node
+    from sprag_supervisor import Node, Pace
 
 
 _REST: Final = 0.1
@@ -48,10 +48,11 @@ def answer(desk: Desk, request: Request) -> Answer:
         raise Refused(HTTPStatus.BAD_REQUEST, message)
     limit = request.number("limit", ROWS, most=MOST_ROWS)
     desk.find(request.query.get("path", ""))
+    pace = looking()
     with desk.sampler.watching():
         began = clock.now()
-        before = dict(_calls_below(desk.root))
-        used = uses_of(list(_pids_below(desk.root)))
+        before = dict(_calls_below(desk.root, pace))
+        used = uses_of(list(_pids_below(desk.root, pace)))
         seen, idle = Counter(desk.sampler.seen), desk.sampler.idle
         sleep(seconds)
         passed = max(clock.now() - began, PERIOD)
@@ -60,8 +61,8 @@ def answer(desk: Desk, request: Request) -> Answer:
     total = max(seen.total() + idle, 1)
     node = desk.find(request.query.get("path", ""))
     counted = _Counted()
-    uses = uses_of(list(_pids_below(node)))
-    rows = _rows(node, _Measured(passed, total, seen, before, used, uses), counted)
+    uses = uses_of(list(_pids_below(node, pace)))
+    rows = _rows(node, _Measured(passed, total, seen, before, used, uses), counted, pace)
     chosen = heapq.nsmallest(limit, rows, key=order(sort)) if limit else list(rows)[:0]
     return Answer(
         {
@@ -105,8 +106,7 @@ def followed(desk: Desk, look: Callable[[], Answer], has_hung_up: Callable[[], b
 
 
 def _line(answer: Answer) -> bytes:
-    body = answer.body
-    return (json.dumps(body).encode() if isinstance(body, dict) else b"".join(body).strip()) + b"\n"
+    return b"".join(answer.text()).strip() + b"\n"
 
 
 class _Calls(NamedTuple):
@@ -147,9 +147,10 @@ def _resident(uses: dict[int, Use]) -> int | None:
     return None if own is None else own + sum(each.rss for each in uses.values())
 
 
-def _rows(root: Node, measured: _Measured, counted: _Counted) -> Iterator[dict[str, Any]]:
+def _rows(
+    root: Node, measured: _Measured, counted: _Counted, pace: Pace
+) -> Iterator[dict[str, Any]]:
     """Yield a row for each service; only those that are chosen are kept."""
-    pace = Pace()
     for _depth, path, node in walk(root):
         pace()
         owned = owned_by(node)
@@ -203,8 +204,7 @@ def order(sort: str) -> Callable[[dict[str, Any]], Any]:
     return by_path if sort == "path" else by_number
 
 
-def _pids_below(root: Node) -> Iterator[int]:
-    pace = Pace()
+def _pids_below(root: Node, pace: Pace) -> Iterator[int]:
     for _depth, _path, node in walk(root):
         pace()
         pid = node._pid_()
@@ -212,8 +212,7 @@ def _pids_below(root: Node) -> Iterator[int]:
             yield pid
 
 
-def _calls_below(root: Service) -> Iterator[tuple[int, _Calls]]:
-    pace = Pace()
+def _calls_below(root: Service, pace: Pace) -> Iterator[tuple[int, _Calls]]:
     for _depth, _path, node in walk(root):
         pace()
         if node._holdings_ is not None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sprag.control import forwarding
 from sprag.control.http import Answer
 from sprag.control.pictures import encode
-from sprag.control.pieces import chunks
-from sprag_supervisor import Pace, pictures
+from sprag.control.pieces import chunks, looking
+from sprag_supervisor import pictures
 
 if TYPE_CHECKING:
     from sprag.control.desk import Desk
@@ -26,7 +26,7 @@ def answer(desk: Desk, request: Request) -> Answer:
     extra = {**desk.about(), **desk.process()}
     if (of_workers := forwarding.tree(desk, node, extra)) is not None:
         return of_workers
-    pace = Pace()
+    pace = looking()
     return Answer(chunks(encode(pictures(node), **extra), pace))
 
 
@@ -34,7 +34,7 @@ def outline(desk: Desk, request: Request) -> Answer:
     """Return the same without what failures say: they may hold what is of nobody's business."""
     node = desk.find(request.query.get("path", ""))
     told = ((depth, _outlined(each)) for depth, each in pictures(node))
-    return Answer(chunks(encode(told, **desk.about(), **desk.process()), Pace()))
+    return Answer(chunks(encode(told, **desk.about(), **desk.process()), looking()))
 
 
 def _outlined(node: Snapshot) -> Snapshot:

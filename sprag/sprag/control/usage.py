@@ -10,7 +10,7 @@ from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sprag_supervisor import Pace
+from sprag.control.pieces import looking
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -50,7 +50,7 @@ def uses_of(pids: Collection[int]) -> dict[int, Use]:
         return {}
     from sprag.programs import proc
 
-    pace = Pace()
+    pace = looking()
     wanted = frozenset(pids)
     members: dict[int, list[int]] = defaultdict(list)
     for seen in proc.everybody():

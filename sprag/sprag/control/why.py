@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sprag.control.http import Answer, Refused
 from sprag.control.pictures import failure_to_json, finite, iso
-from sprag_supervisor import Pace, name_of, path_of
+from sprag.control.pieces import looking
+from sprag_supervisor import name_of, path_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sprag.control.desk import Desk
     from sprag_supervisor import Ruling
 
@@ -52,7 +55,7 @@ def answer(desk: Desk, path: str) -> Answer:
             "path": full,
             "state": state,
             "count": count,
-            "rulings": [_told(ruling, full) for ruling in rulings],
+            "rulings": list(_rulings_told(rulings, full)),
             "holds": [{**note._asdict(), "at": iso(note.at)} for note in holds],
             "moves": [{**note._asdict(), "at": iso(note.at)} for note in moves],
             "asks": [{**note._asdict(), "at": iso(note.at)} for note in asks],
@@ -62,7 +65,7 @@ def answer(desk: Desk, path: str) -> Answer:
 
 
 def _rulings(desk: Desk, paths: set[str]) -> tuple[deque[Ruling], int]:
-    pace = Pace()
+    pace = looking()
     last: deque[Ruling] = deque(maxlen=_MOST)
     count = 0
     for ruling in desk.tree.ledger:
@@ -71,6 +74,13 @@ def _rulings(desk: Desk, paths: set[str]) -> tuple[deque[Ruling], int]:
             count += 1
         pace()
     return last, count
+
+
+def _rulings_told(rulings: deque[Ruling], path: str) -> Iterator[dict[str, Any]]:
+    pace = looking()
+    for ruling in rulings:
+        pace()
+        yield _told(ruling, path)
 
 
 def _told(ruling: Ruling, path: str) -> dict[str, Any]:

@@ -34,7 +34,8 @@ RETRY: Final = 2.0
 """Seconds between two attempts to reach an app that does not answer."""
 PULSE: Final = 1.0
 _PATIENCE: Final = 60.0
-_PING: Final = "/v1/ping"
+_PING: Final = "/"
+"""There is no such thing, which is an answer, too, and costs an app the least."""
 _LOOP: Final = "/v1/loop?follow=1&seconds=1"
 
 
@@ -173,14 +174,13 @@ class Following:
     def _ping(self) -> None:
         """Ask what the app can answer in no time, again and again: that shows how it is."""
         while True:
+            sleep(PULSE)  # first, too: all at once would be a long turn of the app's loop
             found = self.find()
             if found is not None:
                 self._asked = time.monotonic()
                 with suppress(asking.Gone):
-                    # That there is no such thing is an answer, too.
                     asking.ask(found, "GET", _PING, seconds=_PATIENCE).read()
                 self._asked = None
-            sleep(PULSE)
 
     def _watch(self) -> None:
         """Hear how the loop is: of a thread, so also while it is held."""
