@@ -25,9 +25,23 @@ pytestmark = [
 ]
 
 
+def is_up_to_date(site: Path) -> bool:
+    """Say whether *site* was built from what there is now; `make check` and `make docs` do that."""
+    built = site / "sitemap.xml"  # which is written when the pages are
+    if not built.exists():
+        return False
+    sources = [ROOT / "mkdocs.yml"]
+    for folder in ("docs", "sprag", "supervisor"):
+        # Folders, too: they are changed by what is not there any more.
+        sources += [each for each in (ROOT / folder).rglob("*") if "__pycache__" not in each.parts]
+    return all(each.stat().st_mtime < built.stat().st_mtime for each in sources)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site; the workers of one run share it."""
+    if is_up_to_date(ROOT / "site"):
+        return ROOT / "site"
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
