@@ -72,6 +72,18 @@ def _patch() -> None:
         monkey.patch_all()
     finally:
         of_events["notify_and_call_entry_points"] = ask
+    _let_native_threads_log(monkey.get_original("_thread", "RLock"))
+
+
+def _let_native_threads_log(lock: "Callable[[], object]") -> None:
+    """Give `logging` a lock of the system's back, where gevent has put one of its own.
+
+    For that one, native threads that log at the same time can wait for ever. Nothing that logging
+    does while it holds this lock lets other greenlets run.
+    """
+    import logging
+
+    logging.__dict__["_lock"] = lock()
 
 
 def _may_have_plugins() -> bool:

@@ -642,10 +642,9 @@ def test_several_native_threads_may_log_at_once(tmp_path: Path) -> None:
         """
         import logging
         from gevent.threadpool import ThreadPool
-        mine = logging.getLogger("mine")  # not in the threads: its lock is one of gevent's there
         def work(thread):
             for number in range(2000):
-                mine.info("%s %s", thread, number)
+                logging.getLogger("mine").info("%s %s", thread, number)
         class Threads(Service):
             def run(self):
                 pool = ThreadPool(4)
