@@ -179,7 +179,13 @@ def snapshot(path: str, now: float, **more: Any) -> dict[str, Any]:
 
 
 def live(app: Canned) -> dict[str, Any]:
-    return {"event": "live", "app": app.name, "pid": app.pid, "services": len(app.lines)}
+    return {
+        "event": "live",
+        "app": app.name,
+        "pid": app.pid,
+        "services": len(app.lines),
+        "version": "0.9",
+    }
 
 
 def plain(count: int, now: float, *, name: str = "shop") -> Iterable[dict[str, Any]]:

@@ -286,7 +286,13 @@ def _service(app: Canned, path: str, now: float) -> dict[str, Any] | None:
         }
         told = {
             **told,
-            "process": {**told["process"], "rss": 1_910_000_000, "descriptors": 41, "processes": 1},
+            "process": {
+                **told["process"],
+                "rss": 1_910_000_000,
+                "descriptors": 41,
+                "processes": 1,
+                "memory_limit": 2 << 30,
+            },
         }
     counters = {"child_restarts_within_window": within, "restarts": told["restarts"]}
     return {

@@ -175,6 +175,24 @@ def test_in_three_seconds_one_knows_what_is_wrong_and_whether_it_comes_back(
         assert page.text(".command") == "sprag start fleet/courier"
 
 
+def test_the_bar_has_the_version_and_the_memory_of_a_program_the_limit_of_its_group(
+    browser: Browser,
+) -> None:
+    with opened(browser, shop(time.time())) as page:
+        page.until("document.getElementById('app-about').innerText.includes('sprag 0.9')")
+        page.run("sprag.tree.select('shop/programs/thumbnailer')")
+        page.until("sprag.detail.told.service?.process")
+        page.run("[...document.querySelectorAll('.tabs button')]"
+                 ".find(b => b.innerText.startsWith('Resources')).click()")  # fmt: skip
+        page.until("document.querySelector('.chart .most')")
+        assert "dashed: the 2.0 GB of its cgroup" in page.text(".chart")
+        # At the top, as what is used is less.
+        assert float(page.run("document.querySelector('.chart .most').getAttribute('y1')")) < 5
+        page.run("sprag.tree.select('shop/mailer')")
+        page.until("sprag.detail.told.path === 'shop/mailer'")
+        page.until("!document.querySelector('.chart .most')")
+
+
 @pytest.mark.parametrize("count", [10_000, 100_000])
 def test_so_many_services_are_under_a_hundred_rows_and_a_filter_is_quick(
     browser: Browser, count: int

@@ -55,6 +55,19 @@ def told(desk: Desk, path: str) -> Any:
     return answer
 
 
+def test_a_program_tells_how_much_memory_its_control_group_lets_it_have(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[int | None] = [None, 4096]
+
+    def limit(_pid: int) -> int | None:
+        return limits.pop(0)
+
+    monkeypatch.setattr("sprag.programs.memory_limit.memory_limit", limit)
+    assert "memory_limit" not in told(desk, "gunicorn")["process"]
+    assert told(desk, "gunicorn")["process"]["memory_limit"] == 4096
+
+
 def test_a_program_tells_what_it_runs_and_has_written_and_no_secret(
     shop: Supervisor, desk: Desk
 ) -> None:

@@ -16,7 +16,15 @@ from jsonschema import Draft202012Validator
 
 from controlled import SCHEMA_FILE, Connection, aside, ask, check, served
 from processes import app, run
-from sprag import App, DynamicSupervisor, Service, Supervisor, Worker, WorkerPool
+from sprag import (
+    App,
+    DynamicSupervisor,
+    Service,
+    Supervisor,
+    Worker,
+    WorkerPool,
+    __version__,
+)
 from sprag.control.events import change_to_json
 from sprag_supervisor import tree_of
 
@@ -367,6 +375,8 @@ def test_events_are_a_snapshot_and_then_the_changes(shop: Path, post: Callable[.
             check("event", event)
             assert event["event"] == "snapshot"
             paths.append(event["path"])
+        check("event", event)
+        assert event["version"] == __version__
         assert event["services"] == len(paths)
         assert paths[:2] == ["shop", "shop/mail"]
         post("/v1/restart/mail")

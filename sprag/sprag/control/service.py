@@ -78,8 +78,13 @@ def answer(desk: Desk, path: str) -> Answer:
 
 def _process(told: dict[str, Any] | None) -> dict[str, Any] | None:
     """Add to the pid of a program what it uses, as far as that can be seen."""
-    use = None if told is None else uses_of([told["pid"]]).get(told["pid"])
-    return told if told is None or use is None else {**told, **use.to_json()}
+    if told is None:
+        return None
+    from sprag.programs.memory_limit import memory_limit
+
+    use, limit = uses_of([told["pid"]]).get(told["pid"]), memory_limit(told["pid"])
+    more = {} if limit is None else {"memory_limit": limit}
+    return {**told, **more, **({} if use is None else use.to_json())}
 
 
 def _counters(node: Node) -> dict[str, Any]:

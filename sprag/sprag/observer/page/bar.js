@@ -12,7 +12,8 @@ export function drawBar() {
   const name = model.about?.app ?? state.apps.find((each) => each.key === state.app)?.name ?? "sprag";
   text($("app-name"), name);
   const up = model.root?.startedAt;
-  patch($("app-about"), [state.pid, up, state.node], () => [state.pid ? `pid ${state.pid}` : "", up ? [" · up ", ago(up, "two")] : ""]);
+  const version = model.about?.version;
+  patch($("app-about"), [state.pid, up, state.node, version], () => [state.pid ? `pid ${state.pid}` : "", up ? [" · up ", ago(up, "two")] : "", version ? ` · sprag ${version}` : ""]);
   const worst = ["failed", "restarting", "starting"].find((each) => model.counts[each]) ?? (model.root ? "running" : "unknown");
   const pills = [];
   if (state.apps.length > 1) for (const each of state.apps) pills.push({ kind: "app", key: each.key, name: each.key, state: each.key === state.app ? worst : "", on: each.key === state.app && !state.node });

@@ -46,8 +46,8 @@ export function pips(limit, { words = true, tone } = {}) {
   return h("span", { class: "limit" }, boxes.length ? h("span", { class: "pips", "aria-hidden": "true" }, boxes) : null, words && h("span", {}, `${limit.used} of ${limit.of}`));
 }
 
-/** A line of numbers, the latest at the right. */
-export function spark(values, { width = 72, height = 22, bars = false, hot = -1, most } = {}) {
+/** A line of numbers, the latest at the right; *line*: another one across, dashed. */
+export function spark(values, { width = 72, height = 22, bars = false, hot = -1, most, line } = {}) {
   const known = values.filter(Number.isFinite);
   const top = most ?? Math.max(...known, 1e-9);
   const svg = s("svg", { class: "spark", viewBox: `0 0 ${width} ${height}`, width, height, preserveAspectRatio: "none", "aria-hidden": "true" });
@@ -65,6 +65,7 @@ export function spark(values, { width = 72, height = 22, bars = false, hot = -1,
   if (points.length < 2) points.push(`${width},${points[0].split(",")[1]}`);
   const begin = points[0].split(",")[0];
   svg.append(s("polygon", { points: `${begin},${height} ${points.join(" ")} ${points.at(-1).split(",")[0]},${height}` }), s("polyline", { points: points.join(" ") }));
+  if (line) svg.append(s("line", { class: "most", x1: 0, x2: width, y1: y(line).toFixed(1), y2: y(line).toFixed(1) }));
   return svg;
 }
 

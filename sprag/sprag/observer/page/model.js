@@ -106,7 +106,7 @@ export class Model {
 
   #live(told) {
     this.isLive = true;
-    this.about = { app: told.app, pid: told.pid };
+    this.about = { app: told.app, pid: told.pid, version: told.version };
     for (const node of [...this.nodes.values()]) {
       if (node.seen !== this.generation) this.#remove(node.path);
     }

@@ -10,7 +10,7 @@ export function drawResources(part, node, told, state) {
   const samples = state.samples.get(state.selected) ?? [];
   const { service } = told;
   const now = state.now();
-  patch(part, [state.full, samples.length, samples.at(-1)?.at, service?.counters, service?.program?.ended, node?.state], () => {
+  patch(part, [state.full, samples.length, samples.at(-1)?.at, service?.counters, service?.program?.ended, service?.process?.memory_limit, node?.state], () => {
     const isDown = node?.state !== "running";
     const chart = (title, value, unit, numbers, options = {}) => h("div", { class: "chart" }, h("span", {}, title), h("strong", {}, isDown ? "down" : value, !isDown && unit && h("small", {}, ` ${unit}`)), spark(numbers, { width: 400, height: 54, ...options }),
       samples.length > 1 && h("span", { class: "ends" }, h("span", {}, clock(samples[0].at)), h("span", {}, "now")));
@@ -18,7 +18,13 @@ export function drawResources(part, node, told, state) {
     const out = [state.full && h("h3", {}, "Resources ", h("small", {}, "while this page looks"))];
     if (samples.some((each) => each.rss)) {
       const [value, unit] = bytes(last.rss);
-      out.push(marked(chart(`Memory (RSS)${node?.process ? ` of pid ${node.process.pid}` : ""}`, value, unit, samples.map((each) => each.rss)), samples, node));
+      const limit = service?.process?.memory_limit;
+      const of = node?.process ? ` of pid ${node.process.pid}` : "";
+      const rss = samples.map((each) => each.rss);
+      // Up to the limit, so that it is seen how near that is.
+      const most = limit && Math.max(limit, ...rss.filter(Number.isFinite));
+      const drawn = chart(`Memory (RSS)${of}${limit ? `; dashed: the ${bytes(limit).join(" ")} of its cgroup` : ""}`, value, unit, rss, { most, line: limit });
+      out.push(marked(drawn, samples, node));
     }
     if (samples.length) {
       out.push(chart(node?.process ? "CPU, of one core" : "CPU, share of the loop", percent(last.cpu), "%", samples.map((each) => each.cpu)));
