@@ -348,15 +348,104 @@ def test_an_app_that_is_killed_is_said_so_in_the_past_tense_and_comes_back_as_an
         assert "Exit code ?" in page.text("#banner")
 
 
+def test_a_new_life_with_the_pid_of_the_last_one_has_its_own_decisions(browser: Browser) -> None:
+    now = time.time()
+    app = small(now)
+
+    def decided(seq: int, at: float) -> dict[str, Any]:
+        return {"seq": seq, "path": "shop/mailer", "kind": "crashed", "action": "restart",
+                "at": iso(at), "incarnation": 1, "delay": 0, "with": []}  # fmt: skip
+
+    app.answers["decisions"] = lambda *_: {"decisions": [decided(seq, now) for seq in (1, 2, 3)]}
+    with opened(browser, app) as page:
+        page.until("sprag.state.model.decisions.length === 3")
+        page.press("p")
+        app.tell({"event": "crashed", "path": "shop/old", "incarnation": 1, "at": iso(now)})
+        gevent.sleep(0.3)
+        app.die()
+        page.until("sprag.state.mode === 'gone'")
+        # As in a container, in which it is always process 7.
+        app.lines = [{**each, "started_at": iso(now + 60)} for each in app.lines]
+        app.answers["decisions"] = {"decisions": [decided(1, now + 61)]}
+        page.until("document.getElementById('try-now')")
+        app.come_back(app.pid)
+        page.click("#try-now")
+        page.until("sprag.state.mode === 'live'")
+        page.run("document.getElementById('pause').click()")
+        page.until("sprag.state.model.decisions.length === 1")
+        # What waited while it was paused was about the life before.
+        assert page.run("sprag.state.model.nodes.has('shop/old')") is False
+
+
+def test_a_clock_that_is_set_back_stops_nothing(browser: Browser) -> None:
+    app = small()
+
+    def top(_path: str, _query: dict[str, str]) -> dict[str, Any]:
+        gevent.sleep(1.0)
+        return {"cpu": {"services": 0, "others": 0}, "services": []}
+
+    app.answers["top"] = top
+    with opened(browser, app) as page:
+        page.until("sprag.state.vitals.busy.length > 0")
+        gevent.sleep(0.3)  # it measures again by now
+        page.run("{ const now = Date.now; Date.now = () => now() - 3.6e6; 1 }")
+        page.until("sprag.state.vitals.busy.length > 2")
+        app.die()
+        page.until("document.getElementById('verdict-head').innerText.startsWith('At ')")
+
+
+def test_a_tab_that_was_forgotten_while_it_slept_is_told_all_again(browser: Browser) -> None:
+    with opened(browser, small()) as page:
+        begun = page.run(_SLEPT)
+    assert begun == [1, 1, 2]
+
+
+_SLEPT = """(async () => {
+    const begun = [], looks = [], { setInterval } = globalThis;
+    let count = 0, slept = 0;
+    const now = performance.now.bind(performance);
+    performance.now = () => now() + slept;
+    globalThis.setInterval = (look, ms) =>
+        ms === 30_000 ? looks.push(look) : setInterval(look, ms);
+    globalThis.onconnect = null;
+    await import('./worker.js');
+    globalThis.setInterval = setInterval;
+    const { port1, port2 } = new MessageChannel();
+    globalThis.onconnect({ports: [port2]});
+    port1.onmessage = ({data}) => (count += data.filter(e => e.event === 'begin').length);
+    const open = {url: new URL('v1/at/shop/events', location.href).href,
+        token: sessionStorage.getItem('sprag-token')};
+    const pause = () => new Promise(done => setTimeout(done, 500));
+    const say = async (kind) => {
+        port1.postMessage({...open, kind});
+        await pause();
+        begun.push(count);
+    };
+    await say('open');
+    await say('here');
+    slept = 3.6e6;
+    for (const look of looks) look();
+    await say('here');
+    port1.postMessage({kind: 'bye'});
+    slept = 0;
+    return begun;
+})()"""
+
+
 def test_an_app_that_is_held_is_slow_and_who_holds_it_is_named(browser: Browser) -> None:
     app = small()
-    held = {"seconds": 6, "path": "shop/mailer", "stack": ["mail.py:3 in run"]}
+    frame = {"file": "/srv/mail.py", "line": 3, "function": "run", "source": "<b>send()</b>"}
+    held = {"seconds": 6, "path": "shop/mailer", "stack": [frame]}
     app.answers["loop"] = [{"lag": 6.0, "worst": 6.0, "busy": 1.0, "rss": 1, "held": held}]
     app.lasting.add("loop")
     with opened(browser, app) as page:
         page.until("sprag.state.held")
         app.is_held = True
         page.until("sprag.state.mode === 'stale'")
+        page.until("document.querySelector('#banner button')")
+        page.click("#banner button")
+        assert "mail.py:3 run\n    <b>send()</b>" in page.text("#dialog pre")
+        page.press("Escape")
         page.until("document.getElementById('banner').innerText.includes('held for')")
         assert "by shop/mailer" in page.text("#banner")
         assert "behind" in page.text("#link")

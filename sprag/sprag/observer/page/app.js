@@ -12,7 +12,7 @@ import { beginKeys, help } from "./keys.js";
 import { stored } from "./kept.js";
 import { detail, ledgers, tree } from "./looking.js";
 import { measure, past } from "./measuring.js";
-import { dirty, on, redraw, state } from "./state.js";
+import { dirty, on, redraw, state, WRITE_FOR } from "./state.js";
 import { drawVerdict, drawVitals } from "./summary.js";
 import { theme } from "./theme.js";
 import { say } from "./toast.js";
@@ -20,7 +20,6 @@ import { beginTools, drawTools } from "./tools.js";
 import { drawTroubles } from "./troubles.js";
 
 const REDRAW = 250; // ms: four times a second at most
-const WRITE_FOR = 5 * 60_000; // ms after which the switch goes off
 
 function draw() {
   state.isDirty = false;

@@ -1,7 +1,7 @@
 // Which app, and which of its nodes, is looked at.
 
 import * as api from "./api.js";
-import { begin, lost, take, thaw } from "./coming.js";
+import { begin, lost, noVitals, take, thaw } from "./coming.js";
 import { follow } from "./link.js";
 import { remember } from "./looking.js";
 import { dirty, state } from "./state.js";
@@ -40,7 +40,7 @@ function open(app) {
   link?.close();
   state.app = app;
   state.model.clear();
-  Object.assign(state, { pid: null, mode: "connecting", ended: null, frozenAt: null, usage: new Map(), samples: new Map(), held: null, lag: null, loop: null });
+  Object.assign(state, { pid: null, mode: "connecting", ended: null, frozenAt: null, usage: new Map(), samples: new Map(), held: null, lag: null, loop: null, since: null, paused: false, nodes: [], vitals: noVitals() });
   begin();
   link = follow(api.urlOf(app, "events"), api.takeToken(), (batch) => {
     if (state.app === app && !state.node) take(batch);
@@ -82,7 +82,7 @@ export function choose(each) {
 
 /** Try now what would be tried in a moment. */
 export async function tryNow() {
-  state.retryAt = Date.now();
+  state.retryAt = performance.now();
   link?.retry();
   try {
     await api.get(state.app, "retry");

@@ -3,8 +3,9 @@
 import { tryNow } from "./apps.js";
 import { pause } from "./coming.js";
 import { $, h, patch } from "./dom.js";
+import { framesOf } from "./ledgers.js";
 import { state } from "./state.js";
-import { clock, cut, duration } from "./words.js";
+import { clock, duration } from "./words.js";
 
 export function drawBanner() {
   const banner = $("banner");
@@ -32,7 +33,6 @@ export function drawBanner() {
 
 function showStack(held) {
   const dialog = $("dialog");
-  const stack = (held.stack ?? []).join("\n");
-  dialog.replaceChildren(h("form", { method: "dialog" }, h("h2", {}, `Who holds the loop${held.path ? `: ${held.path}` : ""}`), h("pre", { class: "trace" }, cut(stack, 20_000)), h("div", { class: "buttons" }, h("button", { type: "submit" }, "Close"))));
+  dialog.replaceChildren(h("form", { method: "dialog" }, h("h2", {}, `Who holds the loop${held.path ? `: ${held.path}` : ""}`), h("pre", { class: "trace" }, framesOf(held.stack)), h("div", { class: "buttons" }, h("button", { type: "submit" }, "Close"))));
   dialog.showModal();
 }

@@ -4,7 +4,7 @@ import { choose } from "./apps.js";
 import { titleOf } from "./attention.js";
 import { $, ago, h, icon, patch, text } from "./dom.js";
 import { view } from "./looking.js";
-import { state } from "./state.js";
+import { state, WRITE_FOR } from "./state.js";
 import { counted, duration, roughly } from "./words.js";
 
 export function drawBar() {
@@ -27,7 +27,7 @@ export function drawBar() {
   const count = model.decisions.length;
   patch($("views"), [state.view, count], () => [["services", "Services"], ["decisions", "Decisions"], ["log", "Log"], ["stacks", "Stacks"]].map(([key, word]) =>
     h("button", { type: "button", "aria-current": state.view === key ? "page" : null, onclick: () => view(key) }, word, key === "decisions" && count > 0 && h("small", {}, ` ${counted(count)}`))));
-  const age = state.heardAt ? (Date.now() - state.heardAt) / 1000 : NaN;
+  const age = state.heardAt ? (performance.now() - state.heardAt) / 1000 : NaN;
   const [mark, said] = { connecting: ["unknown", "Connecting"], live: ["running", "Live"], stale: ["unknown", `${duration(state.behind)} behind`], gone: ["unknown", "No connection"], ended: ["stopped", "Ended"], none: ["unknown", "No app"], refused: ["unknown", "No token"] }[state.mode];
   const shown = state.paused ? ["stopped", "Paused"] : [mark, said];
   patch($("link"), [...shown, state.mode], () => [icon(shown[0]), h("span", { class: "link-word" }, shown[1]), state.mode === "live" && !state.paused && h("span", { class: "age" })]);
@@ -35,7 +35,9 @@ export function drawBar() {
   if (ageBox) text(ageBox, `${Math.min(age, 9.9).toFixed(1)} s ago`);
   $("pause").setAttribute("aria-pressed", state.paused);
   text($("pause").firstChild, state.paused ? "Go on " : "Pause ");
-  if (state.write && Date.now() > state.writeUntil) state.write = false;
+  // By the time of day, which goes on while a laptop sleeps; one that is set back ends it, too.
+  const left = state.writeUntil - Date.now();
+  if (left < 0 || left > WRITE_FOR) state.write = false;
   $("write").checked = state.write;
   $("write").disabled = !state.canWrite;
   $("write-switch").title = state.canWrite ? "Goes off by itself after 5 minutes" : "Start it with 'sprag observe --write' to change anything from here";

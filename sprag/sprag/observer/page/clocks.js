@@ -23,5 +23,5 @@ export function tick() {
     } else text(each, duration((Number(each.dataset.until) - now) / 1000));
   }
   for (const each of document.querySelectorAll("[data-wall]")) text(each, duration(Math.floor((Date.now() - Number(each.dataset.wall)) / 1000)));
-  for (const each of document.querySelectorAll("[data-retry]")) text(each, duration(Math.max(0, Math.ceil((state.retryAt - Date.now()) / 1000))));
+  for (const each of document.querySelectorAll("[data-retry]")) text(each, duration(Math.max(0, Math.ceil((state.retryAt - performance.now()) / 1000))));
 }

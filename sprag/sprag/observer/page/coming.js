@@ -22,7 +22,7 @@ export function take(batch) {
 
 function one(told) {
   const { event } = told;
-  state.heardAt = Date.now();
+  state.heardAt = performance.now();
   if (event === "gone" || event === "cut") return lost(told);
   if (event === "end") {
     state.ended = { at: instant(told.at) ?? state.now(), reason: told.reason ?? "", code: told.code ?? told.exit_code ?? null };
@@ -31,14 +31,8 @@ function one(told) {
     return dirty();
   }
   if (event === "begin") {
-    const isOther = state.pid && told.pid !== state.pid;
-    if (isOther) {
-      state.model.clear();
-      state.usage.clear();
-      state.samples.clear();
-      state.vitals = { busy: [], lag: [], greenlets: [], rss: [] };
-      say(`${told.app} runs again, with pid ${told.pid}.`);
-    }
+    begin(); // what waits of the life before is about nobody who is here now
+    if (state.pid && told.pid !== state.pid) renew(told);
     state.pid = told.pid;
     state.ended = null;
     setClock(told.at);
@@ -46,6 +40,8 @@ function one(told) {
     state.mode = "live";
     state.behind = 0;
   }
+  // In a container the next life has the pid of the last one.
+  if (event === "snapshot" && state.model.isOfAnother(told)) renew({ app: told.path, pid: state.pid });
   state.model.take(told);
   if (event === "live") {
     state.mode = "live";
@@ -55,8 +51,20 @@ function one(told) {
   dirty();
 }
 
+/** Another process: nothing that is known is about it. */
+function renew({ app, pid }) {
+  state.model.clear();
+  state.model.take({ event: "begin" });
+  state.usage.clear();
+  state.samples.clear();
+  state.vitals = noVitals();
+  say(`${app} runs again, with pid ${pid}.`);
+}
+
+export const noVitals = () => ({ busy: [], lag: [], greenlets: [], rss: [] });
+
 function pulse(told) {
-  state.heardAt = Date.now();
+  state.heardAt = performance.now();
   setClock(told.at);
   state.behind = told.behind;
   const loop = told.loop;
@@ -85,7 +93,7 @@ export function lost(told) {
   }
   state.mode = "gone";
   state.reason = told.reason === "refused" ? "its token is another one now: open the address that it prints" : told.reason;
-  state.retryAt = Date.now() + (told.retry ?? 2) * 1000;
+  state.retryAt = performance.now() + (told.retry ?? 2) * 1000;
   state.isBridge = told.event === "cut";
   dirty();
 }

@@ -42,10 +42,10 @@ export class Detail {
     if (state.full || this.tab === "Stacks") wants.push("stacks");
     if (this.told.path !== path) this.told = { path };
     const told = this.told;
-    if (!now && Date.now() - (told.at ?? 0) < FRESH && wants.every((each) => each in told)) return;
+    if (!now && performance.now() - (told.at ?? 0) < FRESH && wants.every((each) => each in told)) return;
     if (this.isLoading === path) return;
     this.isLoading = path;
-    told.at = Date.now();
+    told.at = performance.now();
     const there = state.node ? `${state.node}:` : "";
     const place = there + api.pathPart(path);
     const targets = {

@@ -111,5 +111,8 @@ export function stacksOf(stacks, path) {
   return stacks.slice(0, 200).map((each) => h("pre", { class: "trace stack" },
     h("b", {}, each.count > 1 ? `${counted(each.count)} alike` : "1"), ` · ${each.what}`,
     !path && each.service ? [", ", h("button", { type: "button", class: "link", data: { path: each.service } }, within(each.service))] : "", path && each.service && each.service !== path ? ` of ${nameOf(each.service)}` : "", "\n",
-    each.frames.map((frame) => [h("b", {}, nameOf(frame.file)), `:${frame.line} ${frame.function}\n`, frame.source ? `    ${cut(frame.source, 200)}\n` : ""])));
+    framesOf(each.frames)));
 }
+
+/** Where a greenlet is, the innermost last. */
+export const framesOf = (frames) => frames.map((frame) => [h("b", {}, nameOf(frame.file)), `:${frame.line} ${frame.function}\n`, frame.source ? `    ${cut(frame.source, 200)}\n` : ""]);

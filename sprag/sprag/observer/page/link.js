@@ -31,16 +31,21 @@ function working(url, token, deliver, failed) {
   worker.addEventListener("error", failed, { once: true });
   port.onmessage = ({ data }) => deliver(data);
   port.postMessage(open);
-  const alive = setInterval(() => port.postMessage({ kind: "here" }), HERE);
+  const here = () => port.postMessage({ ...open, kind: "here" });
+  const alive = setInterval(here, HERE);
   const bye = () => port.postMessage({ kind: "bye" });
   const back = (event) => event.persisted && port.postMessage(open);
   addEventListener("pagehide", bye);
+  document.addEventListener("visibilitychange", here);
+  document.addEventListener("resume", here);
   addEventListener("pageshow", back);
   return {
     close() {
       clearInterval(alive);
       worker.removeEventListener("error", failed);
       removeEventListener("pagehide", bye);
+      document.removeEventListener("visibilitychange", here);
+      document.removeEventListener("resume", here);
       removeEventListener("pageshow", back);
       port.onmessage = null;
       bye();

@@ -37,7 +37,7 @@ export async function measure() {
       continue;
     }
     const { app } = state;
-    const began = Date.now();
+    const began = performance.now();
     try {
       const told = await api.get(app, `top?seconds=${MEASURE}&limit=500`);
       if (app !== state.app) continue; // of another app: not kept
@@ -47,12 +47,13 @@ export async function measure() {
       for (const each of told.services) {
         if (each.process?.rss) rss += each.process.rss;
         if (!(each.process || each.path === state.selected || cpuOf(each) > 0)) continue;
-        if (!state.samples.has(each.path)) state.samples.set(each.path, []);
-        const kept = state.samples.get(each.path);
+        const kept = state.samples.get(each.path) ?? [];
+        state.samples.delete(each.path);
+        state.samples.set(each.path, kept); // the last one now: who has left is forgotten first
         kept.push({ at, cpu: cpuOf(each), events: each.events + each.ticks, rss: each.process?.rss });
         if (kept.length > SAMPLES) kept.shift();
       }
-      if (state.samples.size > SERVICES) state.samples.delete(state.samples.keys().next().value);
+      while (state.samples.size > SERVICES) state.samples.delete(state.samples.keys().next().value);
       const { vitals } = state;
       if (!state.loop) push(vitals.busy, told.cpu.services + told.cpu.others);
       push(vitals.greenlets, told.greenlets ?? NaN);
@@ -62,6 +63,6 @@ export async function measure() {
       // it is asked again
     }
     // Whoever answers at once, or refuses, is not asked without a pause.
-    await api.sleep(Math.max(50, began + 1000 - Date.now()));
+    await api.sleep(Math.max(50, began + 1000 - performance.now()));
   }
 }

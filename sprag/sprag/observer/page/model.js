@@ -9,6 +9,7 @@ const AFTER = {
 };
 const COMES_BACK = ["restart", "back_off"];
 const MARKS = 40; // of one service
+const JITTER = 1000; // ms by which two pictures of one start may differ
 const SAME = 40; // ms between a crash and what is decided about it
 const CRASH_WINDOW = 600_000; // ms in which several crashes make a service unstable
 
@@ -36,7 +37,6 @@ export class Model {
     this.isLive = false;
     this.shape = 0; // grows when services come or go
     this.version = 0; // grows with every change
-    this.changed = new Set(); // paths, until somebody has looked
     this.decisions = [];
     this.lastSeq = 0;
     this.crashTimes = [];
@@ -57,6 +57,13 @@ export class Model {
     else if (typeof told.path === "string") this.#change(told);
     this.version += 1;
     return event;
+  }
+
+  /** Whether a picture is of another life of the app than the one that is known. */
+  isOfAnother(told) {
+    const before = this.root?.startedAt;
+    if (told.path !== this.root?.path || before == null || this.isLive) return false;
+    return Math.abs((instant(told.started_at) ?? before) - before) > JITTER;
   }
 
   node(path) {
@@ -101,7 +108,6 @@ export class Model {
     this.#move(node, told.state);
     const failedAt = instant(node.failure?.at);
     if (failedAt) this.#crashed(node, failedAt, node.failure.incarnation);
-    this.changed.add(node.path);
   }
 
   #live(told) {
@@ -146,7 +152,6 @@ export class Model {
     this.#because(node, told, at);
     this.#move(node, this.#after(node, told));
     node.seen = this.generation;
-    this.changed.add(node.path);
   }
 
   /** The state that a change leads to. A crash is decided about, which may have been told before. */
@@ -201,7 +206,6 @@ export class Model {
       const other = this.nodes.get(path);
       if (other && other !== node) mark(other, { at: instant(told.at), kind: "with" });
     }
-    this.changed.add(told.path);
   }
 
   /** Take how services have fared before: pieces of time, and what the lives among them ended of. */

@@ -20,7 +20,7 @@ export class Share {
   #stream = null; // ours, if it is us
   #memory = new Memory();
   #isIn = false; // whether we have been told how all is
-  #heard = Date.now();
+  #heard = performance.now();
   #patience = ANSWER + Math.random() * SOME;
 
   constructor(url, token, deliver) {
@@ -74,7 +74,7 @@ export class Share {
       return setTimeout(() => this.#look(), this.#patience + 10);
     }
     if (id !== this.#reader) this.#follow(id, term);
-    this.#heard = Date.now();
+    this.#heard = performance.now();
     this.#patience = SILENT + Math.random() * SOME;
     const isAll = kind === "all";
     if (isAll && (data.to !== this.#id || this.#isIn)) return undefined;
@@ -95,7 +95,7 @@ export class Share {
   }
 
   #look() {
-    if (this.#stream || Date.now() - this.#heard < this.#patience) return;
+    if (this.#stream || performance.now() - this.#heard < this.#patience) return;
     this.#term += 1;
     this.#reader = this.#id;
     this.#isIn = true;
@@ -117,7 +117,7 @@ export class Share {
   }
 
   #return() {
-    this.#heard = Date.now();
+    this.#heard = performance.now();
     this.#patience = ANSWER + Math.random() * SOME;
     this.#say({ kind: "hello" });
   }

@@ -43,8 +43,8 @@ export class Stream {
 
   async #read() {
     this.abort = new AbortController();
-    let heard = Date.now();
-    const guard = setInterval(() => Date.now() - heard > SILENT && this.abort.abort(), 1000);
+    let heard = performance.now();
+    const guard = setInterval(() => performance.now() - heard > SILENT && this.abort.abort(), 1000);
     try {
       const headers = this.token ? { Authorization: `Bearer ${this.token}` } : {};
       const answer = await fetch(this.url, { headers, signal: this.abort.signal, cache: "no-store" });
@@ -55,7 +55,7 @@ export class Stream {
       for (;;) {
         const { done, value } = await reader.read();
         if (done) return null;
-        heard = Date.now();
+        heard = performance.now();
         const lines = (rest + value).split("\n");
         rest = lines.pop();
         const told = [];

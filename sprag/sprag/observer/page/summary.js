@@ -23,10 +23,10 @@ export function drawVerdict(items, now) {
   patch($("verdict-icon"), [mark, tone], () => icon(mark, tone));
   // A live region: it says the same for five seconds, whatever happens, unless the worst is new.
   const said = `${head}\n${rest}`;
-  if (said !== saidVerdict && (head !== saidVerdict.split("\n")[0] || Date.now() - saidAt > SAY)) {
-    if (Date.now() - saidAt > SAY || !saidVerdict || saidVerdict.startsWith("Nothing is known") || tone !== state.saidTone || wasAt || hasEnded) {
+  if (said !== saidVerdict && (head !== saidVerdict.split("\n")[0] || performance.now() - saidAt > SAY)) {
+    if (performance.now() - saidAt > SAY || !saidVerdict || saidVerdict.startsWith("Nothing is known") || tone !== state.saidTone || wasAt || hasEnded) {
       saidVerdict = said;
-      saidAt = Date.now();
+      saidAt = performance.now();
       state.saidTone = tone;
       text($("verdict-head"), head);
       text($("verdict-rest"), rest);

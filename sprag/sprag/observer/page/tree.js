@@ -15,6 +15,7 @@ export class Tree {
     this.rows = [];
     this.count = 0;
     this.pool = new Map();
+    this.ids = 0;
     this.made = "";
     this.grid = $("rows");
     this.scroller = $("scroll");
@@ -120,7 +121,7 @@ export class Tree {
       seen.add(node.path);
       let row = this.pool.get(node.path);
       if (!row) {
-        row = h("div", { role: "row", class: "row", id: rowId(node.path), data: { path: node.path } });
+        row = h("div", { role: "row", class: "row", id: `row-${(this.ids += 1)}`, data: { path: node.path } });
         this.pool.set(node.path, row);
         this.grid.append(row);
       }
@@ -134,7 +135,7 @@ export class Tree {
       }
     }
     const { selected } = state;
-    if (selected && seen.has(selected)) this.grid.setAttribute("aria-activedescendant", rowId(selected));
+    if (selected && seen.has(selected)) this.grid.setAttribute("aria-activedescendant", this.pool.get(selected).id);
     else this.grid.removeAttribute("aria-activedescendant");
     this.head();
     $("tree-view").style.setProperty("--bar-width", `${this.scroller.offsetWidth - this.scroller.clientWidth}px`);
@@ -211,9 +212,3 @@ export class Tree {
     text(hair.firstChild, clock(at));
   }
 }
-
-const ids = new Map();
-const rowId = (path) => {
-  if (!ids.has(path)) ids.set(path, `row-${ids.size}`);
-  return ids.get(path);
-};

@@ -12,7 +12,8 @@ onconnect = ({ ports: [port] }) => {
     if (data.kind === "open") open(port, data);
     else if (data.kind === "bye") leave(port);
     else if (data.kind === "retry") tabs.get(port)?.stream.stream.retry();
-    else if (tabs.has(port)) tabs.get(port).heard = Date.now();
+    else if (tabs.has(port)) tabs.get(port).heard = performance.now();
+    else open(port, data); // it was forgotten: it has slept, as laptops do
   };
 };
 
@@ -29,7 +30,7 @@ function open(port, { url, token }) {
     streams.set(key, found);
   } else port.postMessage(found.memory.all());
   found.ports.add(port);
-  tabs.set(port, { stream: found, heard: Date.now() });
+  tabs.set(port, { stream: found, heard: performance.now() });
 }
 
 function leave(port) {
@@ -44,5 +45,5 @@ function leave(port) {
 }
 
 setInterval(() => {
-  for (const [port, tab] of tabs) if (Date.now() - tab.heard > FORGOTTEN) leave(port);
+  for (const [port, tab] of tabs) if (performance.now() - tab.heard > FORGOTTEN) leave(port);
 }, 30_000);
