@@ -356,7 +356,7 @@ def test_a_new_life_with_the_pid_of_the_last_one_has_its_own_decisions(browser: 
         return {"seq": seq, "path": "shop/mailer", "kind": "crashed", "action": "restart",
                 "at": iso(at), "incarnation": 1, "delay": 0, "with": []}  # fmt: skip
 
-    app.answers["decisions"] = lambda *_: {"decisions": [decided(seq, now) for seq in (1, 2, 3)]}
+    app.answers["decisions"] = {"decisions": [decided(seq, now) for seq in (1, 2, 3)]}
     with opened(browser, app) as page:
         page.until("sprag.state.model.decisions.length === 3")
         page.press("p")
