@@ -251,6 +251,7 @@ LIKELY: list[tuple[str, str]] = [
     ("def onStart(self): pass", "did you mean on_start?"),
     ("def on_strat(self): pass", "did you mean on_start?"),
     ("def OnStop(self): pass", "did you mean on_stop?"),
+    ("def Run(self): pass", "did you mean run?"),
     ("def on_shutdown(self): pass", "did you mean on_stop?"),
     ("def on_stopped(self): pass", "did you mean on_stop?"),
     ("def on_draining(self): pass", "did you mean on_drain?"),

@@ -122,7 +122,6 @@ class Beats:
         if not self._is_overdue():
             return  # it has beaten in the last moment
         self.release()
-        self._holdings.drop_timer(self)
         error = Unresponsive(self._seconds)
         for note in _told(self._holdings):
             error.add_note(note)

@@ -182,10 +182,9 @@ class Ending(End):
         self.on_purpose = True
         self.tighten(deadline)
 
-    def join(self, parking: Parking, until: float | None = None) -> bool:
-        """Wait in *parking* until it is over or *until*; return whether it is over."""
+    def join(self, parking: Parking, until: float | None = None) -> None:
+        """Wait in *parking* until it is over or *until*."""
         self._wait(parking, until, lambda: self.done)
-        return self.done
 
     def join_drain(self, parking: Parking) -> None:
         """Wait in *parking* until its `on_drain` is over, or what comes after has begun."""

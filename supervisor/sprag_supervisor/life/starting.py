@@ -90,12 +90,11 @@ class Starting(Call):
         """End cleanly as soon as the service has come up."""
         self.finishes = self.is_disturbed = True
 
-    def join(self, parking: Parking, until: float | None = None) -> bool:
-        """Wait in *parking* until the start is over or *until*; return whether it is over."""
+    def join(self, parking: Parking, until: float | None = None) -> None:
+        """Wait in *parking* until the start is over or *until*."""
         self.add_joiner(parking)
         while self.node._op_ is self and (until is None or clock.now() < until):
             parking.park(until)
-        return self.node._op_ is not self
 
     def add_joiner(self, parking: Parking) -> None:
         """Have *parking* poked when the start is over, or undone."""

@@ -103,7 +103,7 @@ def _release(starting: Starting, error: BaseException) -> None:
         failure,
         had_started=False,
         on_purpose=starting.on_purpose,
-        retries=starting.retries or _is_tried_again(starting, error, failure),
+        retries=starting.retries or _is_tried_again(starting, failure),
     )
     ending = begin(end, starting.deadline, starting.left_behind)
     starting.wake_joiners()
@@ -152,14 +152,12 @@ def _verdict(starting: Starting, error: BaseException) -> tuple[Reason, Failure 
     return Reason.FINISHED if finishes else Reason.START_FAILED, failure
 
 
-def _is_tried_again(starting: Starting, error: BaseException, failure: Failure | None) -> bool:
+def _is_tried_again(starting: Starting, failure: Failure | None) -> bool:
     """Whether a first start that has failed leaves the service `restarting` (`retry_start`)."""
     node = starting.node
     history, parent = node._history_, node._parent_
     if history is None or parent is None or failure is None or not history.first_start:
         return False
-    if starting.interrupt is not None or is_a(error, SystemExit):
-        return False  # who asked has gone, or the app ends
     own, above = node._policy_, parent._policy_
     return ruling(own, Reason.START_FAILED, failure.action, above, is_first=True) in RESTARTS
 

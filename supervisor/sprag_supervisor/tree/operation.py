@@ -32,9 +32,8 @@ class Operation(Protocol):
         """Who waits for it to be over."""
         ...
 
-    def join(self, parking: Parking, until: float | None = None) -> bool:
-        """Wait in *parking* until it is over or *until*; return whether it is over."""
-        ...
+    def join(self, parking: Parking, until: float | None = None) -> None:
+        """Wait in *parking* until it is over or *until*."""
 
     def add_joiner(self, parking: Parking) -> None:
         """Have *parking* poked when it is over, and maybe before."""
