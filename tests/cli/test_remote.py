@@ -48,10 +48,10 @@ def test_the_command_of_ssh_names_the_host_behind_its_options(
 
 
 def test_where_sprag_is_there_is_said_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPRAG_REMOTE", "sudo -u shop /srv/venv/bin/sprag")
-    assert parsed("ssh://box").command()[4:] == [
-        *("sudo", "-u", "shop", "/srv/venv/bin/sprag", "_stdio")
-    ]
+    # The shell over there takes it apart: a folder with a space, and one's own, can be said.
+    for there in ("sudo -u shop /srv/venv/bin/sprag", "'/srv/my venv/bin/sprag'", "~/bin/sprag"):
+        monkeypatch.setenv("SPRAG_REMOTE", there)
+        assert parsed("ssh://box").command()[4:] == [there, "_stdio"]
 
 
 @pytest.mark.parametrize(
@@ -204,6 +204,30 @@ def test_what_goes_wrong_over_there_is_said_and_cannot_act_on_the_terminal(
     assert "\x1b" not in caught.value.report()
     if "255" in reason:
         assert "Permission denied" in str(caught.value)
+
+
+@pytest.mark.parametrize("command", ["events", "logs"])
+def test_a_connection_that_breaks_is_not_the_apps_doing(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    through(
+        monkeypatch,
+        "import json, sys\n"
+        "app = {'name': 'shop', 'pid': 7, 'socket': '/s', 'user': None}\n"
+        "is_first = json.loads(sys.stdin.readline())['want'] == 'apps'\n"
+        "print(json.dumps({'apps': [app]} if is_first else {}), flush=True)\n"
+        "if is_first: sys.exit()\n"
+        "sys.stdin.readline()\n"
+        "line = {'event': 'live', 'kind': 'live', 'services': 0}\n"
+        "print('HTTP/1.1 200 OK\\r\\n\\r\\n' + json.dumps(line), flush=True)\n"
+        "sys.exit('Connection reset by peer\x1b')\n",
+    )
+    follow = ["-f"] if command == "logs" else []
+    done = CliRunner().invoke(commands, ["-H", "ssh://box", command, *follow])
+    assert done.exit_code == ExitCode.NOT_FOUND
+    assert "ssh://box: ssh has ended with code 1" in done.output
+    assert "Connection reset by peer" in done.output
+    assert "\x1b" not in done.output
 
 
 def test_apps_that_make_no_sense_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,4 +155,7 @@ class Exchange:
         """Read what there is; a timeout counts from when the connection was made."""
         left = min(max(self._deadline - time.monotonic(), _SHORTEST_WAIT), _LONGEST_WAIT)
         self._socket.settimeout(None if left == _LONGEST_WAIT else left)
-        return self._socket.recv(_PIECE)
+        piece = self._socket.recv(_PIECE)
+        if not piece and self._line is not None:
+            self._line.check()
+        return piece

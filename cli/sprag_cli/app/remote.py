@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import socket
 import subprocess
 import threading
@@ -87,7 +86,7 @@ class Remote:
             *(["-l", self.user] if self.user else []),
             "--",
             self.host,
-            *shlex.split(os.environ.get("SPRAG_REMOTE") or "sprag"),
+            os.environ.get("SPRAG_REMOTE") or "sprag",  # as it is: the shell over there reads it
             "_stdio",
         ]
 
@@ -228,6 +227,16 @@ class Line:
         if isinstance(error := told.get("error"), str):
             raise RemoteFailed(str(self._remote), error, "")
         return told
+
+    def check(self) -> None:
+        """Tell who has ended it, when it has: whom we ask over there, or ssh.
+
+        Raises:
+            RemoteFailed: It was ssh.
+        """
+        with suppress(subprocess.TimeoutExpired):
+            if self._process.wait(1.0):
+                raise self._failed()
 
     def _failed(self) -> RemoteFailed:
         try:
