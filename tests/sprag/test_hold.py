@@ -14,6 +14,7 @@ from sprag import App, Backoff, DynamicSupervisor, Service, State, Supervisor, t
 from sprag.exceptions import BadValue, CalledInHub, ChildRestarting, NotRunning, StartFailed
 from sprag.testing import check_invariants
 from sprag_supervisor import Lack, hold_exits, is_held, restart_child
+from sprag_supervisor.life import holding as _holding
 
 if TYPE_CHECKING:
     from sprag.testing import VirtualClock
@@ -486,6 +487,20 @@ def test_a_hold_ends_when_its_time_is_over(clock: VirtualClock) -> None:
         assert states(top) == {"a": "running"}
         assert noted(top) == [("top/a", "held"), ("top/a", "expired")]
         assert a.release_exits() is None
+
+
+def test_who_is_held_again_at_the_moment_its_time_is_over_stays_held(clock: VirtualClock) -> None:
+    a = Idle("a")
+    with Supervisor(children=[a], name="top") as top:
+        first = a.hold_exits(10)
+        a.hold_exits(20)
+        crash(a)
+        assert top._tree_ is not None
+        _holding._over(top._tree_, first)  # what its timer had begun when it was held again
+        clock.settle()
+        assert states(top) == {"a": "restarting"}
+        clock.advance(20)
+        assert states(top) == {"a": "running"}
 
 
 def test_to_hold_it_again_gives_it_a_new_time(clock: VirtualClock) -> None:

@@ -171,6 +171,7 @@ CALLS: dict[str, Callable[[Scene], object]] = {
     "terminate_child": lambda scene: scene.root.terminate_child("hooked"),
     "restart_child": lambda scene: scene.root.restart_child("down"),
     "delete_child": lambda scene: scene.root.delete_child("idle"),
+    "delete_child with hooks": lambda scene: scene.root.delete_child("down"),
     "children": lambda scene: (scene.root.which_children(), scene.root.count_children()),
 }
 

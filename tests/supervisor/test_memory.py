@@ -319,6 +319,21 @@ def test_what_a_root_remembers_comes_with_it_when_it_is_adopted(
     assert tree.memories._size == failure.size
 
 
+def test_of_those_that_have_gone_none_is_counted_when_their_turn_to_be_forgotten_comes(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_memory, "_BYTES_OF_FAILURES", 20_000)
+    memories, stays = _memory.Memories(), _memory.History()
+    for number in range(500):
+        goes = _memory.History()
+        memories.add(goes, remember(ValueError(number), 1))
+        memories.leave(goes)
+        memories.add(stays, remember(ValueError("x" * 4096), 1))
+        assert memories._gone == sum(owner is None for _, owner in memories._row)
+    assert memories._size <= 20_000
+    assert len(memories._row) < 100
+
+
 def test_a_service_that_fails_for_ever_leaves_room_for_what_others_remember(
     root: Parent, clock: VirtualClock
 ) -> None:

@@ -383,6 +383,30 @@ def test_what_does_not_come_by_itself_is_told_once(
         assert api.snapshot().state is State.RUNNING
 
 
+def test_what_fails_to_come_when_it_is_asked_to_is_not_told_again(
+    clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Db(Service):
+        is_there = True
+
+        def on_start(self) -> None:
+            if not self.is_there:
+                raise OSError("not today")
+
+    db, api = Db(), Part("api")
+    with Supervisor([(db, {"name": "db", "needs": ()}), (api, {"needs": ("db",)})]):
+        db.stop()
+        crash(api)
+        clock.advance(3)
+        Db.is_there = False
+        for _ in range(2):
+            with pytest.raises(StartFailed):
+                db.start()
+        clock.advance(3)
+        assert api.snapshot().waits_for == ("db",)
+        assert len([each for each in caplog.messages if "does not come by itself" in each]) == 1
+
+
 def test_who_has_waited_long_enough_below_a_hold_waits_for_nothing_but_that(
     clock: VirtualClock,
 ) -> None:

@@ -181,6 +181,27 @@ def test_work_is_launched_eight_pieces_at_a_time_and_one_by_one_as_long_as_it_ho
     assert looks(31, costly=False) == [1, 3, 7, 15, 23, 31]
 
 
+def test_who_lets_others_run_does_not_wait_for_fifty_turns_of_one_that_always_can() -> None:
+    turns_of_the_other, is_over = 0, False
+
+    def always() -> None:
+        nonlocal turns_of_the_other
+        while not is_over:
+            turns_of_the_other += 1
+            until = time.perf_counter() + 2 * gevent.getswitchinterval()
+            while time.perf_counter() < until:
+                pass
+            gevent.sleep(0)
+
+    other: Any = gevent.spawn(always)
+    let_others_run()
+    before = turns_of_the_other
+    let_others_run()
+    waited, is_over = turns_of_the_other - before, True
+    other.join()
+    assert 1 <= waited < 25
+
+
 def test_many_that_pace_themselves_do_not_stand_before_a_newcomer() -> None:
     many, rounds, is_over = 60, 0, False
 

@@ -20,7 +20,6 @@ from sprag_supervisor.life.resting import hold_back
 from sprag_supervisor.life.starting import Starting
 from sprag_supervisor.life.supervising import attend
 from sprag_supervisor.life.walking import drive
-from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.loop.room import need_room
 from sprag_supervisor.rules.states import DOWN, RESTARTING, RUNNING
@@ -123,7 +122,7 @@ def start_again(node: Node, *, now: bool = False) -> None:
 def _start_with_group(parent: Node, supervision: Supervision, node: Node) -> None:
     """Start *node*, for which others wait, and them."""
     hold_back(node)
-    group = group_of(parent, supervision, node, clock.now())
+    group = group_of(parent, supervision, node)
     restart_group(parent, supervision, group, node)
     if node._state_ is not RUNNING:
         history = node._history_

@@ -22,7 +22,6 @@ from sprag_supervisor.exceptions import (
 from sprag_supervisor.life.by_hand import start_again
 from sprag_supervisor.life.pending import in_progress
 from sprag_supervisor.life.resting import detach
-from sprag_supervisor.loop.room import need_room
 from sprag_supervisor.rules.states import ACTIVE, DOWN, RESTARTING, STOPPING, State
 from sprag_supervisor.tree.home import must_be_able_to_wait, must_be_at_home
 from sprag_supervisor.tree.inbox import supervision_of
@@ -137,7 +136,6 @@ def restart_child(child: Node, *, now: bool = False) -> None:
 def delete_child(parent: Node, child: Node) -> None:
     """Forget a child that is down (otp-rules 57). Never stops anything."""
     must_be_able_to_wait(parent, f"delete {name_of(child)}")
-    need_room()
     turn = supervision_of(parent).turn
     if turn.is_mine():
         raise WouldDeadlock(path_of(parent), f"delete {name_of(child)}")

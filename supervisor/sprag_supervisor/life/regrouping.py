@@ -28,34 +28,26 @@ if TYPE_CHECKING:
     from sprag_supervisor.tree.node import GroupRestart, Item, Node, Supervision
 
 
-def group_of(
-    node: Node,
-    supervision: Supervision,
-    failed: Node,
-    came: bool | float = False,  # noqa: FBT001, FBT002 - of an item
-) -> Sequence[Node]:
+def group_of(node: Node, supervision: Supervision, failed: Node) -> Sequence[Node]:
     """Return who is restarted with *failed*, itself included, in start order.
+
+    Who is held is neither stopped nor started.
 
     Args:
         node: Their parent.
         supervision: Its supervision.
         failed: Whose restart it is.
-        came: A time, if something is held: who is held is neither stopped nor started.
     """
     children = (node._children_ or {}).values()
     group = covered(node._policy_.strategy, children, failed, _Depends(failed))
     together = led_by(supervision, failed)
     if together is not None:
         group = together.next_try(group, children)
-    if came is False or came is True:
-        return group
-    return _without_held(supervision, group, failed)
-
-
-def _without_held(supervision: Supervision, group: Sequence[Node], failed: Node) -> Sequence[Node]:
     inbox = supervision.inbox
-    if not isinstance(inbox, HeldInbox):
-        return group
+    return _without_held(inbox, group, failed) if isinstance(inbox, HeldInbox) else group
+
+
+def _without_held(inbox: HeldInbox, group: Sequence[Node], failed: Node) -> Sequence[Node]:
     group, held = inbox.leave_out(group, failed)
     for one in held:
         say(logging.WARNING, one, "service is held: the others are restarted without it")

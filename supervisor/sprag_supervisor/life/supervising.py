@@ -139,7 +139,7 @@ def _act_on_waiting(  # noqa: C901, PLR0912, PLR0917 - a branch for each word
 ) -> None:
     """Restart a child with its group, now or later, or give up."""
     if reason is None:
-        _has_waited(node, supervision, child, came)
+        _has_waited(node, supervision, child)
         return
     policy, history, backoff = node._policy_, child._history_, child._policy_.backoff
     action = None if failure is None else failure.action
@@ -170,7 +170,7 @@ def _act_on_waiting(  # noqa: C901, PLR0912, PLR0917 - a branch for each word
     group: Sequence[Node] = (child,)
     has_group = policy.strategy != "one_for_one" and not is_first
     if has_group:
-        group = group_of(node, supervision, child, came)
+        group = group_of(node, supervision, child)
     if decision == "back_off":
         if has_group:
             stop_group(node, supervision, group, child, waits=True)
@@ -187,18 +187,13 @@ def _act_on_waiting(  # noqa: C901, PLR0912, PLR0917 - a branch for each word
         restart_group(node, supervision, group, child)
 
 
-def _has_waited(
-    node: Node,
-    supervision: Supervision,
-    child: Node,
-    came: bool | float,  # noqa: FBT001
-) -> None:
+def _has_waited(node: Node, supervision: Supervision, child: Node) -> None:
     """Start a child that has waited long enough, with its group if that has waited for it."""
     hold_back(child)
     if led_by(supervision, child) is None:
         _restart_when_it_can(child)
     else:
-        restart_group(node, supervision, group_of(node, supervision, child, came), child)
+        restart_group(node, supervision, group_of(node, supervision, child), child)
 
 
 def _restart_when_it_can(child: Node) -> None:
