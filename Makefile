@@ -141,7 +141,8 @@ lock: $(DEV) ## write down the versions of all that is in .venv
 	@mv requirements-dev.lock.new requirements-dev.lock
 
 # Nothing is pushed, and nothing uploaded: CONTRIBUTING.md has the steps before and after.
-# twine is wanted here only; since 6.1 it knows the metadata that hatchling writes.
+# twine is wanted here only, beside .venv, so that `make lock` does not find it; since 6.1 it knows
+# the metadata that hatchling writes.
 release: $(DEV) ## check all, look at both archives with twine, and tag the version
 	@$(SAY)
 	@set -e; version=$$($(BIN)/python -c 'import sprag; print(sprag.__version__)'); \
@@ -151,8 +152,10 @@ release: $(DEV) ## check all, look at both archives with twine, and tag the vers
 	! git rev-parse -q --verify "refs/tags/v$$version" >/dev/null || { \
 		echo "release: v$$version has been released" >&2; exit 1; }; \
 	$(MAKE) --no-print-directory check; \
-	$(BIN)/python -m pip install -q 'twine>=6.1'; \
-	$(BIN)/twine check --strict dist/*; \
+	work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	$(PYTHON) -m venv "$$work"; \
+	"$$work/bin/python" -m pip install -q 'twine>=6.1'; \
+	"$$work/bin/twine" check --strict dist/*; \
 	git tag -a "v$$version" -m "sprag $$version"; \
 	echo "release: v$$version is tagged; push the tag, and upload dist/*"
 
