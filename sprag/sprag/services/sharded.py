@@ -164,11 +164,13 @@ def _check_shard(given: object) -> None:
     if is_a(given, Service) or (is_a(given, type) and not issubclass(check, Service)):
         raise BadValue("shard", given, f"{accepted}{called(given)}")
     check_callable("shard", check)
+    # Of a class Python 3.11.2 takes the signature of what makes it, which accepts all.
+    takes, given_to_it = (check.__init__, (None, 0)) if is_a(given, type) else (check, (0,))
     try:
-        signature = inspect.signature(check)
+        signature = inspect.signature(takes)
     except (TypeError, ValueError):
         return  # it does not say
     try:
-        signature.bind(0)
+        signature.bind(*given_to_it)
     except TypeError as error:
         raise BadValue("shard", given, f"{accepted}: {error}") from None
