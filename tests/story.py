@@ -291,7 +291,9 @@ def _service(app: Canned, path: str, now: float) -> dict[str, Any] | None:
                 "rss": 1_910_000_000,
                 "descriptors": 41,
                 "processes": 1,
+                "threads": 9,
                 "memory_limit": 2 << 30,
+                "descriptors_limit": 1024,
             },
         }
     counters = {"child_restarts_within_window": within, "restarts": told["restarts"]}

@@ -54,6 +54,7 @@
   for (const e of document.querySelectorAll("#bar *, #top *, #banner *, .a-row *, .facts *, .chip, #tools *, .d-head *, .d-foot *, .row > *, #head > *")) {
     if (!e.checkVisibility() || e.ownerSVGElement || e.closest("svg, select, input, .hidden-word, #nodes, #views")) continue;
     const style = getComputedStyle(e);
+    if (style.clipPath !== "none") continue; // for who listens
     if (style.overflowX === "hidden" && e.scrollWidth > e.clientWidth + 1 && style.textOverflow !== "ellipsis" && !e.querySelector("*")) bad.add(`cut: ${said({ e, text: e.innerText.slice(0, 24) })}`);
   }
   for (const e of document.querySelectorAll("button, select, input")) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from contextlib import contextmanager
@@ -104,6 +105,18 @@ def test_the_parts_that_are_pure(browser: Browser) -> None:
         ]  # fmt: skip
 
 
+def test_a_line_shows_each_life_whether_it_was_seen_or_told_afterwards(browser: Browser) -> None:
+    with opened(browser, small()) as page:
+        told = page.run(_script("lives.js"))
+    before = [[0, 10, "up"], [10, 20, "waits"]]
+    assert told[0] == [*before, [20, 100, "up"]]
+    assert told[1] == [*before, [20, 50, "up"], [50, 100, "waits"]]
+    seen = [[20, 50, "up"], [50, 60, "waits"], [60, 70, "up"], [70, 90, "waits"], [90, 100, "up"]]
+    assert told[2] == [*before, *seen]
+    assert told[3:6] == [60, 1, None]
+    assert told[6:] == ["shop/b", 2]
+
+
 def test_the_token_leaves_the_address_and_nothing_comes_from_elsewhere(browser: Browser) -> None:
     with opened(browser, small()) as page:
         assert "token" not in page.run("location.href")
@@ -188,9 +201,15 @@ def test_the_bar_has_the_version_and_the_memory_of_a_program_the_limit_of_its_gr
         assert "dashed: the 2.0 GB of its cgroup" in page.text(".chart")
         # At the top, as what is used is less.
         assert float(page.run("document.querySelector('.chart .most').getAttribute('y1')")) < 5
+        said = page.text(".part.resources .table").split("\n")
+        assert dict(zip(said[::2], said[1::2], strict=True))["Open files"] == "41 of 1,024"
+        assert dict(zip(said[::2], said[1::2], strict=True))["Threads"] == "9"
         page.run("sprag.tree.select('shop/mailer')")
         page.until("sprag.detail.told.path === 'shop/mailer'")
         page.until("!document.querySelector('.chart .most')")
+        page.run("sprag.tree.select('shop/fleet/courier')")
+        page.until("document.querySelector('.facts').innerText.includes('Lives')")
+        assert re.search(r"in 6 d 4 h; up 9\d % of 15 min", page.text(".facts"))
 
 
 @pytest.mark.parametrize("count", [10_000, 100_000])
@@ -911,6 +930,7 @@ def test_it_fits_every_window_and_is_legible_in_both_themes(browser: Browser) ->
                 wide = page.run("document.documentElement.scrollWidth")
                 assert wide <= width, (width, wide)
                 assert page.run(_OVERLAP) == [], (width, is_open)
+                assert page.run(_WHOLE_PILLS) or width == 320, width
                 for theme in ("light", "dark"):
                     page.prefer(prefers_color_scheme=theme, prefers_reduced_motion="reduce")
                     assert page.run(_CONTRAST) == [], (theme, width, is_open)
@@ -918,6 +938,9 @@ def test_it_fits_every_window_and_is_legible_in_both_themes(browser: Browser) ->
                 assert page.run(f"({_NARROW})()") == []
 
 
+# Three nodes: of many the rest is scrolled to.
+_WHOLE_PILLS = """(() => { const pills = document.getElementById('nodes');
+    return pills.children.length === 3 && pills.scrollWidth <= pills.clientWidth; })()"""
 _NARROW = """() => [...document.querySelectorAll('#bar button, #views button, #chips button, .row')]
     .filter(e => e.checkVisibility()).filter(e => {
         const box = e.getBoundingClientRect(), y = box.top + box.height / 2;

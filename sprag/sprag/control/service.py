@@ -81,9 +81,15 @@ def _process(told: dict[str, Any] | None) -> dict[str, Any] | None:
     if told is None:
         return None
     from sprag.programs.memory_limit import memory_limit
+    from sprag.programs.proc import most_files
 
-    use, limit = uses_of([told["pid"]]).get(told["pid"]), memory_limit(told["pid"])
-    more = {} if limit is None else {"memory_limit": limit}
+    pid = told["pid"]
+    use = uses_of([pid]).get(pid)
+    limits = {
+        "memory_limit": memory_limit(pid),
+        "descriptors_limit": None if use is None else most_files(pid),
+    }
+    more = {name: limit for name, limit in limits.items() if limit is not None}
     return {**told, **more, **({} if use is None else use.to_json())}
 
 

@@ -182,7 +182,7 @@ def _process(node: Node, measured: _Measured) -> dict[str, Any] | None:
     if use is None:
         return {"pid": pid}
     # Of one that began meanwhile, all.
-    cpu = use.cpu_since(before or Use({}, 0, None), measured.seconds)
+    cpu = use.cpu_since(before or Use({}, 0, None, 0), measured.seconds)
     return {"pid": pid, "cpu": round(cpu, 4), **use.to_json()}
 
 

@@ -23,11 +23,13 @@ class Use(NamedTuple):
         times: Seconds of CPU time that each of its processes has used so far, by pid and beginning.
         rss: Bytes of memory of all of them; what they share counts for each.
         descriptors: How many they have open; None where that cannot be seen.
+        threads: How many threads they have.
     """
 
     times: Mapping[tuple[int, float], float]
     rss: int
     descriptors: int | None
+    threads: int
 
     def cpu_since(self, before: Use, seconds: float) -> float:
         """Return the part of one CPU that they have used since *before*, so many seconds ago."""
@@ -37,7 +39,7 @@ class Use(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return it as the control socket tells it."""
         told = {"rss": self.rss, "descriptors": self.descriptors}
-        return {**told, "processes": len(self.times)}
+        return {**told, "processes": len(self.times), "threads": self.threads}
 
 
 def uses_of(pids: Collection[int]) -> dict[int, Use]:
@@ -60,7 +62,7 @@ def uses_of(pids: Collection[int]) -> dict[int, Use]:
     found: dict[int, Use] = {}
     for pid in pids:
         times: dict[tuple[int, float], float] = {}
-        rss, descriptors = 0, 0
+        rss, descriptors, threads = 0, 0, 0
         is_open = True
         for member in members[pid]:
             pace()
@@ -69,12 +71,14 @@ def uses_of(pids: Collection[int]) -> dict[int, Use]:
                 with process.oneshot():
                     cpu = process.cpu_times()
                     memory = process.memory_info().rss
+                    running = process.num_threads()
                     times[member, process.create_time()] = cpu.user + cpu.system
                 rss += memory
+                threads += running
                 try:
                     descriptors += process.num_fds()
                 except (psutil.AccessDenied, OSError):
                     is_open = False  # another user's
         if times:
-            found[pid] = Use(times, rss, descriptors if is_open else None)
+            found[pid] = Use(times, rss, descriptors if is_open else None, threads)
     return found

@@ -94,6 +94,16 @@ def marks_of(pid: int) -> list[str]:
     return []
 
 
+def most_files(pid: int) -> int | None:
+    """Return how many descriptors *pid* itself may have open; None: as many as it likes."""
+    try:
+        with open(f"/proc/{pid}/limits", encoding="ascii") as file:  # noqa: PTH123 - as above
+            limits = next(line for line in file if line.startswith("Max open files"))
+        return int(limits.split()[3])  # "unlimited" is no number
+    except (OSError, ValueError, StopIteration):
+        return None
+
+
 def may_signal(pid: int) -> bool:
     """Whether we may send signals to *pid*; it may be gone."""
     try:

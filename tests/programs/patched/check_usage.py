@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -47,13 +48,15 @@ def test_cpu_memory_and_descriptors_of_each_are_told(top: Supervisor, log: Log) 
     assert rows["burns"]["cpu"] > 0.1
     assert rows["burns"]["processes"] == 1
     assert rows["burns"]["descriptors"] >= 3
+    assert rows["burns"]["threads"] == 1
     assert rows["starts"]["cpu"] < rows["burns"]["cpu"]
-    assert rows["starts"]["processes"] == 2
+    assert rows["starts"]["processes"] == rows["starts"]["threads"] == 2
     assert rows["starts"]["rss"] > rows["burns"]["rss"]
     assert next(iter(told(desk, "rss"))) == "starts"
     answer: Any = service.answer(desk, "starts").body
     check("service", answer)
     assert answer["process"]["processes"] == 2
+    assert answer["process"]["descriptors_limit"] == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def test_without_psutil_there_is_the_pid(top: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,10 @@ import { $, ago, h, icon, patch, pips, text, until } from "./dom.js";
 import { logLines, stacksOf } from "./ledgers.js";
 import { drawPolicy, drawResources } from "./resources.js";
 import { headline, limitOf } from "./stories.js";
+import { upSince } from "./lives.js";
 import { drawTimeline } from "./timeline.js";
 import { Why } from "./why.js";
-import { bytes, clock, counted, cut, duration, instant, nameOf, parentOf, plural, span, within } from "./words.js";
+import { bytes, clock, counted, cut, duration, instant, nameOf, parentOf, plural, roughly, span, within } from "./words.js";
 
 const TABS = ["Why", "Log", "Stacks", "Resources", "Policy"];
 const FRESH = 4000; // ms after which it is asked again while somebody looks
@@ -138,7 +139,7 @@ export class Detail {
     }
     const rss = usage?.process?.rss ?? told.service?.process?.rss;
     if (rss) cells.push(["Memory", [bytes(rss)[0], h("small", {}, ` ${bytes(rss)[1]}`)], growth(state.samples.get(node.path))]);
-    if (node.incarnation > 1 && cells.length < 3) cells.push(["Lives", [counted(node.incarnation)], node.startedAt ? `the last since ${clock(node.startedAt)}` : ""]);
+    if (node.incarnation > 1 && cells.length < 3) cells.push(["Lives", [counted(node.incarnation)], livesSaid(node, state)]);
     this.facts.hidden = !cells.length;
     patch(this.facts, cells.map(([a, b, c]) => [a, b.map((e) => e?.dataset?.until ?? e?.textContent ?? e), c]), () => cells.map(([name, value, more]) => h("div", {}, h("dt", {}, name), h("dd", {}, h("strong", {}, value), more && h("span", {}, more)))));
   }
@@ -182,6 +183,17 @@ export class Detail {
       return [icon("eye"), h("span", {}, "Read-only. In a shell:"), h("code", { class: "command" }, cut(command, 500)), copy];
     });
   }
+}
+
+/** Within which time it had its lives, and which part of the time that is shown it was up. */
+function livesSaid(node, state) {
+  const now = state.now();
+  const { startedAt } = state.model.root;
+  const up = upSince(node, now - state.span * 1000, now);
+  return [
+    startedAt != null && `in ${roughly((now - startedAt) / 1000)}`,
+    up && `up ${Math.floor(up.share * 100)} % of ${span(Math.round((now - up.begin) / 1000))}`,
+  ].filter(Boolean).join("; ");
 }
 
 function growth(samples) {

@@ -1,5 +1,6 @@
 // What is known of the app: its services, told by snapshots and changes. Pure.
 
+import { livesOf, turned } from "./lives.js";
 import { instant, nameOf, parentOf } from "./words.js";
 
 export const STATES = ["failed", "restarting", "starting", "stopping", "stopped", "finished", "running"];
@@ -18,7 +19,7 @@ const blank = (path) => ({
   state: "stopped", incarnation: 0, restarts: 0, startedAt: null, endedAt: null, nextTryAt: null,
   downBecause: null, unready: null, status: null, owned: {}, process: null, failure: null,
   strategy: null, limit: null, held: null, seen: 0, below: {}, marks: [], lives: [], crashes: [], crashedLives: [],
-  decision: null, hay: "", isKnown: false,
+  decision: null, hay: "",
 });
 
 export class Model {
@@ -87,7 +88,6 @@ export class Model {
   #picture(told) {
     const node = this.node(told.path);
     const at = instant(told.at);
-    node.isKnown = true;
     node.seen = this.generation;
     node.klass = told.class ?? "";
     node.kind = told.kind ?? "worker";
@@ -106,6 +106,8 @@ export class Model {
     this.#ready(node, told.ready === false && told.unready != null ? told.unready : null);
     this.#because(node, told, at);
     this.#move(node, told.state);
+    // What was not seen to change has done so when this state began.
+    if (node.lives.length) turned(node, node.lives, node.state === "running" ? node.startedAt : node.endedAt ?? at);
     const failedAt = instant(node.failure?.at);
     if (failedAt) this.#crashed(node, failedAt, node.failure.incarnation);
   }
@@ -119,6 +121,8 @@ export class Model {
   }
 
   #change(told) {
+    const known = told.event in AFTER && this.nodes.get(told.path);
+    const before = known ? livesOf(known) : null;
     const node = this.node(told.path);
     const at = instant(told.at);
     const { event } = told;
@@ -151,6 +155,7 @@ export class Model {
     }
     this.#because(node, told, at);
     this.#move(node, this.#after(node, told));
+    if (before) turned(node, before, at);
     node.seen = this.generation;
   }
 
@@ -197,10 +202,14 @@ export class Model {
     if (told.error || /crash|fail/.test(told.kind ?? "")) this.#crashed(node, instant(told.at), told.incarnation);
     const isOfThis = told.incarnation === node.incarnation && ["restarting", "failed"].includes(node.state);
     const comesBack = COMES_BACK.includes(told.action);
+    const back = instant(told.at) + (told.delay ?? 0) * 1000;
+    if (comesBack && back >= (this.lastRestart?.at ?? 0) && node.state === "running") this.lastRestart = { at: back, path: told.path };
     if (isOfThis && comesBack) node.nextTryAt = told.action === "back_off" ? instant(told.at) + told.delay * 1000 : null;
     if (isNow && isOfThis) {
       const down = { finished: "finished", stopped: "stopped", ignored: "stopped" }[told.kind] ?? "failed";
+      const before = livesOf(node);
       this.#move(node, comesBack ? "restarting" : down);
+      turned(node, before, instant(told.at));
     }
     for (const path of told.with ?? []) {
       const other = this.nodes.get(path);
@@ -214,7 +223,11 @@ export class Model {
     for (const [path, pieces] of Object.entries(told.lives ?? {})) {
       const node = this.nodes.get(path);
       if (!node || from === null) continue;
+      const seen = node.lives.filter(([begin]) => begin > instant(told.now));
       node.lives = pieces.map(([begin, end, state]) => [from + begin * 1000, end === null ? null : from + end * 1000, state]);
+      // The answer has taken its time, in which more has happened.
+      if (seen.length && node.lives.at(-1)?.[1] === null) node.lives.at(-1)[1] = seen[0][0];
+      node.lives.push(...seen);
       for (const [, end, state, how] of pieces) {
         if (end === null || state !== "running" || !how) continue;
         const at = from + end * 1000;

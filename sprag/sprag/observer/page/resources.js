@@ -10,7 +10,7 @@ export function drawResources(part, node, told, state) {
   const samples = state.samples.get(state.selected) ?? [];
   const { service } = told;
   const now = state.now();
-  patch(part, [state.full, samples.length, samples.at(-1)?.at, service?.counters, service?.program?.ended, service?.process?.memory_limit, node?.state], () => {
+  patch(part, [state.full, samples.length, samples.at(-1)?.at, service?.counters, service?.program?.ended, service?.process, node?.state], () => {
     const isDown = node?.state !== "running";
     const chart = (title, value, unit, numbers, options = {}) => h("div", { class: "chart" }, h("span", {}, title), h("strong", {}, isDown ? "down" : value, !isDown && unit && h("small", {}, ` ${unit}`)), spark(numbers, { width: 400, height: 54, ...options }),
       samples.length > 1 && h("span", { class: "ends" }, h("span", {}, clock(samples[0].at)), h("span", {}, "now")));
@@ -34,7 +34,10 @@ export function drawResources(part, node, told, state) {
     const owned = node?.owned ?? {};
     for (const key of ["greenlets", "timers", "listeners", "tasks", "cleanups"]) if (owned[key]) rows.push([key[0].toUpperCase() + key.slice(1), counted(owned[key])]);
     const process = service?.process;
-    if (process?.descriptors != null) rows.push(["Open files", counted(process.descriptors)]);
+    if (process?.threads != null) rows.push(["Threads", counted(process.threads)]);
+    // Each process has the limit for itself: of several the sum says nothing beside it.
+    const most = process?.processes === 1 ? process.descriptors_limit : null;
+    if (process?.descriptors != null) rows.push(["Open files", `${counted(process.descriptors)}${most != null ? ` of ${counted(most)}` : ""}`]);
     if (process?.processes != null) rows.push(["Processes", counted(process.processes)]);
     const program = service?.program;
     if (program) {
