@@ -16,6 +16,7 @@ import os
 import resource
 import signal
 import sys
+import warnings  # noqa: F401 - os.execvpe loads it, and by then another user may not read it
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
