@@ -139,6 +139,30 @@ def test_pages_follow_the_system_and_one_another(site: Path) -> None:
     assert "https://fonts." not in guide
 
 
+def test_a_list_that_goes_on_after_code_is_a_list(site: Path) -> None:
+    torn: dict[str, str] = {}
+    for each in site.rglob("index.html"):
+        shown = re.sub(r"<pre.*?</pre>", "", text_of(each), flags=re.DOTALL)
+        for paragraph in re.findall(r"<(?:p|li)>(.*?)</(?:p|li)>", shown, re.DOTALL):
+            if found := re.search(r"^ *(?:\d+\.|[-*]) .*", paragraph, re.MULTILINE):
+                torn[each.parent.relative_to(site).as_posix()] = found[0]
+
+    assert torn == {}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here: nobody looks at the pages")
+def test_who_came_by_day_finds_the_pages_dark_at_night(site: Path) -> None:
+    scheme = "document.body.dataset.mdColorScheme"
+    with Browser() as browser:
+        page = browser.page()
+        page.open((site / "index.html").as_uri())
+        page.until("localStorage.length")  # it remembers the visit
+        assert page.run(scheme) == "default"
+        page.prefer(prefers_color_scheme="dark")
+        page.open((site / "tutorial" / "index.html").as_uri())
+        page.until(f"location.href.includes('tutorial') && {scheme} == 'slate'")
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here: nobody looks at the pages")
 def test_no_page_is_wider_than_a_phone(site: Path) -> None:
     wide: dict[str, int] = {}

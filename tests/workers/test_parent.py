@@ -196,6 +196,23 @@ def test_a_worker_that_dies_is_restarted_and_the_others_serve(
         assert played.root.snapshot().state.value == "running"
 
 
+def test_a_worker_that_gives_up_is_remembered_with_what_it_says_of_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with play(monkeypatch, plan(2)) as played:
+        played.up()
+        pid = played[1].pid
+        played.says(played[1], X_SPRAG_ERROR="app.py:7: MaxRestartsExceeded: it gave up")
+        played[1].exit(1)
+        played.settle()
+        remembered = played.root.slots[0].snapshot().last_failure
+        assert remembered is not None
+        assert remembered.message == (
+            f"shop/worker-1 (pid {pid}) has exited with code 1: "
+            "app.py:7: MaxRestartsExceeded: it gave up"
+        )
+
+
 def test_it_gives_up_when_none_serves_and_each_has_failed_often_in_a_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

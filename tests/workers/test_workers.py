@@ -243,6 +243,34 @@ def test_a_first_generation_that_does_not_come_up_ends_the_run(tmp_path: Path) -
             assert list(process.runtime.iterdir()) == []
 
 
+GIVES_UP = """
+    class Pool(Service):
+        def on_start(self):
+            self.interval(self.ask, 0.05)
+
+        def ask(self):
+            if os.path.exists("cut"):
+                os.remove("cut")
+                raise OSError("the database is gone")
+
+    app = App(name="shop", providers={"pool": Pool()}, max_restarts=0)
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_that_gives_up_tells_its_parent_for_whom_and_at_which_line(tmp_path: Path) -> None:
+    app(tmp_path, GIVES_UP)
+    with run(tmp_path, "--workers", "1") as process:
+        process.says('"event": "up"', times=2)
+        (tmp_path / "cut").touch()
+        until(lambda: worker(process, 1)["restarts"] == 1)
+        told = worker(process, 1)["last_failure"]["message"]
+        assert told.endswith(
+            "has exited with code 1: app.py:21: MaxRestartsExceeded: app/worker-1 gave up: "
+            "more than 0 restarts within 5 s, the last for pool (OSError: the database is gone)"
+        )
+
+
 HANG_UP = """
 import os, pty, signal, sys
 pid, master = pty.fork()

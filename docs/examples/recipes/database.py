@@ -1,4 +1,7 @@
-"""A pool of connections, and those who use it: they begin anew with it, and it not with them."""
+"""A pool of connections, and those who use it: they begin anew with it, and it not with them.
+
+A connection that breaks is the pool's crash as well: all are made anew, once the database is there.
+"""
 
 import sqlite3
 from contextlib import contextmanager
@@ -6,6 +9,8 @@ from contextlib import contextmanager
 from gevent.queue import Queue
 
 from sprag import App, Backoff, Service
+
+BROKEN = sqlite3.OperationalError  # what your driver raises when a connection is gone
 
 
 class Pool(Service, backoff=Backoff(1.0, maximum=30.0)):
@@ -33,11 +38,17 @@ class Pool(Service, backoff=Backoff(1.0, maximum=30.0)):
         try:
             with connection:  # commits, or rolls back
                 yield connection
+        except BROKEN as error:
+            self.spawn(self.crash, error)  # here it would be a crash of who asks, and no other
+            raise
         finally:
             self.free.put(connection)
 
+    def crash(self, error):
+        raise error
 
-class Counting(Service):
+
+class Counting(Service, backoff=Backoff(1.0, maximum=30.0)):
     """One of its users. It holds what it has from the pool, so it must not outlive it."""
 
     def __init__(self, table):
@@ -55,10 +66,15 @@ class Counting(Service):
 
 
 def shop(connect):
-    """Return the app; with `rest_for_one`, who comes after what has crashed restarts with it."""
+    """Return the app; with `rest_for_one`, who comes after what has crashed restarts with it.
+
+    An outage begins with a crash of each who asks, and of the pool; the limit leaves room for them.
+    """
     return App(
         name="shop",
         strategy="rest_for_one",
+        max_restarts=8,
+        max_seconds=30,
         providers={"pool": Pool(connect), "orders": Counting("orders"), "mails": Counting("mails")},
     )
 

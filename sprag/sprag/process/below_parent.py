@@ -40,13 +40,15 @@ def tell_why_it_ended(root: Node, start_error: BaseException | None, summary: st
     failure = None if history is None or history.exit is None else history.exit.failure
     if is_a(start_error, StartFailed):
         failure = getattr(start_error, "failure", None) or failure
-    while failure is not None and failure.cause is not None:
-        failure = failure.cause
-    if failure is None:
+    first = failure
+    while first is not None and first.cause is not None:
+        first = first.cause
+    if first is None:
         tell_why(summary)
     else:
-        place = place_of(failure)
-        tell_why(f"{place}: {failure}" if place else str(failure))
+        place = place_of(first)
+        told = first if start_error is not None else failure  # who gave up names the first as well
+        tell_why(f"{place}: {told}" if place else str(told))
 
 
 def say_what_each_runs(tree: Tree) -> None:

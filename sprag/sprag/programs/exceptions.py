@@ -68,15 +68,20 @@ class ProgramExited(SpragFieldsError):
         program: What was run.
         pid: The process id it had.
         code: Its exit code.
+        why: What it has told its parent of that, as a worker does; empty: nothing.
     """
 
     program: str
     pid: int
     code: int
+    why: str
     _template = "{program} (pid {pid}) has exited with code {code}"
 
-    def __init__(self, program: str, pid: int, code: int) -> None:
-        super().__init__(program=program, pid=pid, code=code)
+    def __init__(self, program: str, pid: int, code: int, why: str = "") -> None:
+        super().__init__(program=program, pid=pid, code=code, why=why)
+
+    def _message(self) -> str:
+        return super()._message() + (f": {self.why}" if self.why else "")
 
 
 class FatalExit(ProgramExited):

@@ -146,7 +146,7 @@ class WorkerProcess(Run):
             return WorkerEnded(self.name, child.pid, how, code, self._error)
         if code < 0:
             return ProgramKilled(self.name, child.pid, -code, self.why_killed())
-        return ProgramExited(self.name, child.pid, code)
+        return ProgramExited(self.name, child.pid, code, self._error)
 
     # -- what it says ----------------------------------------------------------------
 
@@ -222,6 +222,7 @@ class WorkerProcess(Run):
 
     def ended(self) -> None:
         """Let others have at once what it had. In the hub."""
+        self.hear_all()  # what it has said last may lie unread
         super().ended()
         if self._serving is not None:
             self._serving.reap(self._life, self._how())
