@@ -130,6 +130,15 @@ def test_the_search_finds(site: Path, word: str, page: str) -> None:
     assert page in found
 
 
+def test_the_search_leads_to_the_guides_before_the_internals(site: Path) -> None:
+    index = json.loads(text_of(site / "search" / "search_index.json"))
+    ranks = {entry["location"].partition("/")[0]: entry.get("boost", 1) for entry in index["docs"]}
+
+    assert ranks["internals"] < 0.001
+    assert ranks["performance"] < 0.001
+    assert ranks["guides"] == ranks["tutorial"] == 1
+
+
 def test_pages_follow_the_system_and_one_another(site: Path) -> None:
     guide = text_of(site / "guides" / "supervision" / "index.html")
 
