@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gevent import monkey
 
 from sprag.control.measuring import families
+from sprag.control.pieces import looking
 from sprag.services.service import Service
 from sprag_supervisor import get_ident, is_a, tree_of
 from sprag_supervisor.exceptions import BadValue
@@ -22,9 +23,12 @@ except ImportError as error:
     raise ImportError("metrics need: pip install 'sprag-otp[metrics]'") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from sprag.control.figures import Family
+    from sprag_supervisor import Pace
+
+T = TypeVar("T")
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _LONGEST: Final = 5.0
@@ -52,13 +56,12 @@ class Collector(_Collector):
             raise BadValue("app", app, "a service that has no parent, as an App")
         from sprag.control.figures import figures_of
 
-        self._root = app
         self._tree = tree_of(app)
         self._figures = figures_of(self._tree)
 
     def describe(self) -> Iterable[Metric]:
-        """Name nothing beforehand: no two of ours are called alike."""
-        return ()
+        """Name what there will be: a registry takes the metrics of one app, and refuses another."""
+        return [_metric(each._replace(samples=())) for each in self._families()]
 
     def collect(self) -> Iterable[Metric]:
         """Return all metrics, as they are now."""
@@ -70,7 +73,8 @@ class Collector(_Collector):
         self._tree.figures = None
 
     def _families(self) -> list[Family]:
-        if not self._tree.thread or self._tree.thread == get_ident():
+        tree = self._tree
+        if not tree.thread or tree.thread == get_ident():
             return self._figures.families()
         found: list[Family] = []
         over: Any = _lock()
@@ -82,7 +86,8 @@ class Collector(_Collector):
             finally:
                 over.release()
 
-        Service.call_from_thread(self._root, look)
+        # In no greenlet of the app's: it is scraped while it stops, too.
+        tree.hub.loop.run_callback_threadsafe(tree.pool.launch, look)
         over.acquire(timeout=_LONGEST)
         return found
 
@@ -90,25 +95,42 @@ class Collector(_Collector):
 def exposition(root: Service) -> bytes:
     """Return all metrics of *root*, and of its workers, as Prometheus reads them."""
     registry = CollectorRegistry()
-    registry.register(_Ready([_metric(each) for each in families(tree_of(root))]))
+    registry.register(_Ready(families(tree_of(root))))
     return generate_latest(registry)
 
 
 class _Ready(_Collector):
-    """Metrics that have been collected already."""
+    """What has been collected already; others run while it is written down."""
 
-    def __init__(self, metrics: list[Metric]) -> None:
-        self._metrics = metrics
+    def __init__(self, found: list[Family]) -> None:
+        self._found = found
 
     def describe(self) -> Iterable[Metric]:
         return ()
 
-    def collect(self) -> Iterable[Metric]:
-        return self._metrics
+    def collect(self) -> Iterator[Metric]:
+        pace = looking()
+        for each in self._found:
+            metric = _metric(each._replace(samples=_paced(each.samples, pace)))
+            samples: Any = _paced(metric.samples, pace)
+            metric.samples = samples
+            yield metric
+
+
+def _paced(each: Iterable[T], pace: Pace) -> Iterator[T]:
+    for one in each:
+        pace()
+        yield one
 
 
 def _metric(family: Family) -> Metric:
-    metric = Metric(family.name, family.text, family.kind)
+    metric = Metric(family.name, _text(family.text), family.kind)
     for suffix, labels, value in family.samples:
-        metric.add_sample(f"{family.name}{suffix}", labels, value)
+        written = {name: _text(label) for name, label in labels.items()}
+        metric.add_sample(f"{family.name}{suffix}", written, value)
     return metric
+
+
+def _text(given: object) -> str:
+    """Return it as it can be written: a name of Python's may hold what is no UTF-8."""
+    return str(given).encode("utf-8", "backslashreplace").decode()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gevent
 import prometheus_client
 import pytest
+from gevent import Greenlet
 from prometheus_client.parser import text_string_to_metric_families
 
 from controlled import aside, check
@@ -159,6 +162,85 @@ def test_what_the_program_registers_itself_is_told_too(clock: VirtualClock) -> N
         prometheus_client.REGISTRY.unregister(orders)
 
 
+class Broken(prometheus_client.registry.Collector):
+    def describe(self) -> list[Any]:
+        return []
+
+    def collect(self) -> list[Any]:
+        raise Boom("x")
+
+
+def test_a_collector_of_the_programs_that_fails_takes_nothing_of_sprags_away(
+    clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = Broken()
+    prometheus_client.REGISTRY.register(broken)
+    try:
+        with App(name="shop") as app:
+            assert samples(app)["sprag_ready{}"] == 1
+            figures_of(tree_of(app)).close()
+    finally:
+        prometheus_client.REGISTRY.unregister(broken)
+    assert "the program's own metrics cannot be collected" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        'q"uote',
+        "new\nline",
+        "back\\slash",
+        "\\n",
+        "caf\u00e9 \u2603",
+        "cr\rx",
+        "\u2028",
+        "state",
+        "a,b=}",
+    ],
+)
+def test_any_name_is_one_label(clock: VirtualClock, name: str) -> None:
+    with App(name=name, providers={name: Service()}) as app:
+        assert samples(app)[f"sprag_services{{path={name}/{name},state=running}}"] == 1
+        figures_of(tree_of(app)).close()
+
+
+def test_a_name_that_is_no_utf_8_is_escaped(clock: VirtualClock) -> None:
+    with App(name="shop", providers={"caf\udce9": Service()}) as app:
+        assert samples(app)[r"sprag_services{path=shop/caf\udce9,state=running}"] == 1
+        figures_of(tree_of(app)).close()
+
+
+def test_others_run_while_a_thousand_places_are_written_down(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[str] = []
+
+    class Counted:
+        def __call__(self) -> None:
+            turns.append("sample")
+
+    monkeypatch.setattr("sprag.metrics.looking", Counted)
+    with App(name="shop", providers={f"one-{n}": Service() for n in range(90)}) as app:
+        found = samples(app)
+        figures_of(tree_of(app)).close()
+    # Once when a sample is made, once when it is written.
+    assert len(turns) == 2 * len(found)
+
+
+def test_scrapes_at_the_same_time_tell_the_same(clock: VirtualClock) -> None:
+    with App(name="shop", providers={f"one-{n}": Service() for n in range(30)}) as app:
+        scrapes: list[Greenlet[..., dict[str, float]]] = [
+            Greenlet.spawn(samples, app) for _ in range(5)
+        ]
+        clock.settle()
+        gevent.joinall(scrapes)
+        figures_of(tree_of(app)).close()
+    for each in scrapes:
+        found = each.get()
+        assert found["sprag_ready{}"] == 1
+        assert found["sprag_services{path=shop/one-29,state=running}"] == 1
+
+
 def test_the_answer_of_the_control_socket_is_what_the_parent_reads(clock: VirtualClock) -> None:
     from sprag.control.measuring import _family
 
@@ -188,6 +270,7 @@ def test_the_parent_tells_each_worker_apart_and_sums_nothing(
         samples: list[Any] = [
             ["_total", {"kind": "new"}, str(found.slot.number)],
             ["_total", {}, "inf"],
+            ["_total", {"kind": "lent", "worker": "bees"}, "7"],
         ]
         family: dict[str, Any] = {
             "name": "orders",
@@ -205,6 +288,7 @@ def test_the_parent_tells_each_worker_apart_and_sums_nothing(
     assert found["orders_total{kind=new,worker=1}"] == 1
     assert found["orders_total{kind=new,worker=2}"] == 2
     assert found["orders_total{worker=2}"] == float("inf")
+    assert found["orders_total{exported_worker=bees,kind=lent,worker=2}"] == 7
     assert found["sprag_services{path=shop,state=running}"] == 1
 
 
@@ -265,6 +349,60 @@ def test_a_collector_fits_into_a_registry(clock: VirtualClock) -> None:
     text = prometheus_client.generate_latest(registry).decode()
     assert 'sprag_services{path="shop",state="new"} 1.0' in text
     collector.close()
+
+
+def test_a_registry_takes_the_metrics_of_one_app(clock: VirtualClock) -> None:
+    registry = prometheus_client.CollectorRegistry()
+    shop, bank = Collector(App(name="shop")), Collector(App(name="bank"))
+    registry.register(shop)
+    with pytest.raises(ValueError, match="Duplicated timeseries"):
+        registry.register(bank)
+    registry.unregister(shop)
+    registry.register(bank)
+    shop.close()
+    bank.close()
+
+
+@pytest.mark.parametrize("state", ["new", "stopped"])
+def test_an_app_that_does_not_run_is_collected_from_a_native_thread_at_once(state: str) -> None:
+    app = App(name="shop")
+    if state == "stopped":
+        with app:
+            pass
+    collector = Collector(app)
+    found: list[Any] = []
+    began = time.monotonic()
+    thread = threading.Thread(target=lambda: found.extend(collector.collect()))
+    thread.start()
+    aside(thread.join)
+    assert time.monotonic() - began < 4
+    collector.close()
+    assert "sprag_ready" in [metric.name for metric in found]
+
+
+class Slow(Service):
+    """Stops when it has been collected, whoever it is that asks."""
+
+    found: list[Any]
+
+    def on_stop(self) -> None:
+        assert isinstance(self._parent_, App)
+        collector = Collector(self._parent_)
+        thread = threading.Thread(target=lambda: self.found.extend(collector.collect()))
+        thread.start()
+        aside(thread.join)
+        collector.close()
+
+
+def test_an_app_that_stops_is_collected_from_a_native_thread() -> None:
+    slow = Slow()
+    found: list[Any] = []
+    slow.found = found
+    began = time.monotonic()
+    with App(name="shop", providers={"slow": slow}):
+        pass
+    assert time.monotonic() - began < 4
+    assert "sprag_ready" in [metric.name for metric in found]
 
 
 @pytest.mark.parametrize("given", [App, None, 3])

@@ -35,7 +35,7 @@ from sprag_supervisor import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from sprag.services.service import Service
     from sprag_supervisor import Lifecycle, Node, Tree
@@ -65,7 +65,7 @@ class Family(NamedTuple):
     name: str
     kind: str
     text: str
-    samples: Sequence[tuple[str, Labels, float]]
+    samples: Iterable[tuple[str, Labels, float]]
 
 
 class Histogram:

@@ -6,12 +6,13 @@ The parent of workers asks each of them for it, and tells all with ``worker=<slo
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gevent import Greenlet
 
-from sprag.control.figures import Family, figures_of
+from sprag.control.figures import Family, Labels, figures_of
 from sprag.control.forwarding import Beyond, answer, slot_of
 from sprag.control.http import Answer, Refused, Request
 from sprag_supervisor import clock
@@ -58,13 +59,20 @@ def families(tree: Tree) -> list[Family]:
         asking.kill(block=False)
         for family in asking.value or ():
             samples = [
-                (suffix, {**labels, "worker": worker}, value)
+                (suffix, _of_worker(worker, labels), value)
                 for suffix, labels, value in family.samples
             ]
             before = merged.get(family.name)
             known = () if before is None else before.samples
             merged[family.name] = family._replace(samples=[*known, *samples])
     return list(merged.values())
+
+
+def _of_worker(worker: str, labels: Labels) -> Labels:
+    """Return *labels* with the worker's; one of the program's of this name is another's now."""
+    if "worker" in labels:
+        labels = {**labels, "exported_worker": labels["worker"]}
+    return {**labels, "worker": worker}
 
 
 def _ask(found: Beyond) -> list[Family]:
@@ -80,14 +88,18 @@ def _of_the_program() -> Iterator[Family]:
     """Yield what the program itself has registered, if it has loaded prometheus_client."""
     module: Any = sys.modules.get("prometheus_client")
     left = _MOST
-    for metric in () if module is None else module.REGISTRY.collect():
-        samples = [
-            (sample.name.removeprefix(metric.name), dict(sample.labels), float(sample.value))
-            for sample in metric.samples[:left]
-            if not sample.name.endswith("_created")
-        ]
-        left -= len(samples)
-        yield Family(metric.name, metric.type, metric.documentation, samples)
+    try:
+        for metric in () if module is None else module.REGISTRY.collect():
+            samples = [
+                (sample.name.removeprefix(metric.name), dict(sample.labels), float(sample.value))
+                for sample in metric.samples[:left]
+                if not sample.name.endswith("_created")
+            ]
+            left -= len(samples)
+            yield Family(metric.name, metric.type, metric.documentation, samples)
+    except Exception:
+        # What sprag measures is told all the same: it may show why.
+        logging.getLogger("sprag").exception("the program's own metrics cannot be collected")
 
 
 def _told(family: Family) -> dict[str, Any]:
