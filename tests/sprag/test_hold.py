@@ -531,7 +531,9 @@ def test_what_is_held_twice_waits_for_both_releases(clock: VirtualClock) -> None
         a.release_exits()
         clock.settle()
         assert states(fleet) == {"a": "restarting"}
+        before = noted(fleet)
         assert a.release_exits() is None
+        assert noted(fleet) == before
         fleet.release_exits()
         clock.settle()
         assert states(fleet) == {"a": "running"}

@@ -278,6 +278,12 @@ def made(body: str) -> list[str]:
     return [str(each.message) for each in caught]
 
 
+def test_a_method_that_is_hidden_is_told_once_at_the_class_that_has_done_it_first() -> None:
+    body = "def start(self): pass\nclass More(Feed):\n    def start(self): print(self)"
+    (told,) = made(body)
+    assert "Feed.start hides" in told
+
+
 @pytest.mark.parametrize(("body", "message"), LIKELY)
 def test_what_is_likely_a_mistake_is_told_at_the_class(body: str, message: str) -> None:
     (told,) = made(body)
@@ -308,6 +314,7 @@ def test_what_is_likely_a_mistake_is_told_at_the_class(body: str, message: str) 
         "def restart(self): pass",
         "def stop(self, timeout=None): return super().stop(timeout)",
         "def stop(self, timeout=None): return Service.stop(self, timeout)",
+        "def stop(self, timeout=None): return (lambda: Service.stop(self, timeout))()",
         "def task(self): pass",
         "def map(self): pass",
         "def cron(self): pass",

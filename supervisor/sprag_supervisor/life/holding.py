@@ -94,13 +94,13 @@ def release_exits(tree: Tree, path: str, by: int | None = None) -> Hold | None:
 
 
 def _release(tree: Tree, path: str, what: Held, by: int | None) -> Hold | None:
-    found = None if tree.holds is None else tree.holds.drop(path)
-    if found is None or tree.holds is None:
+    holds = tree.holds
+    if holds is None or (found := holds.drop(path)) is None:
         return None
     node = _at(tree, path)
     if node is not None:
         tree.pool.launch(partial(_decide, node))
-    if not tree.holds.by_path:
+    if not holds.by_path:
         tree.holds = None
         tree.attend = supervising.attend
     _write_down(tree.root if node is None else node, tree, path, what, by, None)
