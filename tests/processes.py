@@ -22,6 +22,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
+from sprag._unix_sockets import listens
 from warm import MARK, Fork, can_fork
 
 if TYPE_CHECKING:
@@ -216,11 +217,12 @@ class Process:
     # -- its control socket -----------------------------------------------------------
 
     def socket(self) -> Path:
-        """Wait for its control socket."""
+        """Wait until somebody listens on its control socket."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             for path in self.runtime.glob("*.sock"):
-                return path
+                if listens(path):
+                    return path
             time.sleep(0.01)
         raise AssertionError(f"no control socket:\n{self._everything()}")
 
