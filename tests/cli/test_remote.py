@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,6 @@ from sprag_cli.commands.group import commands
 from sprag_cli.term.errors import CommandError
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
 
 
@@ -34,24 +34,25 @@ def _here() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("given", "command"),
     [
-        ("ssh://box", ["ssh", "-T", "--", "box", "sprag", "_stdio"]),
-        ("ssh://ann@Box/", ["ssh", "-T", "-l", "ann", "--", "Box", "sprag", "_stdio"]),
-        ("ssh://box:2222", ["ssh", "-T", "-p", "2222", "--", "box", "sprag", "_stdio"]),
-        ("ssh://[::1]:22", ["ssh", "-T", "-p", "22", "--", "::1", "sprag", "_stdio"]),
+        ("ssh://box", ["--", "box", "sprag", "_stdio"]),
+        ("ssh://ann@Box/", ["-l", "ann", "--", "Box", "sprag", "_stdio"]),
+        ("ssh://box:2222", ["-p", "2222", "--", "box", "sprag", "_stdio"]),
+        ("ssh://[::1]:22", ["-p", "22", "--", "::1", "sprag", "_stdio"]),
     ],
 )
 def test_the_command_of_ssh_names_the_host_behind_its_options(
     given: str, command: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SPRAG_REMOTE", raising=False)
-    assert parsed(given).command() == command
+    # A connection that has died in silence ends: else whoever follows an app would wait for ever.
+    assert parsed(given).command() == ["ssh", "-T", "-o", "ServerAliveInterval=15", *command]
 
 
 def test_where_sprag_is_there_is_said_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     # The shell over there takes it apart: a folder with a space, and one's own, can be said.
     for there in ("sudo -u shop /srv/venv/bin/sprag", "'/srv/my venv/bin/sprag'", "~/bin/sprag"):
         monkeypatch.setenv("SPRAG_REMOTE", there)
-        assert parsed("ssh://box").command()[4:] == [there, "_stdio"]
+        assert parsed("ssh://box").command()[6:] == [there, "_stdio"]
 
 
 @pytest.mark.parametrize(
@@ -273,3 +274,60 @@ def test_a_real_sshd_leads_to_the_apps_of_the_other_side(
         assert "no app 'none'" in missing.stderr
     assert "no app is running" in sprag("tree").stderr
     assert os.environ.get("SPRAG_REMOTE") is None
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_of_two_apps_on_the_other_side_one_is_chosen(tmp_path: Any, sshd: Any) -> None:
+    from processes import app, ran, run
+
+    source = """
+    class Says(Service):
+        def on_start(self):
+            say("it is up")
+    app = App(name="{}", providers={{"{}": Says()}})
+    """
+    app(tmp_path, source.format("shop", "feed"), name="shop")
+    app(tmp_path, source.format("bank", "till"), name="bank")
+    with run(tmp_path, target="shop:app") as shop, run(tmp_path, target="bank:app") as bank:
+        shop.says("it is up")
+        bank.says("it is up")
+        environ = sshd.environ(bank.runtime)
+        both = ran("-H", "ssh://box", "status", env=environ)
+        assert both.returncode == ExitCode.USAGE, both.stderr
+        assert "shop" in both.stderr
+        assert "bank" in both.stderr
+        assert "Traceback" not in both.stderr
+        one = ran("-H", "ssh://box", "tree", "--app", "bank", "--ascii", env=environ)
+        assert "till" in one.stdout
+        assert "feed" not in one.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.parametrize("known", ["", "other"])
+def test_a_host_key_that_is_unknown_or_another_one_ends_in_one_line(
+    tmp_path: Any, sshd: Any, known: str
+) -> None:
+    environ = sshd.environ(tmp_path)
+    keys = tmp_path / "known"
+    if known:
+        key = (sshd.folder / "user.pub").read_text().split()[:2]
+        keys.write_text(f"[127.0.0.1]:{sshd.port} {' '.join(key)}\n")
+    with (sshd.folder / "ssh_config").open("a") as config:
+        config.write(f"Host new{known}\n HostName 127.0.0.1\n Port {sshd.port}\n")
+        config.write(f" UserKnownHostsFile {keys}\n StrictHostKeyChecking ask\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "sprag_cli", "-H", f"ssh://new{known}", "tree"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        start_new_session=True,  # no terminal: nobody can answer
+    )
+    assert done.returncode == ExitCode.NOT_FOUND
+    first, *more = done.stderr.splitlines()
+    assert f"ssh://new{known}: its host key is unknown, or another one" in first
+    assert "Host key verification failed." in more[-1]
+    assert "Traceback" not in done.stderr

@@ -30,6 +30,8 @@ from sprag_cli.term.plain import printable
 
 _PATIENCE: Final = 120.0
 """Seconds for the connection of ssh, in which somebody may have to type a password."""
+_ALIVE: Final = 15
+"""Seconds of silence after which ssh asks whether anybody is there; after three of them it ends."""
 _LONGEST_LINE: Final = 1 << 20
 _KEPT: Final = 4096
 """Characters of what ssh complains of."""
@@ -82,6 +84,7 @@ class Remote:
         return [
             "ssh",
             "-T",
+            *("-o", f"ServerAliveInterval={_ALIVE}"),
             *(["-p", str(self.port)] if self.port is not None else []),
             *(["-l", self.user] if self.user else []),
             "--",
@@ -247,6 +250,8 @@ class Line:
         reason = f"ssh has ended with code {code}" if code else "nothing came"
         if code == 127:
             reason = "there is no sprag on the PATH there: set SPRAG_REMOTE to where it is"
+        elif code and "Host key verification failed" in self._complaints:
+            reason = f"its host key is unknown, or another one: try 'ssh {self._remote.host}'"
         return RemoteFailed(str(self._remote), reason, self._complaints)
 
     def close(self) -> None:
