@@ -144,6 +144,14 @@ class Browser:
         page.resize(width, height)
         return page
 
+    def end_workers(self) -> int:
+        """End the workers that tabs share, as a crash would; return how many they were."""
+        targets = self.call("Target.getTargets")["targetInfos"]
+        workers = [each["targetId"] for each in targets if each["type"] == "shared_worker"]
+        for each in workers:
+            self.call("Target.closeTarget", targetId=each)
+        return len(workers)
+
     def hear(self, session: str, heard: Callable[[str, dict[str, Any]], None]) -> None:
         self._heard[session] = heard
 

@@ -803,6 +803,22 @@ def test_a_tab_that_is_frozen_while_it_reads_for_all_is_followed_by_another(
         assert len(readers(pages)) == 1
 
 
+def test_a_worker_that_crashes_is_noticed_and_a_tab_reads_instead(browser: Browser) -> None:
+    app = small()
+    with tabs(browser, app, 2) as pages:
+        assert readers(pages) == []
+        gevent.sleep(2.5)
+        assert readers(pages) == []  # whoever speaks is trusted
+        # Nobody tells a page of it: there is no event for that.
+        assert browser.end_workers() == 1
+        taken_over(pages, 6.0)
+        crashes(app, 2)
+        for page in pages:
+            page.until(lives(2))
+            assert page.run("sprag.state.mode") == "live"
+        assert len(readers(pages)) == 1
+
+
 def test_where_the_worker_does_not_run_a_tab_reads(browser: Browser) -> None:
     app = small()
     # As a browser that has one, and does not let it run.

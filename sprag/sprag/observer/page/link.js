@@ -3,10 +3,13 @@
 import { Share } from "./share.js";
 
 const HERE = 20_000; // ms between two signs of life to the worker
+const LOOK = 1000; // ms between two looks whether it has said something, as it does every second
+const SILENT = 3; // looks without a word, and without an answer, after which it is gone
+const START = 10; // more of them for its start
 
 /**
  * Follow an app; returns {close, retry, reads}. A SharedWorker reads for all tabs; where a browser has
- * none, or it does not run, one of the tabs does.
+ * none, or it does not run, or has crashed, which no event tells, one of the tabs does.
  */
 export function follow(url, token, deliver) {
   let via = null;
@@ -29,7 +32,17 @@ function working(url, token, deliver, failed) {
   const { port } = worker;
   const open = { kind: "open", url, token };
   worker.addEventListener("error", failed, { once: true });
-  port.onmessage = ({ data }) => deliver(data);
+  // Looks are counted, and no time: of a tab that is frozen or slept there are none.
+  let silent = -START;
+  port.onmessage = ({ data }) => {
+    silent = 0;
+    if (data.length) deliver(data);
+  };
+  const looking = setInterval(() => {
+    if (silent >= SILENT) return failed();
+    silent += 1;
+    return silent > 1 && port.postMessage({ kind: "ping" });
+  }, LOOK);
   port.postMessage(open);
   const here = () => port.postMessage({ ...open, kind: "here" });
   const alive = setInterval(here, HERE);
@@ -42,6 +55,7 @@ function working(url, token, deliver, failed) {
   return {
     close() {
       clearInterval(alive);
+      clearInterval(looking);
       worker.removeEventListener("error", failed);
       removeEventListener("pagehide", bye);
       document.removeEventListener("visibilitychange", here);

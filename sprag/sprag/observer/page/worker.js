@@ -10,6 +10,7 @@ const tabs = new Map();
 onconnect = ({ ports: [port] }) => {
   port.onmessage = ({ data }) => {
     if (data.kind === "open") open(port, data);
+    else if (data.kind === "ping") port.postMessage([]);
     else if (data.kind === "bye") leave(port);
     else if (data.kind === "retry") tabs.get(port)?.stream.stream.retry();
     else if (tabs.has(port)) tabs.get(port).heard = performance.now();
