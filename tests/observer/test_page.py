@@ -93,9 +93,9 @@ def test_the_parts_that_are_pure(browser: Browser) -> None:
             "a, b, c and 1 more", "a/b", "xxx…", "41.7", "?",
         ]  # fmt: skip
         told = page.run("import('./rows.js').then(r => [[0, 0, 270], [100000, 1350000, 540], "
-            "[5, 0, 9000], [0, 9, 900]].map(([n, top, h]) => { const w = r.windowOf(n, 27, top, h);"
-            " return [w.from, w.to]; }))")  # fmt: skip
-        assert told == [[0, 0], [49992, 50028], [0, 5], [0, 0]]
+            "[5, 0, 9000], [0, 9, 900], [1000, 0, 3780]].map(([n, top, h]) => {"
+            " const w = r.windowOf(n, 27, top, h); return [w.from, w.to]; }))")  # fmt: skip
+        assert told == [[0, 0], [49992, 50028], [0, 5], [0, 0], [0, 148]]
         told = page.run((Path(__file__).parent / "verdict.js").read_text(encoding="utf-8"))
         assert told == [
             "Nothing is known yet", "All 3 services that should run, run",
@@ -654,6 +654,60 @@ def test_everything_is_reached_by_keys(browser: Browser) -> None:
         page.run("localStorage.clear()")
 
 
+def test_where_services_are_looked_for_keys_fold_nothing(browser: Browser) -> None:
+    with opened(browser, small()) as page:
+        page.run("sprag.state.filter = 'courier', sprag.tree.update()")
+        page.run("sprag.tree.select('shop/fleet'), document.getElementById('rows').focus()")
+        page.press("ArrowLeft")
+        assert page.run("sprag.state.selected") == "shop"
+        page.press("ArrowRight")
+        assert page.run("sprag.state.selected") == "shop/fleet"
+        page.run("document.querySelector('.row .fold').click()")
+        page.run("sprag.state.filter = '', sprag.tree.update()")
+        assert page.run("document.querySelectorAll('.row').length") == 5
+
+
+def test_many_stars_are_looked_for_in_no_time(browser: Browser) -> None:
+    with opened(browser, small()) as page:
+        took = page.run("import('./rows.js').then(r => { const began = performance.now();"
+                        " const found = r.matcher('*'.repeat(40) + 'x')({path: 'a'.repeat(200)});"
+                        " return [found, performance.now() - began]; })")  # fmt: skip
+        assert took[0] is False
+        assert took[1] < 1000
+
+
+def test_who_reads_further_up_in_a_log_is_left_there(browser: Browser) -> None:
+    app = small()
+    lines = [
+        {
+            "at": iso(time.time() - 100 + n),
+            "kind": "record",
+            "level": "info",
+            "event": f"line {n}",
+            "path": "shop/mailer",
+        }
+        for n in range(100)
+    ]
+    app.answers["logs"] = lambda _path, _query: [*lines, {"kind": "end"}]
+    with opened(browser, app) as page:
+        page.run("sprag.tree.select('shop/mailer'), sprag.detail.show('Log')")
+        page.until("document.querySelector('.part.log .log')")
+        at = "sprag.detail.body.scrollTop"
+        whole = "sprag.detail.body.scrollHeight - sprag.detail.body.clientHeight"
+        page.until(f"{at} > 0 && Math.abs({at} - ({whole})) < 2")
+
+        def more(text: str) -> None:
+            lines.append({**lines[-1], "at": iso(time.time()), "event": text})
+            page.run("sprag.detail.load(true)")
+            page.until(f"document.querySelector('.part.log').innerText.includes('{text}')")
+
+        more("at the end")
+        assert page.run(f"Math.abs({at} - ({whole}))") < 2
+        page.run("sprag.detail.body.scrollTop = 100")
+        more("further down")
+        assert page.run(at) == 100
+
+
 def test_nothing_is_changed_without_the_flag_the_switch_and_a_yes(browser: Browser) -> None:
     app = small()
     with opened(browser, app) as page:
@@ -936,6 +990,7 @@ def test_five_tabs_cost_the_app_no_tick(browser: Browser, tmp_path: Path) -> Non
 def test_it_fits_every_window_and_is_legible_in_both_themes(browser: Browser) -> None:
     with opened(browser, shop(time.time())) as page:
         page.until("document.querySelectorAll('.a-row').length === 3")
+        page.until("document.querySelectorAll('#nodes button').length === 3")
         for is_open in (False, True):
             if is_open:
                 page.click(".a-row.restarting")

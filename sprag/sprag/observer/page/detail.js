@@ -99,6 +99,7 @@ export class Detail {
     const isShown = (name) => !this.parts[name].hidden;
     if (isShown("Why")) this.whys.draw(this.parts.Why, node, told);
     if (isShown("Log")) this.log(told);
+    else this.logOf = null;
     if (isShown("Stacks")) this.stacks(node, told);
     if (isShown("Resources")) drawResources(this.parts.Resources, node, told, state);
     if (isShown("Policy")) drawPolicy(this.parts.Policy, told, state);
@@ -146,10 +147,15 @@ export class Detail {
 
   log(told) {
     const { logs } = told;
-    patch(this.parts.Log, [this.state.full, logs?.error, logs?.length, logs?.at?.(-2)?.at, this.state.selected], () => [
+    const { body, state } = this;
+    // Who has scrolled up reads there, whatever is written meanwhile.
+    const follows = this.logOf !== state.selected || body.scrollHeight - body.scrollTop - body.clientHeight < 40;
+    const isNew = patch(this.parts.Log, [this.state.full, logs?.error, logs?.length, logs?.at?.(-2)?.at, this.state.selected], () => [
       this.state.full && h("h3", {}, "Log ", h("small", {}, logs?.length ? `${plural(logs.length - 1, "line")} · following` : "")),
       !logs ? h("p", { class: "dim" }, "Asking…") : logs.error ? h("p", { class: "dim" }, logs.error) : logLines(logs, this.state.selected),
-    ]) && this.tab === "Log" && !this.state.full && (this.body.scrollTop = this.body.scrollHeight);
+    ]);
+    if (isNew && follows && this.tab === "Log" && !state.full) body.scrollTop = body.scrollHeight;
+    this.logOf = logs ? state.selected : null;
   }
 
   stacks(node, told) {

@@ -27,7 +27,7 @@ export function matcher(text) {
   const typed = text.trim().toLowerCase();
   if (!typed) return null;
   if (/[*?]/.test(typed)) {
-    const parts = typed.split(/(\*\*|\*|\?)/).map((each) => ({ "**": ".*", "*": "[^/]*", "?": "[^/]" })[each] ?? each.replace(/[.+^${}()|[\]\\]/g, "\\$&"));
+    const parts = typed.replace(/\*{2,}/g, "**").split(/(\*\*|\*|\?)/).map((each) => ({ "**": ".*", "*": "[^/]*", "?": "[^/]" })[each] ?? each.replace(/[.+^${}()|[\]\\]/g, "\\$&"));
     const glob = new RegExp(`^(?:[^/]*/)?${parts.join("").replace(/^\//, "")}$`);
     return (node) => glob.test(node.path.toLowerCase());
   }
@@ -63,10 +63,10 @@ export const ranked = (rows, by) => [...rows].sort((a, b) => by(b) - by(a) || (a
 export function windowOf(count, rowHeight, top, height, beyond = 8) {
   const from = Math.max(0, Math.min(count, Math.floor(top / rowHeight)) - beyond);
   const to = Math.min(count, Math.ceil((top + height) / rowHeight) + beyond);
-  return { from: Math.min(from, to), to: Math.min(to, from + 95) };
+  return { from: Math.min(from, to), to };
 }
 
-/** Where a key leads in the tree: a path to select, and one to fold or unfold. */
+/** Where a key leads in the tree: a path to select, and one to fold or unfold; no *choice*: none is folded. */
 export function moved(rows, path, key, choice, page = 20) {
   const at = rows.findIndex((each) => each.path === path);
   const node = rows[at];
@@ -80,9 +80,9 @@ export function moved(rows, path, key, choice, page = 20) {
     case "End": return to(rows.length - 1);
     case "ArrowRight":
       if (!node?.children.length) return {};
-      return isFolded(node, choice) ? { unfold: node.path } : to(at + 1);
+      return choice && isFolded(node, choice) ? { unfold: node.path } : to(at + 1);
     case "ArrowLeft":
-      if (node?.children.length && !isFolded(node, choice)) return { fold: node.path };
+      if (choice && node?.children.length && !isFolded(node, choice)) return { fold: node.path };
       return node?.parent ? { path: node.parent.path } : {};
     default: return {};
   }

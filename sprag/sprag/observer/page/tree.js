@@ -24,7 +24,7 @@ export class Tree {
     this.grid.addEventListener("click", (event) => {
       const row = event.target.closest("[data-path]");
       if (!row) return;
-      if (event.target.closest(".fold")) this.fold(row.dataset.path);
+      if (event.target.closest(".fold") && this.folds) this.fold(row.dataset.path);
       else select(row.dataset.path, { byHand: true });
     });
     this.grid.addEventListener("dblclick", (event) => {
@@ -38,6 +38,12 @@ export class Tree {
 
   get height() {
     return matchMedia("(max-width: 640px)").matches ? 44 : 27;
+  }
+
+  /** Whether rows can be folded: what was looked for is shown, wherever it is. */
+  get folds() {
+    const { order, filter, states } = this.state;
+    return order === "tree" && !filter && !states.size;
   }
 
   fold(path, to) {
@@ -96,7 +102,7 @@ export class Tree {
 
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const to = moved(this.rows, this.state.selected, event.key, this.choice, Math.floor(this.scroller.clientHeight / this.height) - 1);
+    const to = moved(this.rows, this.state.selected, event.key, this.folds ? this.choice : null, Math.floor(this.scroller.clientHeight / this.height) - 1);
     if (!Object.keys(to).length) return;
     event.preventDefault();
     if (to.fold) this.fold(to.fold, true);
@@ -110,7 +116,7 @@ export class Tree {
   draw() {
     const { state, rows, height } = this;
     if (state.view !== "services" || this.scroller.offsetParent === null) return;
-    const { from, to } = windowOf(rows.length, height, this.scroller.scrollTop, this.scroller.clientHeight);
+    const { from, to } = windowOf(rows.length, height, this.scroller.scrollTop, Math.min(this.scroller.clientHeight, innerHeight));
     this.grid.style.height = `${rows.length * height}px`;
     this.grid.setAttribute("aria-rowcount", rows.length);
     const now = state.now();
@@ -156,7 +162,7 @@ export class Tree {
   fill(row, node, index, now, height) {
     const { state } = this;
     const usage = state.usage.get(node.path);
-    const folded = isFolded(node, this.choice) && state.order === "tree" && !state.filter && !state.states.size;
+    const folded = this.folds && isFolded(node, this.choice);
     const isFlat = state.order !== "tree";
     const shown = node.state === "running" && node.unready !== null ? "unready" : node.state;
     const worst = folded ? state.model.worst(node) : node.state;
@@ -171,7 +177,7 @@ export class Tree {
     const tone = node.state === "failed" ? "bad" : ["restarting", "starting", "stopping"].includes(node.state) ? "warn" : "";
     row.className = `row ${tone} ${node.path === state.selected ? "selected" : ""}`;
     const cpu = cpuOf(usage);
-    const values = [node.name, node.klass, node.strategy, node.children.length, folded, worst, shown, isFlat, node.depth, node.restarts, cpu, usage?.events, owns(node, usage), node.process?.pid];
+    const values = [node.name, node.klass, node.strategy, node.children.length, folded, worst, shown, isFlat, node.depth, node.restarts, cpu, usage?.events, usage?.ticks, owns(node, usage), node.process?.pid];
     if (patch(row, values, () => cells(node, { folded, worst, shown, isFlat, cpu, usage }))) row.lineSignature = "";
     const said = stateText(node, now);
     text(row.children[1].firstChild, said[0]);
