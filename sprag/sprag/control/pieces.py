@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _CHUNK: Final = 1 << 16
 _HOLD: Final = 0.002
-"""Seconds for which an answer that is alone holds the loop at a time: once to look, once to encode."""
+"""Seconds for which an answer that is alone holds the loop at a time, to look and to encode."""
 _LEAST: Final = 0.001
 """Seconds that one of them has, however many there are: several are made at once for one page."""
 
@@ -21,8 +21,8 @@ _LEAST: Final = 0.001
 class _Looking(Pace):
     """The pace of one answer beside others.
 
-    Where services crash in a storm, each turn of the loop lasts as long as a supervisor may hold it:
-    one that is alone gets by with half as many.
+    Where services crash in a storm, each turn of the loop lasts as long as a supervisor may hold
+    it: one that is alone gets by with half as many.
     """
 
     __slots__ = ("__weakref__",)
