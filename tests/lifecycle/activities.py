@@ -37,8 +37,14 @@ class Activities:
             pass
 
     def settle(self) -> None:
-        """Let everything go on that can at this moment, in rounds, as a loop does."""
-        while ready := [one for one in self.waiting if one[1]() or self.due(one[2]) <= self.now]:
+        """Let everything go on that can at this moment, in rounds, as a loop does.
+
+        What a timer wakes does all it can before the next timer is heard, as in virtual time.
+        """
+        while (
+            ready := [one for one in self.waiting if one[1]()]
+            or [one for one in self.waiting if self.due(one[2]) <= self.now][:1]
+        ):
             for one in ready:
                 self.waiting.remove(one)
             for one in ready:

@@ -223,3 +223,28 @@ def test_a_wait_that_begins_at_no_even_moment_ends_at_its_nanosecond() -> None:
         state.model_and_sprag_agree()
     finally:
         state.teardown()
+
+
+def test_of_two_killed_at_the_same_moment_one_is_down_and_heard_of_before_the_other() -> None:
+    """The model let both end, and heard of them in another order."""
+    state = LifecycleMachine()
+    stubborn = Spec(keeps_children=True, is_stubborn=True)
+    pair = Spec(strategy="one_for_all", children=(Spec(), stubborn))
+    killed = Spec(restart="temporary", shutdown=0.0, is_brutal=True, is_stubborn=True)
+    holder = Spec(children=(killed,), keeps_children=True)
+    state.build(spec=Spec(max_restarts=9, children=(pair, holder)), waits=True)
+    try:
+        state.advance(seconds=1.0)
+        state.crash_a_greenlet(number=2)
+        state.advance(seconds=1.0)
+        state.break_starts(faults=["raise"], number=1)
+        state.advance(seconds=0.25)
+        state.crash_a_greenlet(number=0)
+        state.advance_to_an_edge(number=0, off=-0.001953125)
+        state.advance_to_an_edge(number=0, off=-0.001953125)
+        state.advance_to_an_edge(number=0, off=0.0)
+        state.crash_a_greenlet(number=0)
+        state.advance(seconds=0.25)
+        state.model_and_sprag_agree()
+    finally:
+        state.teardown()
