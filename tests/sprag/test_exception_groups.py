@@ -92,6 +92,18 @@ def test_a_group_that_holds_a_keyboard_interrupt_is_the_programs(clock: VirtualC
         assert states(top) == {"Service": "running"}
 
 
+@pytest.mark.parametrize(("error", "times"), [(SystemExit(7), 1), (GreenletExit(), 0)])
+def test_what_else_was_raised_with_an_exit_is_logged(
+    clock: VirtualClock, log: Any, error: BaseException, times: int
+) -> None:
+    leaving: Any = type("Leaving", (Service,), {"on_start": raising(group(error))})
+    with Supervisor() as top, pytest.raises(StartFailed):
+        top.adopt(leaving())
+    clock.settle()
+    said = [each.getMessage() for each in log.records if each.levelname == "ERROR"]
+    assert sum("an exit was raised among other exceptions" in each for each in said) == times
+
+
 def test_a_group_of_kills_is_a_kill(clock: VirtualClock, log: Any) -> None:
     kills = BaseExceptionGroup("killed", [GreenletExit(), GreenletExit()])
 

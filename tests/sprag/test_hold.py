@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +173,10 @@ def test_an_escalation_waits(clock: VirtualClock, restart: str, what: str) -> No
         assert told(top) == [("a", "escalate"), ("fleet", "restart")]
 
 
-def test_the_end_of_a_significant_child_waits(clock: VirtualClock) -> None:
+def test_the_end_of_a_significant_child_waits(
+    clock: VirtualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "sprag")
     job = Idle("job", restart="transient", significant=True)
     fleet = Supervisor([job], name="fleet", auto_shutdown="any_significant", restart="transient")
     with Supervisor(children=[fleet], name="top") as top:
@@ -183,6 +187,7 @@ def test_the_end_of_a_significant_child_waits(clock: VirtualClock) -> None:
         job.release_exits()
         clock.settle()
         assert states(top) == {"fleet": "finished"}
+    assert "top/fleet: supervisor shuts down: significant children have ended" in caplog.messages
 
 
 def test_what_is_about_to_be_decided_when_the_hold_comes_waits(

@@ -7,10 +7,12 @@ import traceback
 import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import gevent
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sprag import Service, Supervisor
 from sprag.exceptions import WouldDeadlock
 from sprag.testing import virtual_time
 from sprag_supervisor.facts.crash import is_plain, remember
@@ -278,6 +280,16 @@ def test_the_rounds_of_a_recursion_are_told_once(function: Any, told: str) -> No
     assert text.count(told) == 1
     assert text.count("\n") < 20
     assert text.endswith("ValueError: at last\n")
+
+
+def test_of_a_long_traceback_the_log_says_how_many_frames_it_leaves_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with Supervisor() as top:
+        top.adopt(Service()).spawn(ping, 200)
+        gevent.idle()
+    (crash,) = [each for each in caplog.messages if "service crashed" in each]
+    assert "frames_left_out=" in crash
 
 
 @pytest.mark.parametrize(
