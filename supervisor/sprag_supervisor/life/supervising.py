@@ -252,8 +252,7 @@ def _write_down(  # noqa: PLR0917 - an item, taken apart
     """Enter a decision into the ledger of causes, with the *group* that is restarted."""
     tree, window, path = node._tree_, supervision.window, supervision.path
     assert tree is not None
-    if path is None:
-        path = supervision.path = path_of(node)
+    assert path is not None  # from its first child on
     name = child._name_ or name_of(child)
     names: tuple[str, ...] = (name,)
     if len(group) != 1:
