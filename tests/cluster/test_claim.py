@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from sprag import App
-from sprag.cluster.claim import Claim
+from sprag.cluster import boottime
+from sprag.cluster.claim import Claim, SeenRow
 from sprag.cluster.exceptions import EngineAway
 from sprag.cluster.member import Member
 from sprag.cluster.memory import MemoryEngine
@@ -93,9 +94,13 @@ def test_after_an_answer_that_was_lost_the_row_is_read(engine: Asked, claim: Cla
     assert engine.row().why == "first, then"
 
 
+def seen_by(claim: Claim, engine: Asked) -> SeenRow:
+    """Return the row as it is, seen in passing."""
+    return SeenRow(engine.engine.get(KEY), claim.member.life, boottime.now())
+
+
 def test_who_has_just_seen_the_row_is_not_made_to_ask_for_it(engine: Asked, claim: Claim) -> None:
-    seen = engine.engine.get(KEY)
-    row, before = claim.take(seen)
+    row, before = claim.take(seen_by(claim, engine))
     assert engine.verbs == ["cas"]
     assert row == engine.row()
     assert before == Row()
@@ -109,8 +114,28 @@ def test_a_scan_tells_whether_our_record_is_there(claim: Claim) -> None:
     assert member.is_in({key: Record(member.life).as_bytes()})
 
 
+def test_what_another_life_has_seen_is_asked_for(engine: Asked, claim: Claim) -> None:
+    """The engine may have forgotten who had the row since: its token was lower than theirs."""
+    seen = seen_by(claim, engine)._replace(life="before its lease was lost")
+    row, _ = claim.take(seen)
+    assert engine.verbs == ["get", "cas"]
+    assert row == engine.row()
+
+
+def test_a_token_goes_by_the_engines_clock_as_it_is_when_the_row_is_taken(
+    engine: Asked, claim: Claim
+) -> None:
+    engine.engine.cas(KEY, None, Row(None, "n2", 70).as_bytes())
+    seen = seen_by(claim, engine)
+    then = seen.answer._replace(now=1_000)
+    row, _ = claim.take(seen._replace(answer=then, at=seen.at - 5.0))
+    assert engine.verbs == ["cas"]
+    assert row is not None
+    assert 6_000 <= row.epoch < 60_000
+
+
 def test_what_was_seen_and_is_so_no_more_is_asked_for(engine: Asked, claim: Claim) -> None:
-    seen = engine.engine.get(KEY)
+    seen = seen_by(claim, engine)
     engine.engine.cas(KEY, None, Row(None, "n2", 70, "n2 has stopped it").as_bytes())
     row, before = claim.take(seen)
     assert row is not None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from sprag.cluster import boottime
+from sprag.cluster.engine import Answer
 from sprag.cluster.records import record_of
 from sprag.cluster.rows import Row, row_of
 from sprag_supervisor import clock
@@ -12,7 +14,7 @@ from sprag_supervisor import clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sprag.cluster.engine import Answer, Hint
+    from sprag.cluster.engine import Hint
     from sprag.cluster.member import Member
 
 
@@ -26,6 +28,27 @@ class Lease:
     """
 
     token: int
+
+
+class SeenRow(NamedTuple):
+    """A row as it was seen in passing, together with the record of our life.
+
+    Attributes:
+        answer: The row, as the engine has told it.
+        life: Ours at that time. Another one has seen nothing: what the engine has told before our
+            lease was lost it may have forgotten, and others may have had the row since.
+        at: When that was, by the clock of the lease.
+    """
+
+    answer: Answer[bytes | None]
+    life: str | None
+    at: float
+
+    def by_now(self) -> Answer[bytes | None]:
+        """Return it with what the engine's clock says now: the next token goes by that (rule 6)."""
+        value, identity, then = self.answer
+        since = int((boottime.now() - self.at) * 1000)
+        return Answer(value, identity, None if then is None else then + since)
 
 
 class Claim:
@@ -70,20 +93,19 @@ class Claim:
         keeper = self.member.keeper
         return "" if keeper is None else keeper.why_not()
 
-    def take(self, seen: Answer[bytes | None] | None = None) -> tuple[Row | None, Row]:
+    def take(self, seen: SeenRow | None = None) -> tuple[Row | None, Row]:
         """Take the row, if it is to be had; return what it is then, and what it was before.
 
         None: it is not ours. One that names us is: an answer has been lost. It is taken anew all
         the same, so that nothing that is still under way for it can be made (rule 5).
 
         Args:
-            seen: The row as it was a moment ago, together with the record of our life, for who
-                has it: that spares two questions. None: they are asked; and so they are if the row
-                has changed meanwhile.
+            seen: The row as it was a moment ago, for who has it: that spares two questions. None:
+                they are asked; and so they are if the row has changed meanwhile, or our life.
         """
         with self.member.room:
-            if seen is not None:
-                row, before = self._take(seen, has_seen_us=True)
+            if seen is not None and seen.life == self.member.life:
+                row, before = self._take(seen.by_now(), has_seen_us=True)
                 if row is not None:
                     return row, before
             return self._take(self.member.engine.get(self._key), has_seen_us=False)

@@ -11,7 +11,8 @@ from sprag.services.singleton import Singleton
 from sprag_supervisor import ACTIVE, name_of, say
 
 if TYPE_CHECKING:
-    from sprag.cluster.engine import Answer, Hint
+    from sprag.cluster.claim import SeenRow
+    from sprag.cluster.engine import Hint
     from sprag.cluster.rows import Row
     from sprag.services.supervisor import Child
     from sprag_supervisor import Moved, Node
@@ -27,7 +28,7 @@ class Others(Protocol):
         """Return who does, this one too."""
         ...
 
-    def row_of(self, name: str) -> Answer[bytes | None] | None:
+    def row_of(self, name: str) -> SeenRow | None:
         """Return the row of the partition of that name as it was seen just now, once; or None."""
         ...
 

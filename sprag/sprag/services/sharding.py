@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from gevent import sleep
 
+from sprag.cluster import boottime
+from sprag.cluster.claim import SeenRow
 from sprag.cluster.engine import Answer
 from sprag.cluster.exceptions import EngineAway, EngineFull, NewerSchema, OtherPartitions
 from sprag.cluster.member import member_of
@@ -77,6 +79,8 @@ class _Seen(NamedTuple):
     rows: Mapping[int, Row]
     found: Answer[Mapping[str, bytes]] | None
     """All of it, as it is; None: nothing was seen yet."""
+    at: float
+    """When that was, by the clock of the lease."""
 
 
 class Sharding:
@@ -109,8 +113,8 @@ class Sharding:
         self._hints: list[Hint] = []
         self._timer: TimerHandle | None = None
         self._joined_as: Bidder | None = None
-        self._last = _Seen(Head(), None, (), set(), {}, None)
-        self._rows: dict[str, Answer[bytes | None]] = {}
+        self._last = _Seen(Head(), None, (), set(), {}, None, 0.0)
+        self._rows: dict[str, SeenRow] = {}
         """Those that were seen just now to be had, for who is about to bid for them."""
         self._free_since: dict[int, float] = {}
         """When I have first seen that nobody runs it."""
@@ -225,7 +229,7 @@ class Sharding:
         member, engine = self._member, self._member.engine
         # All at one moment, and in one question: while partitions move, all look again and again.
         found = engine.scan(member.prefix)
-        kept = found.value
+        at, kept = boottime.now(), found.value
         present = member.present_in(kept)
         raw = kept.get(f"{self._key}head")
         nodes = f"{self._key}nodes/"
@@ -242,7 +246,7 @@ class Sharding:
                     bidders.append(bidder_of(life, value))
                 else:
                     engine.cas(key, value, None)  # its life is over
-        return _Seen(head_of(raw), raw, tuple(bidders), present, rows, found)
+        return _Seen(head_of(raw), raw, tuple(bidders), present, rows, found, at)
 
     def _join(self) -> None:
         """Say that I run partitions, too, and that nobody has another number of them."""
@@ -291,7 +295,8 @@ class Sharding:
         if (found := seen.found) is not None and self._member.is_in(found.value):
             for each in mine:
                 value = found.value.get(f"{self._rows_key}{each}")
-                self._rows[str(each)] = Answer(value, found.identity, found.now)
+                answer = Answer(value, found.identity, found.now)
+                self._rows[str(each)] = SeenRow(answer, me, seen.at)
         here = self._all_here()
         for number, one in here.items():
             bidding = one._bidding_
@@ -400,7 +405,7 @@ class Sharding:
         """
         return {one.life for one in self._seen().bidders} | {self._member.life}
 
-    def row_of(self, name: str) -> Answer[bytes | None] | None:
+    def row_of(self, name: str) -> SeenRow | None:
         """Return the row of the partition of that name as it was seen just now, once; or None."""
         return self._rows.pop(name, None)
 
