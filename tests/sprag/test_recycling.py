@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
+from itertools import chain, repeat
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +15,7 @@ from sprag import Backoff, Service, State, Supervisor
 from sprag.exceptions import BadValue
 from sprag.programs import Line, Port
 from sprag.testing import FakeProgram
+from sprag_supervisor.life import recycling
 
 if TYPE_CHECKING:
     from sprag.testing import FakeProcess, VirtualClock
@@ -352,7 +355,15 @@ def test_one_that_is_held_in_the_midst_of_it_waits_for_its_release(clock: Virtua
         assert rulings(top) == [("web", "recycled", "restart", 0)]
 
 
-def test_who_is_scaled_away_in_the_midst_of_it_goes(clock: VirtualClock) -> None:
+def test_who_is_scaled_away_in_the_midst_of_it_goes(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = chain([1.1, 1.0, 0.9], repeat(1.0))  # the last replica's turn comes first
+
+    def uniform(_least: float, _most: float) -> float:
+        return next(drawn)
+
+    monkeypatch.setattr(recycling, "_random", SimpleNamespace(uniform=uniform))
     group = FakeProgram("web", name="web", replicas=3, max_lifetime=HOUR)
     with Supervisor([group], name="top"):
         for each in replicas_of(group):
@@ -366,6 +377,7 @@ def test_who_is_scaled_away_in_the_midst_of_it_goes(clock: VirtualClock) -> None
         group.scale(1)
         clock.advance(20)
         assert [each._name_ for each in replicas_of(group)] == ["1"]
+        assert last._name_ == "3"
         assert replicas_of(group)[0].snapshot().state is State.RUNNING
         group.scale(3)
         clock.advance(LONGEST * 2)

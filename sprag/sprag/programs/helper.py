@@ -16,7 +16,9 @@ import os
 import resource
 import signal
 import sys
-import warnings  # noqa: F401 - os.execvpe loads it, and by then another user may not read it
+
+# os.execvpe loads it, and by then another user may not read it.
+import warnings  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
