@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 PACKAGES: list[ModuleType] = [sprag, sprag_cli, sprag_supervisor]
+FROM_OUTSIDE = {"__main__.py", "testing/plugin.py"}
+"""Loaded by Python and by pytest: nobody in the package knows them."""
 
 
 def imports(package: ModuleType) -> dict[str, set[str]]:
@@ -54,3 +56,20 @@ def test_there_is_no_circle_of_imports(package: ModuleType) -> None:
 def test_a_circle_would_be_found() -> None:
     with pytest.raises(CycleError):
         TopologicalSorter({"a": {"b"}, "b": {"c"}, "c": {"a"}}).prepare()
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_no_module_of_a_package_asks_its_face_for_what_lies_in_it(package: ModuleType) -> None:
+    """Else all that the face hands on would reach it, and be reached by it."""
+    assert package.__file__ is not None
+    root = Path(package.__file__).parent
+    asked = [
+        f"{path.relative_to(root)}: {alias.name}"
+        for path in root.rglob("*.py")
+        if path != root / "__init__.py" and str(path.relative_to(root)) not in FROM_OUTSIDE
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == package.__name__
+        for alias in node.names
+        if not any(root.joinpath(alias.name + end).exists() for end in ("", ".py"))
+    ]
+    assert asked == []

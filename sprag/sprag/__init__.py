@@ -6,6 +6,8 @@ without waiting for gevent, and most trees serve no pages.
 
 from typing import TYPE_CHECKING
 
+from sprag._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from sprag import exceptions as exceptions
     from sprag.cluster.claim import Lease
@@ -47,8 +49,6 @@ if TYPE_CHECKING:
         StopReport,
         Straggler,
     )
-
-__version__ = "0.2.0"
 
 __all__ = [
     "App",

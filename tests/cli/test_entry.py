@@ -37,6 +37,7 @@ LIGHT = {
     "sprag._defaults",
     "sprag._exit_codes",
     "sprag._unix_sockets",
+    "sprag._version",
     "sprag.control",
     "sprag.control.place",
 }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gevent.event import Event
 
+from sprag._version import __version__
 from sprag.control import decisions
 from sprag.control.decisions import node_at
 from sprag.control.http import Answer
@@ -96,20 +97,13 @@ def _lines(desk: Desk, has_hung_up: Callable[[], bool], *, is_all: bool) -> Iter
                 yield encode_one(node, policies, event="snapshot") + "\n"
 
         yield from chunks(lines(), looking())
-        yield _encoded({"event": "live", "services": count, "version": version(), **desk.about()})
+        yield _encoded({"event": "live", "services": count, "version": __version__, **desk.about()})
         yield from _changes(desk.root, feed, steps, has_hung_up)
     finally:
         desk.farewells.discard(feed.end)
         ledger.leave(feed.rule)
         if feed in observers:
             observers.remove(feed)
-
-
-def version() -> str:
-    """Return sprag's own."""
-    from sprag import __version__
-
-    return __version__
 
 
 def _changes(
