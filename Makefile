@@ -14,7 +14,7 @@ WORKERS := --maxprocesses=5 --dist=worksteal
 ONE_EACH := --numprocesses=$(CORES) $(WORKERS)
 SOME_MORE := --numprocesses=$(shell expr $(CORES) + 2) $(WORKERS)
 # Also where Python is told to write no bytecode, the tests' is kept: to rewrite their assertions
-# takes each worker ten seconds. What the tests start writes none.
+# takes ten seconds, which the workers share. What the tests start writes none.
 WRITING := PYTHONDONTWRITEBYTECODE=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

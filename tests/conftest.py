@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from sequence import long_first
+from sequence import begun_apart, long_first
 from warm import warm_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 _AT_ONCE: Final = 20
 """Tests between two looks at what is left: some hundred of them leave as much as there was."""
@@ -35,11 +35,32 @@ def _measure_only_the_tests() -> None:
         del os.environ[name]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let each worker begin to collect with other files.
+
+    Where no bytecode of the tests is kept yet, it is made by whoever comes to a file first.
+    """
+    report = yield
+    if isinstance(collector, pytest.Dir):
+        report.result = begun_apart(report.result, *_worker(collector.config))
+    return report
+
+
 @pytest.hookimpl(trylast=True)  # when those that are not wanted are gone
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let what takes long begin first, where there is somebody to do the rest meanwhile."""
-    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    _, workers = _worker(config)
+    items.sort(key=lambda each: each.path)
     items[:] = long_first(items, lambda each: each.get_closest_marker("long") is not None, workers)
+
+
+def _worker(config: pytest.Config) -> tuple[int, int]:
+    """Return which of xdist's workers this is, from 0, and how many there are."""
+    told = getattr(config, "workerinput", {"workerid": "gw0", "workercount": 1})
+    return int(told["workerid"].removeprefix("gw")), told["workercount"]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

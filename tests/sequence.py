@@ -1,4 +1,4 @@
-"""In which order the tests run: what takes long first, so that nothing waits for it at the end."""
+"""In which order tests are collected and run: no worker waits for another, or does the same."""
 
 from __future__ import annotations
 
@@ -34,3 +34,15 @@ def long_first(tests: Sequence[T], is_long: Callable[[T], bool], workers: int) -
         piece = waiting[worker::bearers] if worker < bearers else []
         found += [*piece, *islice(others, max(0, size - len(piece)))]
     return found
+
+
+def begun_apart(found: Sequence[T], worker: int, workers: int) -> list[T]:
+    """Return *found* in the order in which one of the workers is to look at them. Pure.
+
+    Args:
+        found: All of them, in their order.
+        worker: Which one, from 0; this one keeps the order.
+        workers: How many there are: each begins so much further on, and ends where it began.
+    """
+    begins = len(found) * worker // workers
+    return [*found[begins:], *found[:begins]]

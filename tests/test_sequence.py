@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sequence import long_first
+from sequence import begun_apart, long_first
 
 
 def order(tests: str, workers: int) -> str:
@@ -25,3 +25,13 @@ def test_none_is_lost_where_nearly_all_take_long_and_alone_they_keep_their_order
     assert order("AB", 2) == "AB"
     assert order("", 4) == ""
     assert order("abCdE", 1) == "abCdE"
+
+
+def test_each_worker_begins_elsewhere_and_looks_at_all() -> None:
+    assert ["".join(begun_apart("abcdef", each, 3)) for each in range(3)] == [
+        "abcdef",
+        "cdefab",
+        "efabcd",
+    ]
+    assert begun_apart("ab", 0, 4) == begun_apart("ab", 1, 4) == ["a", "b"]
+    assert begun_apart("", 1, 2) == []
