@@ -96,7 +96,7 @@ def _may_have_plugins() -> bool:
 
     for folder in sys.path:
         try:
-            names = os.listdir(folder or ".")  # noqa: PTH208 - pathlib is one more to load
+            names = os.listdir(folder or ".")
         except NotADirectoryError:  # a zip archive
             return True
         except OSError:
@@ -106,7 +106,7 @@ def _may_have_plugins() -> bool:
                 return True
             if name.endswith((".dist-info", ".egg-info")) and not name.startswith("gevent-"):
                 try:
-                    with open(f"{folder or '.'}/{name}/entry_points.txt", "rb") as file:  # noqa: PTH123
+                    with open(f"{folder or '.'}/{name}/entry_points.txt", "rb") as file:
                         if b"gevent.plugins.monkey" in file.read():
                             return True
                 except OSError:
@@ -136,4 +136,4 @@ def _open_streams() -> None:
 
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115

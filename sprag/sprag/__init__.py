@@ -4,10 +4,9 @@ What is public is loaded when it is first asked for: the command line reads exit
 without waiting for gevent, and most trees serve no pages.
 """
 
-from typing import TYPE_CHECKING
-
 from sprag._version import __version__ as __version__
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sprag import exceptions as exceptions
     from sprag.cluster.claim import Lease

@@ -9,13 +9,9 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
-def listens(path: Path | str) -> bool | None:
+def listens(path: str | os.PathLike[str]) -> bool | None:
     """Tell whether somebody listens at *path*, without waiting for them.
 
     Returns:
@@ -34,7 +30,7 @@ def listens(path: Path | str) -> bool | None:
         return True
 
 
-def identity(path: Path | str) -> tuple[int, int] | None:
+def identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     """Return what tells the file at *path* from one that is put there later; None for no file."""
     with suppress(OSError):
         found = os.lstat(path)

@@ -83,7 +83,7 @@ def test_no_limit_at_all_is_a_timeout(
 
 def test_a_client_without_a_limit_waits_for_the_answer(serve: Callable[..., Any]) -> None:
     fake = serve({"name": "shop", "state": "running"})
-    told = Client(RunningApp("shop", 1, fake.path), timeout=float("inf")).tree()
+    told = Client(RunningApp("shop", 1, str(fake.path)), timeout=float("inf")).tree()
     assert told["name"] == "shop"
 
 

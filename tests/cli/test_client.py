@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def client_of(path: Path, timeout: float = 10.0) -> Client:
-    return Client(RunningApp("shop", 4242, path), timeout=timeout)
+    return Client(RunningApp("shop", 4242, str(path)), timeout=timeout)
 
 
 def test_the_tree_is_fetched_over_the_socket(
@@ -133,7 +133,7 @@ def test_an_app_too_busy_to_accept_is_there_but_late(runtime: Path) -> None:
                 waiting.connect(os.fspath(path))
             except BlockingIOError:
                 break
-        (app,) = find_apps(runtime).apps
+        (app,) = find_apps(str(runtime)).apps
         with pytest.raises(TimedOut):
             Client(app, timeout=0.05).tree()
 

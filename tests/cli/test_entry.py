@@ -129,7 +129,7 @@ def test_tree_alone_loads_nothing_that_parses(
     serve(shop)
     loaded = loaded_by("tree")
     assert "sprag_cli.draw.tree" in loaded
-    assert not loaded & {"click", "dataclasses", "inspect"}
+    assert not loaded & {"click", "dataclasses", "inspect", "pathlib", "typing", "unicodedata"}
     assert "click" in loaded_by("tree", "--ascii")
 
 

@@ -273,7 +273,7 @@ def test_watching_an_app_that_never_answered_times_out(
     serve: Callable[..., Any], runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve({})
-    script = Script(TimedOut(RunningApp("shop", 1, runtime), 5.0))
+    script = Script(TimedOut(RunningApp("shop", 1, str(runtime)), 5.0))
     monkeypatch.setattr(Client, "tree", script.tree)
     with pytest.raises(TimedOut):
         show(given(watch=True), sleep=script.sleep)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +13,7 @@ from sprag_cli.term.style import ASCII, UNICODE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-APP = RunningApp("shop", 4242, Path("/run/shop.4242.sock"))
+APP = RunningApp("shop", 4242, "/run/shop.4242.sock")
 SCREEN = Screen(width=60, height=5, charset=UNICODE, colour=False, terminal=True, moves=True)
 
 

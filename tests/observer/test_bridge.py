@@ -148,14 +148,14 @@ def test_another_machine_is_looked_at_through_a_port_that_is_forwarded(
 
 
 def app_at(folder: Path, name: str, pid: int) -> RunningApp:
-    return RunningApp(name, pid, folder / f"{name}.{pid}.sock")
+    return RunningApp(name, pid, str(folder / f"{name}.{pid}.sock"))
 
 
 def test_one_app_that_was_asked_for_is_followed_into_its_next_life(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = [app_at(tmp_path, "shop", 1), app_at(tmp_path, "mail", 2)]
-    monkeypatch.setattr(command, "all_apps", lambda: Found(tmp_path, tuple(running)))
+    monkeypatch.setattr(command, "all_apps", lambda: Found(str(tmp_path), tuple(running)))
     assert [each[1] for each in looker(None)()] == [1, 2]
     look = looker(running[0])
     assert [each[:2] for each in look()] == [("shop", 1)]
@@ -163,7 +163,7 @@ def test_one_app_that_was_asked_for_is_followed_into_its_next_life(
     assert [each[:2] for each in look()] == [("shop", 3)]
 
     def unsafe() -> Found:
-        raise UnsafeDirectory(tmp_path, "is open to others", "chmod it")
+        raise UnsafeDirectory(str(tmp_path), "is open to others", "chmod it")
 
     # Whoever may put sockets there now could pose as the app: it is gone, and the page says so.
     monkeypatch.setattr(command, "all_apps", unsafe)

@@ -302,7 +302,7 @@ def test_the_socket_of_a_dead_app_is_removed_and_no_other(tmp_path: Path) -> Non
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(listening))
         listener.listen()
-        assert remove_stale(tmp_path) == [stale]
+        assert remove_stale(tmp_path) == [str(stale)]
     assert all(path.exists() for path in (of_a_living, no_socket, unrelated, listening))
 
 

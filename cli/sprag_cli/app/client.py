@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, cast
 
 from sprag._exit_codes import ExitCode
 from sprag_cli.app.exchange import Exchange, HungUp
 from sprag_cli.app.told import text_of
+from sprag_cli.record import Record
 from sprag_cli.term import deep_json
 from sprag_cli.term.errors import CommandError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Generator, Mapping
-    from pathlib import Path
+    from typing import Final, NoReturn
 
     from sprag_cli.app.remote import Remote
     from sprag_cli.app.told import Node
@@ -24,7 +25,7 @@ _EXITS: Final[Mapping[int, ExitCode]] = {
 }
 
 
-class RunningApp(NamedTuple):
+class RunningApp(Record):
     """An app that listens, or a socket given by its path (then *pid* may be unknown).
 
     Attributes:
@@ -34,7 +35,7 @@ class RunningApp(NamedTuple):
 
     name: str
     pid: int | None
-    socket: Path
+    socket: str
     user: str = ""
     remote: Remote | None = None
 
@@ -130,9 +131,9 @@ class Client:
         """
         target = target_of("/v1/tree", query={"path": f"{node}:" if node else None})
         answer = self._get(target)
-        if not isinstance(answer, dict) or not {"name", "state"} <= answer.keys():
+        if not deep_json.is_object(answer) or not {"name", "state"} <= answer.keys():
             raise BadAnswer(self.app, f"GET {target}", "something else")
-        return cast("Node", answer)
+        return answer
 
     def ask(
         self,
@@ -160,9 +161,9 @@ class Client:
         """
         target = target_of(resource, path, query)
         answer = self._get(target, method, accepted, resource)
-        if not isinstance(answer, dict):
+        if not deep_json.is_object(answer):
             raise BadAnswer(self.app, f"{method} {target}", "something else", "a JSON object")
-        return cast("Node", answer)
+        return answer
 
     def stream(
         self, resource: str, path: str = "", query: Mapping[str, object] | None = None
@@ -188,8 +189,8 @@ class Client:
             for line in exchange.lines():
                 exchange.lift_deadline()
                 told = deep_json.loads(line.decode())
-                if isinstance(told, dict):
-                    yield cast("Node", told)
+                if deep_json.is_object(told):
+                    yield told
         except (TimeoutError, BlockingIOError):
             raise TimedOut(self.app, self._timeout) from None
         except ValueError:
@@ -229,11 +230,10 @@ class Client:
 
     def _refuse(self, asked: str, resource: str, answer: Exchange, body: bytes) -> NoReturn:
         try:
-            said = deep_json.loads(body.decode())
+            told = deep_json.loads(body.decode())
         except ValueError:
-            said = None
-        if isinstance(said, dict):
-            told = cast("Node", said)
+            told = None
+        if deep_json.is_object(told):
             name, reason = text_of(told, "name"), text_of(told, "error")
             # An older app does not know the resource; then what it says helps nobody.
             if reason and (name or answer.status != HTTPStatus.NOT_FOUND):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
 
 ANSWERING: Final = 5.0
 """Seconds in which an app that is asked something may be expected to answer."""

@@ -7,15 +7,14 @@ a start. An answer of ours has a length or ends with the connection.
 from __future__ import annotations
 
 import math
-import os
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING, Final
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from typing import Final
 
     from sprag_cli.app.remote import Remote
 
@@ -51,10 +50,10 @@ class Exchange:
     status = 0
     reason = ""
 
-    def __init__(self, path: Path, timeout: float, remote: Remote | None = None) -> None:
+    def __init__(self, path: str, timeout: float, remote: Remote | None = None) -> None:
         self._left: int | None = None
         self._rest = b""
-        self._line = line = None if remote is None else remote.connect(os.fspath(path))
+        self._line = line = None if remote is None else remote.connect(path)
         self._deadline = time.monotonic() + timeout
         if line is not None:
             self._socket = line.end
@@ -67,7 +66,7 @@ class Exchange:
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
             if line is None:
-                self._socket.connect(os.fspath(path))
+                self._socket.connect(path)
         except BaseException:
             self.close()
             raise

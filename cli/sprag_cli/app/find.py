@@ -9,28 +9,29 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sprag._exit_codes import ExitCode
 from sprag._unix_sockets import listens
-from sprag.control.place import SOCKET_NAME, remove_stale, runtime_directory
+from sprag.control.place import app_of, is_socket, remove_stale, runtime_directory
 from sprag_cli.app.client import Client, RunningApp
 from sprag_cli.app.elsewhere import chosen
 from sprag_cli.app.told import number_of
+from sprag_cli.record import Record
 from sprag_cli.term.errors import CommandError
 from sprag_cli.term.output import complain
 from sprag_cli.term.words import duration
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Final
 
 _QUICK_LOOK: Final = 0.5
 """Seconds in which an app that is listed may say how long it has been up."""
 _START_ONE: Final = "start one with 'sprag run module:app'"
 
 
-class Found(NamedTuple):
+class Found(Record):
     """What there is: apps that listen.
 
     Attributes:
@@ -40,7 +41,7 @@ class Found(NamedTuple):
         removed: How many apps had gone without removing their sockets; that is done now.
     """
 
-    directory: Path
+    directory: str
     apps: tuple[RunningApp, ...] = ()
     others: tuple[RunningApp, ...] = ()
     removed: int = 0
@@ -59,7 +60,7 @@ class UnsafeDirectory(CommandError):
 
     exit_code = ExitCode.NOT_FOUND
 
-    def __init__(self, directory: Path, fault: str, remedy: str) -> None:
+    def __init__(self, directory: str, fault: str, remedy: str) -> None:
         """Name the fault of *directory* and what to do about it."""
         super().__init__(
             f"{directory} {fault} — it must be a directory of your own with mode 0700 — {remedy}"
@@ -106,7 +107,7 @@ class SeveralApps(CommandError):
         self,
         apps: tuple[RunningApp, ...],
         asked: str | None,
-        uptimes: Mapping[Path, str] | None = None,
+        uptimes: Mapping[str, str] | None = None,
     ) -> None:
         """List the apps, each with its pid and, where *uptimes* knows it, its age."""
         self.apps = apps
@@ -134,7 +135,7 @@ def find_app(asked: str | None, *, quiet: bool = False, tells_ages: bool = True)
         CommandError: There is none, or more than one.
     """
     if asked is not None and "/" in asked:
-        return choose(Found(Path()), asked)
+        return choose(Found(""), asked)
     found = all_apps()
     try:
         app = choose(found, asked)
@@ -154,12 +155,12 @@ def all_apps() -> Found:
     """
     if (remote := chosen()) is not None:
         apps = tuple(RunningApp(*each, remote) for each in remote.apps())
-        return Found(Path(str(remote)), apps)
+        return Found(str(remote), apps)
     return find_apps(runtime_directory(), everywhere="SPRAG_RUNTIME_DIR" not in os.environ)
 
 
-def _uptimes(apps: tuple[RunningApp, ...]) -> dict[Path, str]:
-    uptimes: dict[Path, str] = {}
+def _uptimes(apps: tuple[RunningApp, ...]) -> dict[str, str]:
+    uptimes: dict[str, str] = {}
     for app in apps:
         try:
             uptime = number_of(Client(app, timeout=_QUICK_LOOK).tree(), "uptime")
@@ -170,7 +171,7 @@ def _uptimes(apps: tuple[RunningApp, ...]) -> dict[Path, str]:
     return uptimes
 
 
-def find_apps(directory: Path, *, uid: int | None = None, everywhere: bool = False) -> Found:
+def find_apps(directory: str, *, uid: int | None = None, everywhere: bool = False) -> Found:
     """Look for apps that listen, without asking them anything; remove the sockets of the dead.
 
     Args:
@@ -188,39 +189,44 @@ def find_apps(directory: Path, *, uid: int | None = None, everywhere: bool = Fal
         return Found(directory, others=others)
     removed = len(remove_stale(directory))
     apps = tuple(
-        RunningApp(match["name"], int(match["pid"]), path)
-        for path in sorted(directory.iterdir())
+        RunningApp(*app, path)
+        for file in sorted(os.listdir(directory))
         # Where nobody listens, it is on its way up, or down.
-        if (match := SOCKET_NAME.fullmatch(path.name)) and path.is_socket() and listens(path)
+        if (app := app_of(file))
+        and is_socket(path := os.path.join(directory, file))
+        and listens(path)
     )
     return Found(directory, apps, others, removed)
 
 
-def _elsewhere(own: Path) -> Iterator[RunningApp]:
+def _elsewhere(own: str) -> Iterator[RunningApp]:
     """Yield the apps that listen outside of *own*; the kernel has a list of all sockets.
 
     A name is easily made up. What is believed is a socket in a private directory of the user
     whose process has the pid in its name.
     """
     try:
-        lines = Path("/proc/net/unix").read_text(errors="surrogateescape").splitlines()
+        with open("/proc/net/unix", errors="surrogateescape") as sockets:
+            lines = sockets.read().splitlines()
     except OSError:
         return
     for line in sorted(lines, key=lambda line: line.partition("/")[2]):
         fields = line.split(None, 7)
         if len(fields) < 8 or fields[3] != _LISTENING:
             continue
-        match = SOCKET_NAME.fullmatch(os.path.basename(fields[7]))  # noqa: PTH119 - a text
-        if match is None:
+        app = app_of(os.path.basename(fields[7]))
+        if app is None:
             continue
         with suppress(OSError, ValueError, OverflowError):
-            process = Path("/proc", match["pid"])
-            path = (process / "cwd").readlink() / fields[7]
-            user = process.stat().st_uid
-            directory = path.parent.lstat()
-            is_theirs = directory.st_uid == user == path.lstat().st_uid
-            if path.parent != own and is_theirs and not directory.st_mode & 0o077 and listens(path):
-                yield RunningApp(match["name"], int(match["pid"]), path, _name_of(user))
+            process = f"/proc/{app[1]}"
+            path = os.path.join(os.readlink(f"{process}/cwd"), fields[7])
+            folder = os.path.dirname(path)
+            user = os.stat(process).st_uid
+            found = os.lstat(folder)
+            is_theirs = found.st_uid == user == os.lstat(path).st_uid
+            is_elsewhere = folder != os.path.abspath(own)
+            if is_elsewhere and is_theirs and not found.st_mode & 0o077 and listens(path):
+                yield RunningApp(*app, path, _name_of(user))
 
 
 _LISTENING: Final = "00010000"
@@ -251,7 +257,7 @@ def choose(found: Found, asked: str | None) -> RunningApp:
     if asked is None:
         candidates = found.apps or found.others
     elif "/" in asked:
-        return _at(Path(asked))
+        return _at(asked)
     else:
         candidates = ()
         for apps in (found.apps, found.others):
@@ -266,16 +272,15 @@ def choose(found: Found, asked: str | None) -> RunningApp:
             raise SeveralApps(candidates, asked)
 
 
-def _at(path: Path) -> RunningApp:
-    match = SOCKET_NAME.fullmatch(path.name)
-    if match is None:
-        return RunningApp(path.name, None, path, remote=chosen())
-    return RunningApp(match["name"], int(match["pid"]), path, remote=chosen())
+def _at(path: str) -> RunningApp:
+    file = os.path.basename(path)
+    name, pid = app_of(file) or (file, None)
+    return RunningApp(name, pid, path, remote=chosen())
 
 
-def _trusted(directory: Path, uid: int) -> bool:
+def _trusted(directory: str, uid: int) -> bool:
     try:
-        status = directory.lstat()
+        status = os.lstat(directory)
     except FileNotFoundError:
         return False
     elsewhere = "set SPRAG_RUNTIME_DIR to one that is"

@@ -20,7 +20,6 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -93,7 +92,7 @@ class Remote:
             "_stdio",
         ]
 
-    def apps(self) -> list[tuple[str, int | None, Path, str]]:
+    def apps(self) -> list[tuple[str, int | None, str, str]]:
         """Return name, pid, socket and user of each app that runs there.
 
         Raises:
@@ -151,7 +150,7 @@ def parsed(given: str) -> Remote:
     return Remote(host, user, port)
 
 
-def _place(told: object) -> tuple[str, int | None, Path, str] | None:
+def _place(told: object) -> tuple[str, int | None, str, str] | None:
     """Return what is told of an app, as far as it makes sense."""
     if not isinstance(told, dict):
         return None
@@ -159,7 +158,7 @@ def _place(told: object) -> tuple[str, int | None, Path, str] | None:
     name, pid, path, user = (each.get(key) for key in ("name", "pid", "socket", "user"))
     if not (isinstance(name, str) and isinstance(path, str) and (pid is None or type(pid) is int)):
         return None
-    return name, pid, Path(path), user if isinstance(user, str) else ""
+    return name, pid, path, user if isinstance(user, str) else ""
 
 
 def _host_in(netloc: str) -> str:

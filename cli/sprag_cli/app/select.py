@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
 
 from sprag._exit_codes import ExitCode
 from sprag_cli.app.defaults import ANSWERING
@@ -18,8 +17,10 @@ from sprag_cli.app.told import NoSuchService, children_of, find, is_failed, loca
 from sprag_cli.term import deep_json
 from sprag_cli.term.errors import CommandError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any, Final
 
     from sprag_cli.app.client import Client
     from sprag_cli.app.told import Node

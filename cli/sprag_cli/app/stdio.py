@@ -48,7 +48,7 @@ def serve(come: int, go: int) -> int:
 def _apps() -> list[dict[str, Any]]:
     found = all_apps()
     return [
-        {"name": app.name, "pid": app.pid, "socket": str(app.socket), "user": app.user}
+        {"name": app.name, "pid": app.pid, "socket": app.socket, "user": app.user}
         for app in (*found.apps, *found.others)
     ]
 

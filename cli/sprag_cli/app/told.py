@@ -10,14 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
-from typing import Final, NamedTuple, TypeAlias, cast
 
 from sprag._exit_codes import ExitCode
+from sprag_cli.record import Record
+from sprag_cli.term import deep_json
 from sprag_cli.term.errors import CommandError
 from sprag_cli.term.plain import printable
 from sprag_cli.term.words import counted, duration, seconds, seconds_to
 
-Node: TypeAlias = Mapping[str, object]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+Node = Mapping[str, object]
 
 _NAMES_LISTED: Final = 6
 _NAMES_COMPARED: Final = 1000
@@ -69,7 +74,7 @@ class AmbiguousPath(CommandError):
         super().__init__(f"{path!r} can mean {said}: write {remedy}")
 
 
-class Below(NamedTuple):
+class Below(Record):
     """How much is under a node: services, and failed ones among them."""
 
     services: int
@@ -102,29 +107,25 @@ def number_of(node: Node, key: str) -> float | None:
 
 def count_of(node: Node, key: str) -> int:
     """Return the whole number under *key*, or 0 if there is none."""
-    return int(number_of(node, key) or 0)
+    return int(number_of(node, key) or 0) if node.get(key) else 0
 
 
 def mapping_of(node: Node, key: str) -> Node:
     """Return the mapping under *key*, or an empty one if there is none."""
     value = node.get(key)
-    return cast("Node", value) if isinstance(value, dict) else {}
+    return value if deep_json.is_object(value) else {}
 
 
 def list_of(node: Node, key: str) -> list[Node]:
     """Return the mappings listed under *key*, or none if there is no list."""
     value = node.get(key)
-    if not isinstance(value, list):
-        return []
-    return [cast("Node", each) for each in cast("list[object]", value) if isinstance(each, dict)]
+    return list(filter(deep_json.is_object, value)) if deep_json.is_array(value) else []
 
 
 def texts_of(node: Node, key: str) -> list[str]:
     """Return the texts listed under *key*, or none if there is no list."""
     value = node.get(key)
-    if not isinstance(value, list):
-        return []
-    return [each for each in cast("list[object]", value) if isinstance(each, str)]
+    return [each for each in value if isinstance(each, str)] if deep_json.is_array(value) else []
 
 
 def failure_text(failure: Node) -> str:
@@ -149,7 +150,8 @@ def held_text(node: Node, *, now: float) -> str:
 
 def because_text(node: Node) -> str:
     """Say why a service is down, where neither its state nor its last failure tells; else ""."""
-    because = mapping_of(node, "down_because")
+    if not (because := mapping_of(node, "down_because")):
+        return ""
     by, other = text_of(because, "by"), text_of(because, "with").rpartition("/")[2]
     if by == "group":
         return f"with {other}" if text_of(node, "state") == "stopped" else f"restarts with {other}"
@@ -240,7 +242,8 @@ def located(root: Node) -> Iterator[tuple[str, Node]]:
 
 def items_text(node: Node) -> list[str]:
     """Say what a pool of workers has to do and has done, as far as there is any; [] of others."""
-    items = mapping_of(node, "items")
+    if not (items := mapping_of(node, "items")):
+        return []
     return [f"{number} {key}" for key in _ITEMS if (number := count_of(items, key))]
 
 
@@ -408,7 +411,8 @@ def dropped_text(node: Node) -> str:
 
 def lost_text(node: Node) -> str:
     """Return how many broadcasts are lost, "" for none. Only a root, or one service, says."""
-    counts = mapping_of(node, "broadcasts")
+    if not (counts := mapping_of(node, "broadcasts")):
+        return ""
     lost = count_of(counts, "dropped") + count_of(counts, "missed")
     return f"{counted(lost, 'broadcast')} lost" if lost else ""
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import gc
 import sys
-from typing import TYPE_CHECKING
 
 from sprag_cli.draw.tree import TreeOptions, show
 from sprag_cli.term.ending import said_in_one_line
 from sprag_cli.term.output import discard_unwritten
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 

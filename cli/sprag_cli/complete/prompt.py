@@ -126,14 +126,13 @@ class FileName(click.ParamType[str]):
 
 
 def _paths(params: dict[str, Any], prefix: str) -> list[Node]:
-    from pathlib import Path
 
     from sprag_cli.app.client import Client
     from sprag_cli.app.find import Found, all_apps, choose
 
     asked = params.get("app") or os.environ.get("SPRAG_APP") or None
     if asked is not None and "/" in asked:
-        app = choose(Found(Path()), asked)
+        app = choose(Found(""), asked)
     else:
         app = choose(all_apps(), asked)
     told = Client(app, timeout=_PATIENCE).ask("/v1/paths", query={"prefix": prefix})

@@ -20,15 +20,15 @@ innermost levels are drawn, and a number says how many further levels lie above 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from sprag_cli.app.told import Node, walk
 from sprag_cli.draw.row import Column, Row, row_of
 from sprag_cli.term.cells import cell_len, cut, pad
 from sprag_cli.term.style import UNICODE, Charset, Line, Tone
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Final
 
 _GAP: Final = 2
 _LEVEL: Final = 3
@@ -80,7 +80,7 @@ def render(
     ]
     widths = _layout(rows, width)
     if Column.DETAIL not in widths:
-        rows = [row._replace(words={**row.words, Column.STATE: row.state_alone}) for row in rows]
+        rows = [row.but(words={**row.words, Column.STATE: row.state_alone}) for row in rows]
         widths = _layout(rows, width)
     owned = _shows_owned(rows, widths.get(Column.DETAIL, 0))
     return [_line(row, widths, charset, owned=owned) for row in rows]

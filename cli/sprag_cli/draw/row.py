@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, NamedTuple
+from enum import IntEnum, auto
 
 from sprag_cli.app.told import (
     because_text,
@@ -23,12 +22,15 @@ from sprag_cli.app.told import (
     texts_of,
     untold_text,
 )
+from sprag_cli.record import Record
 from sprag_cli.term.cells import cut
 from sprag_cli.term.style import TONES, Tone
 from sprag_cli.term.words import ago, counted, duration
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Final
 
     from sprag_cli.app.told import Node
     from sprag_cli.term.style import Charset
@@ -42,8 +44,8 @@ _NAMED: Final = 3
 """Of those that a service waits for."""
 
 
-class Column(Enum):
-    """The columns of the picture."""
+class Column(IntEnum):
+    """The columns of the picture, from left to right."""
 
     TREE = auto()
     CLASS = auto()
@@ -53,7 +55,7 @@ class Column(Enum):
     DETAIL = auto()
 
 
-class Row(NamedTuple):
+class Row(Record):
     """What there is to say about one service.
 
     Attributes:
@@ -198,9 +200,9 @@ def _owned(node: Node, charset: Charset) -> str:
     owned = mapping_of(node, "owned")
     parts = items_text(node)
     parts += [
-        counted(count_of(owned, noun + "s"), noun)
+        counted(number, noun)
         for noun in ("greenlet", "task", "timer", "listener")
-        if count_of(owned, noun + "s")
+        if (number := count_of(owned, noun + "s"))
     ]
     pid = number_of(mapping_of(node, "process"), "pid")
     if pid is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, TextIO
 
 from sprag._exit_codes import ExitCode
 from sprag_cli.app.client import Client, TimedOut
@@ -29,8 +28,10 @@ from sprag_cli.term.output import complain_at_length, discard, painted, write
 from sprag_cli.term.screen import Screen, screen_of
 from sprag_cli.term.words import counted, wrapped
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import TextIO
 
     from sprag_cli.app.client import RunningApp
     from sprag_cli.draw.watch import Frame

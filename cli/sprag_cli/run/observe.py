@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sprag._exit_codes import ExitCode
@@ -15,7 +16,6 @@ from sprag_cli.term.output import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from sprag_cli.app.client import RunningApp
 
@@ -65,7 +65,7 @@ def observe(options: ObserveOptions) -> int:
     from sprag.observer.bridge import Bridge, PortTaken, Sockets, serve
 
     first = find_app(options.app) if options.app is not None else None
-    directory = runtime_directory()
+    directory = Path(runtime_directory())
     try:
         make_private(directory)
     except OSError as error:
@@ -90,10 +90,10 @@ def looker(only: RunningApp | None) -> Callable[[], Sequence[tuple[str, int | No
             found = all_apps()
         except CommandError:  # others may write to the directory now: nobody there is trusted
             return []
-        apps = [(app.name, app.pid, app.socket) for app in found.apps + found.others]
+        apps = [(app.name, app.pid, Path(app.socket)) for app in found.apps + found.others]
         if only is None:
             return apps
-        itself = [each for each in apps if each[2] == only.socket]
+        itself = [each for each in apps if each[2] == Path(only.socket)]
         return itself or [each for each in apps if each[0] == only.name]
 
     return look

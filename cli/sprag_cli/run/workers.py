@@ -44,7 +44,7 @@ def served(options: RunOptions) -> Generator[Serving]:
     serving = Serving()
     try:
         name = options.name or name_of(options.target)
-        serving.open(workers_directory(name) if options.control else None)
+        serving.open(Path(workers_directory(name)) if options.control else None)
     except OSError as error:
         raise NotServed(f"cannot listen to workers: {error.strerror or error}") from None
     try:
@@ -69,7 +69,7 @@ def parent_of(options: RunOptions, serving: Serving) -> Workers:
         sockets_outlive_us=sockets.outlive_us(),
         max_lifetime=options.max_lifetime,
         max_memory=options.max_memory,
-        control=workers_directory(name) if options.control else None,
+        control=Path(workers_directory(name)) if options.control else None,
         engine=serving.path,
         watchdog=options.watchdog or WATCHDOG,
         shutdown=options.shutdown_timeout,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Final
 
-_ONE_CELL_EACH: Final = re.compile("[ -~●◌◐◑↻■○✗↺↓·…├└│─]*")
+_ONE_CELL_EACH: Final = frozenset([*map(chr, range(ord(" "), ord("~") + 1)), *"●◌◐◑↻■○✗↺↓·…├└│─"])
 """Text of ASCII and of what is drawn here: no tables are loaded to measure it."""
 
 
 def cell_len(text: str) -> int:
     """Return how many cells *text* takes."""
-    if text.isascii() or _ONE_CELL_EACH.fullmatch(text):
+    if text.isascii() or _ONE_CELL_EACH.issuperset(text):
         return len(text)
     from wcwidth import wcswidth
 

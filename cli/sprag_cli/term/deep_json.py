@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final, cast
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Final, TypeGuard
 
-_TOKEN: Final = re.compile(r'\s*(?:([{}\[\],:])|("(?:[^"\\]|\\.)*")|([^\s{}\[\],:"]+))')
+_PARTS: Final = r'\s*(?:([{}\[\],:])|("(?:[^"\\]|\\.)*")|([^\s{}\[\],:"]+))'
+
+
+def is_object(value: object) -> TypeGuard[dict[str, object]]:
+    """Tell whether a value that was read is what JSON calls an object."""
+    return isinstance(value, dict)
+
+
+def is_array(value: object) -> TypeGuard[list[object]]:
+    """Tell whether a value that was read is what JSON calls an array."""
+    return isinstance(value, list)
 
 
 def loads(text: str) -> object:
@@ -23,7 +34,7 @@ def loads(text: str) -> object:
         ValueError: It is not JSON.
     """
     try:
-        return cast("object", json.loads(text))
+        return json.loads(text)
     except RecursionError:
         return _loads_deep(text)
 
@@ -42,7 +53,7 @@ def _loads_deep(text: str) -> object:
     top: list[object] = []
     holders: list[list[object] | dict[str, object]] = [top]
     keys: list[str | None] = [None]
-    for mark, quoted, bare in _TOKEN.findall(text):
+    for mark, quoted, bare in re.findall(_PARTS, text):
         if mark in {"}", "]"}:
             if len(holders) == 1:
                 raise ValueError("more brackets closed than opened")
@@ -50,7 +61,7 @@ def _loads_deep(text: str) -> object:
             keys.pop()
         elif mark in {"", "{", "["}:
             made: list[object] | dict[str, object] = {} if mark == "{" else []
-            value = made if mark else cast("object", json.loads(quoted or bare))
+            value: object = made if mark else json.loads(quoted or bare)
             holder = holders[-1]
             if isinstance(holder, list):
                 holder.append(value)
@@ -77,12 +88,12 @@ def _pieces(value: object, indent: int | None) -> Iterator[str]:
     while True:
         yield prefix
         opened = len(items)
-        if isinstance(current, dict) and current:
-            pairs = cast("dict[str, object]", current).items()
+        if is_object(current) and current:
+            pairs = current.items()
             items.append(("}", ((json.dumps(key) + ": ", each) for key, each in pairs)))
             yield "{"
-        elif isinstance(current, list) and current:
-            items.append(("]", (("", each) for each in cast("list[object]", current))))
+        elif is_array(current) and current:
+            items.append(("]", (("", each) for each in current)))
             yield "["
         else:
             yield json.dumps(current)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from sprag._exit_codes import ExitCode
 from sprag_cli.term.errors import CommandError
 from sprag_cli.term.output import OutputLost, complain_at_length, discard
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
 

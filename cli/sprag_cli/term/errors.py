@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from sprag._exit_codes import ExitCode
 from sprag_cli.term.plain import printable, shortened
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _LONGEST: Final = 2000
 

@@ -6,7 +6,6 @@ import errno
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TextIO
 
 from sprag._exit_codes import ExitCode
 from sprag_cli.term.cells import cell_len
@@ -15,8 +14,10 @@ from sprag_cli.term.plain import printable, printable_lines
 from sprag_cli.term.screen import size_of
 from sprag_cli.term.words import wrapped
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Final, TextIO
 
     from sprag_cli.term.screen import Screen
     from sprag_cli.term.style import Line

@@ -8,8 +8,10 @@ fake a line.
 
 from __future__ import annotations
 
-from typing import Final
-from unicodedata import category
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _JOINERS: Final = "\u200c\u200d"
 """Persian and emoji are written with them: they choose a letter's shape."""
@@ -27,6 +29,8 @@ def escaped(text: str) -> str:
 def _escaped(letter: str) -> str:
     if letter.isprintable() or letter in _JOINERS:
         return letter
+    from unicodedata import category  # most text has nothing to ask of its tables
+
     if category(letter) == "Zs":  # a space of another width
         return " "
     return letter.encode("unicode_escape").decode("ascii")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
+from sprag_cli.record import Record
 from sprag_cli.term.plain import escaped
 from sprag_cli.term.style import ASCII, UNICODE, Charset, Line, Tone
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Final, TextIO
 
 _WIDTH_OFF_TERMINAL: Final = 120
 _HEIGHT_OFF_TERMINAL: Final = 24
@@ -26,7 +28,7 @@ _STYLES: Final[Mapping[Tone, str]] = {
 """What an escape says of a tone (ECMA-48, SGR)."""
 
 
-class Screen(NamedTuple):
+class Screen(Record):
     """What an output stream can show.
 
     Attributes:

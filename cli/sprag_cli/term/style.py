@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from sprag_cli.record import Record
 from sprag_cli.term.plain import printable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Final
 
 
 class Tone(Enum):
@@ -22,11 +24,11 @@ class Tone(Enum):
     BAD = auto()
 
 
-Line: TypeAlias = list[tuple[str, Tone]]
+Line = list[tuple[str, Tone]]
 """A line: pieces of text with their tones."""
 
 
-class Charset(NamedTuple):
+class Charset(Record):
     """The characters a picture is drawn with."""
 
     symbols: Mapping[str, str]
@@ -46,7 +48,8 @@ class Charset(NamedTuple):
 
     def safe(self, text: str) -> str:
         """Return *text* on one line, with nothing that cannot be printed or moves a cursor."""
-        return self.ascii(printable(text))
+        is_safe = text.isascii() or not self.ascii_only
+        return text if is_safe and text.isprintable() else self.ascii(printable(text))
 
     def ascii(self, text: str) -> str:
         """Return *text* with a question mark for each letter that cannot be printed."""

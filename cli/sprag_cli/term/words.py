@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
 from sprag_cli.term.cells import cell_len, chopped
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import Final
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600

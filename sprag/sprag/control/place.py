@@ -3,62 +3,73 @@
 Whoever can write into the directory could pose as an app: it must belong to this user
 and be closed to everybody else.
 
-The command line looks there too, and loads no gevent: neither does this module.
+The command line looks there too, and loads neither gevent nor pathlib, a tenth of its start: nor
+does this module.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
 from sprag._unix_sockets import listens
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Final
+
+    Place = str | os.PathLike[str]
 
 _PRIVATE: Final = 0o700
-SOCKET_NAME: Final = re.compile(r"(?P<name>.+)\.(?P<pid>\d+)\.sock")
-"""How the socket of an app is called."""
-_WORKERS_NAME: Final = re.compile(r".+\.(?P<pid>\d+)\.workers")
+_OF_APPS: Final = "sock"
+_OF_WORKERS: Final = "workers"
 
 
-def runtime_directory(environ: Mapping[str, str] = os.environ) -> Path:
+def runtime_directory(environ: Mapping[str, str] = os.environ) -> str:
     """Return the directory in which running apps put their sockets."""
     if given := environ.get("SPRAG_RUNTIME_DIR"):
-        return Path(given)
+        return given
     if given := environ.get("XDG_RUNTIME_DIR"):
-        return Path(given) / "sprag"
-    return Path(f"/tmp/sprag-{os.getuid()}")  # noqa: S108 - its owner and mode are checked
+        return os.path.join(given, "sprag")
+    return f"/tmp/sprag-{os.getuid()}"  # noqa: S108 - its owner and mode are checked
 
 
-def socket_path(name: str) -> Path:
+def socket_path(name: str) -> str:
     """Return where the app called *name* listens, in this process."""
-    return runtime_directory() / f"{_plain(name)}.{os.getpid()}.sock"
+    return _own(name, _OF_APPS)
 
 
-def workers_directory(name: str) -> Path:
+def workers_directory(name: str) -> str:
     """Return where the workers of the app called *name* listen, whose parent we are.
 
     Nobody looks for apps there: the parent answers for them.
     """
-    return runtime_directory() / f"{_plain(name)}.{os.getpid()}.workers"
+    return _own(name, _OF_WORKERS)
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name) or "app"
+def _own(name: str, kind: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name) or "app"
+    return os.path.join(runtime_directory(), f"{plain}.{os.getpid()}.{kind}")
 
 
-def make_private(directory: Path) -> None:
+def app_of(file: str, kind: str = _OF_APPS) -> tuple[str, int] | None:
+    """Return the name and the pid of the app whose socket is called *file*; None: it is none."""
+    stem, _, suffix = file.rpartition(".")
+    name, _, pid = stem.rpartition(".")
+    return (name, int(pid)) if suffix == kind and name and pid.isdecimal() else None
+
+
+def make_private(directory: Place) -> None:
     """Make the directory, or see to it that nobody else can use the one there is.
 
     Raises:
         OSError: It cannot be made, belongs to somebody else, or is open to others.
     """
-    directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-    found = directory.stat(follow_symlinks=False)
+    os.makedirs(directory, mode=_PRIVATE, exist_ok=True)
+    found = os.lstat(directory)
     if found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise PermissionError(
             f"{directory} must belong to this user and have mode 0700: "
@@ -66,39 +77,54 @@ def make_private(directory: Path) -> None:
         )
 
 
-def remove_stale(directory: Path) -> list[Path]:
+def remove_stale(directory: Place) -> list[str]:
     """Remove the sockets whose app is dead, and return them.
 
     Dead means both: the process is gone, and nobody listens. An app in another container
     that shares the directory has a pid which means nothing here, but it listens.
     """
-    removed: list[Path] = []
+    removed: list[str] = []
     with suppress(OSError):
-        for path in directory.iterdir():
-            of_workers = _WORKERS_NAME.fullmatch(path.name)
-            if of_workers is not None and not _lives(int(of_workers["pid"])):
+        for file in os.listdir(directory):
+            path = os.path.join(directory, file)
+            of_workers = app_of(file, _OF_WORKERS)
+            if of_workers is not None and not _lives(of_workers[1]):
                 remove_workers_directory(path)
-            match = SOCKET_NAME.fullmatch(path.name)
-            if match is None or _lives(int(match["pid"])) or not is_deserted(path):
+            app = app_of(file)
+            if app is None or _lives(app[1]) or not is_deserted(path):
                 continue
             with suppress(OSError):
-                path.unlink()
+                os.unlink(path)
                 removed.append(path)
     return removed
 
 
-def remove_workers_directory(directory: Path) -> None:
+def remove_workers_directory(directory: Place) -> None:
     """Remove what the workers of a parent that has ended have left; who listens yet stays."""
     with suppress(OSError):
-        for path in directory.iterdir():
+        for file in os.listdir(directory):
+            path = os.path.join(directory, file)
             if is_deserted(path):
-                path.unlink()
-        directory.rmdir()
+                os.unlink(path)
+        os.rmdir(directory)
 
 
-def is_taken(path: Path) -> bool:
+def is_taken(path: Place) -> bool:
     """Whether somebody listens at *path*: with this process's id, an app in another container."""
-    return path.is_socket() and not is_deserted(path)
+    return is_socket(path) and not is_deserted(path)
+
+
+def is_socket(path: Place) -> bool:
+    """Whether *path* leads to a socket."""
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def is_deserted(path: Place) -> bool:
+    """Whether nobody listens at *path*, for certain: of a file that is no socket nobody knows."""
+    return is_socket(path) and listens(path) is False
 
 
 def _lives(pid: int) -> bool:
@@ -109,8 +135,3 @@ def _lives(pid: int) -> bool:
     except OSError:  # it is somebody else's
         return True
     return True
-
-
-def is_deserted(path: Path) -> bool:
-    """Whether nobody listens at *path*, for certain: of a file that is no socket nobody knows."""
-    return path.is_socket() and listens(path) is False

@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gevent import Greenlet, get_hub
@@ -23,7 +24,6 @@ from sprag_supervisor import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from gevent import socket as gevent_socket
 
@@ -47,7 +47,7 @@ class ControlSocket:
         log: Callable[[], tuple[int, int] | None] | None = None,
         path: Path | None = None,
     ) -> None:
-        self.path: Path = socket_path(name_of(root)) if path is None else path
+        self.path = Path(socket_path(name_of(root))) if path is None else path
         self._desk = Desk(root, log)
         self._listener: Listener | None = None
         self._guard: Any = None
