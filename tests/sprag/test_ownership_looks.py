@@ -135,6 +135,7 @@ THEIRS: dict[str, Callable[[], object]] = {
     "kill(instance)": lambda: kills(Failed("enough"), when_it_runs=True),
     "kill(type)": lambda: kills(Failed, when_it_runs=True),
     "kill(triple)": lambda: kills((Failed, Failed("enough"), None), when_it_runs=True),
+    "kill(triple without an instance)": lambda: kills((Failed, None, None), when_it_runs=True),
     "kill, just begun": lambda: kills(Failed, when_it_runs=False),
     "kill, not begun": lambda: kills_what_has_not_begun(Failed),
     "kill with no exception at all, not begun": lambda: kills_what_has_not_begun("now"),

@@ -460,8 +460,9 @@ def test_a_start_during_the_stop_of_a_child_waits_for_its_end(
         assert a.snapshot().incarnation == 2
 
 
+@pytest.mark.parametrize("needs", [None, ()], ids=["in order", "by needs"])
 def test_what_a_child_takes_to_be_undone_is_not_the_time_of_who_starts_it(
-    clock: VirtualClock, journal: Journal
+    clock: VirtualClock, journal: Journal, needs: Any
 ) -> None:
     def undone_slowly(_service: Any) -> None:
         try:
@@ -470,7 +471,7 @@ def test_what_a_child_takes_to_be_undone_is_not_the_time_of_who_starts_it(
             gevent.sleep(3.0)
 
     a = Scripted("a", journal, in_on_start=undone_slowly, shutdown=5.0)
-    top = Supervisor(children=[a], shutdown=0.1)
+    top = Supervisor(children=[(a, {"needs": needs})], shutdown=0.1)
     starting = spawn(top.start)
     clock.advance(1.0)
     report = top.stop()

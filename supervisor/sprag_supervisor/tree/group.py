@@ -80,8 +80,6 @@ def next_try_of(node: Node) -> float | None:
     history = node._history_
     if history is not None and history.next_try is not None:
         return history.next_try
-    if node._state_ is not RESTARTING:
-        return None
     together = _that_holds(node)
     if together is None or together.leader is None or together.leader._history_ is None:
         return None
