@@ -432,7 +432,7 @@ def test_what_was_spared_is_finalized_at_the_end_of_the_process(tmp_path: Path) 
         app = Supervisor([Drops()], name="shop")
         """
     app(tmp_path, source)
-    with run(tmp_path) as process:
+    with run(tmp_path, afresh=True) as process:
         process.says("dropped")
         process.send(SIGTERM)
         assert process.ends() == 0

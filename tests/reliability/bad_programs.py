@@ -46,7 +46,7 @@ GONE: Final = 5.0
 """Seconds in which the guard must have ended all, when the app was killed."""
 ANSWERS: Final = 0.1
 """Seconds in which the app answers while somebody floods it."""
-LARGEST: Final = 120_000_000
+LARGEST: Final = 80_000_000
 """Bytes of memory that the app may use meanwhile."""
 
 
@@ -289,8 +289,8 @@ assert b'SPRAG' not in open('/proc/self/environ', 'rb').read()
 print('overwritten', flush=True)
 time.sleep(1000)
 """
-_PIECES: Final = max(16384 // SHARE, 200)
-"""1 GB, or at least so many lines that they would be more than `LARGEST`, if they were kept."""
+_PIECES: Final = 16384 if SHARE == 1 else 110
+"""1 GB; in the suite, so many lines that they would be more than `LARGEST`, if they were kept."""
 _FLOODS: Final = f"for _ in range({_PIECES}): os.write(1, b'0123456\\n' * 8192)"
 _AT_TERMINAL: Final = """
 import termios

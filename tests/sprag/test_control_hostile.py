@@ -230,11 +230,11 @@ def test_three_hundred_malformed_requests_and_the_next_good_one(shop: Path) -> N
 
 
 @pytest.mark.slow
-def test_ten_thousand_malformed_requests_and_the_next_good_one(tmp_path: Path) -> None:
+def test_two_thousand_malformed_requests_and_the_next_good_one(tmp_path: Path) -> None:
     app(tmp_path, 'app = App(name="shop", providers={"ticks": Service()})')
     with run(tmp_path) as shop:
         shop.says('"event": "up"')
-        _harass(shop.socket(), 10_000)
+        _harass(shop.socket(), 2_000)
         times: list[float] = []
         for _ in range(5):
             began = time.monotonic()

@@ -123,6 +123,7 @@ class Clients:
                     assert response.status == 200
                     assert "pid" in json.loads(response.read())
                 self.answers += 1
+                time.sleep(0.02)  # some hundred in a second are enough, and leave room for the rest
             except Exception as error:  # noqa: BLE001 - told
                 self.troubles.append(repr(error))
 
