@@ -77,6 +77,7 @@ def test_awaited_are_those_that_are_up_with_nothing_up_below(clock: VirtualClock
         assert said.still_up(shop).startswith("still up: shop (running), ")
         assert said.still_up(shop).endswith(", …")
     assert said.still_up(shop) == "nothing is up any more"
+    assert said.awaited(shop) == said.awaited(Service()) == ""
 
 
 def test_threads_that_keep_the_process_are_named() -> None:

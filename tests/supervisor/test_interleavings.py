@@ -15,6 +15,7 @@ from sprag.exceptions import (
     ChildRestarting,
     NotRunning,
     StartAborted,
+    UnknownChild,
     WouldDeadlock,
 )
 from sprag_supervisor import Owned, Reason
@@ -458,6 +459,19 @@ def test_a_start_during_the_stop_of_a_child_waits_for_its_end(
         assert stopping.ready()
         assert state_of(a) == "running"
         assert a.snapshot().incarnation == 2
+
+
+def test_who_restarts_a_child_that_leaves_meanwhile_is_told_which_ones_there_are(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a = Scripted("a", journal, stop_takes=1.0, restart="temporary")
+    with Supervisor([a, Idle("b")], name="top") as top:
+        spawn(a.stop)
+        clock.advance(0.5)
+        restarting = spawn(lambda: top.restart_child("a"))
+        clock.advance(1.0)
+        with pytest.raises(UnknownChild, match="b"):
+            restarting.get()
 
 
 @pytest.mark.parametrize("needs", [None, ()], ids=["in order", "by needs"])

@@ -23,6 +23,7 @@ from sprag_supervisor.life import adopting as _adopting
 from sprag_supervisor.life import steps
 from sprag_supervisor.life import walking as _walking
 from sprag_supervisor.life.bugs import give_in
+from sprag_supervisor.life.lineup import _Start
 from sprag_supervisor.life.settling import attend_soon
 from sprag_supervisor.loop.calls import Call
 from sprag_supervisor.loop.parking import Parking
@@ -235,6 +236,18 @@ def test_who_waits_for_what_has_a_bug_around_it_gets_that_bug(
         assert call.error.__cause__ is error
     assert (call.done, call.is_disturbed) == (True, True)
     call.wait()  # for nothing any more
+
+
+def test_a_start_side_by_side_that_has_a_bug_around_it_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    over: list[int] = []
+    start = _Start(list, over, 7)
+    start.broke(IndexError("ours"))
+    assert start.done
+    assert isinstance(start.error, EngineError)
+    assert over == [7]
+    assert bugs(caplog) == ["IndexError('ours')"]
 
 
 def test_what_was_done_before_the_bug_stays_as_it_was(clock: VirtualClock) -> None:

@@ -8,11 +8,15 @@ import gevent
 import pytest
 from gevent import get_hub, getcurrent
 
-from scripted import spawn
+from scripted import Idle, spawn, states
+from sprag import Service, Supervisor
+from sprag.exceptions import WouldDeadlock
+from sprag_supervisor import adopt_all, order_children
 from sprag_supervisor.loop.calls import Call
 from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.loop.pools import join_pool, leave_pool
 from sprag_supervisor.loop.turn import Turn
+from sprag_supervisor.tree.inbox import supervision_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,6 +154,33 @@ def test_to_ask_again_for_ones_own_turn_would_deadlock(clock: VirtualClock) -> N
     assert not turn.take()
     turn.give()
     assert turn.holder is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda top: top.adopt(Service()),
+        lambda top: adopt_all(top, [(Service(), "c", {"needs": ()})], by_needs=True),
+        lambda top: top.restart_child("b"),
+        lambda top: top.delete_child("b"),
+        lambda top: order_children(top, ["b"]),
+    ],
+    ids=["adopt", "adopt several", "start", "delete", "order"],
+)
+@pytest.mark.usefixtures("clock")
+def test_who_changes_the_children_already_may_not_do_so_once_more_and_keeps_the_turn(
+    change: Callable[[Any], object],
+) -> None:
+    top = Supervisor([Idle("a"), Idle("b")])
+    with top:
+        top.terminate_child("b")
+        turn = supervision_of(top).turn
+        assert turn.take()
+        with pytest.raises(WouldDeadlock):
+            change(top)
+        assert turn.is_mine()
+        turn.give()
+        assert states(top) == {"a": "running", "b": "stopped"}
 
 
 def test_a_hook_that_asks_for_the_turn_of_the_one_who_waits_for_it_would_deadlock(
