@@ -73,9 +73,9 @@ check-docs: $(DEV) ## the documentation builds without a warning (mkdocs)
 
 # One run for three questions: nothing but the wheel built from the sdist can be imported (the
 # sources are removed), the sdist's own suite passes on it, and how much of it the suite covers.
-# Measuring takes twice the time: the random stories are fewer, and of the tests that start real
-# processes and look at real clocks only their own process is measured (tests/conftest.py). On a
-# machine out of breath a test can be late: it has to pass once more then, alone.
+# Measuring takes three times the time: the random stories are fewer, and of the tests that start
+# real processes and look at real clocks only their own process is measured (tests/conftest.py). On
+# a machine out of breath a test can be late: it has to pass once more then, alone.
 check-wheel: $(DEV) ## the sdist's suite, on the wheel built from the sdist, with branch coverage
 	@$(SAY)
 	@rm -rf dist
@@ -95,7 +95,7 @@ check-wheel: $(DEV) ## the sdist's suite, on the wheel built from the sdist, wit
 			assert (place / 'py.typed').exists(), 'no py.typed in ' + str(place)"; \
 	done; \
 	export $(WRITING); \
-	export SPRAG_STEPS=2000; \
+	export SPRAG_STEPS=1000; \
 	look() { "$$work/venv/bin/coverage" run -m pytest --quiet "$$@"; }; \
 	again="--last-failed --last-failed-no-failures=none"; \
 	look $(ONE_EACH) -m "not slow" || look $$again -m "not slow"; \

@@ -135,6 +135,7 @@ def print_blocks() -> None:
     print(json.dumps(printed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if outputs_shown(page)], ids=name_of)
 def test_the_output_shown_is_what_the_example_prints(page: Path, tmp_path: Path) -> None:
     blocks = [each for each in split_page(page)[0] if each.language == "python"]

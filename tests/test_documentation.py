@@ -299,11 +299,13 @@ def test_every_fence_names_its_language(page: Path) -> None:
     assert not unclear, "say python, console, text or another language in full"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", pages_with("python"), ids=name_of)
 def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
     check_examples(page, BLOCKS[page], tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", pages_with_suites(), ids=name_of)
 def test_the_tests_of_a_page_pass(page: Path, tmp_path: Path) -> None:
     shown = {block.file: block.text for block in BLOCKS[page] if block.file}
@@ -322,6 +324,7 @@ def test_the_tests_of_a_page_pass(page: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", pages_with("console"), ids=name_of)
 def test_the_commands_of_a_page_exist(page: Path, tmp_path: Path) -> None:
     done = in_a_process(try_commands, list(commands_of(BLOCKS[page])), cwd=tmp_path)

@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 
 import pytest
 
 from cluster.exploring import Explored, explore
 from cluster.model import Bounds, Rules, names_of_rules
+
+pytestmark = pytest.mark.skipif(
+    sys.gettrace() is not None, reason="nothing of sprag's runs here that could be measured"
+)
 
 _SLOW_RENEWAL = Bounds(
     faults=3, slow=1, cut=2, work=(4, 4), lives=2, of="A", calls="renew", ticks=8
