@@ -185,3 +185,21 @@ def test_no_page_is_wider_than_a_phone(site: Path) -> None:
                 wide[each.parent.relative_to(site).as_posix()] = width
 
     assert wide == {}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here: nobody looks at the pages")
+def test_a_comparison_that_is_moved_sideways_still_says_whose_row_it_is(site: Path) -> None:
+    with Browser() as browser:
+        page = browser.page(390, 844)
+        page.open((site / "index.html").as_uri())
+        page.until("document.readyState == 'complete'")
+        moved, left = page.run(
+            "(() => {"
+            "const cell = document.querySelector('.md-typeset__table td');"
+            "const box = cell.closest('.md-typeset__scrollwrap');"
+            "box.scrollLeft = 1000;"
+            "return [box.scrollLeft, cell.getBoundingClientRect().left]})()"
+        )
+
+    assert moved > 50
+    assert left >= 0

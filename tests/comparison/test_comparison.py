@@ -45,6 +45,11 @@ def rows() -> Iterator[list[str]]:
         yield from table(section(PAGE, group))
 
 
+def names(text: str) -> list[tuple[str, str]]:
+    """Return who is named by a link, and which source that link leads to."""
+    return re.findall(r"\[([\w-]+)\]\[([\w-]+)\]", text)
+
+
 def plain(cell: str) -> str:
     return cell.replace("`", "")
 
@@ -59,6 +64,22 @@ def test_the_page_counts_its_words() -> None:
 
     told = ", ".join(f"{counted[word]} {word}" for word in WORDS)
     assert f"Of {counted.total()} rows: {told}." in " ".join(section(PAGE, "The words").split())
+
+
+def test_who_else_has_it_is_told_with_a_source() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / PAGE).read_text(encoding="utf-8")
+    sources = dict(re.findall(r"^\[([\w-]+)\]: (https://\S+)$", page, re.MULTILINE))
+    others = [cell for *_, cell in rows()]
+    told = {pair for cell in others for pair in names(cell)}
+    known = {name for name, _ in told}
+
+    assert {source for _, source in told} == set(sources)
+    for name, source in told:  # Elixir runs on OTP, and has some of it from there
+        of = ("elixir", "otp") if name == "Elixir" else (name.lower(),)
+        assert source.startswith(of), f"{name} is told by {source}"
+    for cell in others:
+        bare = set(re.findall(r"[\w-]+", re.sub(r"\[[^]]+\]\[[^]]+\]", "", cell)))
+        assert not bare & {*known, "all"}, f"named without a source: {cell}"
 
 
 def test_what_is_there_is_proven_and_what_is_proven_is_there() -> None:
