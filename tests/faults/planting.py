@@ -86,23 +86,31 @@ def _within(member: Any, module: ModuleType) -> Iterator[CodeType]:
 
 @contextmanager
 def counted(codes: dict[CodeType, str]) -> Generator[Counter[tuple[CodeType, str, int]]]:
-    """Count what happens in *codes* during the block, by code, event and line (see `Place`)."""
+    """Count what happens in *codes* during the block, by code, event and line (see `Place`).
+
+    It is there when the block is over. Meanwhile codes go by their ids: to hash one takes longer
+    than most lines do.
+    """
+    known = {id(code): code for code in codes}
+    found: Counter[tuple[int, str, int]] = Counter()
     counts: Counter[tuple[CodeType, str, int]] = Counter()
 
     def local(frame: FrameType, event: str, _argument: object) -> Any:
-        line = frame.f_lineno if event == "line" else 0
-        if event in EVENTS and line not in idle_lines(frame.f_code):
-            counts[frame.f_code, event, line] += 1
+        if event in EVENTS:
+            found[id(frame.f_code), event, frame.f_lineno if event == "line" else 0] += 1
         return local
 
     def everywhere(frame: FrameType, event: str, _argument: object) -> Any:
-        if frame.f_code in codes:
-            counts[frame.f_code, event, 0] += 1
+        if (place := id(frame.f_code)) in known:
+            found[place, event, 0] += 1
             return local
         return None
 
     with _traced(everywhere):
         yield counts
+    for (place, event, line), count in found.items():
+        if line not in idle_lines(known[place]):
+            counts[known[place], event, line] = count
 
 
 @cache
