@@ -281,7 +281,7 @@ def _judged(where: str, said: Mapping[str, str]) -> tuple[str, ...]:
         )
     if said.get("connected_slaves", "0") != "0" and "min_slaves_good_slaves" not in said:
         warned.append(
-            f"{where} has replicas and does not wait for them (min-replicas-to-write 0): one that"
-            " is promoted may have missed the last writes; set min-replicas-to-write 1"
+            f"{where} takes writes without its replicas (min-replicas-to-write 0): one that is"
+            " promoted may have missed all of them; set min-replicas-to-write 1"
         )
     return tuple(warned)
