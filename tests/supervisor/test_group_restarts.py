@@ -66,6 +66,20 @@ def test_siblings_that_wait_for_the_backoff_of_their_group_are_restarting(
         assert restarts(top) == dict.fromkeys("abc", 1)
 
 
+@pytest.mark.parametrize("strategy", GROUPS)
+def test_one_that_was_down_before_comes_back_with_its_group_and_tells_of_no_next_try(
+    clock: VirtualClock, journal: Journal, strategy: str
+) -> None:
+    a, b, c = three(journal)
+    with Supervisor(children=[a, b, c], strategy=strategy, name="top") as top:
+        b.stop()
+        waiting(top, a, clock)
+        assert states(top) == {"a": "restarting", "b": "stopped", "c": "restarting"}
+        assert [each.next_try for each in top.snapshot().children] == [6.0, None, 6.0]
+        clock.advance(6.0)
+        assert states(top) == dict.fromkeys("abc", "running")
+
+
 def test_the_time_until_the_next_try_runs_down_to_nothing_and_no_further(
     clock: VirtualClock, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,8 @@ def next_try_of(node: Node) -> float | None:
     history = node._history_
     if history is not None and history.next_try is not None:
         return history.next_try
+    if node._state_ is not RESTARTING:
+        return None  # one that was down before is started with the others, and waits for nothing
     together = _that_holds(node)
     if together is None or together.leader is None or together.leader._history_ is None:
         return None
