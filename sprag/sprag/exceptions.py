@@ -21,6 +21,7 @@ __all__: list[str] = [
     "CannotListen",
     "MaxChildren",
     "NoSocket",
+    "NoThread",
     "PoisonItem",
     "ProbeFailed",
     "QueueFull",
@@ -66,6 +67,19 @@ class CannotListen(SpragFieldsError, OSError):
 
     def __init__(self, address: str, reason: str, remedy: str) -> None:
         super().__init__(address=address, reason=reason, remedy=remedy)
+
+
+class NoThread(SpragFieldsError, RuntimeError):
+    """The system gives this process no more native threads."""
+
+    reason: str
+    _template = (
+        "no native thread can be started: {reason} — raise the user's limit (ulimit -u) or the "
+        "container's (pids.max)"
+    )
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason=reason)
 
 
 class MaxChildren(SpragFieldsError):

@@ -21,6 +21,7 @@ from gevent import Greenlet, sleep
 
 from sprag._defaults import SHUTDOWN_TIMEOUT
 from sprag._exit_codes import ExitCode as ExitCode  # noqa: PLC0414 - re-exported
+from sprag._native import this_thread
 from sprag.process.below_parent import say_what_each_runs, share, tell_why_it_ended
 from sprag.process.bounded_stop import BoundedStop
 from sprag.process.deadman import write_stderr
@@ -46,7 +47,7 @@ from sprag.process.slow_starts import SlowStarts
 from sprag.process.sockets import close as close_sockets
 from sprag.process.sockets import sockets as sockets  # noqa: PLC0414 - re-exported
 from sprag.process.systemd import Status
-from sprag.process.watchdog import Watchdog, describe_holder, this_thread
+from sprag.process.watchdog import Watchdog, describe_holder
 from sprag.process.worker import worker
 from sprag.services.reloading import reload
 from sprag.services.service import Service

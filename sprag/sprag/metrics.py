@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from gevent import monkey
-
+from sprag._native import make_lock
 from sprag.control.measuring import families
 from sprag.control.pieces import looking
 from sprag.services.service import Service
@@ -33,7 +32,6 @@ T = TypeVar("T")
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _LONGEST: Final = 5.0
 """Seconds that another native thread waits for the tree's."""
-_lock: Final = monkey.get_original("_thread", "allocate_lock")
 
 
 class Collector(_Collector):
@@ -77,7 +75,7 @@ class Collector(_Collector):
         if not tree.thread or tree.thread == get_ident():
             return self._figures.families()
         found: list[Family] = []
-        over: Any = _lock()
+        over: Any = make_lock()
         over.acquire()
 
         def look() -> None:

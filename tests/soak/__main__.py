@@ -20,7 +20,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest does for the suite
+TESTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS))  # as pytest does for the suite
+
+
+def said_by(script: str, *arguments: str) -> str:
+    """Run a script of the tests; return what it has printed, or end with it if that fails."""
+    command = [sys.executable, str(TESTS / script), *arguments]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"{done.stdout}{' '.join(command)}: exit code {done.returncode}")
+    return done.stdout.strip()
 
 
 def soak_lifecycle(seconds: float, choices: random.Random) -> str:
@@ -47,37 +57,26 @@ def soak_lifecycle(seconds: float, choices: random.Random) -> str:
 
 def soak_process(seconds: float, choices: random.Random) -> str:
     """Run a deep tree under everything that can go wrong, in a process of its own."""
-    script = str(Path(__file__).with_name("process.py"))
-    arguments = ["--seconds", str(seconds), "--seed", str(choices.getrandbits(32))]
-    done = subprocess.run(
-        [sys.executable, script, *arguments], check=True, stdout=subprocess.PIPE, text=True
-    )
-    return done.stdout.strip()
+    seed = str(choices.getrandbits(32))
+    return said_by("soak/process.py", "--seconds", str(seconds), "--seed", seed)
 
 
 def soak_differential(seconds: float, choices: random.Random) -> str:
     """Compare sprag with a real OTP, on trees and operations nobody has seen before."""
     if shutil.which("escript") is None:
         return "left out: Erlang/OTP is not installed (erlang-base)"
-    script = str(Path(__file__).parents[1] / "differential" / "soak.py")
-    arguments = ["--minutes", str(seconds / 60), "--seed", str(choices.getrandbits(30))]
-    done = subprocess.run(
-        [sys.executable, script, *arguments], check=True, stdout=subprocess.PIPE, text=True
-    )
-    return done.stdout.strip()
+    seed = str(choices.getrandbits(30))
+    return said_by("differential/soak.py", "--minutes", str(seconds / 60), "--seed", seed)
 
 
 def soak_gevent(seconds: float, choices: random.Random) -> str:
     """Run gevent's own tests in a service, over and over: their timing is what differs."""
     from reliability.gevents_own import DIFFERENT
 
-    script = str(Path(__file__).parents[1] / "reliability" / "gevents_own.py")
     until, rounds = time.monotonic() + seconds, 0
     while not rounds or time.monotonic() < until:
-        done = subprocess.run(
-            [sys.executable, script], check=True, stdout=subprocess.PIPE, text=True
-        )
-        if surprises := sorted(set(done.stdout.splitlines()) - set(DIFFERENT)):
+        different = said_by("reliability/gevents_own.py").splitlines()
+        if surprises := sorted(set(different) - set(DIFFERENT)):
             raise SystemExit(f"gevent: different in a service: {', '.join(surprises)}")
         rounds += 1
     return f"{rounds} rounds of gevent's own tests"

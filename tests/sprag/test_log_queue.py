@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sprag import _native
 from sprag.process import log_queue
 from sprag.process.log_queue import MOST, MOST_BYTES, RESERVE, RESERVE_BYTES, Backlog, LogQueue
 
@@ -179,6 +180,23 @@ def test_without_its_thread_it_writes_what_the_descriptor_takes(piped: Piped) ->
     for _ in range(3):
         piped.queue.put(b"lost\n")
     assert piped.queue.backlog == Backlog(3, 0)
+
+
+def test_where_there_can_be_no_thread_who_logs_writes_and_the_next_line_tries_again(
+    piped: Piped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_the_end_of_python_312(*_: object) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_native, "_start_new_thread", at_the_end_of_python_312)
+        piped.queue.put(b"one\n")
+        piped.queue.wake()
+        piped.queue.flush()
+        assert os.read(piped.reading, 100) == b"one\n"
+        assert piped.queue.backlog == Backlog(dropped=0, waiting=0)
+    piped.queue.put(b"two\n")
+    assert os.read(piped.reading, 100) == b"two\n"
 
 
 def test_lines_that_come_one_after_another_wake_no_thread_each(

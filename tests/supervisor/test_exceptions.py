@@ -32,6 +32,7 @@ from sprag.exceptions import (
     MissingClient,
     NewerSchema,
     NoSocket,
+    NoThread,
     NotRunning,
     OtherPartitions,
     PoisonItem,
@@ -121,6 +122,14 @@ EXAMPLES: list[tuple[SpragError, dict[str, Any], str]] = [
         CannotListen("127.0.0.1:80", "permission denied", "use a port from 1024 on"),
         {"address": "127.0.0.1:80", "reason": "permission denied"},
         "cannot listen on 127.0.0.1:80: permission denied — use a port from 1024 on",
+    ),
+    (
+        NoThread("can't start new thread"),
+        {"reason": "can't start new thread"},
+        (
+            "no native thread can be started: can't start new thread — raise the user's limit "
+            "(ulimit -u) or the container's (pids.max)"
+        ),
     ),
     (
         EngineAway("redis://db:6379", "no answer within 1.5 s"),

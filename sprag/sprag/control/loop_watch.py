@@ -19,11 +19,13 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from gevent import get_hub, monkey
+from gevent import get_hub
 from gevent.hub import Hub
 
 from sprag._holder import holder_of, place_of, places_of
+from sprag._native import make_lock, sleep_thread, start_thread, this_thread
 from sprag.control.pictures import iso
+from sprag.exceptions import NoThread
 from sprag_supervisor import path_of
 
 if TYPE_CHECKING:
@@ -42,10 +44,6 @@ _LOOKS: Final = 100
 _STALLED: Final = 5.0
 """Seconds for a client to take something."""
 _MOST: Final = 1 << 18
-_start_thread: Final = monkey.get_original("_thread", "start_new_thread")
-_new_lock: Final = monkey.get_original("_thread", "allocate_lock")
-_get_ident: Final = monkey.get_original("_thread", "get_ident")
-_sleep: Final = monkey.get_original("time", "sleep")
 _WAITING: Final = Hub.run.__code__
 """What the main thread executes while its loop waits."""
 _STATM: Final = "/proc/self/statm"
@@ -154,7 +152,7 @@ class Reader:
         self._taken = time.monotonic()
         self._pending = b""
         self.is_over = False
-        self._lock = _new_lock()
+        self._lock = make_lock()
         """A descriptor that was given back may be somebody else's already."""
 
     def tell(self, now: float, told: dict[str, Any]) -> None:
@@ -205,9 +203,9 @@ class LoopWatch:
     @contextmanager
     def watching(self, reader: Reader | None = None) -> Generator[Loop]:
         """Watch as long as the block lasts, and tell *reader* meanwhile."""
-        self._watchers += 1
         if self.loop is None:
             self._begin()
+        self._watchers += 1
         loop = self.loop
         assert loop is not None
         if reader is not None:
@@ -229,10 +227,14 @@ class LoopWatch:
 
     def _begin(self) -> None:
         self.loop = Loop(time.monotonic())
-        self._thread = _get_ident()
+        self._thread = this_thread()
         self._timer = get_hub().loop.timer(PERIOD, PERIOD, ref=False)
         self._timer.start(self._turn)
-        _start_thread(self._watch, (self.loop, self._round))
+        try:
+            start_thread(self._watch, self.loop, self._round)
+        except NoThread:
+            self.close()
+            raise
 
     def _turn(self) -> None:
         """Give a sign of life, or end. In the hub."""
@@ -245,7 +247,7 @@ class LoopWatch:
     def _watch(self, loop: Loop, round_: int) -> None:
         # In the native thread.
         while self._round == round_:
-            _sleep(PERIOD)
+            sleep_thread(PERIOD)
             now, wall = time.monotonic(), time.time()
             frame = sys._current_frames().get(self._thread)
             with suppress(Exception):  # what is looked at runs: the next look is another one

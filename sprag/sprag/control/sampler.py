@@ -22,9 +22,9 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from gevent import monkey
 from gevent.hub import Hub
 
+from sprag._native import sleep_thread, start_thread, this_thread
 from sprag_supervisor import current_node
 
 if TYPE_CHECKING:
@@ -42,11 +42,8 @@ than this changes nothing: what is still missed is the time until the thread wak
 """
 
 _random = random.Random()  # noqa: S311 - no secret
-_start_thread: Final = monkey.get_original("_thread", "start_new_thread")
 _WAITING: Final = Hub.run.__code__
 """What the main thread executes while its loop waits."""
-_get_ident: Final = monkey.get_original("_thread", "get_ident")
-_sleep: Final = monkey.get_original("time", "sleep")
 
 
 class Sampler:
@@ -77,9 +74,10 @@ class Sampler:
             self.seen.clear()
             self.idle = 0
             self._round += 1
-            self._thread = _get_ident()
-            _start_thread(self._ask, (self._round,))
+            self._thread = this_thread()
         try:
+            if self._watchers == 1:
+                start_thread(self._ask, self._round)
             yield
         finally:
             self._watchers -= 1
@@ -89,7 +87,7 @@ class Sampler:
     def _ask(self, round_: int) -> None:
         # In the native thread.
         while self._watchers and self._round == round_:
-            _sleep(PERIOD * (0.5 + _random.random()))  # in step with no timer of the app's
+            sleep_thread(PERIOD * (0.5 + _random.random()))  # in step with no timer of the app's
             if self._is_asked:
                 continue
             frame = sys._current_frames().get(self._thread)

@@ -15,10 +15,10 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from gevent import monkey
-
 from sprag._exit_codes import ExitCode
+from sprag._native import make_lock, start_thread
 from sprag.cluster import boottime
+from sprag.exceptions import NoThread
 from sprag.owned.log import record
 from sprag.process.deadman import end_process
 from sprag.process.kernel_timer import KernelTimer
@@ -26,8 +26,6 @@ from sprag.process.kernel_timer import KernelTimer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_start_thread = monkey.get_original("_thread", "start_new_thread")
-_make_lock = monkey.get_original("_thread", "allocate_lock")
 _LONGEST: Final = 3600.0
 
 
@@ -42,7 +40,7 @@ class Deadline:
         self._describe = describe
         self._end = self._asleep_until = math.inf
         self._is_closed = False
-        self._wakes: Any = _make_lock()  # taken, but for a moment when the thread is to wake up
+        self._wakes: Any = make_lock()  # taken, but for a moment when the thread is to wake up
         self._wakes.acquire()
         self._has_thread = False
         self._kernel: KernelTimer | None = None
@@ -65,7 +63,12 @@ class Deadline:
         self._end = end
         if not self._has_thread:
             self._has_thread = True
-            _start_thread(self._watch, ())
+            try:
+                start_thread(self._watch)
+            except NoThread:
+                self._has_thread = False
+                self.clear()
+                raise
         elif end < self._asleep_until:
             self._wake()
 

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from gevent import monkey
 
 from sprag._exit_codes import ExitCode
+from sprag._native import make_lock, start_thread
+from sprag.exceptions import NoThread
 from sprag.process.log_queue import flush_logs
 from sprag_supervisor import plain_lines
 
@@ -53,9 +55,7 @@ _MOMENT: Final = 0.2
 _LONGEST_WAIT: Final = 3600.0
 _CHUNK: Final = 4096  # a pipe that is ready takes as much without blocking
 
-_start_thread = monkey.get_original("_thread", "start_new_thread")
 _make_poll = monkey.get_original("select", "poll")
-_make_lock = monkey.get_original("_thread", "allocate_lock")
 _close = monkey.get_original("os", "close")  # gevent's own closes later
 
 
@@ -108,9 +108,14 @@ class Deadman:
         self._patience = math.inf  # Invariant: finite while the last question is open
         self._reading, self.writing = os.pipe()
         os.set_blocking(self.writing, False)
-        self._lives = _make_lock()  # held by the thread, as long as it lives
+        self._lives = make_lock()  # held by the thread, as long as it lives
         self._lives.acquire()
-        _start_thread(self._watch, ())
+        try:
+            start_thread(self._watch)
+        except NoThread:
+            _close(self._reading)
+            _close(self.writing)
+            raise
 
     def must_end(
         self, seconds: float, code: int, describe: Callable[[], str], *, after_signal: bool

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gevent import monkey
 
+from sprag._native import sleep_thread, start_thread
+from sprag.exceptions import NoThread
 from sprag.process import shared_log
 
 if TYPE_CHECKING:
@@ -57,11 +59,9 @@ _LONG: Final = 60_000
 """Milliseconds of one wait for a descriptor: where there is no thread, and in the thread."""
 _WAKE: Final = b""
 
-_start_thread: Final = monkey.get_original("_thread", "start_new_thread")
 _make_lock: Final = monkey.get_original("_thread", "RLock")
 _make_queue: Final = monkey.get_original("queue", "SimpleQueue")
 _make_poll: Final = monkey.get_original("select", "poll")
-_sleep: Final = monkey.get_original("time", "sleep")
 
 
 class Backlog(NamedTuple):
@@ -136,7 +136,7 @@ class LogQueue:
             line: It ends with a newline.
             is_crash: It may use the reserve.
         """
-        if self.is_straight:
+        if self.is_straight or not self._is_served():
             self._write_straight(line)
             return
         with self.lock:
@@ -156,7 +156,7 @@ class LogQueue:
 
     def wake(self) -> None:
         """Have `look` called soon."""
-        if not self.is_straight:
+        if not self.is_straight and self._is_served():
             with self.lock:
                 self._add(_WAKE)
 
@@ -164,13 +164,25 @@ class LogQueue:
         self._lines.put(line)
         self._put += 1
         self._put_bytes += len(line or b"")
+
+    def _is_served(self) -> bool:
+        """Whether there is a thread that writes. The first line starts it.
+
+        There can be none where the user has as many as may be, and at the end of Python 3.12.
+        """
         if not self._has_thread:
-            self._has_thread = True
-            _start_thread(self._write_on, ())
+            with self.lock:
+                if not self._has_thread:
+                    self._has_thread = True
+                    try:
+                        start_thread(self._write_on)
+                    except NoThread:
+                        self._has_thread = False
+        return self._has_thread
 
     def _give_way(self) -> None:
         if time.monotonic() - self._moved_at < _MOVING:
-            _sleep(_TURN)
+            sleep_thread(_TURN)
 
     def flush(self, seconds: float = FLUSH) -> None:
         """Wait until all is written, so many seconds at most; holds the calling thread.
@@ -188,7 +200,7 @@ class LogQueue:
             if time.monotonic() >= end:
                 self._gave_up_at = self._gone
                 return
-            _sleep(_SLICE)
+            sleep_thread(_SLICE)
 
     def close(self) -> None:
         """Flush, and from then on write without the thread: the interpreter ends."""
@@ -207,7 +219,7 @@ class LogQueue:
             with suppress(Exception):  # without this thread there would be no log at all
                 self._write_piece()
                 if self._put - self._gone < _FEW:
-                    _sleep(_GATHERING)
+                    sleep_thread(_GATHERING)
 
     def _write_piece(self) -> None:
         """Wait for lines, and write as many whole ones as a pipe takes in one go."""

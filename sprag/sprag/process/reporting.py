@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gevent import getcurrent
 from gevent.hub import Hub
-from gevent.monkey import get_original
 
+from sprag._native import make_lock
 from sprag_supervisor import is_a, shown_as
 
 if TYPE_CHECKING:
@@ -82,4 +82,4 @@ _STEPS: Final = {"print_exception": _quiet_print, "handle_system_error": _quiet_
 _installed: Final[dict[str, Callable[..., None]]] = {}
 _replaced: Final[dict[str, Callable[..., Any]]] = {}
 _blocks: Final[list[Teller]] = []
-_lock: Final = get_original("_thread", "allocate_lock")()
+_lock: Final = make_lock()

@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from gevent import monkey
+from sprag._native import sleep_thread
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -22,7 +22,6 @@ _PATIENCE: Final = 1.0
 """Seconds that one waits for another, who may have been stopped in the midst of a record."""
 _LOOK: Final = 0.0005
 _TAKEN: Final = (errno.EACCES, errno.EAGAIN)
-_sleep: Final = monkey.get_original("time", "sleep")
 _shared: Final[list[bool]] = []
 
 
@@ -61,4 +60,4 @@ def _take(descriptor: int) -> bool:
                 return False
         else:
             return True
-        _sleep(_LOOK)
+        sleep_thread(_LOOK)

@@ -17,10 +17,12 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from gevent import Greenlet, get_hub, monkey
+from gevent import Greenlet, get_hub
 
 from sprag._exit_codes import ExitCode
 from sprag._holder import holder_of, place_of
+from sprag._native import sleep_thread, start_thread, this_thread
+from sprag.exceptions import NoThread
 from sprag.owned.log import record
 from sprag.process.deadman import write_stderr
 from sprag.process.log_queue import flush_logs
@@ -28,10 +30,6 @@ from sprag_supervisor import Seconds, path_of, seconds_of
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
-
-_start_thread: Final = monkey.get_original("_thread", "start_new_thread")
-this_thread: Final = monkey.get_original("_thread", "get_ident")
-_sleep: Final = monkey.get_original("time", "sleep")
 
 _LONGEST_SLEEP: Final = 3600.0
 _SHORTEST_LOOK: Final = 0.001
@@ -70,7 +68,11 @@ class Watchdog:
         # Not one of `clock`'s: it watches real time, and must not keep the loop alive.
         self._timer = get_hub().loop.timer(period, period, ref=False)
         self._timer.start(self._sign_of_life)
-        _start_thread(self._watch, ())
+        try:
+            start_thread(self._watch)
+        except NoThread:
+            self._timer.close()
+            raise
         return self
 
     def __exit__(
@@ -95,7 +97,7 @@ class Watchdog:
         period = max(self._seconds / _LOOKS, _SHORTEST_LOOK)
         while self._watching:
             began = time.monotonic()
-            _sleep(min(period, _LONGEST_SLEEP))
+            sleep_thread(min(period, _LONGEST_SLEEP))
             now = time.monotonic()
             if now - began > 2 * period + _SLACK:
                 continue  # this thread was held as well: SIGSTOP, or a machine out of breath
