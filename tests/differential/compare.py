@@ -173,6 +173,7 @@ def _broken(error: Exception) -> Step:
         tree=None,
         bent=0,
         let_down=0,
+        past_lives=0,
         is_overtaken=False,
     )
     return step

@@ -190,6 +190,23 @@ POOL_KNOWS_ITS_OWN: Final = Difference(
 )
 
 
+POOL_NAMES_OUTLIVE: Final = Difference(
+    "a name in a DynamicSupervisor means whichever life there is",
+    "Design 4: a child keeps its name. The process id that terminate_child of simple_one_for_one "
+    "takes is of one life: of one that has been restarted before the call is answered, it is that "
+    "of a dead process. The engine passes such a call over in OTP's place.",
+    Scenario(
+        _supervisor("root", _pool()),
+        {("pool", "y"): (Start(), Start("raise", Op("terminate_child", ("pool",), child="x")))},
+        ops=(
+            *_grow("x", "y"),
+            Op("exits", ("pool",), exits=(("y", "boom"), ("x", "normal"))),
+        ),
+    ),
+    sprag_switch="names_mean_one_life",
+)
+
+
 def _together(journal: Journal, pools: frozenset[str]) -> Journal:
     """Sort neighbouring stops below one pool by its children; within each, keep their order."""
     result: Journal = []
@@ -265,6 +282,7 @@ DIFFERENCES: Final = (
     POOL_COUNTS_CHILDREN,
     POOL_FORGETS_IGNORED,
     POOL_KNOWS_ITS_OWN,
+    POOL_NAMES_OUTLIVE,
     STOPPING_TOGETHER,
     STOPS_ARE_FREE,
     STALE_RETRIES,
@@ -284,6 +302,8 @@ def rewrite(
         touched.add(GIVING_UP.name if is_otp else STOPS_ARE_FREE.name)
     if step.pop("let_down", 0):
         touched.add(WAITING_FOR_A_SIBLING.name)
+    if step.pop("past_lives", 0):
+        touched.add(POOL_NAMES_OUTLIVE.name)
     pools = pools_of(scenario)
     for each in differences:
         before = step

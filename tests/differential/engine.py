@@ -71,6 +71,9 @@ class Stage:
         self.lets_siblings_down = "lets_siblings_down" in switches
         self.let_down = 0
         """How many siblings were let down as OTP's are."""
+        self.names_mean_one_life = "names_mean_one_life" in switches
+        self.past_lives = 0
+        """How many calls meant a life that was over, as a process id does."""
         self.bent = 0
         """How often sprag was made to behave as OTP."""
         self.is_overtaken = False
@@ -102,8 +105,9 @@ class Stage:
             self.answers.append(answer)
             assert supervisor is not None
             line = Line(supervisor, service)
+            meant = life_meant(start.meanwhile, supervisor) if self.names_mean_one_life else None
             # It runs as soon as the loop is reached, before the supervisor's next try.
-            gevent.spawn(self._ask, start.meanwhile, supervisor, line, answer)
+            gevent.spawn(self._ask, start.meanwhile, supervisor, line, answer, meant)
         if start.outcome == "ignore":
             raise Ignore
         if start.outcome == "exit":
@@ -111,7 +115,9 @@ class Stage:
         if start.outcome != "ok":
             raise Planned
 
-    def _ask(self, op: Op, supervisor: Node, line: Line, answer: list[Any]) -> None:
+    def _ask(
+        self, op: Op, supervisor: Node, line: Line, answer: list[Any], meant: int | None
+    ) -> None:
         while line.is_pending():
             gevent.sleep(0)
         turn = supervision_of(supervisor).turn
@@ -122,7 +128,10 @@ class Stage:
             self.bent += 1
         else:
             turn.give()
-        if line.is_alive():
+        if meant is not None and is_up_again(op, supervisor, meant):
+            self.past_lives += 1
+            answer[1] = {"dynamic": "ok"}
+        elif line.is_alive():
             answer[1] = call(self, op, supervisor)
         if turn.holder in (None, gevent.getcurrent()):
             turn.give()
@@ -134,6 +143,20 @@ class Stage:
     def observe(self, record: Lifecycle) -> None:
         if record.event == "gave_up":
             self.gave_up.append(record.path.partition("/")[2])
+
+
+def life_meant(op: Op, supervisor: Node) -> int | None:
+    """Return which life of a child of a pool is to be ended; None: the call is no such one."""
+    if op.call != "terminate_child" or not isinstance(supervisor, Pool):
+        return None
+    child = (supervisor._children_ or {}).get(op.child)
+    return None if child is None else child._incarnation_
+
+
+def is_up_again(op: Op, supervisor: Node, meant: int) -> bool:
+    """Whether a life after the one that was meant is up."""
+    child = (supervisor._children_ or {}).get(op.child)
+    return child is not None and child._state_ is State.RUNNING and child._incarnation_ > meant
 
 
 class Line:
@@ -306,12 +329,13 @@ class _Play:
             "gave_up": stage.gave_up,
             "bent": stage.bent,
             "let_down": stage.let_down,
+            "past_lives": stage.past_lives,
             "is_overtaken": stage.is_overtaken,
             "tree": None if ended else picture(self.root),
             "ended": ended,
         }
         stage.answers, stage.journal, stage.gave_up = [], [], []
-        stage.bent, stage.let_down, stage.is_overtaken = 0, 0, False
+        stage.bent, stage.let_down, stage.past_lives, stage.is_overtaken = 0, 0, 0, False
         return step
 
     def how_it_ended(self) -> str | None:
