@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sprag import Service, Supervisor
 from sprag.exceptions import WouldDeadlock
 from sprag.testing import virtual_time
-from sprag_supervisor.facts.crash import is_plain, remember
+from sprag_supervisor.facts.crash import is_plain, remember, shortened
 from sprag_supervisor.facts.folding import folded, said_of
 
 if TYPE_CHECKING:
@@ -290,6 +290,28 @@ def test_of_a_long_traceback_the_log_says_how_many_frames_it_leaves_out(
         gevent.idle()
     (crash,) = [each for each in caplog.messages if "service crashed" in each]
     assert "frames_left_out=" in crash
+
+
+def test_of_a_long_traceback_the_first_frames_are_kept_and_more_of_the_last() -> None:
+    source = "def f99(): 1 / 0\n" + "\n".join(f"def f{n}(): f{n + 1}()" for n in range(99))
+    functions: dict[str, Any] = {}
+    exec(source, functions)
+    with pytest.raises(ZeroDivisionError) as caught:
+        functions["f0"]()
+    short, left_out = shortened(caught.value.__traceback__)
+    names = [each.f_code.co_name for each, _ in traceback.walk_tb(short)]
+    here, *first = names[:15]
+    assert (here, first) == (caught.traceback[0].name, [f"f{n}" for n in range(14)])
+    assert names[15:] == [f"f{n}" for n in range(55, 100)]
+    assert left_out == 101 - 60
+
+
+def test_a_class_that_says_not_where_it_was_made_is_not_plain() -> None:
+    nowhere = eval("type('Nowhere', (Exception,), {})", {})
+    with pytest.raises(AttributeError):
+        _ = nowhere.__module__
+    assert is_plain(ValueError())
+    assert not is_plain(nowhere())
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import pytest
 from gevent import GreenletExit
 
 from scripted import Crash, Idle, Journal, Scripted, crash, spawn, states
-from sprag import Service, Supervisor
-from sprag.exceptions import AlreadyStarted
+from sprag import Service, State, Supervisor
+from sprag.exceptions import AlreadyStarted, StartFailed
 from sprag_supervisor import Outcome, adopt_all, end_in_next_turn, request_stop, tree_of
 from sprag_supervisor.exceptions import EngineError
 from sprag_supervisor.life import adopting as _adopting
@@ -25,6 +25,7 @@ from sprag_supervisor.life import walking as _walking
 from sprag_supervisor.life.bugs import give_in
 from sprag_supervisor.life.lineup import _Start
 from sprag_supervisor.life.settling import attend_soon
+from sprag_supervisor.life.stopping import bring_down
 from sprag_supervisor.loop.calls import Call
 from sprag_supervisor.loop.parking import Parking
 from sprag_supervisor.tree.drainers import drainers
@@ -248,6 +249,20 @@ def test_a_start_side_by_side_that_has_a_bug_around_it_is_over(
     assert isinstance(start.error, EngineError)
     assert over == [7]
     assert bugs(caplog) == ["IndexError('ours')"]
+
+
+def test_what_is_brought_down_in_the_midst_of_its_start_fails_it_and_is_undone(
+    clock: VirtualClock,
+) -> None:
+    a = Scripted("a", Journal(), start_takes=5.0)
+    starting = spawn(a.start)
+    clock.advance(1.0)
+    bring_down(a, IndexError("ours"))
+    clock.settle()
+    with pytest.raises(StartFailed, match="IndexError: ours"):
+        starting.get()
+    assert clock.now == 1.0
+    assert a.snapshot().state is State.FAILED
 
 
 def test_what_was_done_before_the_bug_stays_as_it_was(clock: VirtualClock) -> None:

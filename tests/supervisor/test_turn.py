@@ -106,6 +106,7 @@ def test_who_is_killed_while_waiting_gives_up_the_place(clock: VirtualClock, vic
     holders = [take_and_hold(turn, 1.0, log, name) for name in "abcd"]
     clock.advance(0.5)
     holders[victim].kill()
+    assert len(turn.queue or ()) == 2
     clock.advance(10.0)
     assert "".join(log) == "abcd".replace("abcd"[victim], "")
     assert turn.holder is None
