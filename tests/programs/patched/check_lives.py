@@ -257,7 +257,7 @@ def test_a_port_that_is_taken_is_told_with_its_owner(top: Supervisor) -> None:
 def test_one_that_is_never_ready_crashes_when_its_time_is_up(top: Supervisor) -> None:
     program = top.start_child(
         python(
-            SLEEPS, ready=Line("never"), start_timeout=0.2, backoff=Backoff(initial=60, maximum=60)
+            SLEEPS, ready=Line("never"), start_timeout=1.0, backoff=Backoff(initial=60, maximum=60)
         )
     )
     until(lambda: program.snapshot().failures)
