@@ -153,3 +153,25 @@ def test_a_null_handler_hears_nothing_and_one_that_looks_on_changes_nothing() ->
         logger.addHandler(logging.StreamHandler())
         assert listening(logging.ERROR)
         assert configured(logging.ERROR)
+
+
+def test_the_last_resort_gets_what_one_that_looks_on_has_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            got.append(record.msg)
+
+    got: list[str] = []
+    monkeypatch.setattr(logging, "lastResort", Kept(logging.WARNING))
+    with bare() as logger:
+        logger.addHandler(Onlooker())
+        logger.warning("one")
+        logger.info("two")
+        logger.addHandler(logging.NullHandler())
+        logger.warning("three")
+    assert got == ["one"]
+    monkeypatch.setattr(logging, "lastResort", None)
+    with bare() as logger:
+        logger.addHandler(Onlooker())
+        logger.warning("four")

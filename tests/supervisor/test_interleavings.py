@@ -461,6 +461,17 @@ def test_a_start_during_the_stop_of_a_child_waits_for_its_end(
         assert a.snapshot().incarnation == 2
 
 
+def test_who_starts_itself_in_its_start_is_not_told_of_a_stop(clock: VirtualClock) -> None:
+    class StartsItself(Service):
+        def on_start(self) -> None:
+            self.start()
+
+    with pytest.raises(StartFailed, match="WouldDeadlock"):
+        Supervisor([StartsItself()]).start()
+    with pytest.raises(StartFailed, match="is already started: stop it first"):
+        StartsItself().start()
+
+
 def test_who_restarts_a_child_that_leaves_meanwhile_is_told_which_ones_there_are(
     clock: VirtualClock, journal: Journal
 ) -> None:

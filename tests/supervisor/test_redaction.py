@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sprag import Supervisor
 from sprag_supervisor import arguments_told, is_secret, redacted, shown, told
 
 HUSH = "hunter2"
@@ -255,3 +256,7 @@ def test_an_error_that_shows_what_was_given_shows_no_secret_in_it() -> None:
 @dataclass
 class Credentials:
     password: str
+
+
+def test_of_sprags_own_classes_nothing_is_told() -> None:
+    assert arguments_told(Supervisor, ([],), {"name": "fleet"}, texts=True) == {}

@@ -37,8 +37,7 @@ def why_down(node: Node, path: str) -> Because | None:
             return Because("needs", f"{above}/{next(iter(history.waits_for))}")
         if (other := waits_because_of(node)) is not None:
             return Because("group", path_of(other))
-        tree = node._tree_
-        hold = None if tree is None or tree.holds is None else hold_of(node, path)
+        hold = hold_of(node, path)
         if hold is not None and history.retry_timer is None:
             return Because("held", hold.path)
     if history.exit is None:
