@@ -45,7 +45,11 @@ def test_who_watches_says_so_leaves_nothing_and_can_watch_later(
             pass
     assert sys.getswitchinterval() == before
     started: list[object] = []
-    monkeypatch.setattr(_native, "_start_new_thread", lambda *given: started.append(given))
+
+    def start(body: object, _given: object) -> None:
+        started.append(body)
+
+    monkeypatch.setattr(_native, "_start_new_thread", start)
     with watching():
         assert len(started) == 1
     assert sys.getswitchinterval() == before

@@ -157,20 +157,19 @@ def test_to_ask_again_for_ones_own_turn_would_deadlock(clock: VirtualClock) -> N
     assert turn.holder is None
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda top: top.adopt(Service()),
-        lambda top: adopt_all(top, [(Service(), "c", {"needs": ()})], by_needs=True),
-        lambda top: top.restart_child("b"),
-        lambda top: top.delete_child("b"),
-        lambda top: order_children(top, ["b"]),
-    ],
-    ids=["adopt", "adopt several", "start", "delete", "order"],
-)
+CHANGES: dict[str, Callable[[Supervisor], object]] = {
+    "adopt": lambda top: top.adopt(Service()),
+    "adopt several": lambda top: adopt_all(top, [(Service(), "c", {"needs": ()})], by_needs=True),
+    "start": lambda top: top.restart_child("b"),
+    "delete": lambda top: top.delete_child("b"),
+    "order": lambda top: order_children(top, ["b"]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 @pytest.mark.usefixtures("clock")
 def test_who_changes_the_children_already_may_not_do_so_once_more_and_keeps_the_turn(
-    change: Callable[[Any], object],
+    change: Callable[[Supervisor], object],
 ) -> None:
     top = Supervisor([Idle("a"), Idle("b")])
     with top:
