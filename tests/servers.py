@@ -305,10 +305,12 @@ class Postgres(Server):
     def send(self, number: int) -> None:
         assert self.popen is not None
         pid = self.popen.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        children = ""
+        with suppress(FileNotFoundError):  # it has ended by itself meanwhile
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
         super().send(number)
         if number != self.ends_by:
-            for child in children:
+            for child in children.split():
                 with suppress(ProcessLookupError):  # each has a session of its own
                     os.kill(int(child), number)
 
