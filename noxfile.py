@@ -39,7 +39,8 @@ def tests(session: nox.Session) -> None:
 @nox.session(name="oldest", python="3.11")
 def with_the_oldest(session: nox.Session) -> None:
     """Run them with the oldest of each, on the oldest Python."""
-    constraints = Path(session.create_tmp()) / "oldest.txt"
+    # Not into `create_tmp`: that becomes TMPDIR, in which paths are too long for sockets.
+    constraints = Path(session.virtualenv.location) / "oldest.txt"
     constraints.write_text("\n".join(oldest()), encoding="utf-8")
     session.install("-e", ".[test]", "-c", str(constraints))
     run(session)

@@ -74,7 +74,7 @@ def test_every_option_has_a_variable_and_what_is_typed_wins(
         Bind("", "a"),
     )
     for variables, said in (
-        ({"SPRAG_PORT": "x"}, "Invalid value for 'SPRAG_PORT': 'x' is not a valid whole number"),
+        ({"SPRAG_PORT": "x"}, "'x' is not a valid whole number"),
         ({"SPRAG_PORT": "1", "SPRAG_HOST": ""}, "SPRAG_BIND says where to listen: leave out SPRAG"),
         ({"SPRAG_TREE": "maybe"}, "Invalid value for 'SPRAG_TREE': 'maybe' is not a valid boolean"),
     ):
