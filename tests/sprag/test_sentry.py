@@ -47,7 +47,7 @@ def sent() -> Iterator[list[dict[str, Any]]]:
         sentry_sdk.init("http://key@localhost/1", transport=Kept(), default_integrations=False)
         yield events
         sentry_sdk.get_client().close(timeout=0)
-        sentry_sdk.get_global_scope().set_client(None)
+        sentry_sdk.Scope.get_global_scope().set_client(None)
 
 
 class Frail(Service):

@@ -81,6 +81,7 @@ class WebRequest(Request):
 
     json_module: Any = _Json
     form_data_parser_class = _FormParser
+    max_form_memory_size: int | None = 500_000  # as Werkzeug's own from 3.1 on
 
     def __init__(self, environ: dict[str, Any]) -> None:
         super().__init__(environ)
