@@ -117,6 +117,8 @@ class _Inventor:
         self.added = 0
         self.supervisors: list[tuple[Path, Spec]] = []
         self.kinds: dict[Path, str] = {}
+        self.made_in: dict[Path, tuple[Spec, ...]] = {}
+        """Of each dynamic supervisor: what all its children are like."""
         self.places: list[tuple[Path, Spec]] = []
         """Where something is or may come to be: all services but the root."""
 
@@ -192,6 +194,8 @@ class _Inventor:
 
     def register(self, path: Path, spec: Spec) -> None:
         self.kinds[path] = spec.kind
+        if spec.kind == "dynamic":
+            self.made_in[path] = spec.children
         if path:
             self.places.append((path, spec))
         if spec.kind != "worker":
@@ -204,6 +208,8 @@ class _Inventor:
         """Whether nothing of another kind was at *path* or below it."""
         below = spec.children if spec.kind == "supervisor" else ()
         is_alike = self.kinds.get(path, spec.kind) == spec.kind
+        if spec.kind == "dynamic":
+            is_alike = is_alike and self.made_in.get(path, spec.children) == spec.children
         return is_alike and all(self.fits((*path, child.id), child) for child in below)
 
     # -- operations
