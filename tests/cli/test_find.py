@@ -179,6 +179,7 @@ def test_an_app_is_chosen_by_name_then_by_pid(asked: str, pid: int) -> None:
 
 def test_an_app_is_chosen_by_the_path_of_its_socket() -> None:
     nothing = Found("/run")
+    assert choose(nothing, "/x/shop.12.sock/") == choose(nothing, "/x/shop.12.sock")
     assert choose(nothing, "/x/shop.12.sock") == RunningApp("shop", 12, "/x/shop.12.sock")
     assert str(choose(nothing, "./any")) == "any"
 

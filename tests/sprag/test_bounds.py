@@ -73,9 +73,9 @@ def test_a_listener_that_never_returns_keeps_the_latest_of_what_happens(
         assert heard == [1, *range(2 * MAILBOX + 2, 3 * MAILBOX + 2)]
         # It has caught up: when it falls behind again, that is told again.
         watcher.go.clear()
-        restarts(child, MAILBOX + 10)  # of which it may get a few before it waits
+        restarts(child, MAILBOX + 2)  # of which it may have got the first before it waits
         clock.settle()
-        assert watcher.listener.missed > 2 * MAILBOX
+        assert watcher.listener.missed - 2 * MAILBOX in (1, 2)
         told = [r for r in log.at_least(logging.WARNING) if "lifecycle" in r.getMessage()]
         assert len(told) == 2
 

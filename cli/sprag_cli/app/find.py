@@ -224,7 +224,7 @@ def _elsewhere(own: str) -> Iterator[RunningApp]:
             user = os.stat(process).st_uid
             found = os.lstat(folder)
             is_theirs = found.st_uid == user == os.lstat(path).st_uid
-            is_elsewhere = folder != os.path.abspath(own)
+            is_elsewhere = os.path.abspath(folder) != os.path.abspath(own)
             if is_elsewhere and is_theirs and not found.st_mode & 0o077 and listens(path):
                 yield RunningApp(*app, path, _name_of(user))
 
@@ -257,7 +257,7 @@ def choose(found: Found, asked: str | None) -> RunningApp:
     if asked is None:
         candidates = found.apps or found.others
     elif "/" in asked:
-        return _at(asked)
+        return _at(asked.rstrip("/") or "/")
     else:
         candidates = ()
         for apps in (found.apps, found.others):

@@ -107,7 +107,7 @@ def number_of(node: Node, key: str) -> float | None:
 
 def count_of(node: Node, key: str) -> int:
     """Return the whole number under *key*, or 0 if there is none."""
-    return int(number_of(node, key) or 0) if node.get(key) else 0
+    return int(number_of(node, key) or 0) if node.get(key) else 0  # which most are
 
 
 def mapping_of(node: Node, key: str) -> Node:

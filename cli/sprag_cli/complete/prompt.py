@@ -126,7 +126,6 @@ class FileName(click.ParamType[str]):
 
 
 def _paths(params: dict[str, Any], prefix: str) -> list[Node]:
-
     from sprag_cli.app.client import Client
     from sprag_cli.app.find import Found, all_apps, choose
 
