@@ -26,7 +26,7 @@ import gevent
 from gevent import GreenletExit, sleep
 
 from sprag import Ignore, Service
-from sprag_supervisor import Policy
+from sprag_supervisor import Policy, arguments_of, remember_arguments
 from sprag_supervisor.life import guard as _guard
 from sprag_supervisor.loop import clock as _clock
 
@@ -129,7 +129,7 @@ class Scripted(Service):
         if script is None:
             script = Script(**{key: orders[key] for key in orders if key not in _POLICY})
             # The next life is constructed with the arguments of the first.
-            self._kwargs_ = {**policy, "script": script}
+            remember_arguments(self, arguments_of(self)[0], {**policy, "script": script})
         self.script = script
 
     def on_start(self) -> None:

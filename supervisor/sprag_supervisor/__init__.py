@@ -139,6 +139,7 @@ from sprag_supervisor.tree.log import (
     say,
     text_of,
 )
+from sprag_supervisor.tree.making import arguments_of, remember_arguments
 from sprag_supervisor.tree.mistakes import (
     Mistake,
     hidden_methods,
@@ -236,6 +237,7 @@ __all__ = [
     "adopt_all",
     "all_of",
     "announce_move",
+    "arguments_of",
     "arguments_told",
     "as_count",
     "as_number",
@@ -328,6 +330,7 @@ __all__ = [
     "refuse",
     "refuse_present",
     "release_exits",
+    "remember_arguments",
     "renew",
     "report_crash",
     "request_exit",

@@ -132,6 +132,13 @@ def test_a_step_costs_the_same_beside_few_and_many_siblings(
     assert abs(few.bytes - many.bytes) < COPY / 2
 
 
+def test_a_service_takes_no_more_than_160_bytes_for_the_engine() -> None:
+    """Without what the allocator puts in front: one slot more is 16 bytes more for each."""
+    head = 32
+
+    assert Service.__basicsize__ + head <= 160
+
+
 def cost(clock: VirtualClock, kind: Any, step: Callable[[Family], None], siblings: int) -> Cost:
     """Take the step until what is done at the first time only is done; then once more, counted."""
     with kind(max_restarts=100) as parent:

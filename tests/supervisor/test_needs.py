@@ -175,7 +175,7 @@ def test_a_first_start_that_is_tried_again_is_waited_for_by_those_that_need_it(
     ]
     with Supervisor(children) as top:
         assert states(top) == {"db": "restarting", "api": "restarting", "log": "running"}
-        bad._args_ = ("db", 1.0)
+        bad._arguments_ = ("db", 1.0)
         clock.advance(5)
         assert set(states(top).values()) == {"running"}
 

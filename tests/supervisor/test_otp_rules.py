@@ -801,6 +801,51 @@ def test_rule_33_the_policy_given_at_adoption_survives_a_restart(
         assert a.snapshot().policy.shutdown == 1.5
 
 
+def test_rule_33_it_also_decides_what_follows_a_constructor_that_fails(clock: VirtualClock) -> None:
+    class Feed(Service):
+        lives = 0
+
+        def __init__(self) -> None:
+            Feed.lives += 1
+            if Feed.lives == 2:
+                raise Crash("no such file")
+
+    feed = Feed()
+    with Supervisor() as top:
+        top.start_child(feed, backoff=Backoff(10, factor=1, jitter=0), shutdown=1.5)
+        crash_and_settle(feed, clock)
+        clock.advance(10)
+        assert (Feed.lives, feed.snapshot().state) == (2, State.RESTARTING)
+        clock.advance(9)
+        assert Feed.lives == 2  # without its backoff it would have been tried again at once
+        clock.advance(1)
+        assert (Feed.lives, feed.snapshot().state) == (3, State.RUNNING)
+        assert feed.snapshot().policy.shutdown == 1.5
+
+
+def test_rule_33_what_a_constructor_asks_for_beside_it_is_refused_and_it_holds_again_after_that(
+    clock: VirtualClock,
+) -> None:
+    class Feed(Service):
+        lives = 0
+
+        def __init__(self) -> None:
+            Feed.lives += 1
+            self._policy_ = self._policy_.with_(
+                {"restart": "permanent" if Feed.lives == 2 else "transient"}
+            )
+
+    feed = Feed()
+    with Supervisor(auto_shutdown="any_significant") as top:
+        top.start_child(feed, significant=True, backoff=Backoff(1, jitter=0))
+        crash_and_settle(feed, clock)
+        clock.advance(1)
+        assert (Feed.lives, feed.snapshot().state) == (2, State.RESTARTING)
+        clock.advance(2)
+        assert (Feed.lives, feed.snapshot().state) == (3, State.RUNNING)
+        assert feed.snapshot().policy.significant
+
+
 def test_rule_34_the_arguments_of_a_temporary_child_are_not_in_its_spec(
     clock: VirtualClock, journal: Journal
 ) -> None:

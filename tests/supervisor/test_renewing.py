@@ -37,7 +37,7 @@ def test_a_policy_that_is_none_changes_nothing() -> None:
     with Supervisor([feed := Feed(1)]):
         with pytest.raises(BadPolicy):
             renew(feed, Feed(2), {"shutdown": -1})
-        assert (feed._args_, feed._policy_.shutdown) == ((1,), 5.0)
+        assert (feed._arguments_, feed._policy_.shutdown) == ((1,), 5.0)
 
 
 def test_children_change_places_and_others_come_behind_them(clock: VirtualClock) -> None:

@@ -26,6 +26,7 @@ from sprag_supervisor import (
     RUNNING,
     State,
     adopt_all,
+    arguments_of,
     delete_child,
     order_children,
     path_of,
@@ -168,12 +169,11 @@ class Site:
         """Let groups that stay, and the app, be made with those below them that stay."""
         for path in _parents(made):
             if path and not _is_within(path, new):
-                listed: list[Made] = made[path][0]._args_[0]
+                listed: list[Made] = arguments_of(made[path][0])[0][0]
                 listed[:] = [
                     (self._services[f"{path}/{policy['name']}"], policy) for _, policy in listed
                 ]
-        assert fresh._kwargs_ is not None
-        providers: dict[str, Made] = fresh._kwargs_["providers"]
+        providers: dict[str, Made] = arguments_of(fresh)[1]["providers"]
         for name, (_, policy) in providers.items():
             providers[name] = self._services[name], policy
 
@@ -191,7 +191,7 @@ class Site:
             if program._state_ not in ACTIVE or not isinstance(program, sprag.Program):
                 continue  # it will start with as many as it is declared with
             try:
-                program.scale((program._kwargs_ or {})[REPLICAS])
+                program.scale(arguments_of(program)[1][REPLICAS])
             except SpragError as error:
                 if self._app._state_ is RUNNING:
                     text = "it could not be scaled"

@@ -151,12 +151,12 @@ def _stop(node: Node, deadline: float | None) -> StopReport | None:
 
 
 def _restart(node: Node, deadline: float | None) -> StopReport | None:
-    parent, name, given = node._parent_, node._name_, node._given_
+    parent, name, given = node._parent_, node._name_, node._policy_.given
     assert parent is not None
     report = _stop(node, deadline)
     if node._parent_ is None and node._state_ is not State.NEW:
         # A temporary child has left the tree with its end; it gets its place again.
-        adopt(parent, node, name, None if given is None else given[1])
+        adopt(parent, node, name, given)
     else:
         restart_child(node)
     return report

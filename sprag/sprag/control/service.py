@@ -13,6 +13,7 @@ from sprag.owned.crons import CronHandle
 from sprag.owned.probes import ProbeHandle
 from sprag.owned.timers import TimerHandle
 from sprag_supervisor import (
+    arguments_of,
     arguments_told,
     clock,
     count_children,
@@ -48,7 +49,7 @@ def answer(desk: Desk, path: str) -> Answer:
             **told,
             "process": forwarding.with_place(node, _process(told["process"])),
             "module": module_name(type(node)),
-            "arguments": arguments_told(type(node), node._args_, node._kwargs_ or {}, texts=True),
+            "arguments": arguments_told(type(node), *arguments_of(node), texts=True),
             "counters": _counters(node),
             "crons": [
                 _cron(each) for each in sorted(_timers(node, CronHandle), key=_next)[:_LISTED]

@@ -48,9 +48,7 @@ def pass_on_policy(group: Service) -> None:
     """Let the replicas that are there ask for what their group asks for now."""
     asked = policy_of_each(group._policy_)
     for each in (group._children_ or {}).values():
-        each._policy_ = each._policy_.with_(asked)
-        if each._given_ is not None:
-            each._given_ = each._policy_, each._given_[1]
+        each._policy_ = each._policy_.with_(asked).overlaid(each._policy_.given or {})
 
 
 def bring_to_size(

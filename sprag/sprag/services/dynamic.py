@@ -97,8 +97,9 @@ class DynamicSupervisor(Service):
         if issubclass(type(given), Service) and given._parent_ is self:
             refuse_present(self, given)
         if self.max_children is not None:
-            self._check_room_()  # at once, and again when it is our turn
-        return cast("ServiceT", adopt(self, given, name, policy))
+            self._check_room_()
+        adopted: Any = adopt(self, given, name, policy)
+        return adopted  # type: ignore[no-any-return] # a cast is a call
 
     def _check_room_(self) -> None:
         limit = self.max_children

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, Never, cast
 from sprag.services.bidding import Bidding
 from sprag.services.service import Service
 from sprag.services.supervisor import Child, checked_child
-from sprag_supervisor import Node, called, checked_name, class_name, is_class
+from sprag_supervisor import (
+    Node,
+    arguments_of,
+    called,
+    checked_name,
+    class_name,
+    is_class,
+    remember_arguments,
+)
 from sprag_supervisor.exceptions import BadPolicy, BadValue
 
 if TYPE_CHECKING:
@@ -56,8 +64,9 @@ class Singleton(Service):
         if name is not None:
             self.name = checked_name(name)
         self._only_ = only = checked_child(service)
-        if is_class(service) and self._args_[:1] == (service,):
-            self._args_ = (only[0], *self._args_[1:])  # the same one in each life
+        args, kwargs = arguments_of(self)
+        if is_class(service) and args[:1] == (service,):
+            remember_arguments(self, (only[0], *args[1:]), kwargs)  # the same one in each life
         self._policy_ = of_what_runs_once(self._policy_.with_(policy))
 
     def _prepare_(self) -> None:

@@ -14,6 +14,7 @@ from sprag_supervisor import (
     StopReport,
     adopt,
     adopt_all,
+    arguments_of,
     called,
     checked_name,
     child_of,
@@ -24,6 +25,7 @@ from sprag_supervisor import (
     is_class,
     made_of,
     refuse_present,
+    remember_arguments,
     restart_child,
     which_children,
 )
@@ -86,11 +88,12 @@ class Supervisor(Service):
 
     def _instead_of_(self, given: object, children: object) -> None:
         """Put *children* into the arguments; those of a subclass's own __init__ may be others."""
-        self._args_ = tuple(children if each is given else each for each in self._args_)
-        kwargs = self._kwargs_ or {}
-        self._kwargs_ = {
-            keyword: children if each is given else each for keyword, each in kwargs.items()
-        } or None
+        args, kwargs = arguments_of(self)
+        remember_arguments(
+            self,
+            tuple(children if each is given else each for each in args),
+            {keyword: children if each is given else each for keyword, each in kwargs.items()},
+        )
 
     def _prepare_(self) -> None:
         adopt_all(self, self._static_, by_needs=self._by_needs_)

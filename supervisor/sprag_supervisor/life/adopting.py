@@ -69,15 +69,21 @@ def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth m
     """
     if not issubclass(type(child), Node):
         child = made_of(child, "child", "a Service, or a class of them")
+        parent._check_room_()  # again: its constructor may have taken its time
     tree, current = parent._tree_, getcurrent()
-    if tree is not None and (tree.thread != get_ident() or current is tree.hub):
+    if tree is None:
+        raise not_active(parent, "adopt a child")
+    if tree.thread != get_ident() or current is tree.hub:
         must_be_able_to_wait(parent, "adopt a child")
     if parent._state_ not in ACTIVE or (left_behind and is_left_behind()):
         raise not_active(parent, "adopt a child")
     if name is not None and (type(name) is not str or not name or "/" in name):
         name = checked_name(name)
-    own = child._policy_ if child._given_ is None else child._given_[0]
-    checked = own.with_(policy) if policy else own
+    checked = child._policy_
+    if checked.own is not None:
+        checked = checked.own  # what it was given elsewhere does not count here
+    if policy:
+        checked = checked.overlaid(policy)
     if checked.asks_more:
         _check_place(parent, name or name_of(child), checked)
     supervision = parent._supervision_ or supervision_of(parent)
@@ -92,33 +98,29 @@ def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth m
                 turn.holder = current
             elif turn.take():
                 must_accept(parent, supervision, "adopt a child")  # it may have ended meanwhile
+                parent._check_room_()
             else:
                 raise WouldDeadlock(path_of(parent), "adopt a child")
             if parent._op_ is not None:
                 must_accept(parent, supervision, "adopt a child")
             if child._parent_ is not None or child._state_ not in DOWN:
                 raise AlreadyAdopted(path_of(child), child._state_.value)
-            if parent._forgets_ended_:
-                parent._check_room_()
-            children = parent._children_
-            if children is None:
-                children = parent._children_ = {}
+            children = supervision.children
             if name is None:
                 name = wanted_name(child)
                 if name in children:
-                    name = _numbered(supervision, name, children)
+                    name = _numbered(supervision, name)
             elif name in children:
                 _make_room(parent, children[name])
             if child._history_ is not None:
                 need_room()  # to undo it takes some
                 if child._tree_ is not None:  # it was the root of another
                     child._tree_.memories.leave(child._history_)
-                parent._tree_.memories.join(child._history_)  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess]
+                tree.memories.join(child._history_)
             try:
-                child._name_, child._parent_, child._tree_ = name, parent, parent._tree_
+                child._name_, child._parent_, child._tree_ = name, parent, tree
                 children[name] = child
                 child._policy_ = checked
-                child._given_ = (own, dict(policy)) if policy else None
                 if checked.asks_more or supervision.lineup is not None:
                     come_in(child, supervision)
                 else:
@@ -318,16 +320,14 @@ def start_first(child: Node) -> None:
             history.first_start = False
 
 
-def _numbered(supervision: Supervision, wanted: str, taken: dict[str, Node]) -> str:
+def _numbered(supervision: Supervision, wanted: str) -> str:
     """Return *wanted* with the next number, as in ``wanted-2``.
 
     A number is not used again, but *wanted* is when it is free: a second try to adopt
     the same service keeps its name.
     """
-    numbers = supervision.numbers
-    if numbers is None:
-        numbers = supervision.numbers = {}
-    number = numbers.get(wanted, 1) + 1
+    numbers, taken = supervision.numbers, supervision.children
+    number = numbers[wanted] + 1 if wanted in numbers else 2
     while (name := f"{wanted}-{number}") in taken:
         number += 1
     numbers[wanted] = number

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from sprag_supervisor.tree.node import Tree
 
 
+_NOTHING: Final = Node.on_start
+
+
 def start(node: Node, restarts: bool = False) -> None:  # noqa: FBT001, FBT002 - see `_bring_up`
     """Bring *node*, which has its place in a tree, up; return when it runs or has ignored.
 
@@ -57,19 +60,15 @@ def start(node: Node, restarts: bool = False) -> None:  # noqa: FBT001, FBT002 -
         StartFailed: It could not be started, and everything it had acquired is released.
         RecursionError: The caller's stack has no room for it; nothing has changed.
     """
-    incarnation, before, tree = node._incarnation_ + 1, node._state_, node._tree_
+    before, tree, cls = node._state_, node._tree_, type(node)
     assert tree is not None
     assert STARTING in MOVES[before]
-    cls = type(node)  # asked each time: a test may have patched the hook in
-    has_first_steps = incarnation > 1 or cls.on_start is not Node.on_start or cls._prepares_
+    incarnation = node._incarnation_ + 1
+    # Asked each time: a test may have patched the hook in.
+    has_first_steps = incarnation > 1 or cls.on_start is not _NOTHING or cls._prepares_
     if not (has_first_steps or cls._does_more_ or tree.observers):
         # Nothing runs and nobody is told: both moves at once, so that nothing comes in between.
-        node._since_, node._incarnation_, node._state_, node._state_ = (
-            clock.now(),
-            1,
-            STARTING,
-            RUNNING,
-        )
+        node._since_, node._incarnation_, node._state_ = clock.now(), 1, RUNNING
         return
     try:
         if has_first_steps:
@@ -224,17 +223,17 @@ def reset(node: Node) -> None:
             descriptor.__delete__(node)
         except AttributeError:
             continue  # was never set
-    cls = type(node)
+    cls, before, made_with = type(node), node._policy_, node._arguments_
     node._policy_ = cls._class_policy_
-    if node._kwargs_ is None:
-        if cls.__init__ is not Node.__init__:
-            cls.__init__(node, *node._args_)
-    else:
-        cls.__init__(node, *node._args_, **node._kwargs_)
-    if node._given_ is not None:
-        own, given = node._policy_, node._given_[1]
-        node._given_ = own, given
-        node._policy_ = own.with_(given)
+    try:
+        if type(made_with) is not tuple:
+            cls.__init__(node, *made_with[0], **made_with[1])
+        elif cls.__init__ is not Node.__init__:
+            cls.__init__(node, *made_with)
+    finally:  # whatever becomes of it, what it was adopted with is not lost
+        if before.given is not None:
+            own, node._policy_ = node._policy_, before
+            node._policy_ = own.overlaid(before.given)
 
 
 def _that_adopts(parent: Node) -> Starting | None:

@@ -78,7 +78,7 @@ def _let_go(node: Node) -> None:
             forget(node, node._tree_)
     operation, holdings, history = node._op_, node._holdings_, node._history_
     supervision = node._supervision_
-    node._op_ = node._holdings_ = node._supervision_ = node._children_ = None
+    node._op_ = node._holdings_ = node._supervision_ = None
     node._state_ = FAILED
     waiting: list[Any] = []
     with suppress(BaseException):

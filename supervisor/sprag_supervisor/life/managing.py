@@ -25,6 +25,7 @@ from sprag_supervisor.life.resting import detach
 from sprag_supervisor.rules.states import ACTIVE, DOWN, RESTARTING, STOPPING, State
 from sprag_supervisor.tree.home import must_be_able_to_wait, must_be_at_home
 from sprag_supervisor.tree.inbox import supervision_of
+from sprag_supervisor.tree.making import arguments_of
 from sprag_supervisor.tree.moves import is_active
 from sprag_supervisor.tree.names import name_of, path_of
 
@@ -178,11 +179,12 @@ def count_children(parent: Node) -> ChildCounts:
 def childspec_of(child: Node) -> ChildSpec:
     """Return how the child is made and treated."""
     is_temporary = child._policy_.restart == "temporary"
+    args, kwargs = arguments_of(child)
     return ChildSpec(
         name_of(child),
         type(child),
-        None if is_temporary else child._args_,
-        None if is_temporary else dict(child._kwargs_ or {}),
+        None if is_temporary else args,
+        None if is_temporary else dict(kwargs),
         child._policy_,
         kind_of(child),
     )

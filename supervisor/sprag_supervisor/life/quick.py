@@ -49,7 +49,7 @@ def is_quick(node: Node, *, had_started: bool = True) -> bool:
         node: The service.
         had_started: Whether its `on_start` has returned, so that its stop hooks apply.
     """
-    if node._children_:
+    if node._supervision_ is not None and node._supervision_.children:
         return False
     if had_started and _has_stop_hooks(type(node)) and node._policy_.shutdown != "brutal_kill":
         return False
@@ -110,7 +110,7 @@ def crash(node: Node, failure: Failure, action: OnFailure | None) -> bool:
         node._state_ = STOPPING
         if holdings is not None:
             holdings.release()
-        node._holdings_ = node._supervision_ = node._children_ = None
+        node._holdings_ = node._supervision_ = None
         node._since_, node._state_, step = clock.now(), RESTARTING, REMEMBERED
         if tree.observers:
             announce(node, "crashed", "child_terminated", "crashed", failure, 0.0, told=told)
@@ -157,7 +157,7 @@ def put_down(
         if (
             child._state_ is not RUNNING
             or child._parent_ is not parent  # it has left meanwhile, and may run elsewhere
-            or child._children_
+            or (child._supervision_ is not None and child._supervision_.children)
             or child._op_ is not None
         ):
             break
@@ -176,7 +176,7 @@ def put_down(
         if history is not None:
             how = record(Exit, (Reason.STOPPED, child._incarnation_, None, None))
             history.end(how, child._policy_, now - child._since_)
-        child._supervision_ = child._holdings_ = child._children_ = None
+        child._supervision_ = child._holdings_ = None
         child._since_, child._state_ = now, STOPPED
         everyone.pop()
         if staying is not None:

@@ -35,11 +35,8 @@ def renew(node: Node, like: Node, policy: Mapping[str, object]) -> None:
         BadPolicy: A keyword of *policy* is unknown or wrong.
     """
     assert type(node) is type(like)
-    own = like._policy_
-    asked = own.with_(policy)
-    node._args_, node._kwargs_ = like._args_, like._kwargs_
-    node._given_ = (own, dict(policy)) if policy else None
-    node._policy_ = asked
+    node._policy_ = like._policy_.overlaid(policy) if policy else like._policy_
+    node._arguments_ = like._arguments_
     if not node._incarnation_:
         reset(node)
 
@@ -54,17 +51,17 @@ def order_children(parent: Node, names: Iterable[str]) -> None:
         WrongThread, AfterFork, CalledInHub: As for `adopt`.
     """
     must_be_able_to_wait(parent, "order its children")
-    turn = supervision_of(parent).turn
+    supervision = supervision_of(parent)
+    turn = supervision.turn
     if turn.is_mine():
         raise WouldDeadlock(path_of(parent), "order its children")
     try:
         try:
             if not turn.take():
                 raise WouldDeadlock(path_of(parent), "order its children")
-            children = parent._children_
-            if children:
-                first = {name: children[name] for name in names if name in children}
-                parent._children_ = {**first, **children}
+            children = supervision.children
+            first = {name: children[name] for name in names if name in children}
+            supervision.children = {**first, **children}
         finally:
             turn.give()
     except BaseException:

@@ -78,8 +78,8 @@ def detach(child: Node) -> None:
     if parent is not None:
         if child._history_ is not None:
             leave_memories(child, parent)
-        if parent._children_ is not None:
-            parent._children_.pop(child._name_ or "", None)
+        if parent._supervision_ is not None:
+            parent._supervision_.children.pop(child._name_ or "", None)
     child._parent_ = child._tree_ = None
 
 

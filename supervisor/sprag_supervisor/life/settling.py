@@ -138,7 +138,7 @@ def _settle(end: End) -> None:
         end.to = to = _destination(end, parent)
         end.uptime = now - node._since_ if end.had_started else 0.0
         assert to in MOVES[node._state_]
-        node._op_ = node._holdings_ = node._supervision_ = node._children_ = None
+        node._op_ = node._holdings_ = node._supervision_ = None
         node._since_, node._state_, end.step = now, to, 1
     if end.step == 1:
         if (

@@ -59,6 +59,10 @@ class Policy:
     autostart: bool = True
     asks_more: bool = field(init=False, repr=False, compare=False, default=False)
     """Whether to adopt it takes more than to start it."""
+    own: Policy | None = field(init=False, repr=False, compare=False, default=None)
+    """What the service asks for itself, if something else is laid over that: `given`."""
+    given: Mapping[str, object] | None = field(init=False, repr=False, compare=False, default=None)
+    """What it was adopted with: that wins, and survives its restarts."""
 
     def __post_init__(self) -> None:
         self._keep("restart", _choice("restart", self.restart, get_args(Restart)))
@@ -171,6 +175,18 @@ class Policy:
             if keyword not in KEYWORDS:
                 raise BadPolicy(keyword, value, choices(keyword, KEYWORDS), is_known=False)
         return dataclasses.replace(self, **given)  # type: ignore[arg-type]
+
+    def overlaid(self, given: Mapping[str, object]) -> Policy:
+        """Return what a service that asks for this one gets, if it is adopted with *given*.
+
+        Raises:
+            BadPolicy: As `with_` does.
+        """
+        policy = self.with_(given)
+        if policy is not self:
+            policy._keep("own", self)
+            policy._keep("given", dict(given))
+        return policy
 
 
 def _rules(given: Any) -> dict[type[BaseException], OnFailure]:

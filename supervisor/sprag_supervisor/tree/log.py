@@ -18,6 +18,7 @@ from sprag_supervisor.escaping import plain, plain_lines
 from sprag_supervisor.facts.crash import is_plain, shortened, users_part
 from sprag_supervisor.facts.stand_in import shown_as
 from sprag_supervisor.redaction import arguments_told
+from sprag_supervisor.tree.making import arguments_of
 from sprag_supervisor.tree.names import path_of
 
 if TYPE_CHECKING:
@@ -126,8 +127,8 @@ def saying(
         place, left_out = shortened(users_part(error))
         if left_out:
             said["frames_left_out"] = left_out
-        if node._args_ or node._kwargs_:
-            given = arguments_told(type(node), node._args_, node._kwargs_ or {}, texts=False)
+        if node._arguments_:
+            given = arguments_told(type(node), *arguments_of(node), texts=False)
             if given:
                 said["arguments"] = given
 

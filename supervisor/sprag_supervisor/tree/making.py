@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sprag_supervisor.exceptions import BadValue
 from sprag_supervisor.foreign import attribute_of, is_a
@@ -19,6 +19,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DONE: Final = "_knows_the_engine_"
+
+
+class Arguments(NamedTuple):
+    """What a service was made with, if keywords are among that; else it is a plain tuple."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+def arguments_of(node: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments, and the keyword arguments, that each life of *node* is made with."""
+    given: Any = node._arguments_
+    return given if type(given) is Arguments else (given, {})
+
+
+def remember_arguments(node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Let the next lives of *node* be made with these."""
+    node._arguments_ = Arguments(args, kwargs) if kwargs else args
 
 
 def record_arguments(cls: type[Any], node: type[Any]) -> None:
@@ -46,7 +64,7 @@ def record_arguments(cls: type[Any], node: type[Any]) -> None:
         if is_a(made, kind):  # so its __init__ is about to run with these
             if attribute_of(made, "_policy_") is None:  # object.__new__ has made it
                 _furnish(made, node)
-            made._args_, made._kwargs_ = args, kwargs or None
+            remember_arguments(made, args, kwargs)
         return made
 
     setattr(recording, _DONE, True)

@@ -13,8 +13,11 @@ Who may write what:
 - ``_state_`` changes only along `MOVES`; see `moves`.
 - STARTING and STOPPING are locks: ``_op_`` is the one operation in progress, and
   whoever wants the same thing joins it.
-- ``_children_`` is changed by the holder of the node's turn, with one exception: a
+- ``_supervision_.children`` is changed by the holder of the node's turn, with one exception: a
   temporary child that ends by itself leaves without asking.
+
+How many slots there are is paid for by each service: two of eight bytes are a step of the
+allocator's. tests/supervisor/test_cost.py counts them.
 """
 
 from __future__ import annotations
@@ -31,9 +34,12 @@ from sprag_supervisor.rules.policy import DEFAULT, Policy
 from sprag_supervisor.rules.states import NEW, SETTLED, State
 from sprag_supervisor.tree.hooks import Body, check_hooks, hook, hooks_of
 from sprag_supervisor.tree.making import (
+    Arguments,
+    arguments_of,
     let_engine_read,
     let_engine_write,
     record_arguments,
+    remember_arguments,
     slots_of,
 )
 from sprag_supervisor.tree.mistakes import warn_of_mistakes
@@ -63,13 +69,10 @@ class Node:
 
     __slots__ = (
         "__weakref__",
-        "_args_",
-        "_children_",
-        "_given_",
+        "_arguments_",
         "_history_",
         "_holdings_",
         "_incarnation_",
-        "_kwargs_",
         "_name_",
         "_op_",
         "_parent_",
@@ -106,14 +109,11 @@ class Node:
     _outlives_limit_: ClassVar[bool] = False
     """A child that is restarted too often is `failed`, and its parent lives on (`_has_lost_`)."""
 
-    _args_: tuple[Any, ...]
-    _children_: dict[str, Node] | None
-    _given_: tuple[Policy, dict[str, object]] | None
-    """Its own policy, and what was given when it was adopted; that wins and survives restarts."""
+    _arguments_: tuple[Any, ...] | Arguments
+    """What its class was called with; see `arguments_of`."""
     _history_: History | None
     _holdings_: Holdings | Subscription | None
     _incarnation_: int
-    _kwargs_: dict[str, Any] | None
     _name_: str | None
     _op_: Operation | None
     _parent_: Node | None
@@ -164,17 +164,16 @@ class Node:
             cls._looked_at_ = cls
         self: Self = _new(cls)
         try:
-            self._args_ = args
+            self._arguments_ = Arguments(args, kwargs) if kwargs else args
         except AttributeError:  # frozen, by a decorator: it came after the class was made
             let_engine_write(cls)
-            self._args_ = args
-        self._kwargs_ = kwargs or None
+            remember_arguments(self, args, kwargs)
         self._state_ = NEW
         self._policy_ = cls._class_policy_
         self._incarnation_ = self._restarts_ = 0
         self._since_ = 0.0
-        self._children_ = self._given_ = self._history_ = self._holdings_ = None
-        self._name_ = self._op_ = self._parent_ = self._supervision_ = self._tree_ = None
+        self._history_ = self._holdings_ = self._name_ = self._op_ = None
+        self._parent_ = self._supervision_ = self._tree_ = None
         return self
 
     def __init__(self) -> None:
@@ -182,7 +181,8 @@ class Node:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let a copy be a new service, made with the same arguments: a life is not copied."""
-        return functools.partial(type(self), *self._args_, **(self._kwargs_ or {})), ()
+        args, kwargs = arguments_of(self)
+        return functools.partial(type(self), *args, **kwargs), ()
 
     # -- hooks: define what you need ---------------------------------------------
     # No class of sprag's own may override them: a hook that is still Node's is not run.
@@ -231,6 +231,11 @@ class Node:
 
     # -- for the engine ------------------------------------------------------------
 
+    @property
+    def _children_(self) -> dict[str, Node] | None:
+        """By their names, in start order; None: it has adopted nobody in this life."""
+        return None if self._supervision_ is None else self._supervision_.children
+
     def _prepare_(self) -> None:
         """Do what comes before `on_start` and must not depend on a user's super() call."""
 
@@ -250,7 +255,7 @@ class Node:
         """Take note that a child has been restarted too often."""
 
     def _check_room_(self) -> None:
-        """Refuse one more child; called under the turn of a node that `_forgets_ended_`."""
+        """Refuse one more child, where there can be only so many; called again after a wait."""
 
     def _found_(self, tree: Tree) -> None:
         """Furnish the tree that the node is the root of."""
@@ -336,10 +341,11 @@ taking one apart costs a fifth of asking for names.
 
 
 class Supervision:
-    """Made with the first child of an incarnation, dropped with its end."""
+    """Made with the first child of an incarnation, or who looks for one; dropped with its end."""
 
     __slots__ = (
         "attended",
+        "children",
         "groups",
         "inbox",
         "lineup",
@@ -352,6 +358,8 @@ class Supervision:
     )
 
     def __init__(self) -> None:
+        self.children: dict[str, Node] = {}
+        """By their names, in start order."""
         self.path: str | None = None
         """Where it is in the tree, once it has adopted somebody; it stays there for a life."""
         self.names: tuple[str, ...] = ()
@@ -367,7 +375,7 @@ class Supervision:
         order of that. None: nobody does."""
         self.lineup: Any = None
         """The children of its list, on their way up side by side; None: no such thing."""
-        self.numbers: dict[str, int] | None = None
+        self.numbers: dict[str, int] = {}
         """The last one that was added to a name, by the name."""
 
 
