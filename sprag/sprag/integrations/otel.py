@@ -161,6 +161,12 @@ class _Maker(Greenlet):  # type: ignore[type-arg]
     spawning_stack_limit = 0
 
 
+class _TracedListener(Listener):
+    """One that is only called by `publish`."""
+
+    __slots__ = ()
+
+
 class _TracedBus(EventBus):
     """A bus whose events are spans."""
 
@@ -178,11 +184,12 @@ class _TracedBus(EventBus):
         listener: Listener | None = None,
     ) -> Listener:
         """Call *fn* as ever, within a span."""
-        return super().subscribe(event, self._traced(event, fn, node), node, listener)
+        traced = self._traced(event, fn, node)
+        return super().subscribe(event, traced, node, listener or _TracedListener())
 
     def publish(self, event: str, data: Any) -> int:
         """Publish within a span, if anybody listens."""
-        if type(event) is not str or event not in self._topics:
+        if type(event) is not str or event not in self.topics:
             return super().publish(event, data)
         with self._tracer.start_as_current_span(f"emit {event}", kind=SpanKind.PRODUCER) as span:
             heard = super().publish(event, data)

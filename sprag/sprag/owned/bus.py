@@ -1,12 +1,12 @@
 """The event bus of one tree.
 
-`publish` calls the listeners in the emitter's greenlet, in order of subscription,
-and returns when the last has returned. What a listener raises is its own service's
-crash, not the emitter's. What somebody has thrown into that greenlet, to end it or to
-limit its time, is the emitter's; see `_concerns_emitter`.
+The listeners are called in the emitter's greenlet, in order of subscription, by `Listener.hear`.
+What one raises is its own service's crash, not the emitter's. What somebody has thrown into that
+greenlet, to end it or to limit its time, is the emitter's; see `_concerns_emitter`.
 
-Who emits in whose greenlet is kept nowhere: emitting would pay for it. The frames of
-`publish` in the stack of a greenlet tell it to the few who ask (`_calls_in`).
+Who has one `Listener`, as most events have, is found by `emit` in `topics` itself; for all else
+it asks `publish`. Who emits in whose greenlet is kept nowhere: emitting would pay for it. The
+frames of `hear` in the stack of a greenlet tell it to the few who ask (`_calls_in`).
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "sprag:"
 """What the names of lifecycle events begin with: sprag tells them, and nobody else."""
+_occupied: Final = seat.get
+"""Bound once: to find the method costs as much as the call."""
 _CLOSED: Final = Timeout(None).timer
 """What a Timeout has for a timer once it is closed; gevent has one such object."""
 
@@ -96,6 +98,33 @@ class Listener:
         self._bus.remove(self)
         self._node = None
 
+    def hear(self, data: Any) -> int:
+        """Call it, on behalf of its service, in the emitter's greenlet; return 1: it has heard."""
+        here = _occupied()
+        if here is None:  # the emitter is outside of any service
+            here = Seat()
+            here.node = None
+            seat.set(here)
+        node: Any = self._node  # who is cancelled is not called
+        emitter = here.node
+        here.node = node
+        fn = self._fn  # called as a method it would be looked for in the class
+        self.calls += 1
+        try:
+            try:
+                if (result := fn(data)) is not None:
+                    check_result("a listener", result)
+            finally:
+                self.returns += 1  # over, before its crash is reported
+        except BaseException as error:  # sorted by whose it is
+            if _concerns_emitter(self, node, error, emitter):
+                raise
+        finally:
+            here.node = emitter
+            if self._node is None and node._holdings_ is not None:
+                self.returned(node)
+        return 1
+
     def returned(self, node: Node) -> None:
         """Take note that a call of a listener that was cancelled meanwhile has returned."""
         if self.calls == self.returns:
@@ -108,7 +137,7 @@ class Listener:
         stacks = [
             "".join(traceback.format_stack(frame, _SHOWN_FRAMES))
             for frame in _frames_of_greenlets()
-            if any(call.get("listener") is self for call in _calls_in(frame))
+            if any(call.get("self") is self for call in _calls_in(frame))
         ]
         return f"listener for {self._event!r}\n" + "\n".join(stacks)
 
@@ -122,9 +151,9 @@ def _frames_of_greenlets() -> Iterator[FrameType | None]:
 
 
 def _calls_in(frame: FrameType | None) -> Iterator[dict[str, Any]]:
-    """Yield the variables of each `publish` under way in the stack that ends in *frame*."""
+    """Yield the variables of each `hear` under way in the stack that ends in *frame*."""
     while frame is not None:
-        if frame.f_code is _PUBLISHES:
+        if frame.f_code is _HEARS:
             yield frame.f_locals
         frame = frame.f_back
 
@@ -167,10 +196,10 @@ class EventBus:
     Most events have one listener. It lies in the bus's own dict; a second one makes a `_Topic`.
     """
 
-    __slots__ = ("_telling", "_topics", "feed")
+    __slots__ = ("_telling", "feed", "topics")
 
     def __init__(self) -> None:
-        self._topics: dict[str, Listener | _Topic] = {}
+        self.topics: dict[str, Listener | _Topic] = {}
         self._telling: set[greenlet] = set()
         """Who logs that nobody has heard an event: a log handler may emit again."""
         self.feed: HasBus | None = None
@@ -196,25 +225,25 @@ class EventBus:
         listener._incarnation = node._incarnation_
         listener.calls = listener.returns = 0
         listener.awaited_by = None
-        if self._topics.setdefault(event, listener) is not listener:
+        if self.topics.setdefault(event, listener) is not listener:
             self._add(listener)
         return listener
 
     def _add(self, listener: Listener) -> None:
         """Make *listener* the last of its event's."""
-        found = self._topics.setdefault(listener._event, listener)
+        found = self.topics.setdefault(listener._event, listener)
         if found is listener:
             return
         if type(found) is not _Topic:
             topic = _Topic()
             topic.listeners[cast("Listener", found)] = None
-            self._topics[listener._event] = found = topic
+            self.topics[listener._event] = found = topic
         found.listeners[listener] = None
         found.frozen = None
 
     def remove(self, listener: Listener) -> None:
         """Let *listener* hear no more; harmless a second time."""
-        topics, event = self._topics, listener._event
+        topics, event = self.topics, listener._event
         found = topics.get(event)
         if found is listener:
             del topics[event]
@@ -226,12 +255,12 @@ class EventBus:
 
     def listeners(self, event: str) -> tuple[Listener, ...]:
         """Return who listens to *event* now, in order of subscription."""
-        found = self._topics.get(event)
+        found = self.topics.get(event)
         if found is None:
             return ()
         return tuple(found.listeners) if type(found) is _Topic else (cast("Listener", found),)
 
-    def publish(self, event: str, data: Any) -> int:  # noqa: C901, PLR0912 - a call costs a fifth
+    def publish(self, event: str, data: Any) -> int:
         """Call every listener of *event* and return how many there were.
 
         Those who come or go meanwhile do not matter.
@@ -240,47 +269,22 @@ class EventBus:
             BadValue: *event* is no str, or begins with ``sprag:``.
         """
         try:
-            found = self._topics.get(event)
+            found = self.topics.get(event)
         except TypeError:
             found = None  # has no hash, and is no text
         if found is None:
             if type(event) is str and event[: len(PREFIX)] != PREFIX:
                 return 0
             return self._publish_unusual(event, data)
-        if type(found) is _Topic:
-            listeners = found.frozen
-            if listeners is None:
-                listeners = found.frozen = tuple(found.listeners)
-            heard = len(listeners)
-        else:
-            lone: Any = found
-            listeners, heard = (lone,), 1
-        here = seat.get()
-        if here is None:  # the emitter is outside of any service
-            here = Seat()
-            here.node = None
-            seat.set(here)
-        emitter = here.node
+        if type(found) is not _Topic:
+            return cast("Listener", found).hear(data)
+        listeners = found.frozen
+        if listeners is None:
+            listeners = found.frozen = tuple(found.listeners)
+        heard = 0
         for listener in listeners:
-            node = listener._node
-            if node is None:
-                heard -= 1
-                continue  # cancelled by an earlier listener
-            here.node = node
-            listener.calls += 1
-            try:
-                try:
-                    if (result := listener._fn(data)) is not None:
-                        check_result("a listener", result)
-                finally:
-                    listener.returns += 1  # over, before its crash is reported
-            except BaseException as error:  # sorted by whose it is
-                if _concerns_emitter(listener, node, error, emitter):
-                    raise
-            finally:
-                here.node = emitter
-                if listener._node is None and node._holdings_ is not None:
-                    listener.returned(node)
+            if listener._node is not None:  # else an earlier one has cancelled it
+                heard += listener.hear(data)
         return heard
 
     def _publish_unusual(self, event: object, data: Any) -> int:
@@ -289,7 +293,7 @@ class EventBus:
         if plain.startswith(PREFIX):
             raise BadValue("event", plain, f"another name: {PREFIX}… is told by sprag alone")
         # A member of an Enum has the hash of its name, not of its value.
-        return self.publish(plain, data) if plain in self._topics else 0
+        return self.publish(plain, data) if plain in self.topics else 0
 
     def unheard(self, node: Node, event: str) -> int:
         """Log that nobody has heard what *node* emits, if anybody wants to know; return 0."""
@@ -304,7 +308,7 @@ class EventBus:
         return 0
 
 
-_PUBLISHES: Final = EventBus.publish.__code__
+_HEARS: Final = Listener.hear.__code__
 
 
 def name_of_event(given: object) -> str:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from gevent import Greenlet
 
+    from sprag.owned.bus import EventBus
     from sprag_supervisor import Exit
 
 NodeT = TypeVar("NodeT", bound=Node)
@@ -244,8 +245,14 @@ class Acquiring(Node):
             raise not_active(self, "emit")
         if tree.thread != get_ident():
             refuse(self, tree)
-        heard: int = tree.bus.publish(event, data) or tree.bus.unheard(self, event)
-        return heard
+        bus: EventBus = tree.bus
+        try:
+            found = bus.topics.get(event)
+        except TypeError:
+            found = None  # has no hash, and is no text: refused below
+        if type(found) is Listener:
+            return found.hear(data)
+        return bus.publish(event, data) or bus.unheard(self, event)
 
     def broadcast(self, event: str, data: Any = None) -> None:
         """Have every listener of *event* hear it, in all workers of the app, mine too.

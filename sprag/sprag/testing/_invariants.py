@@ -170,7 +170,7 @@ def _strangers_on_the_bus(root: Node, nodes: set[int]) -> Iterator[str]:
     if bus is None:
         return
     for one in (bus, bus.feed.bus) if bus.feed else (bus,):
-        for event in tuple(one._topics):
+        for event in tuple(one.topics):
             for listener in one.listeners(event):
                 node = listener._node
                 if node is None:
