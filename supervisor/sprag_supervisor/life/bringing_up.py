@@ -68,7 +68,12 @@ def start(node: Node, restarts: bool = False) -> None:  # noqa: FBT001, FBT002 -
     has_first_steps = incarnation > 1 or cls.on_start is not _NOTHING or cls._prepares_
     if not (has_first_steps or cls._does_more_ or tree.observers):
         # Nothing runs and nobody is told: both moves at once, so that nothing comes in between.
-        node._since_, node._incarnation_, node._state_ = clock.now(), 1, RUNNING
+        node._since_, node._incarnation_, node._state_, node._state_ = (
+            clock.now(),
+            1,
+            STARTING,
+            RUNNING,
+        )
         return
     try:
         if has_first_steps:
