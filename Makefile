@@ -149,6 +149,8 @@ release: $(DEV) ## check all, look at both archives with twine, and tag the vers
 	[ -z "$$(git status --porcelain)" ] || { echo "release: commit first" >&2; exit 1; }; \
 	grep -q "^## \[$$version\]" CHANGELOG.md || { \
 		echo "release: CHANGELOG.md has no entry [$$version]" >&2; exit 1; }; \
+	! sed '1,/^## \[Unreleased\]/d; /^## /,$$d' CHANGELOG.md | grep -q '^- ' || { \
+		echo "release: CHANGELOG.md has entries under [Unreleased]" >&2; exit 1; }; \
 	! git rev-parse -q --verify "refs/tags/v$$version" >/dev/null || { \
 		echo "release: v$$version has been released" >&2; exit 1; }; \
 	$(MAKE) --no-print-directory check; \

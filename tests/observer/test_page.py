@@ -1012,6 +1012,23 @@ def test_it_fits_every_window_and_is_legible_in_both_themes(browser: Browser) ->
                 assert page.run(f"({_NARROW})()") == []
 
 
+def test_nodes_stay_in_sight_where_one_question_for_them_is_not_answered(browser: Browser) -> None:
+    with opened(browser, shop(time.time())) as page:
+        page.until("document.querySelectorAll('#nodes button').length === 3")
+        page.run(
+            """(() => { const real = fetch; window.failed = 0; window.fetch = (url, ...more) =>
+                String(url).includes("/nodes") && window.failed < 1
+                ? (window.failed++, Promise.reject(new TypeError("gone"))) : real(url, ...more);
+                sprag.state.nodes = sprag.state.nodes.slice(); window.before = sprag.state.nodes;
+            })()"""
+        )
+        page.until("window.failed === 1")
+        page.run(_DRAWN)
+        assert page.run("document.querySelectorAll('#nodes button').length") == 3
+        page.until("sprag.state.nodes !== window.before", seconds=15)  # asked again, and soon
+        assert page.run("document.querySelectorAll('#nodes button').length") == 3
+
+
 # Three nodes: of many the rest is scrolled to.
 _PILLS = """(() => { const pills = document.getElementById('nodes');
     return [pills.children.length, Math.max(0, pills.scrollWidth - pills.clientWidth)]; })()"""

@@ -91,25 +91,26 @@ export async function tryNow() {
   }
 }
 
+const IN_NO_CLUSTER = 409;
+
 /** Keep the list of nodes up to date. */
 export async function nodes() {
-  for (;;) {
-    if (document.hidden || state.mode !== "live") {
-      await api.sleep(500);
-      continue;
-    }
+  let asked = null; // which app, last
+  let due = 0;
+  for (;; await api.sleep(500)) {
+    if (document.hidden || state.mode !== "live") continue;
+    if (asked === state.app && performance.now() < due) continue;
+    asked = state.app;
+    due = performance.now() + 5000;
     try {
-      const { app } = state;
-      const told = await api.get(app, "nodes");
-      if (app !== state.app) continue; // of another app
-      state.nodes = told.nodes ?? [];
-      state.hasCluster = true;
-    } catch {
+      const told = await api.get(asked, "nodes");
+      if (asked === state.app) state.nodes = told.nodes ?? []; // else it is of another one
+    } catch (error) {
+      if (asked !== state.app || error.status !== IN_NO_CLUSTER) continue; // what is known stays
       state.nodes = [];
-      state.hasCluster = false;
+      due += 60_000;
     }
     dirty();
-    await api.sleep(state.hasCluster ? 5000 : 60_000);
   }
 }
 
