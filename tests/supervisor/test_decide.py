@@ -128,6 +128,38 @@ def test_who_asks_for_a_backoff_is_restarted_later() -> None:
     assert ruling(Policy(backoff=Backoff()), Reason.CRASHED, None, Policy()) == "back_off"
 
 
+@pytest.mark.parametrize(
+    ("restart", "backoff", "significant", "auto_shutdown", "strategy", "others_active"),
+    list(
+        product(
+            get_args(Restart),
+            (None, Backoff()),
+            (False, True),
+            get_args(AutoShutdown),
+            get_args(Strategy),
+            ([], [True]),
+        )
+    ),
+)
+def test_of_who_comes_back_nothing_is_asked_but_the_count(  # noqa: PLR0917
+    restart: Restart,
+    backoff: Backoff | None,
+    significant: bool,
+    auto_shutdown: AutoShutdown,
+    strategy: Strategy,
+    others_active: list[bool],
+) -> None:
+    child = Policy(
+        restart=restart, backoff=backoff, significant=significant and restart != "permanent"
+    )
+    supervisor = Policy(auto_shutdown=auto_shutdown, strategy=strategy, max_restarts=2)
+    told = [
+        ruling(child, Reason.CRASHED, None, supervisor, count, others_active)
+        for count in (0, 1, 2, 3)
+    ]
+    assert (told == ["restart", "restart", "restart", "give_up"]) is child.comes_back
+
+
 @pytest.mark.parametrize("backoff", [None, Backoff()])
 @pytest.mark.parametrize("most", [0, 1, 3])
 def test_more_restarts_than_the_limit_and_the_supervisor_gives_up(

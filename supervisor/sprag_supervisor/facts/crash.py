@@ -107,20 +107,23 @@ def remember(
     cause: Failure | None = None,
 ) -> Failure:
     """Make the record of *exception*, following its chain unless *cause* is given."""
-    if cause is not None or not is_plain(exception):
+    name = None if cause is not None else _name_if_plain(exception)
+    if name is None:
         return _remember(exception, incarnation, _Allowance(), cause, action=action)
     # Nearly every crash: one exception, of a plain class.
-    kind: Any = type(exception)
-    text = _text_of(exception)
+    try:
+        text = str(exception)
+    except BaseException:  # noqa: BLE001 - whatever a user's __str__ raises
+        text = as_text(exception)
+    if type(text) is not str or len(text) > MAX_TEXT:
+        text = cut(text)
     shown = _frames(exception)
-    size = BYTES + len(text) + BYTES_OF_FRAME * len(shown)
-    at = clock.wall()
     made: Failure = record(
         Failure,
         (
-            _name_of_plain(kind),
+            name,
             text,
-            at,
+            clock.wall(),
             incarnation,
             shown,
             None,
@@ -128,18 +131,10 @@ def remember(
             (),
             action,
             (),
-            size,
+            BYTES + len(text) + BYTES_OF_FRAME * len(shown),
         ),
     )
     return made
-
-
-def _text_of(exception: BaseException) -> str:
-    try:
-        text = str(exception)
-    except BaseException:  # noqa: BLE001 - whatever a user's __str__ raises
-        text = as_text(exception)
-    return text if type(text) is str and len(text) <= MAX_TEXT else cut(text)
 
 
 def _remember(
@@ -207,17 +202,28 @@ def _notes_of(exception: BaseException, allowance: _Allowance) -> tuple[str, ...
 
 def is_plain(exception: BaseException) -> bool:
     """Whether *exception* stands alone, and looking at it runs no code of anybody's."""
+    return _name_if_plain(exception) is not None
+
+
+def _name_if_plain(exception: BaseException) -> str | None:
+    """Return the name of the class of an exception that `is_plain`, None for others."""
     kind: Any = type(exception)
-    return (
+    if (
         type(kind) is type  # else its hash is somebody's, too
-        and _is_plain_class(kind)
         and cause_of(exception) is None
         and context_of(exception) is None
         and not _contains(own_attributes_of(exception), "__notes__")
-    )
+    ):
+        name: str | None = _name_of_plain(kind)
+        return name
+    return None
 
 
 @lru_cache(maxsize=256)
+def _name_of_plain(kind: type[BaseException]) -> str | None:
+    return _name_of(kind) if _is_plain_class(kind) else None
+
+
 def _is_plain_class(kind: type[BaseException]) -> bool:
     try:
         if type(where_made(kind)) is not str:
@@ -228,11 +234,6 @@ def _is_plain_class(kind: type[BaseException]) -> bool:
         if _flags_of(base) & _HEAP_TYPE and not _LOOKED_AT.isdisjoint(_dict_of(base)):
             return False
     return not issubclass(kind, _LOOKED_INTO)
-
-
-@lru_cache(maxsize=256)
-def _name_of_plain(kind: type[BaseException]) -> str:
-    return _name_of(kind)
 
 
 def _name_of(kind: type[BaseException]) -> str:
@@ -263,7 +264,10 @@ def users_part(error: BaseException) -> TracebackType | None:
     for an error of sprag's own, whose text says what is wrong.
     """
     inner = traceback = traceback_of(error)
-    while inner is not None and _is_ours(inner):
+    while inner is not None:
+        module = inner.tb_frame.f_globals.get("__name__")
+        if type(module) is not str or not module.startswith(_BEFORE_USERS):
+            break
         inner = inner.tb_next
     if issubclass(type(error), SpragError):
         return _without_tail(inner)
@@ -275,7 +279,7 @@ _BETWEEN: Final = (dataclasses.replace.__code__,)
 
 
 def _is_ours(traceback: TracebackType) -> bool:
-    """Whether the code is sprag's, or comes before a user's."""
+    """Whether the code is sprag's, or comes before a user's; as `users_part` asks."""
     module = traceback.tb_frame.f_globals.get("__name__")
     return type(module) is str and module.startswith(_BEFORE_USERS)
 
@@ -322,12 +326,9 @@ def _is_same_line(one: TracebackType, other: TracebackType) -> bool:
 
 
 def _frames(error: BaseException) -> tuple[tuple[CodeType, int], ...]:
-    return _pairs(users_part(error))
-
-
-def _pairs(traceback: TracebackType | None) -> tuple[tuple[CodeType, int], ...]:
+    traceback = users_part(error)
     frames: list[tuple[CodeType, int]] = []
     while traceback is not None:
         frames.append((traceback.tb_frame.f_code, traceback.tb_lineno))
         traceback = traceback.tb_next
-    return tuple(frames[-_MAX_FRAMES:])
+    return tuple(frames if len(frames) <= _MAX_FRAMES else frames[-_MAX_FRAMES:])

@@ -40,6 +40,7 @@ from sprag_supervisor.tree.seat import Seat, context_of, keep_context, seat
 from sprag_supervisor.tree.stragglers import warn_of_stragglers
 
 if TYPE_CHECKING:
+    from sprag_supervisor.rules.states import State
     from sprag_supervisor.tree.node import Tree
 
 
@@ -83,27 +84,41 @@ def start(node: Node, restarts: bool = False) -> None:  # noqa: FBT001, FBT002 -
             node._incarnation_, node._state_ = incarnation, STARTING
             come_up(node, tree, None, restarted=False)
     except BaseException as error:
-        if node._incarnation_ != incarnation or node._state_ in DOWN:
-            raise
-        if node._state_ is STARTING and node._op_ is None:
-            node._incarnation_, node._state_ = incarnation - 1, before  # nothing has been done yet
-            raise
-        # It is still there: what was raised is not its failure, but a bug of sprag, or what a
-        # signal handler has raised in the midst of our work.
-        undo_by_force(node, error, retries=restarts)
-        if is_a(error, Exception):
-            raise StartFailed(path_of(node), str(EngineError("start"))) from error
+        _make_good(node, error, incarnation, before, retries=restarts)
         raise
+
+
+def _make_good(
+    node: Node, error: BaseException, incarnation: int, before: State, *, retries: bool
+) -> None:
+    """Undo what there is of a start that was cut short, if it has not been undone."""
+    if node._incarnation_ != incarnation or node._state_ in DOWN:
+        return
+    if node._state_ is STARTING and node._op_ is None:
+        node._incarnation_, node._state_ = incarnation - 1, before  # nothing has been done yet
+        return
+    # It is still there: what was raised is not its failure, but a bug of sprag, or what a
+    # signal handler has raised in the midst of our work.
+    undo_by_force(node, error, retries=retries)
+    if is_a(error, Exception):
+        raise StartFailed(path_of(node), str(EngineError("start"))) from error
 
 
 def restart(child: Node) -> bool:
     """Try to restart one child; return whether to go on with the next."""
-    if child._state_ not in DOWN:
+    incarnation, before, tree = child._incarnation_, child._state_, child._tree_
+    if before not in DOWN:
         return True  # somebody else has started it
-    if child._incarnation_:
-        child._restarts_ += 1
     try:
-        start(child, True)
+        if incarnation and tree is not None:
+            child._restarts_ += 1
+            try:
+                _bring_up(child, tree, incarnation + 1, True)  # as `start` does
+            except BaseException as error:
+                _make_good(child, error, incarnation + 1, before, retries=True)
+                raise
+        else:
+            start(child, True)
     except StartFailed:
         # Either it waits for its next try at the end of the inbox, and those after it
         # wait for it (otp-rules 41), or it was stopped on purpose meanwhile.
@@ -210,6 +225,7 @@ class _FirstSteps(Starting):
 
 
 _attribute: Final = object.__getattribute__
+_NO_INIT: Final = Node.__init__
 
 
 def reset(node: Node) -> None:
@@ -223,18 +239,19 @@ def reset(node: Node) -> None:
         attributes = None  # a class with slots has none
     if attributes:
         attributes.clear()
-    for descriptor in type(node)._user_slots_:
+    cls = type(node)
+    for descriptor in cls._user_slots_:
         try:
             descriptor.__delete__(node)
         except AttributeError:
             continue  # was never set
-    cls, before, made_with = type(node), node._policy_, node._arguments_
+    before, made_with = node._policy_, node._arguments_
     node._policy_ = cls._class_policy_
     try:
         if type(made_with) is not tuple:
             cls.__init__(node, *made_with[0], **made_with[1])
-        elif cls.__init__ is not Node.__init__:
-            cls.__init__(node, *made_with)
+        elif (init := cls.__init__) is not _NO_INIT:
+            init(node, *made_with)
     finally:  # whatever becomes of it, what it was adopted with is not lost
         if before.given is not None:
             own, node._policy_ = node._policy_, before

@@ -18,7 +18,7 @@ never true, and drawn; and by tests/faults.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sprag_supervisor.facts.failure import record
 from sprag_supervisor.facts.memory import Exit, History
@@ -26,7 +26,7 @@ from sprag_supervisor.facts.report import StopReport
 from sprag_supervisor.life.bugs import report_bug
 from sprag_supervisor.life.settling import REMEMBERED, TOLD, End, settle
 from sprag_supervisor.loop import clock
-from sprag_supervisor.rules.decide import CRASHED, Reason, ruling
+from sprag_supervisor.rules.decide import CRASHED, Reason
 from sprag_supervisor.rules.states import (
     MOVES,
     RESTARTING,
@@ -57,8 +57,12 @@ def is_quick(node: Node, *, had_started: bool = True) -> bool:
     return holdings is None or holdings.is_idle()
 
 
+_ON_STOP: Final = Node.on_stop
+_ON_DRAIN: Final = Node.on_drain
+
+
 def _has_stop_hooks(kind: type[Node]) -> bool:
-    return kind.on_stop is not Node.on_stop or kind.on_drain is not Node.on_drain
+    return kind.on_stop is not _ON_STOP or kind.on_drain is not _ON_DRAIN
 
 
 def end(end: End) -> bool:
@@ -92,8 +96,9 @@ def crash(node: Node, failure: Failure, action: OnFailure | None) -> bool:
         parent is None
         or tree is None
         or parent._state_ is not RUNNING
+        or action is not None
+        or not node._policy_.comes_back
         or not is_quick(node)
-        or ruling(node._policy_, CRASHED, action, parent._policy_) != "restart"
     ):
         return False
     supervision, holdings, history = parent._supervision_, node._holdings_, node._history_
@@ -105,7 +110,7 @@ def crash(node: Node, failure: Failure, action: OnFailure | None) -> bool:
     incarnation, step = node._incarnation_, 0
     history.exit = record(Exit, (CRASHED, incarnation, failure, None))
     tree.memories.add(history, failure)
-    told: list[object] = []
+    told: list[object] | None = None
     try:
         node._state_ = STOPPING
         if holdings is not None:
@@ -113,6 +118,7 @@ def crash(node: Node, failure: Failure, action: OnFailure | None) -> bool:
         node._holdings_ = node._supervision_ = None
         node._since_, node._state_, step = clock.now(), RESTARTING, REMEMBERED
         if tree.observers:
+            told = []
             announce(node, "crashed", "child_terminated", "crashed", failure, 0.0, told=told)
             step = TOLD
         supervision.inbox.append((node, incarnation, CRASHED, failure, False))
@@ -124,7 +130,7 @@ def crash(node: Node, failure: Failure, action: OnFailure | None) -> bool:
             raise  # nobody has been told: the general way takes it up
         report_bug(node, "end", error)
         end = End(node, CRASHED, failure)
-        end.to, end.leaves, end.step, end.told = RESTARTING, False, step, told
+        end.to, end.leaves, end.step, end.told = RESTARTING, False, step, told or []
         settle(end)
     return True
 

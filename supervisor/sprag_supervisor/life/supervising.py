@@ -19,7 +19,7 @@ from gevent import getcurrent, sleep
 from sprag_supervisor.exceptions import (
     Escalated,
 )
-from sprag_supervisor.facts.failure import Spared, record
+from sprag_supervisor.facts.failure import Failure, Spared, record
 from sprag_supervisor.facts.memory import History, Ruling
 from sprag_supervisor.foreign import is_a
 from sprag_supervisor.life.bringing_up import restart
@@ -34,7 +34,7 @@ from sprag_supervisor.life.stopping import end_soon
 from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.pace import Pace
 from sprag_supervisor.rules.backoff import PATIENT
-from sprag_supervisor.rules.decide import RECYCLED, Reason, RestartWindow, ruling
+from sprag_supervisor.rules.decide import CRASHED, RECYCLED, Reason, RestartWindow, ruling
 from sprag_supervisor.rules.states import FAILED, FINISHED, RESTARTING, RUNNING, STARTING
 from sprag_supervisor.tree.group import led_by, waits_with_others
 from sprag_supervisor.tree.log import say, saying
@@ -43,7 +43,6 @@ from sprag_supervisor.tree.names import name_of, path_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sprag_supervisor.facts.failure import Failure
     from sprag_supervisor.rules.backoff import Backoff
     from sprag_supervisor.rules.decide import Decision
     from sprag_supervisor.rules.policy import Policy
@@ -103,9 +102,19 @@ def _attend_to(node: Node, supervision: Supervision, item: Item) -> None:
             ):
                 pass
             elif child._state_ is RESTARTING:
-                if child._parent_ is node and not (supervision.groups and waits_with_others(child)):
+                if child._parent_ is not node or (supervision.groups and waits_with_others(child)):
+                    pass  # its exit counts with its group (otp-rules 14)
+                elif (
+                    reason is CRASHED
+                    and came is False
+                    and type(failure) is Failure
+                    and failure.action is None
+                    and child._policy_.comes_back
+                    and node._policy_.strategy == "one_for_one"
+                ):
+                    _restart_at_once(node, supervision, child, failure)
+                else:
                     _act_on_waiting(node, supervision, child, reason, failure, came)
-                # else its exit counts with its group (otp-rules 14)
             elif reason is not None:
                 _act_on_ended(node, supervision, child, reason, failure)
         finally:
@@ -116,6 +125,34 @@ def _attend_to(node: Node, supervision: Supervision, item: Item) -> None:
     except BaseException:
         turn.give()  # again: a signal handler may have raised at the first one
         raise
+
+
+def _restart_at_once(node: Node, supervision: Supervision, child: Node, failure: Failure) -> None:
+    """Restart a child of which `ruling` asks for nothing but the count, as of nearly every one."""
+    policy = node._policy_
+    restarts = _count(supervision, policy, False)
+    if restarts > policy.max_restarts:
+        _act_on_waiting(node, supervision, child, CRASHED, failure, False, restarts)
+        return
+    tree, name = node._tree_, child._name_ or name_of(child)
+    assert tree is not None
+    told = (
+        clock.wall(),
+        supervision.path,
+        name,
+        child._incarnation_,
+        CRASHED,
+        failure,
+        "restart",
+        (name,),
+        policy,
+        restarts,
+        0.0,
+        1,
+    )
+    tree.ledger.enter(record(Ruling, told))
+    if not (child._policy_.needs and must_wait(child)):
+        restart(child)
 
 
 def _is_undecided(node: Node, item: Item) -> bool:
@@ -136,26 +173,29 @@ def _act_on_waiting(  # noqa: C901, PLR0912, PLR0917 - a branch for each word
     reason: Reason | None,
     failure: Failure | None,
     came: bool | float,  # noqa: FBT001
+    restarts: int = 0,
 ) -> None:
-    """Restart a child with its group, now or later, or give up."""
+    """Restart a child with its group, now or later, or give up.
+
+    If its restart has been counted already, there were so many *restarts*.
+    """
     if reason is None:
         _has_waited(node, supervision, child)
         return
-    policy, history, backoff = node._policy_, child._history_, child._policy_.backoff
-    action = None if failure is None else failure.action
+    policy, rules, history = node._policy_, child._policy_, child._history_
+    action, backoff = None if failure is None else failure.action, rules.backoff
     if action is not None:
-        backoff = child._policy_.backoff_after(action)
-    restarts = tried = 0
-    is_first = False
+        backoff = rules.backoff_after(action)
+    tried, is_first = 0, False
     if history is not None:
         if history.retry_timer is not None:
             return  # it was told twice
         tried = history.in_a_row
         is_first = history.first_start and reason is Reason.START_FAILED
     counts = not is_first and type(failure) is not Spared and reason is not RECYCLED
-    if counts and (backoff is None or not backoff.is_over(tried)):
+    if counts and not restarts and (backoff is None or not backoff.is_over(tried)):
         restarts = _count(supervision, policy, came)
-    decision = ruling(child._policy_, reason, action, policy, restarts, (), tried, is_first)
+    decision = ruling(rules, reason, action, policy, restarts, (), tried, is_first)
     if decision in _LAST:
         if node._outlives_limit_:
             decision = "gave_up_tries"

@@ -85,7 +85,7 @@ class Worker(Runner):
             if owes is not None:
                 owes.poke()
 
-    def _serve(self, next_call: Call | None) -> None:  # noqa: C901, PLR0912 - a call costs
+    def _serve(self, next_call: Call | None) -> None:  # noqa: C901, PLR0912, PLR0915 - a call costs
         pool = self.pool
         idle = pool.idle
         switch_to_hub = pool.hub.switch
@@ -94,11 +94,14 @@ class Worker(Runner):
             if next_call is None:
                 return
             self.call = next_call
-            references = getrefcount(self)
             error = None
             if not next_call.keeps_errors:
                 next_call.body()
+                is_kept = False
+                if self.__dict__:  # of the engine's own work, too, the next body would find it
+                    self._keeps_something()
             else:
+                references = getrefcount(self)
                 context = next_call.context
                 if context is not None:
                     self.gr_context = context
@@ -110,12 +113,11 @@ class Worker(Runner):
                 if context is not None:
                     self.gr_context = context = None  # it may hold much, and we may idle long
                 next_call.body = nothing
+                has_left = self.__dict__ and self._keeps_something()
+                is_kept = (has_left or getrefcount(self) > references) and next_call.runs_user_code
             next_call.done = True
             self.call = None
             parking = next_call.waiter
-            # Of the engine's own work, too, what it has left would be found by the next body.
-            has_left = self.__dict__ and self._keeps_something()
-            is_kept = (has_left or getrefcount(self) > references) and next_call.runs_user_code
             next_call.worker = None  # not before it is counted, as it was the first time
             if error is not None:
                 if parking is None:
@@ -216,7 +218,15 @@ class Pool:
         errand.step = step
         if concerns is None:
             errand.tries_again = self.run_soon
-        self._begin(self._take(errand), errand)
+        idle = self.idle
+        if idle and not (worker := idle.pop()).dead:  # as `_take` and `_begin` do
+            self._used, errand.worker, worker.given = True, worker, errand
+        else:
+            worker = self._take(errand)
+        if worker.begun:
+            self.hub.loop.run_callback(worker.switch, errand)
+        else:
+            self._begin(worker, errand)
 
     def run_soon(self, call: Call) -> None:
         """Run *call* in a pooled greenlet in the next turn of the loop. Callable from the hub."""
@@ -256,8 +266,9 @@ class Pool:
         if turn != self._turn or turn < 0:  # which loops other than libev's do not tell
             self._turn = turn
             self._turn_began = clock.now()
-            return bool(self.gate.waiting)
-        return clock.now() - self._turn_began > HOLD or bool(self.gate.waiting)
+        elif clock.now() - self._turn_began > HOLD:
+            return True
+        return True if self.gate.waiting else False  # noqa: SIM210 - asked at each crash
 
     def under_way(self) -> list[Call]:
         """Return what its greenlets run now, or are about to."""

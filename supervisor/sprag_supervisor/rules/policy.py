@@ -59,6 +59,9 @@ class Policy:
     autostart: bool = True
     asks_more: bool = field(init=False, repr=False, compare=False, default=False)
     """Whether to adopt it takes more than to start it."""
+    comes_back: bool = field(init=False, repr=False, compare=False, default=True)
+    """Whether a crash is followed by a restart at once, if there have not been too many: what
+    `decide.ruling` says of most services, where their `on_failure` says nothing."""
     own: Policy | None = field(init=False, repr=False, compare=False, default=None)
     """What the service asks for itself, if something else is laid over that: `given`."""
     given: Mapping[str, object] | None = field(init=False, repr=False, compare=False, default=None)
@@ -98,6 +101,7 @@ class Policy:
             # otp-rules 63: it would be started again, so its end can never shut anything down.
             raise BadPolicy("significant", True, "restart='transient' or 'temporary' with it")
         self._keep("asks_more", self._is_demanding())
+        self._keep("comes_back", self.restart != "temporary" and self.backoff is None)
 
     @property
     def own_seconds(self) -> float:
