@@ -87,6 +87,7 @@ from sprag_supervisor.loop.room import has_room, need_room
 from sprag_supervisor.loop.turn import Turn
 from sprag_supervisor.loop.waiting import waits_for_caller
 from sprag_supervisor.process.roots import forget_hub, start_root
+from sprag_supervisor.record import Record
 from sprag_supervisor.redaction import arguments_told, is_secret, redacted, told
 from sprag_supervisor.rules.backoff import Backoff, ExitApp
 from sprag_supervisor.rules.decide import Reason
@@ -216,6 +217,7 @@ __all__ = [
     "Parking",
     "Policy",
     "Reason",
+    "Record",
     "ReplacementNote",
     "Restart",
     "Ruling",

@@ -14,7 +14,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import FrameType, TracebackType
 
 T = TypeVar("T")
@@ -35,6 +35,17 @@ ancestors: Final[Callable[[type], tuple[type, ...]]] = type.__dict__["__mro__"].
 """Return the method resolution order of a class, itself first."""
 where_made: Final[Callable[[type], object]] = type.__dict__["__module__"].__get__
 """Return what a class says of where it was made, whatever that is; AttributeError: nothing."""
+dict_of: Final[Callable[[type], Mapping[str, Any]]] = type.__dict__["__dict__"].__get__
+"""Return what a class itself has, past its metaclass."""
+
+
+def member_of(kind: type, name: str) -> Any:
+    """Return what instances of *kind* find under *name* in it, itself; None: nothing."""
+    for base in ancestors(kind):
+        own = dict_of(base)
+        if name in own:
+            return own[name]
+    return None
 
 
 def module_name(kind: type) -> str:

@@ -13,7 +13,7 @@ from enum import Enum
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sprag_supervisor.foreign import ancestors, attribute_of, class_name, is_a
+from sprag_supervisor.foreign import attribute_of, class_name, is_a, member_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -58,7 +58,6 @@ _PAIR: Final = re.compile(
         {_VALUE}""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
-_dict_of: Final[Any] = type.__dict__["__dict__"].__get__
 
 
 def is_secret(name: str) -> bool:
@@ -140,12 +139,7 @@ def arguments_told(
 
 def _init_of(kind: type) -> FunctionType | None:
     """Return the function behind ``__init__``, past decorators that say what they wrap."""
-    found: object = None
-    for base in ancestors(kind):
-        own = _dict_of(base)
-        if "__init__" in own:
-            found = own["__init__"]
-            break
+    found = member_of(kind, "__init__")
     for _ in range(_MAX_WRAPPERS):
         if type(found) is not FunctionType or "__wrapped__" not in found.__dict__:
             break

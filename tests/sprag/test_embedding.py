@@ -263,6 +263,33 @@ def test_what_sprag_offers_is_found_by_its_name_alone() -> None:
 
 
 @pytest.mark.slow
+def test_a_program_is_there_before_anything_is_loaded_that_compiles_or_takes_long() -> None:
+    """`dataclasses` and `inspect`, with what they load, were a third of the import."""
+    code, out, err = run("""
+        import sys, gevent
+        slow = {"ast", "asyncio", "dataclasses", "dis", "hashlib", "inspect", "json", "pathlib"}
+        assert not slow & sys.modules.keys(), "gevent would hide what sprag loads"
+        from sprag import App, DynamicSupervisor, Service, Supervisor
+        class Plain(Service):
+            def on_start(self):
+                self.spawn(int)
+        class Job(Service, restart="transient"):
+            def __init__(self, number, *, name="job"):
+                super().__init__()
+            def run(self):
+                pass
+        App(
+            max_restarts=1,
+            providers={
+                "plain": Plain, "pool": DynamicSupervisor(), "tops": Supervisor([Job(1), Plain])
+            },
+        )
+        sys.exit(", ".join(sorted(slow & sys.modules.keys())) or 0)
+    """)
+    assert (code, out, err) == (0, "", "")
+
+
+@pytest.mark.slow
 def test_running_a_tree_loads_nothing_heavy_either() -> None:
     code, out, err = run(f"""
         import sys, sprag

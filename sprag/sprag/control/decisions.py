@@ -5,7 +5,6 @@ Each decision has a number, which rises by one; who has seen some asks for what 
 
 from __future__ import annotations
 
-import dataclasses
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -133,7 +132,7 @@ def _rule(child: Policy | None, ruling: Ruling) -> dict[str, Any]:
         "restart": None if child is None else child.restart,
         "strategy": ruling.policy.strategy,
         "on_failure": None if action is None else action_text(action),
-        "backoff": None if backoff is None else dataclasses.asdict(backoff),
+        "backoff": None if backoff is None else dict(vars(backoff)),
     }
 
 

@@ -5,7 +5,6 @@ Nothing here recurses, so that no depth of tree meets a recursion limit.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from datetime import UTC, datetime
@@ -169,7 +168,7 @@ def _policy(policy: Policy) -> dict[str, Any]:
     given["on_failure"] = {
         class_name(kind): action_text(said) for kind, said in policy.on_failure.items()
     }
-    given["backoff"] = None if policy.backoff is None else dataclasses.asdict(policy.backoff)
+    given["backoff"] = None if policy.backoff is None else dict(vars(policy.backoff))
     needs = policy.needs
     given["needs"] = None if needs is None else list(needs)
     given["needs_states"] = None if needs is None else dict(needs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING, Any
 
 from sprag.owned.bus import PREFIX, name_of_event
@@ -58,7 +58,7 @@ class Publishing(Node):
 
         name, text = _checked_event(event, LONGEST), as_json(data)
         if event_id is None:
-            event_id = secrets.token_hex(16)
+            event_id = os.urandom(16).hex()
         elif not is_a(event_id, str) or not 0 < len(event_id) <= LONGEST:
             raise BadValue("event_id", event_id, f"a text of 1 to {LONGEST} characters")
         tree = self._tree_

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
@@ -24,6 +23,7 @@ from sprag_supervisor import (
     Node,
     Pace,
     Parking,
+    Record,
     Seconds,
     State,
     Tree,
@@ -54,8 +54,7 @@ _LONGEST: Final = 500
 Reloaded: TypeAlias = Literal["reloaded", "failed", "late", "skipped", "planned"]
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadEntry:
+class ReloadEntry(Record):
     """What a reload was to one service that has an `on_reload`.
 
     Attributes:
@@ -78,8 +77,7 @@ class ReloadEntry:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadReport:
+class ReloadReport(Record):
     """What a reload did, service by service.
 
     Attributes:

@@ -7,7 +7,6 @@ A kept exception would pin every frame and local of the crash (gevent-traps 24),
 
 from __future__ import annotations
 
-import dataclasses
 from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -29,8 +28,10 @@ from sprag_supervisor.foreign import (
     attribute_of,
     cause_of,
     context_of,
+    dict_of,
     members_of,
     module_name,
+    module_of,
     origin_of,
     own_attributes_of,
     qualified_name,
@@ -81,7 +82,6 @@ _HEAP_TYPE: Final = 1 << 9
 """The flag of classes that were made by a class statement."""
 _contains: Final[Any] = cast("Any", dict).__contains__
 _flags_of: Final[Any] = type.__dict__["__flags__"].__get__
-_dict_of: Final[Any] = type.__dict__["__dict__"].__get__
 
 
 class _Allowance:
@@ -231,7 +231,7 @@ def _is_plain_class(kind: type[BaseException]) -> bool:
     except AttributeError:
         return False
     for base in ancestors(kind):
-        if _flags_of(base) & _HEAP_TYPE and not _LOOKED_AT.isdisjoint(_dict_of(base)):
+        if _flags_of(base) & _HEAP_TYPE and not _LOOKED_AT.isdisjoint(dict_of(base)):
             return False
     return not issubclass(kind, _LOOKED_INTO)
 
@@ -274,8 +274,8 @@ def users_part(error: BaseException) -> TracebackType | None:
     return traceback if inner is None else inner
 
 
-_BETWEEN: Final = (dataclasses.replace.__code__,)
-"""Code of Python's own through which sprag reaches its own checks."""
+_BETWEEN: Final = "dataclasses"
+"""Module of Python's own through whose `replace` one reaches sprag's checks."""
 
 
 def _is_ours(traceback: TracebackType) -> bool:
@@ -290,7 +290,7 @@ def _without_tail(traceback: TracebackType | None) -> TracebackType | None:
     while traceback is not None:
         links.append(traceback)
         traceback = traceback.tb_next
-    while links and (_is_ours(links[-1]) or links[-1].tb_frame.f_code in _BETWEEN):
+    while links and (_is_ours(links[-1]) or module_of(links[-1].tb_frame) == _BETWEEN):
         links.pop()
     for link in reversed(links):
         traceback = TracebackType(traceback, link.tb_frame, link.tb_lasti, link.tb_lineno)

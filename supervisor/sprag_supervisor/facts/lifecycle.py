@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from sprag_supervisor.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Lifecycle:
+class Lifecycle(Record):
     """Something that happened to a service.
 
     Every start is followed by exactly one end. Starts are ``started`` and
@@ -45,7 +44,6 @@ class Lifecycle:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class Move(Lifecycle):
     """What runs once, on one of several nodes, has come here from another: ``moved``.
 

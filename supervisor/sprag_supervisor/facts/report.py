@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from heapq import nlargest
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
+
+from sprag_supervisor.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,8 +40,7 @@ def longest(times: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
     return nlargest(MOST_TIMES, times, key=itemgetter(1))
 
 
-@dataclass(frozen=True, slots=True)
-class StopEntry:
+class StopEntry(Record):
     """One thing that was not clean.
 
     Attributes:
@@ -58,8 +58,7 @@ class StopEntry:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class StopReport:
+class StopReport(Record):
     """What a stop did, service by service.
 
     Attributes:

@@ -7,7 +7,6 @@ children; a stop needs none and gets through while the parent is busy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from sprag_supervisor.exceptions import (
@@ -22,6 +21,7 @@ from sprag_supervisor.exceptions import (
 from sprag_supervisor.life.by_hand import start_again
 from sprag_supervisor.life.pending import in_progress
 from sprag_supervisor.life.resting import detach
+from sprag_supervisor.record import Record
 from sprag_supervisor.rules.states import ACTIVE, DOWN, RESTARTING, STOPPING, State
 from sprag_supervisor.tree.home import must_be_able_to_wait, must_be_at_home
 from sprag_supervisor.tree.inbox import supervision_of
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 Kind = Literal["worker", "supervisor"]
 
 
-@dataclass(frozen=True, slots=True)
-class ChildInfo:
+class ChildInfo(Record):
     """One row of `which_children`."""
 
     name: str
@@ -49,8 +48,7 @@ class ChildInfo:
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class ChildCounts:
+class ChildCounts(Record):
     """What `count_children` returns (otp-rules 60).
 
     Attributes:
@@ -66,8 +64,7 @@ class ChildCounts:
     workers: int
 
 
-@dataclass(frozen=True, slots=True)
-class ChildSpec:
+class ChildSpec(Record):
     """How a child is made and treated.
 
     Attributes:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Never, final
 
 from sprag_supervisor.exceptions import BadPolicy
+from sprag_supervisor.record import Record
 from sprag_supervisor.rules.seconds import Seconds, as_count, as_number, seconds_of
 from sprag_supervisor.wording import shown
 
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from random import Random
 
 
-@dataclass(frozen=True, slots=True, init=False)
-class Backoff:
+class Backoff(Record):
     """The delay before a service is restarted: exponential, capped, with jitter.
 
     The n-th restart in a row waits ``initial * factor ** (n - 1)`` seconds, at most
@@ -100,8 +99,7 @@ class Backoff:
 
 
 @final
-@dataclass(frozen=True, slots=True, init=False)
-class ExitApp:
+class ExitApp(Record):
     """What `on_failure` says of an exception that ends the app: as a SystemExit raised there.
 
     The root of the tree stops, and the process exits with *code*, 0 to 255; an embedded tree

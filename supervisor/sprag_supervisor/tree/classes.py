@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
+from types import FunctionType
 from typing import Any, cast
 
 from sprag_supervisor.exceptions import BadValue
-from sprag_supervisor.foreign import class_name, is_a
+from sprag_supervisor.foreign import class_name, is_a, member_of
 from sprag_supervisor.tree.node import Node
 
 
@@ -35,6 +35,20 @@ def made_of(given: Any, argument: str, accepted: str) -> Node:
 
 def _needed_by(kind: type[Node]) -> list[str]:
     """Return the arguments without which a service of *kind* cannot be made."""
+    function = member_of(kind, "__init__")
+    if type(function) is FunctionType and not function.__dict__:
+        code, defaults = function.__code__, len(function.__defaults__ or ())
+        count = code.co_argcount
+        by_name = code.co_varnames[count : count + code.co_kwonlyargcount]
+        needed = {*by_name} - (function.__kwdefaults__ or {}).keys()
+        return [*code.co_varnames[1 : count - defaults], *filter(needed.__contains__, by_name)]
+    return _needed_as_shown(kind)
+
+
+def _needed_as_shown(kind: type[Node]) -> list[str]:
+    """Return the same of what is decorated, or no function: as others show it."""
+    import inspect
+
     try:
         _self, *parameters = inspect.signature(kind.__init__).parameters.values()
     except Exception:  # noqa: BLE001 - whatever a user's descriptor raises; the call will tell

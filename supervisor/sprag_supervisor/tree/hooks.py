@@ -8,13 +8,12 @@ one that is an `async def` would never run; both are refused where they are writ
 from __future__ import annotations
 
 import functools
-import inspect
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 
 from sprag_supervisor.exceptions import BadValue
-from sprag_supervisor.foreign import attribute_of, is_a
-from sprag_supervisor.tree.callables import PLAIN, never_runs
+from sprag_supervisor.foreign import attribute_of, is_a, member_of
+from sprag_supervisor.tree.callables import PLAIN, TAKES_ANY, never_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +106,7 @@ def check_hooks(cls: type, names: tuple[str, ...]) -> None:
         BadValue: It is an `async def`, has a yield, needs arguments or is no function.
     """
     for name in names:
-        value = inspect.getattr_static(cls, name, None)
+        value = member_of(cls, name)
         where = f"{cls.__name__}.{name}"
         if is_a(value, Hook) or is_a(value, Body):
             continue
@@ -129,5 +128,5 @@ def _needs_arguments(function: FunctionType) -> bool:
     code = function.__code__
     required = code.co_argcount - len(function.__defaults__ or ())
     keywords = set(code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount])
-    takes_self = code.co_argcount > 0 or bool(code.co_flags & inspect.CO_VARARGS)
+    takes_self = code.co_argcount > 0 or bool(code.co_flags & TAKES_ANY)
     return required > 1 or not takes_self or not keywords <= set(function.__kwdefaults__ or ())

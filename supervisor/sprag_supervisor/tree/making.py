@@ -8,8 +8,7 @@ even where ``frozen=True`` or a ``__setattr__`` of the user's is in the way.
 from __future__ import annotations
 
 import functools
-import inspect
-from types import FunctionType
+from types import FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sprag_supervisor.exceptions import BadValue
@@ -125,4 +124,6 @@ def slots_of(cls: type) -> Iterator[Any]:
     """Yield the descriptors of the slots that users' classes have added."""
     for base in cls.__mro__:
         if "__slots__" in base.__dict__ and "_keeps_slots_" not in base.__dict__:
-            yield from filter(inspect.ismemberdescriptor, base.__dict__.values())
+            for each in base.__dict__.values():
+                if is_a(each, MemberDescriptorType):
+                    yield each
