@@ -64,11 +64,11 @@ from sprag_supervisor.life.managing import (
     childspec_of,
     count_children,
     delete_child,
-    refuse_present,
     restart_child,
     which_children,
 )
 from sprag_supervisor.life.pending import end_in_next_turn
+from sprag_supervisor.life.placing import refuse_present
 from sprag_supervisor.life.recycling import Lifetime, recycle_after
 from sprag_supervisor.life.renewing import order_children, renew
 from sprag_supervisor.life.resting import note_why

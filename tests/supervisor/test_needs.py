@@ -15,7 +15,7 @@ from scripted import Journal, Scripted, crash, spawn, states
 from sprag import Backoff, DynamicSupervisor, Service, StartFailed, State, Supervisor
 from sprag.exceptions import AlreadyStarted, BadPolicy, WouldDeadlock
 from sprag.testing import check_invariants
-from sprag_supervisor.life.adopting import Needed
+from sprag_supervisor.life.placing import Needed
 from sprag_supervisor.rules.graph import (
     NeedsThemselvesError,
     called_for,

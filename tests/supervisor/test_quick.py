@@ -1,8 +1,9 @@
 """The quick way and the general way lead to the same: one rule, told on both.
 
-`life/quick` lets a service end on the spot, where nothing in its end can block. Whatever it does,
-the general way does, too. So the same random stories are told with `is_quick` as it is, never true,
-and drawn; once the tree rests, nobody can tell which it was.
+`life/quick` lets a service end on the spot, where nothing in its end can block, and `adopt` starts
+one more of many so, if it has nothing to do at its start. Whatever they do, the general way does,
+too. So the same random stories are told with these as they are, never taken, and drawn; once the
+tree rests, nobody can tell which it was.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from scripted import Crash, crash
 from sprag import Backoff, DynamicSupervisor, Service, Supervisor
 from sprag.exceptions import SpragError
 from sprag.testing import check_invariants, virtual_time
-from sprag_supervisor import Exit, Reason
-from sprag_supervisor.life import quick
+from sprag_supervisor import Exit, Reason, path_of
+from sprag_supervisor.life import adopting, quick
 from sprag_supervisor.life.by_hand import tree_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from sprag import Snapshot
     from sprag.testing import VirtualClock
+    from sprag_supervisor import Node
 
 STORIES = 60
 STEPS = 30
@@ -59,6 +61,10 @@ class Bare(Service):
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+
+class Nobody(Service):
+    """Has not even a name."""
 
 
 class Told(NamedTuple):
@@ -96,6 +102,18 @@ def some(seed: int) -> Callable[..., int]:
         return real(*args) if draw.random() < 0.5 else 0
 
     return put_down
+
+
+def sometimes(seed: int) -> Callable[[Node, Node], None]:
+    real, draw = adopting._note_plain, random.Random(seed + 1)
+
+    def note_plain(parent: Node, child: Node) -> None:
+        if draw.random() < 0.5:
+            real(parent, child)
+        elif parent._supervision_ is not None:
+            parent._supervision_.plain = None
+
+    return note_plain
 
 
 ACTIONS: list[Any] = ["restart", "stop", "escalate", "finish", Backoff(2.0, jitter=0.0)]
@@ -172,6 +190,7 @@ def _tell(seed: int, *, watched: bool) -> Told:
         report = top.stop()
         answers.append(f"{report.clean} {report.errors} {report.killed} {report.stragglers}")
         answers.extend(_last_words(each) for each in pictures if each.path.count("/") == 1)
+    Actor.fails_to_start = 0  # nobody else's
     return told
 
 
@@ -188,16 +207,29 @@ def _act(
 ) -> None:
     everyone = [each.path.partition("/")[2] for each in _all(top.snapshot())[1:]]
     what = draw.choice(
-        ["event", "event", "spawn", "spawn", "storm", "stop", "start", "finish", "new", "time"]
+        [
+            "event",
+            "event",
+            "spawn",
+            "spawn",
+            "storm",
+            "stop",
+            "start",
+            "finish",
+            "new",
+            "crowd",
+            "time",
+        ]
     )
     if not everyone or top._state_.value != "running":
         note(lambda: top.wait(0))
         return
-    service = top.service(draw.choice(everyone))
+    chosen = draw.choice(everyone)
+    service = top.service(chosen)
     if draw.random() < 0.1:
         Actor.fails_to_start = 1
     if what == "event":
-        note(lambda: top.emit(f"fail:{service.name}"))
+        note(lambda: top.emit(f"fail:{chosen.rpartition('/')[2]}"))
     elif what == "spawn":
         note(lambda: service.spawn(_raise) and "spawned")
     elif what == "storm":
@@ -210,6 +242,9 @@ def _act(
         note(service.start)
     elif what == "finish":
         note(service.finish)
+    elif what == "crowd":
+        for _ in range(draw.randint(1, 4)):
+            note(lambda: path_of(top.service("many").start_child(Nobody())))
     elif what == "new":
         made = _actor(draw, 100 + step)
         note(lambda: top.service("many").start_child(made, **_policy(draw)) and "started")
@@ -231,10 +266,12 @@ def test_whichever_way_services_end_it_comes_to_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(quick, "is_quick", never)
         patch.setattr(quick, "put_down", nobody)
+        patch.setattr(adopting, "_note_plain", never)
         assert _tell(seed, watched=watched) == as_it_is
     with monkeypatch.context() as patch:
         patch.setattr(quick, "is_quick", drawn(seed))
         patch.setattr(quick, "put_down", some(seed))
+        patch.setattr(adopting, "_note_plain", sometimes(seed))
         assert _tell(seed, watched=watched) == as_it_is
 
 
@@ -252,6 +289,35 @@ def test_the_stories_take_the_quick_way_often(monkeypatch: pytest.MonkeyPatch) -
     for seed in range(10):
         _tell(seed, watched=False)
     assert min(taken.values()) > 10, taken
+
+
+def test_one_more_of_many_is_started_the_short_way_and_any_other_is_not(
+    monkeypatch: pytest.MonkeyPatch, clock: VirtualClock
+) -> None:
+    general: list[Service] = []
+    real = adopting._adopt
+
+    def noted(parent: Any, child: Any, *more: Any) -> Any:
+        general.append(child)
+        return real(parent, child, *more)
+
+    monkeypatch.setattr(adopting, "_adopt", noted)
+    with DynamicSupervisor() as many:
+        first, second, third = (many.start_child(Nobody()) for _ in range(3))
+        assert (general, third._name_) == ([first], "Nobody-3")
+        second.stop()
+        again = many.start_child(second)  # it has lived
+        others = [
+            many.start_child(Nobody(), name="mine"),
+            many.start_child(Nobody(), restart="temporary"),
+            many.start_child(Bare("its own")),
+            many.start_child(Actor("actor", "nothing")),
+        ]
+        last = many.start_child(Nobody())
+        assert general == [first, again, *others]
+        assert [each._name_ for each in (again, *others, last)] == [
+            *("Nobody-4", "mine", "Nobody-5", "its own", "actor", "Nobody-6")
+        ]
 
 
 class Polite(Service):

@@ -20,7 +20,6 @@ from sprag_supervisor import (
     is_a,
     name_of,
     path_of,
-    refuse_present,
     which_children,
 )
 from sprag_supervisor.exceptions import BadPolicy, BadValue, UnknownChild
@@ -94,12 +93,9 @@ class DynamicSupervisor(Service):
             NotRunning, AlreadyAdopted, BadPolicy, WouldDeadlock, CalledInHub: As for `adopt`.
         """
         given: Any = service
-        if issubclass(type(given), Service) and given._parent_ is self:
-            refuse_present(self, given)
-        if self.max_children is not None:
-            self._check_room_()
-        adopted: Any = adopt(self, given, name, policy)
-        return adopted  # type: ignore[no-any-return] # a cast is a call
+        if self.max_children is not None and not (is_a(given, Service) and given._parent_ is self):
+            self._check_room_()  # else it is refused as a child that is there
+        return adopt(self, given, name, policy)  # type: ignore[return-value] # a cast is a call
 
     def _check_room_(self) -> None:
         limit = self.max_children

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gevent import getcurrent
 
@@ -11,22 +11,31 @@ from sprag_supervisor.exceptions import (
     AlreadyAdopted,
     AlreadyPresent,
     AlreadyStarted,
-    BadPolicy,
     SpragError,
     StartFailed,
     WouldDeadlock,
 )
+from sprag_supervisor.foreign import class_name
 from sprag_supervisor.life.beating import expect_beats
 from sprag_supervisor.life.bringing_up import note_first_start, start
-from sprag_supervisor.life.lineup import Lineup
+from sprag_supervisor.life.lineup import Lineup, lineup_of
 from sprag_supervisor.life.needing import call_up, is_waited_for, unmet, wait_for
+from sprag_supervisor.life.placing import Needed, check_place, refuse_present
 from sprag_supervisor.life.resting import detach, leave_if_over
 from sprag_supervisor.life.starting import Starting
+from sprag_supervisor.loop import clock
 from sprag_supervisor.loop.left_behind import is_left_behind, left_behind
 from sprag_supervisor.loop.pace import Pace
 from sprag_supervisor.loop.room import need_room
-from sprag_supervisor.rules.policy import check_need
-from sprag_supervisor.rules.states import ACTIVE, DOWN, RESTARTING, STOPPED
+from sprag_supervisor.rules.states import (
+    ACTIVE,
+    DOWN,
+    NEW,
+    RESTARTING,
+    RUNNING,
+    STARTING,
+    STOPPED,
+)
 from sprag_supervisor.tree.acquiring import not_active
 from sprag_supervisor.tree.classes import made_of
 from sprag_supervisor.tree.home import get_ident, must_be_able_to_wait
@@ -34,20 +43,15 @@ from sprag_supervisor.tree.inbox import supervision_of
 from sprag_supervisor.tree.moves import is_active, move
 from sprag_supervisor.tree.names import checked_name, name_of, path_of, wanted_name
 from sprag_supervisor.tree.node import Node, Supervision
-from sprag_supervisor.wording import choices, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sprag_supervisor.rules.graph import Need
-    from sprag_supervisor.rules.policy import Policy
+
+_NOTHING: Final = Node.on_start
 
 
-_NEEDED: Final = 100
-"""Names that are remembered before any of them is forgotten."""
-
-
-def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth more
+def adopt(
     parent: Node, child: Node, name: str | None = None, policy: Mapping[str, object] | None = None
 ) -> Node:
     """Give *child* a place below *parent* and start it there; return it.
@@ -67,9 +71,84 @@ def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth m
         WouldDeadlock: The parent waits for the hook that makes this call.
         StartFailed: The child could not be started; it has left the tree again.
     """
+    supervision, kind = parent._supervision_, type(child)
+    tree: Any = parent._tree_
+    if (
+        supervision is not None
+        and kind is supervision.plain
+        and child._state_ is NEW
+        and child._policy_ is supervision.plain_policy
+        and name is None
+        and not policy
+        and child._parent_ is None
+        and child._history_ is None
+        and parent._state_ is RUNNING
+        and parent._op_ is None
+        and supervision.turn.holder is None
+        and supervision.lineup is None
+        and not tree.observers
+        and not (left_behind and is_left_behind())
+        and tree.thread == get_ident()
+        and getcurrent() is not tree.hub
+        and kind.on_start is _NOTHING
+        and getattr(child, "name", None) is None
+    ):
+        # The short way, for one more of many that have nothing to do at their start: nothing in it
+        # can wait, so nobody needs the turn, and nothing can come in between. What it does `_adopt`
+        # does, too; tests/supervisor/test_quick.py goes both.
+        now, children, wanted = clock.now(), supervision.children, supervision.plain_name
+        number = supervision.numbers.get(wanted, 1) + 1
+        name = f"{wanted}-{number}"
+        if wanted in children and name not in children:
+            supervision.numbers[wanted] = number
+            try:
+                child._name_, child._parent_, child._tree_ = name, parent, tree
+                children[name] = child
+                child._since_, child._incarnation_, child._state_, child._state_ = (
+                    now,
+                    1,
+                    STARTING,
+                    RUNNING,
+                )
+            except BaseException:
+                if child._state_ is not RUNNING:
+                    child._parent_ = child._tree_ = None
+                    children.pop(name, None)
+                raise
+            return child
+        name = None
+    child = _adopt(parent, child, name, policy)
+    if name is None and not policy:
+        _note_plain(parent, child)
+    return child
+
+
+def _note_plain(parent: Node, child: Node) -> None:
+    """Let the next of its class take the short way, if *child* has had nothing to do."""
+    supervision, kind, policy = parent._supervision_, type(child), child._policy_
+    if (
+        supervision is not None
+        and kind is not supervision.plain
+        and kind.on_start is _NOTHING
+        and not (kind._prepares_ or kind._does_more_ or policy.asks_more)
+        and policy is kind._class_policy_
+        and getattr(kind, "__getattr__", None) is None
+        and kind.__getattribute__ is Node.__getattribute__
+        and not any("name" in vars(each) for each in kind.__mro__)
+        and getattr(child, "name", None) is None
+    ):
+        supervision.plain_policy, supervision.plain_name = policy, class_name(kind)
+        supervision.plain = kind
+
+
+def _adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth more
+    parent: Node, child: Node, name: str | None, policy: Mapping[str, object] | None
+) -> Node:
     if not issubclass(type(child), Node):
         child = made_of(child, "child", "a Service, or a class of them")
         parent._check_room_()  # again: its constructor may have taken its time
+    elif child._parent_ is parent and parent._forgets_ended_:
+        refuse_present(parent, child)
     tree, current = parent._tree_, getcurrent()
     if tree is None:
         raise not_active(parent, "adopt a child")
@@ -85,7 +164,7 @@ def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth m
     if policy:
         checked = checked.overlaid(policy)
     if checked.asks_more:
-        _check_place(parent, name or name_of(child), checked)
+        check_place(parent, name or name_of(child), checked)
     supervision = parent._supervision_ or supervision_of(parent)
     if supervision.path is None:
         supervision.path = path_of(parent)
@@ -145,77 +224,6 @@ def adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth m
     return child
 
 
-def _check_place(parent: Node, name: str, policy: Policy) -> None:
-    """Refuse what a child asks for and *parent* cannot give."""
-    if policy.significant and parent._policy_.auto_shutdown == "never":
-        # otp-rules 63
-        raise BadPolicy("significant", True, "it below a parent with auto_shutdown set")
-    if policy.needs:
-        _check_needs(parent, name, policy.needs)
-        in_list = parent._supervision_ is not None and _lineup_of(parent._supervision_) is not None
-        if not in_list and name not in (parent._children_ or {}):
-            # A list is looked at as a whole, and who has the name already is refused for that.
-            _check_circle(parent, name, policy.needs)
-
-
-def _check_needs(parent: Node, child: str, needs: Mapping[str, Need]) -> None:
-    """Refuse a need of what is not there, or can never be what it has to be."""
-    siblings = parent._children_ or {}
-    for name, need in needs.items():
-        sibling = siblings.get(name)
-        if sibling is None:
-            known = choices(name, siblings) if siblings else "there is none"
-            why = f"it needs {shown(name)}, which is no sibling of it ({known}): adopt that before"
-            raise StartFailed(f"{path_of(parent)}/{child}", why)
-        check_need(name, need, sibling._policy_)
-        if need == "finished" and parent._forgets_ended_:
-            accepted = f"'started' or 'ready': who has finished leaves {path_of(parent)}"
-            raise BadPolicy("needs", {name: need}, accepted)
-
-
-class Needed:
-    """Whom the children of one parent need, or have needed: nobody else can be in a circle."""
-
-    def __init__(self) -> None:
-        self._names: set[str] = set()
-        self._most = _NEEDED
-
-    def __contains__(self, name: str) -> bool:
-        """Whether somebody may need what has that *name*."""
-        return name in self._names
-
-    def note(self, needs: Mapping[str, Need], parent: Node | None) -> None:
-        """Take note of what a child of *parent* needs; forget now and then what none does."""
-        self._names.update(needs)
-        if len(self._names) > self._most:
-            self._names.clear()
-            for child in ((None if parent is None else parent._children_) or {}).values():
-                self._names.update(child._policy_.needs or ())
-            self._most = 2 * len(self._names) + _NEEDED
-
-
-def _check_circle(parent: Node, child: str, needs: Mapping[str, Need]) -> None:
-    """Refuse to need who needs *child* already: one that has left comes back, maybe."""
-    needed = None if parent._supervision_ is None else parent._supervision_.needed
-    if needed is None or child not in needed:
-        return  # the way down a long chain is not gone for each of its links
-    siblings = parent._children_ or {}
-    came_from = dict.fromkeys(needs, child)
-    pending = list(needs)
-    while pending:
-        name = pending.pop()
-        for wanted in () if name not in siblings else siblings[name]._policy_.needs or ():
-            if wanted == child:
-                way = [child, name]
-                while way[-1] != child:
-                    way.append(came_from[way[-1]])
-                circle = " -> ".join([child, *reversed(way[1:-1]), child])
-                raise BadPolicy("needs", list(needs), f"no circle: {circle}")
-            if wanted not in came_from:
-                came_from[wanted] = name
-                pending.append(wanted)
-
-
 def adopt_all(
     parent: Node,
     children: Sequence[tuple[Node, str | None, Mapping[str, object]]],
@@ -267,15 +275,9 @@ def _start_or_leave_out(leave_out: Callable[[Node, SpragError], object], child: 
         leave_out(child, error)
 
 
-def _lineup_of(supervision: Supervision) -> Lineup | None:
-    """Return the list that the caller brings up; somebody else's child is none of its business."""
-    lineup: Lineup | None = supervision.lineup
-    return lineup if lineup is not None and lineup.owner is getcurrent() else None
-
-
 def come_in(child: Node, supervision: Supervision) -> None:
     """Start *child* at its new place, now or later, as it asks for."""
-    policy, lineup = child._policy_, _lineup_of(supervision)
+    policy, lineup = child._policy_, lineup_of(supervision)
     if policy.heartbeat is not None:
         expect_beats(child)
     if policy.needs is not None:

@@ -281,3 +281,9 @@ class Lineup:
                     wait_for(child, missing)
                 else:
                     hold_back(child)
+
+
+def lineup_of(supervision: Supervision) -> Lineup | None:
+    """Return the list that the caller brings up; somebody else's child is none of its business."""
+    lineup: Lineup | None = supervision.lineup
+    return lineup if lineup is not None and lineup.owner is getcurrent() else None

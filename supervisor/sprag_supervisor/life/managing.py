@@ -7,10 +7,9 @@ children; a stop needs none and gets through while the parent is busy.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from sprag_supervisor.exceptions import (
-    AlreadyPresent,
     AlreadyStarted,
     ChildRestarting,
     ChildRunning,
@@ -102,14 +101,6 @@ def child_of(parent: Node, name: str) -> Node:
     if child is None:
         raise UnknownChild(path_of(parent), name, children)
     return child
-
-
-def refuse_present(parent: Node, child: Node) -> NoReturn:
-    """Refuse to start a child that is there already, in OTP's words (otp-rules 54)."""
-    must_be_able_to_wait(parent, "start a child")
-    if child._state_ in ACTIVE:
-        raise AlreadyStarted(path_of(child), child._state_.value)
-    raise AlreadyPresent(path_of(child), child._state_.value)
 
 
 def restart_child(child: Node, *, now: bool = False) -> None:

@@ -353,6 +353,9 @@ class Supervision:
         "needed",
         "numbers",
         "path",
+        "plain",
+        "plain_name",
+        "plain_policy",
         "turn",
         "window",
     )
@@ -371,12 +374,19 @@ class Supervision:
         self.groups: list[GroupRestart] = []
         """Restarts of several children together, under way or waiting for their next try."""
         self.needed: Any = None
-        """Whom children need (`life.adopting`), if one says what it needs: they are stopped in the
+        """Whom children need (`life.placing`), if one says what it needs: they are stopped in the
         order of that. None: nobody does."""
         self.lineup: Any = None
         """The children of its list, on their way up side by side; None: no such thing."""
         self.numbers: dict[str, int] = {}
         """The last one that was added to a name, by the name."""
+        self.plain: type[Node] | None = None
+        """The class of the last child that had no name, and nothing to do at its start: the next
+        one takes the short way (`life.adopting`). None: there was none."""
+        self.plain_name = ""
+        """What that is called,"""
+        self.plain_policy: Policy | None = None
+        """and asks for."""
 
 
 class GroupRestart:
