@@ -92,6 +92,10 @@ NOT_OF_A_STORY = (
     "tree.hooks.",
     "tree.making.",
     "tree.names.called",
+    "tree.classes._needed_as_shown",
+    # What a record is beside its values: tests/supervisor/test_record.py.
+    "record._",
+    "record.Record._",
     # Of leases, whose moves the library tells: tests/sprag/test_singleton.py.
     "tree.living.announce_move",
     # What is shown of arguments: tests/sprag/test_secrets.py.
