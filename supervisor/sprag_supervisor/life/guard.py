@@ -203,6 +203,9 @@ class Managed(Greenlet):  # type: ignore[type-arg]
     # all the rest of making a greenlet.
     spawning_stack_limit = 0
 
+    _holdings: Holdings | None = None
+    _failure: BaseException | None = None
+
     def __init__(
         self,
         node: Node,
@@ -213,15 +216,16 @@ class Managed(Greenlet):  # type: ignore[type-arg]
         *,
         step: str = "greenlet",
     ) -> None:
-        super().__init__(None, *args, **kwargs)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
+        if args or kwargs:
+            super().__init__(None, *args, **kwargs)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
+        else:
+            super().__init__()  # at half the price
         self.gr_context = context
         self._node = node
         self._incarnation = node._incarnation_
-        self._holdings: Holdings | None = None
         self._fn = fn
         self.step = step
         """What it is to the service: its ``run``, its ``on_ready``, or any ``greenlet``."""
-        self._failure: BaseException | None = None
         self._thrown: object = None
 
     def _run(self, /, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -129,8 +129,10 @@ def _attend_to(node: Node, supervision: Supervision, item: Item) -> None:
 
 def _restart_at_once(node: Node, supervision: Supervision, child: Node, failure: Failure) -> None:
     """Restart a child of which `ruling` asks for nothing but the count, as of nearly every one."""
-    policy = node._policy_
-    restarts = _count(supervision, policy, False)
+    policy, window = node._policy_, supervision.window
+    if window is None:
+        window = supervision.window = RestartWindow()
+    restarts = window.add(clock.now(), policy.max_seconds)
     if restarts > policy.max_restarts:
         _act_on_waiting(node, supervision, child, CRASHED, failure, False, restarts)
         return

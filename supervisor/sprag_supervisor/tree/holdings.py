@@ -155,10 +155,9 @@ class Holder(Protocol):
 def holdings_of(node: Holder) -> Holdings:
     """Return what *node* holds, for something to be added; made on first use."""
     held = node._holdings_
-    if type(held) is Holdings:
-        return held
-    node._holdings_ = holdings = _with(held)
-    return holdings
+    if type(held) is not Holdings:
+        node._holdings_ = held = _with(held)
+    return held
 
 
 def held_by(node: Holder) -> Holdings | None:
