@@ -71,6 +71,8 @@ def adopt(
         WouldDeadlock: The parent waits for the hook that makes this call.
         StartFailed: The child could not be started; it has left the tree again.
     """
+    if name is not None or policy:
+        return _adopt(parent, child, name, policy)
     supervision, kind = parent._supervision_, type(child)
     tree: Any = parent._tree_
     if (
@@ -78,8 +80,6 @@ def adopt(
         and kind is supervision.plain
         and child._state_ is NEW
         and child._policy_ is supervision.plain_policy
-        and name is None
-        and not policy
         and child._parent_ is None
         and child._history_ is None
         and parent._state_ is RUNNING
@@ -116,10 +116,8 @@ def adopt(
                     children.pop(name, None)
                 raise
             return child
-        name = None
-    child = _adopt(parent, child, name, policy)
-    if name is None and not policy:
-        _note_plain(parent, child)
+    child = _adopt(parent, child, None, policy)
+    _note_plain(parent, child)
     return child
 
 

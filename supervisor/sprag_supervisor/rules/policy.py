@@ -39,14 +39,14 @@ OnFailure = Action | Backoff | ExitApp
 class _Known:
     """What is known of a policy besides its keywords."""
 
-    asks_more: bool = False
+    asks_more: bool
     """Whether to adopt it takes more than to start it."""
-    comes_back: bool = True
+    comes_back: bool
     """Whether a crash is followed by a restart at once, if there have not been too many: what
     `decide.ruling` says of most services, where their `on_failure` says nothing."""
-    own: Policy | None = None
+    own: Policy | None
     """What the service asks for itself, if something else is laid over that: `given`."""
-    given: Mapping[str, object] | None = None
+    given: Mapping[str, object] | None
     """What it was adopted with: that wins, and survives its restarts."""
 
 
