@@ -8,6 +8,8 @@ PLACE := $(shell pwd | cksum | cut -d ' ' -f 1)
 RUNTIME := $(VENV)/.runtime-$(PLACE)
 DEV := $(VENV)/.dev-$(PLACE)
 
+LAYERS := $(VENV)/layers/.done
+
 # Where real processes are waited for, workers beyond the number of cores keep all of them busy.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 WORKERS := --maxprocesses=5 --dist=worksteal
@@ -62,9 +64,9 @@ check-types: $(DEV) ## types (mypy and pyright, both strict)
 	$(BIN)/pyright --project pyproject.toml --pythonpath $(BIN)/python; pyright=$$?; \
 	wait $$mypy && exit $$pyright
 
-check-layers: $(DEV) ## who may import whom (import-linter)
+check-layers: $(LAYERS) ## who may import whom (import-linter)
 	@$(SAY)
-	@$(QUIETLY) $(BIN)/lint-imports
+	@$(QUIETLY) env PYTHONPATH=sprag:supervisor:cli $(dir $(LAYERS))bin/lint-imports
 
 # What has a warning is not left behind: the tests look at the pages that are there.
 check-docs: $(DEV) ## the documentation builds without a warning (mkdocs)
@@ -185,3 +187,11 @@ $(DEV): pyproject.toml
 	$(make-venv)
 	@$(BIN)/python -m pip install -q -e '.[dev]' $(if $(LOCKED),-c requirements-dev.lock)
 	@touch $@ $(RUNTIME)
+
+# Not with the rest: import-linter needs rich, and where that is, structlog loads it, in each of the
+# hundreds of processes that the suite starts.
+$(LAYERS): | $(DEV)
+	@echo "set-up: import-linter, into $(@D)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install -q 'import-linter>=2'
+	@touch $@
