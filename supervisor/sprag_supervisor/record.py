@@ -9,7 +9,7 @@ their own.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +64,8 @@ class Record(_LikeDataclass):
 
     def __init_subclass__(cls, *, kw_only: bool = False) -> None:
         """Take the names of the class, behind those of the one it is made from."""
+        if super(cls, cls).__init__ is not Record.__init__:
+            return  # that one takes its values itself, and no others: what is added is no value
         cls._types_ = {**cls._types_, **cls.__annotations__}
         cls._defaults_ = {**cls._defaults_}
         for name in [name for name in cls.__annotations__ if name in vars(cls)]:
@@ -98,11 +100,20 @@ class Record(_LikeDataclass):
             raise TypeError(f"{type(self).__qualname__} is made of: {', '.join(self._types_)}")
         return found
 
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        _refuse("assign to", name)
+    def __setattr__(self, name: str, value: object) -> None:
+        self._must_be_free("assign to", name)
+        object.__setattr__(self, name, value)
 
-    def __delattr__(self, name: str) -> NoReturn:
-        _refuse("delete", name)
+    def __delattr__(self, name: str) -> None:
+        self._must_be_free("delete", name)
+        object.__delattr__(self, name)
+
+    def _must_be_free(self, what: str, name: str) -> None:
+        """Refuse to change a value; what a user's subclass adds to `Backoff`, say, is none."""
+        if name in self._types_ or "_types_" in vars(type(self)):
+            from dataclasses import FrozenInstanceError
+
+            raise FrozenInstanceError(f"cannot {what} field {name!r}")
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -118,18 +129,16 @@ class Record(_LikeDataclass):
 
     def but(self, **given: Any) -> Self:
         """Return a copy with other values."""
-        return type(self)(**{**{name: getattr(self, name) for name in self._types_}, **given})
+        return type(self)(**{**self.as_dict(), **given})
 
     __replace__ = but
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return its values by name, each as it is."""
+        return {name: getattr(self, name) for name in self._types_}
+
     def _values_(self) -> tuple[object, ...]:
         return tuple([getattr(self, name) for name in self._types_])
-
-
-def _refuse(what: str, name: str) -> NoReturn:
-    from dataclasses import FrozenInstanceError
-
-    raise FrozenInstanceError(f"cannot {what} field {name!r}")
 
 
 @cache

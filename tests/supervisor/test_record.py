@@ -134,3 +134,32 @@ def test_a_record_of_a_record_has_the_names_of_both() -> None:
         "node",
         "token",
     }
+
+
+def test_what_a_subclass_adds_to_a_backoff_is_its_own() -> None:
+    class Steady(Backoff):
+        pause: float = 3.0
+
+        def __init__(self, extra: float) -> None:
+            super().__init__(1.0)
+            mine: Any = self  # to a checker, all of it is frozen
+            mine.extra = extra
+
+    steady: Any = Steady(0.5)
+    steady.extra += 1
+    assert (steady.pause, steady.extra, steady.initial) == (3.0, 1.5, 1.0)
+    assert steady.as_dict() == Backoff(1.0).as_dict()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        steady.initial = 2.0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        del steady.initial
+    del steady.extra
+    assert not hasattr(steady, "extra")
+
+
+def test_a_dataclass_may_be_made_of_a_record() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Named(Backoff):
+        label: str = "slow"
+
+    assert (Named(2.0).initial, Named(label="quick").label) == (2.0, "quick")

@@ -132,7 +132,7 @@ def _rule(child: Policy | None, ruling: Ruling) -> dict[str, Any]:
         "restart": None if child is None else child.restart,
         "strategy": ruling.policy.strategy,
         "on_failure": None if action is None else action_text(action),
-        "backoff": None if backoff is None else dict(vars(backoff)),
+        "backoff": None if backoff is None else backoff.as_dict(),
     }
 
 

@@ -168,7 +168,7 @@ def _policy(policy: Policy) -> dict[str, Any]:
     given["on_failure"] = {
         class_name(kind): action_text(said) for kind, said in policy.on_failure.items()
     }
-    given["backoff"] = None if policy.backoff is None else dict(vars(policy.backoff))
+    given["backoff"] = None if policy.backoff is None else policy.backoff.as_dict()
     needs = policy.needs
     given["needs"] = None if needs is None else list(needs)
     given["needs_states"] = None if needs is None else dict(needs)
