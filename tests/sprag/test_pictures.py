@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import gevent
+import pytest
 
 from sprag import Backoff, DynamicSupervisor, Service, Supervisor, Worker, WorkerPool
 from sprag_supervisor import picture, snapshot, walk
@@ -121,6 +122,33 @@ def test_each_in_a_picture_of_many_is_as_in_one_of_it_alone(clock: VirtualClock)
         gevent.sleep(0.5)
         same(top)
         assert rows(snapshot(top))["Supervisor/Drains"].draining
+
+
+@pytest.mark.usefixtures("clock")
+def test_classes_are_told_apart_whatever_they_are_equal_to() -> None:
+    class Unhashable(type):  # noqa: PLW1641 - that is it
+        def __eq__(cls, other: object) -> bool:
+            return cls is other
+
+    class AllTheSame(type):
+        def __eq__(cls, other: object) -> bool:
+            return type(other) is AllTheSame
+
+        def __hash__(cls) -> int:
+            return 1
+
+    class Odd(Service, metaclass=Unhashable):
+        pass
+
+    class One(Service, metaclass=AllTheSame):
+        pass
+
+    class Two(Service, metaclass=AllTheSame):
+        pass
+
+    with Supervisor([Odd(), One(), Two()]) as top:
+        assert [row.class_name for row in snapshot(top).children] == ["Odd", "One", "Two"]
+        same(top)
 
 
 def test_a_picture_with_pauses_tells_the_time_of_each(clock: VirtualClock) -> None:

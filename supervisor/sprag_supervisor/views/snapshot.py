@@ -147,7 +147,7 @@ def snapshot(root: Node, pause: Callable[[], object] | None = None) -> Snapshot:
     """
     now, wall = clock.now(), clock.wall()
     left = _AT_ONCE
-    looks: dict[type[Node], tuple[str, str] | None] = {}
+    looks: dict[int, tuple[str, str, type[Node]] | None] = {}
     # A loop over the way down: no depth of tree meets the recursion limit.
     way = [_Half(root, path_of(root))]
     while True:
@@ -233,18 +233,18 @@ def _leaf(  # noqa: PLR0917 - by keyword a call is twice as dear
     path: str,
     now: float,
     wall: float,
-    looks: dict[type[Node], tuple[str, str] | None],
+    looks: dict[int, tuple[str, str, type[Node]] | None],
 ) -> Snapshot:
-    """Take the picture of a service without children; *looks* has what is known of its class.
+    """Take the picture of a service without children; *looks* has what is known of classes.
 
     Most of many run, have never crashed and hold at most a listener: what `_picture` would find of
     those is known. tests/sprag/test_pictures.py compares the two.
     """
     kind = type(node)
     try:
-        look = looks[kind]
+        look = looks[id(kind)]  # its hash, and what it is equal to, are its metaclass's
     except KeyError:
-        look = looks[kind] = _look_of(kind)
+        look = looks[id(kind)] = _look_of(kind)
     tree, holdings = node._tree_, node._holdings_
     if (
         look is None
@@ -255,7 +255,7 @@ def _leaf(  # noqa: PLR0917 - by keyword a call is twice as dear
         or tree.holds is not None
     ):
         return _picture(node, path, (), now, wall)
-    named, worker = look
+    named, worker, _ = look
     up = now - node._since_
     return _row(
         Snapshot,
@@ -281,15 +281,15 @@ def _leaf(  # noqa: PLR0917 - by keyword a call is twice as dear
     )
 
 
-def _look_of(kind: type[Node]) -> tuple[str, str] | None:
-    """Return the name and the kind of a class; None: its services tell more of themselves."""
+def _look_of(kind: type[Node]) -> tuple[str, str, type[Node]] | None:
+    """Return the name and the kind of a class, and that; None: its services tell more."""
     if (
         kind._load_ is not Node._load_
         or kind._pid_ is not Node._pid_
         or kind._ownership_ is not Node._ownership_
     ):
         return None
-    return class_name(kind), "supervisor" if kind._is_supervisor_ else "worker"
+    return class_name(kind), "supervisor" if kind._is_supervisor_ else "worker", kind
 
 
 _AS_MOST: Final = (None, None, None, None, False, (), None, None, None)
