@@ -823,6 +823,28 @@ def test_rule_33_it_also_decides_what_follows_a_constructor_that_fails(clock: Vi
         assert feed.snapshot().policy.shutdown == 1.5
 
 
+def test_rule_33_so_does_what_its_constructor_has_asked_for(clock: VirtualClock) -> None:
+    class Pool(Supervisor):
+        lives = 0
+
+        def __init__(self) -> None:
+            Pool.lives += 1
+            if Pool.lives == 2:
+                raise Crash("no such file")
+            super().__init__(restart="transient", backoff=Backoff(10, factor=1, jitter=0))
+
+    with Supervisor(auto_shutdown="any_significant") as top:
+        # Which its class alone could not be: it is permanent.
+        pool = top.start_child(Pool(), significant=True)
+        crash_and_settle(pool, clock)
+        clock.advance(10)
+        assert (Pool.lives, pool.snapshot().state) == (2, State.RESTARTING)
+        assert pool.snapshot().failures[-1].message == "no such file"
+        clock.advance(10)
+        assert (Pool.lives, pool.snapshot().state) == (3, State.RUNNING)
+        assert pool.snapshot().policy.significant
+
+
 def test_rule_33_what_a_constructor_asks_for_beside_it_is_refused_and_it_holds_again_after_that(
     clock: VirtualClock,
 ) -> None:

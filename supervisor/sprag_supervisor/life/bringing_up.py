@@ -252,10 +252,11 @@ def reset(node: Node) -> None:
             cls.__init__(node, *made_with[0], **made_with[1])
         elif (init := cls.__init__) is not _NO_INIT:
             init(node, *made_with)
-    finally:  # whatever becomes of it, what it was adopted with is not lost
         if before.given is not None:
-            own, node._policy_ = node._policy_, before
-            node._policy_ = own.overlaid(before.given)
+            node._policy_ = node._policy_.overlaid(before.given)
+    except BaseException:
+        node._policy_ = before  # what it has asked for, and was adopted with, says what follows
+        raise
 
 
 def _that_adopts(parent: Node) -> Starting | None:
