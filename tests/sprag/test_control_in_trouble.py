@@ -9,7 +9,7 @@ import shutil
 import signal
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import gevent
 import pytest
@@ -17,13 +17,17 @@ from gevent import socket as gsocket
 
 from controlled import aside, ask, served
 from processes import PATIENCE, app, run
-from sprag import App
+from sprag import App, DynamicSupervisor, Service
 from sprag.control import server
-from sprag.control.http import Answer, send
+from sprag.control.desk import Desk
+from sprag.control.http import Answer, Refused, Request, send
+from sprag.control.routes import answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from sprag.testing import VirtualClock
 
 
 LEAKS = """
@@ -137,3 +141,24 @@ def test_the_picture_of_a_large_tree_waits_for_no_reader() -> None:
         gevent.get_hub().loop.run_callback(turns.append, None)
         send(ours, picture)
         assert turns == []
+
+
+def test_a_restart_that_finds_its_place_taken_makes_no_child_too_many(clock: VirtualClock) -> None:
+    class Job(Service, restart="temporary"):
+        def on_stop(self) -> None:
+            gevent.sleep(1)
+
+    def replace() -> None:
+        jobs.terminate_child("one")
+        jobs.start_child(Job(), name="two")
+
+    with DynamicSupervisor(name="jobs", max_children=1) as jobs:
+        jobs.start_child(Job(), name="one")
+        gevent.spawn(replace)
+        gevent.sleep(0.5)
+        request = Request("POST", "/v1/restart/jobs/one", {})
+        found: Any = cast("Any", gevent.spawn)(answer, Desk(jobs), request, bool)
+        clock.advance(1)
+        assert [each.name for each in jobs.which_children()] == ["two"]
+        with pytest.raises(Refused, match="its max_children"):
+            found.get(block=False)
