@@ -18,7 +18,7 @@ from scripted import Crash, crash
 from sprag import Backoff, DynamicSupervisor, Service, Supervisor
 from sprag.exceptions import SpragError
 from sprag.testing import check_invariants, virtual_time
-from sprag_supervisor import Exit, Reason, path_of
+from sprag_supervisor import Exit, Reason, State, path_of
 from sprag_supervisor.life import adopting, quick
 from sprag_supervisor.life.by_hand import tree_of
 
@@ -318,6 +318,29 @@ def test_one_more_of_many_is_started_the_short_way_and_any_other_is_not(
         assert [each._name_ for each in (again, *others, last)] == [
             *("Nobody-4", "mine", "Nobody-5", "its own", "actor", "Nobody-6")
         ]
+
+
+def test_what_was_cut_short_on_the_short_way_is_as_new(
+    monkeypatch: pytest.MonkeyPatch, clock: VirtualClock
+) -> None:
+    interrupted: list[Service] = []
+
+    def write(node: Service, name: str, value: object) -> None:
+        """As a signal handler that raises in the midst of a class's own `__setattr__`."""
+        if value is State.RUNNING and not interrupted:
+            interrupted.append(node)
+            raise KeyboardInterrupt
+        object.__setattr__(node, name, value)
+
+    with DynamicSupervisor() as many:
+        many.start_child(Nobody())
+        second = Nobody()
+        monkeypatch.setattr(Nobody, "__setattr__", write)
+        with pytest.raises(KeyboardInterrupt):
+            many.start_child(second)
+        assert interrupted == [second]
+        assert len(many.which_children()) == 1
+        assert many.start_child(second).snapshot().incarnation == 1
 
 
 class Polite(Service):

@@ -112,6 +112,7 @@ def adopt(
                 )
             except BaseException:
                 if child._state_ is not RUNNING:
+                    child._incarnation_, child._state_ = 0, NEW
                     child._parent_ = child._tree_ = None
                     children.pop(name, None)
                 raise
