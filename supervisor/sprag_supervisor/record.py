@@ -12,7 +12,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import dataclass_transform
 
     @dataclass_transform(frozen_default=True)
@@ -58,7 +57,7 @@ class Record(_LikeDataclass):
     __dataclass_params__: ClassVar[Any] = _OfDataclass()
     __signature__: ClassVar[Any] = _SignatureOfDataclass()
     _by_place_: ClassVar[tuple[str, ...]] = ()
-    _types_: ClassVar[Mapping[str, Any]] = {}
+    _types_: ClassVar[dict[str, Any]] = {}
     _defaults_: ClassVar[dict[str, Any]] = {}
     _checks_: ClassVar[bool] = False
 

@@ -8,7 +8,7 @@ import inspect
 import pickle
 import pprint
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -125,6 +125,7 @@ def test_what_it_is_made_of_can_be_asked_for() -> None:
     assert str(inspect.signature(Pair)) == "(first: 'int', second: 'int' = 2) -> None"
     assert set(inspect.signature(Policy).parameters) == set(KEYWORDS)
     assert list(inspect.signature(ExitApp).parameters) == ["code"]
+    assert get_type_hints(Backoff)["tries"] == int | None
 
 
 def test_a_record_of_a_record_has_the_names_of_both() -> None:
