@@ -61,8 +61,9 @@ class Record(_LikeDataclass):
     _defaults_: ClassVar[dict[str, Any]] = {}
     _checks_: ClassVar[bool] = False
 
-    def __init_subclass__(cls, *, kw_only: bool = False) -> None:
+    def __init_subclass__(cls, *, kw_only: bool = False, **others: Any) -> None:
         """Take the names of the class, behind those of the one it is made from."""
+        super().__init_subclass__(**others)  # of a mix-in of the user's
         if super(cls, cls).__init__ is not Record.__init__:
             return  # that one takes its values itself, and no others: what is added is no value
         cls._types_ = {**cls._types_, **cls.__annotations__}

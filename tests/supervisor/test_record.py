@@ -158,6 +158,21 @@ def test_what_a_subclass_adds_to_a_backoff_is_its_own() -> None:
     assert not hasattr(steady, "extra")
 
 
+def test_a_class_beside_it_hears_of_its_subclasses() -> None:
+    seen: list[tuple[type, str]] = []
+
+    class Noted:
+        def __init_subclass__(cls, tag: str, **more: Any) -> None:
+            super().__init_subclass__(**more)
+            seen.append((cls, tag))
+
+    class Slow(Backoff, Noted, tag="slow"):
+        pass
+
+    assert seen == [(Slow, "slow")]
+    assert Slow(2.0) != Backoff(2.0)
+
+
 def test_a_dataclass_may_be_made_of_a_record() -> None:
     @dataclasses.dataclass(frozen=True)
     class Named(Backoff):
