@@ -156,7 +156,6 @@ def _restart(node: Node, deadline: float | None) -> StopReport | None:
     report = _stop(node, deadline)
     if node._parent_ is None and node._state_ is not State.NEW:
         # A temporary child has left the tree with its end; it gets its place again.
-        parent._check_room_()  # somebody else may have it
         adopt(parent, node, name, given)
     else:
         restart_child(node)

@@ -94,7 +94,7 @@ class DynamicSupervisor(Service):
         """
         given: Any = service
         if self.max_children is not None and not (is_a(given, Service) and given._parent_ is self):
-            self._check_room_()  # else it is refused as a child that is there
+            self._check_room_()  # at once, and again under the turn; a child is refused as that
         return adopt(self, given, name, policy)  # type: ignore[return-value] # a cast is a call
 
     def _check_room_(self) -> None:

@@ -145,7 +145,6 @@ def _adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth 
 ) -> Node:
     if not issubclass(type(child), Node):
         child = made_of(child, "child", "a Service, or a class of them")
-        parent._check_room_()  # again: its constructor may have taken its time
     elif child._parent_ is parent and parent._forgets_ended_:
         refuse_present(parent, child)
     tree, current = parent._tree_, getcurrent()
@@ -176,13 +175,14 @@ def _adopt(  # noqa: C901, PLR0912, PLR0915 - in two functions it costs a tenth 
                 turn.holder = current
             elif turn.take():
                 must_accept(parent, supervision, "adopt a child")  # it may have ended meanwhile
-                parent._check_room_()
             else:
                 raise WouldDeadlock(path_of(parent), "adopt a child")
             if parent._op_ is not None:
                 must_accept(parent, supervision, "adopt a child")
             if child._parent_ is not None or child._state_ not in DOWN:
                 raise AlreadyAdopted(path_of(child), child._state_.value)
+            if parent._forgets_ended_:
+                parent._check_room_()
             children = supervision.children
             if name is None:
                 name = wanted_name(child)

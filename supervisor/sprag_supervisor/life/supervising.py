@@ -136,23 +136,7 @@ def _restart_at_once(node: Node, supervision: Supervision, child: Node, failure:
     if restarts > policy.max_restarts:
         _act_on_waiting(node, supervision, child, CRASHED, failure, False, restarts)
         return
-    tree, name = node._tree_, child._name_ or name_of(child)
-    assert tree is not None
-    told = (
-        clock.wall(),
-        supervision.path,
-        name,
-        child._incarnation_,
-        CRASHED,
-        failure,
-        "restart",
-        (name,),
-        policy,
-        restarts,
-        0.0,
-        1,
-    )
-    tree.ledger.enter(record(Ruling, told))
+    _write_down(node, supervision, child, CRASHED, failure, "restart", (child,))
     if not (child._policy_.needs and must_wait(child)):
         restart(child)
 

@@ -255,7 +255,7 @@ class Node:
         """Take note that a child has been restarted too often."""
 
     def _check_room_(self) -> None:
-        """Refuse one more child, where there can be only so many; called again after a wait."""
+        """Refuse one more child; called under the turn of a node that `_forgets_ended_`."""
 
     def _found_(self, tree: Tree) -> None:
         """Furnish the tree that the node is the root of."""
