@@ -25,7 +25,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let what the tests start hear of Ctrl-C, which a shell's background job does not."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
-    if config.getoption("markexpr") == "slow" and hasattr(config, "workerinput"):
+    has_workers = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if config.getoption("markexpr") == "slow" and not has_workers:
         _measure_only_the_tests()
 
 
