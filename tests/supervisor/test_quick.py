@@ -12,9 +12,10 @@ import random
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import gevent
 import pytest
 
-from scripted import Crash, crash
+from scripted import Crash, crash, spawn
 from sprag import Backoff, DynamicSupervisor, Service, Supervisor
 from sprag.exceptions import SpragError
 from sprag.testing import check_invariants, virtual_time
@@ -289,6 +290,98 @@ def test_the_stories_take_the_quick_way_often(monkeypatch: pytest.MonkeyPatch) -
     for seed in range(10):
         _tell(seed, watched=False)
     assert min(taken.values()) > 10, taken
+
+
+class Asking(Service):
+    """Each may ask for something else."""
+
+    def __init__(self, **policy: Any) -> None:
+        self._policy_ = self._policy_.with_(policy)
+
+
+def test_the_short_way_is_not_for_who_asks_for_more(clock: VirtualClock) -> None:
+    with DynamicSupervisor() as many:
+        several = [many.start_child(Asking()) for _ in range(3)]
+        last = many.start_child(Asking(autostart=False))
+        assert {each.snapshot().state.value for each in several} == {"running"}
+        assert last.snapshot().state.value == "stopped"
+
+
+class Named(Service):
+    """Has a name, or none."""
+
+    def __init__(self, name: str | None = None) -> None:
+        if name is not None:
+            self.name = name
+
+
+def test_on_the_short_way_names_are_as_on_the_general_one(clock: VirtualClock) -> None:
+    with DynamicSupervisor() as many:
+        first, *_ = [many.start_child(Named()) for _ in range(3)]
+        many.start_child(Named("its own"))
+        first.stop()
+        many.start_child(Named())  # the name without a number is free again
+        many.start_child(Named())
+        names = [child.name for child in many.which_children()]
+        assert names == ["Named-2", "Named-3", "its own", "Named", "Named-4"]
+
+
+def test_the_short_way_sees_a_hook_that_came_later(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Service] = []
+    with DynamicSupervisor() as many:
+        for _ in range(2):
+            many.start_child(Nobody())
+        monkeypatch.setattr(Nobody, "on_start", lambda self: started.append(self))
+        last = many.start_child(Nobody())
+        assert started == [last]
+
+
+def test_the_short_way_is_not_for_the_hub(clock: VirtualClock) -> None:
+    refused: list[str] = []
+    with DynamicSupervisor() as many:
+        many.start_child(Nobody())
+        gevent.get_hub().loop.run_callback(lambda: refused.append(_refusal(many)))
+        clock.settle()
+        assert refused == ["CalledInHub"]
+
+
+class Slow(Service):
+    def on_start(self) -> None:
+        gevent.sleep(1.0)
+
+
+def test_the_short_way_waits_while_another_child_is_started(clock: VirtualClock) -> None:
+    with DynamicSupervisor() as many:
+        many.start_child(Nobody())
+        slow = spawn(many.start_child, Slow())
+        clock.settle()
+        quick_one = spawn(many.start_child, Nobody())
+        clock.settle()
+        assert not quick_one.ready()
+        clock.advance(1.0)
+        assert slow.ready()
+        assert [child.name for child in many.which_children()] == ["Nobody", "Slow", "Nobody-2"]
+
+
+def test_the_short_way_is_for_its_own_thread_alone(clock: VirtualClock) -> None:
+    with DynamicSupervisor() as many:
+        many.start_child(Nobody())
+        pool = gevent.get_hub().threadpool_class(1, hub=gevent.get_hub())
+        try:
+            assert pool.apply(_refusal, (many,)) == "WrongThread"
+        finally:
+            pool.kill()
+        assert len(many.which_children()) == 1
+
+
+def _refusal(many: DynamicSupervisor) -> str:
+    try:
+        many.start_child(Nobody())
+    except SpragError as error:
+        return type(error).__name__
+    return "started"
 
 
 def test_one_more_of_many_is_started_the_short_way_and_any_other_is_not(
