@@ -330,10 +330,14 @@ def test_the_short_way_sees_a_hook_that_came_later(
     clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Service] = []
+
+    def on_start(self: Service) -> None:
+        started.append(self)
+
     with DynamicSupervisor() as many:
         for _ in range(2):
             many.start_child(Nobody())
-        monkeypatch.setattr(Nobody, "on_start", lambda self: started.append(self))
+        monkeypatch.setattr(Nobody, "on_start", on_start)
         last = many.start_child(Nobody())
         assert started == [last]
 
