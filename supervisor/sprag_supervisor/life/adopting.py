@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from gevent import getcurrent
 
@@ -17,7 +17,7 @@ from sprag_supervisor.exceptions import (
 )
 from sprag_supervisor.foreign import class_name
 from sprag_supervisor.life.beating import expect_beats
-from sprag_supervisor.life.bringing_up import note_first_start, start
+from sprag_supervisor.life.bringing_up import NOTHING_TO_START, note_first_start, start
 from sprag_supervisor.life.lineup import Lineup, lineup_of
 from sprag_supervisor.life.needing import call_up, is_waited_for, unmet, wait_for
 from sprag_supervisor.life.placing import Needed, check_place, refuse_present
@@ -46,9 +46,6 @@ from sprag_supervisor.tree.node import Node, Supervision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-
-_NOTHING: Final = Node.on_start
 
 
 def adopt(
@@ -90,7 +87,7 @@ def adopt(
         and not (left_behind and is_left_behind())
         and tree.thread == get_ident()
         and getcurrent() is not tree.hub
-        and kind.on_start is _NOTHING
+        and kind.on_start is NOTHING_TO_START
         and getattr(child, "name", None) is None
     ):
         # The short way, for one more of many that have nothing to do at their start: nothing in it
@@ -128,7 +125,7 @@ def _note_plain(parent: Node, child: Node) -> None:
     if (
         supervision is not None
         and kind is not supervision.plain
-        and kind.on_start is _NOTHING
+        and kind.on_start is NOTHING_TO_START
         and not (kind._prepares_ or kind._does_more_ or policy.asks_more)
         and policy is kind._class_policy_
         and getattr(kind, "__getattr__", None) is None

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from sprag_supervisor.tree.node import Tree
 
 
-_NOTHING: Final = Node.on_start
+NOTHING_TO_START: Final = Node.on_start
+"""The `on_start` of who has none of its own."""
 
 
 def start(node: Node, restarts: bool = False) -> None:  # noqa: FBT001, FBT002 - see `_bring_up`
@@ -66,7 +67,7 @@ def start(node: Node, restarts: bool = False) -> None:  # noqa: FBT001, FBT002 -
     assert STARTING in MOVES[before]
     incarnation = node._incarnation_ + 1
     # Asked each time: a test may have patched the hook in.
-    has_first_steps = incarnation > 1 or cls.on_start is not _NOTHING or cls._prepares_
+    has_first_steps = incarnation > 1 or cls.on_start is not NOTHING_TO_START or cls._prepares_
     if not (has_first_steps or cls._does_more_ or tree.observers):
         # Nothing runs and nobody is told: both moves at once, so that nothing comes in between.
         node._since_, node._incarnation_, node._state_, node._state_ = (
