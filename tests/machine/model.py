@@ -191,8 +191,9 @@ class Model(Tree):
 
     def ended(self, parent: Node | None, node: Node) -> None:
         if parent and node.spec.significant:
-            left = [each.spec.significant for each in parent.children.values() if each.state in UP]
-            if parent.spec.auto_shutdown == "any_significant" or not any(left):  # 65
+            up = [each for each in parent.children.values() if each.state in UP]
+            left = [each for each in up if each.spec.significant and not each.waits_for]
+            if parent.spec.auto_shutdown == "any_significant" or not left:  # 65
                 waiting = [each for each in parent.children.values() if each.missing]
                 if not all(self.unmet(each) for each in waiting):
                     raise Unclear  # who has waited for this end starts before its parent hears

@@ -1329,6 +1329,63 @@ def test_rule_65_one_on_its_way_down_by_hand_has_ended(
     assert top.snapshot().state is State.FINISHED
 
 
+def test_rule_65_one_that_waits_with_its_group_counts_as_ended(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a, b, c = Significant("a", journal), Scripted("b", journal), Significant("c", journal)
+    top = Supervisor(children=[a, b, c], auto_shutdown="all_significant", strategy="rest_for_one")
+    top.start()
+    b.script.fail_starts = 1
+    crash(b)
+    a.finish()  # read while c waits for b's next try, and has no process
+    clock.settle()
+    assert top.snapshot().state is State.FINISHED
+
+
+def test_rule_65_one_that_waits_with_its_group_for_a_backoff_counts_as_ended(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a, c = Significant("a", journal), Significant("c", journal)
+    b = Scripted("b", journal, backoff=Backoff(5, jitter=0))
+    top = Supervisor(children=[a, b, c], auto_shutdown="all_significant", strategy="rest_for_one")
+    top.start()
+    crash_and_settle(b, clock)
+    assert states(top) == {"a": "running", "b": "restarting", "c": "restarting"}
+    a.finish()
+    clock.settle()
+    assert top.snapshot().state is State.FINISHED
+
+
+def test_rule_65_one_whose_own_next_try_waits_for_an_earlier_one_counts_as_ended(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    a, b, c = Significant("a", journal), Scripted("b", journal), Significant("c", journal)
+    top = Supervisor(children=[a, b, c], auto_shutdown="all_significant", strategy="rest_for_one")
+    top.start()
+    b.script.fail_starts = c.script.fail_starts = 1
+    crash(c)
+    crash(b)
+    a.finish()  # c's next try is in the inbox, but counts with b's
+    clock.settle()
+    assert top.snapshot().state is State.FINISHED
+
+
+@pytest.mark.parametrize("strategy", ["rest_for_one", "one_for_all"])
+def test_rule_65_one_for_whose_next_try_the_others_wait_has_not_ended(
+    clock: VirtualClock, journal: Journal, strategy: str
+) -> None:
+    b = Significant("b", journal, backoff=Backoff(5, jitter=0))
+    c, late = Scripted("c", journal), Significant("late", journal)
+    with Supervisor(children=[b, c], auto_shutdown="all_significant", strategy=strategy) as top:
+        crash_and_settle(b, clock)
+        top.start_child(late)
+        late.finish()
+        clock.settle()
+        assert states(top) == {"b": "restarting", "c": "restarting", "late": "finished"}
+        clock.advance(5.0)
+        assert states(top)["b"] == "running"
+
+
 def test_rule_65_a_supervisor_without_significant_children_goes_on(
     clock: VirtualClock, journal: Journal
 ) -> None:

@@ -309,10 +309,13 @@ def _write_down(  # noqa: PLR0917 - an item, taken apart
 
 
 def _others_active(node: Node, supervision: Supervision, child: Node) -> Iterator[bool]:
-    """Yield for each other significant child whether it still counts (otp-rules 63-66)."""
+    """Yield for each other significant child whether it still counts (otp-rules 63-66).
+
+    One that waits with its group does not: it was stopped, and nobody has tried to start it yet.
+    """
     unheard = {id(one) for one, _, reason, *_rest in supervision.inbox if reason is not None}
     for each in (node._children_ or {}).values():
-        if each is not child and each._policy_.significant:
+        if each is not child and each._policy_.significant and not waits_with_others(each):
             yield id(each) in unheard or _has_not_ended(each)
 
 
