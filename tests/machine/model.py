@@ -307,7 +307,7 @@ class Model(Tree):
                     continue
                 child.taken_out |= failed.taken_out
                 for each in [each for each in group if each.state == "restarting"]:
-                    if not each.missing:  # else it waits for that, on its own
+                    if not each.missing and each not in first:  # else it waits on its own
                         each.waits_for = None if each is child else child
                 if self.have_tried(parent, first, gone):
                     self.count(parent, child, self.now)  # 15, 38 to 40

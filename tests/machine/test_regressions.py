@@ -101,3 +101,13 @@ def test_first_starts_are_tried_again_in_the_order_in_which_they_have_failed() -
         Spec("root", "supervisor", strategy="one_for_all", children=children),
         lambda machine: machine.advance(number=1, edge=EDGE),
     )
+
+
+def test_who_tries_its_first_start_again_waits_for_no_try_of_its_group() -> None:
+    late = Spec("b", "pool", retry_start=True, backoff=0.5, faults=3, autostart=False)
+    children = Spec("a"), late, Spec("c")
+    tell(
+        Spec("root", "supervisor", strategy="one_for_all", children=children),
+        lambda machine: machine.break_starts(number=3, what="raise", times=3),
+        lambda machine: machine.crash(number=1, how="body", troubles=[]),
+    )
