@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 from functools import cache
 from inspect import CO_GENERATOR
+from linecache import getline
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -121,6 +122,9 @@ AROUND_FOREIGN_CODE = (
 )
 """Where an error is taken for that of foreign code, which is read there in a guard of its own."""
 
+ALONE_AROUND_FOREIGN_CODE = ("text = str(exception)",)
+"""Lines of the same kind, in functions that are no such guards otherwise."""
+
 
 _TIMES = 0.5
 """How many errors the suite plants at a function's calls, in all stories that reach it.
@@ -202,11 +206,16 @@ def places(name: str) -> Iterator[Place]:
             continue
         if event != "line" and code.co_flags & CO_GENERATOR:
             continue  # entered when it is thrown away, too, where nothing can be raised
+        ours = [
+            (line, count)
+            for line, count in lines.items()
+            if getline(code.co_filename, line).strip() not in ALONE_AROUND_FOREIGN_CODE
+        ]
         if share is None:
-            for line, count in lines.items():
+            for line, count in ours:
                 yield from (Place(code, event, line, nth) for nth in sorted({1, count}))
         elif share.random() < _TIMES / stories_with()[code, event]:
-            line, count = share.choice([*lines.items()])
+            line, count = share.choice(ours)
             yield Place(code, event, line, share.randint(1, count))
 
 

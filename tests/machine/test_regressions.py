@@ -111,3 +111,18 @@ def test_who_tries_its_first_start_again_waits_for_no_try_of_its_group() -> None
         lambda machine: machine.break_starts(number=3, what="raise", times=3),
         lambda machine: machine.crash(number=1, how="body", troubles=[]),
     )
+
+
+def test_who_waits_for_its_next_try_is_called_off_before_others_of_its_pool_have_ended() -> None:
+    pool = Spec("a", "pool", max_children=2)
+    tell(
+        Spec("root", "supervisor", children=(pool,)),
+        lambda machine: machine.start_child(
+            number=1, spec=Spec("b"), name="b", needs=None, troubles=[]
+        ),
+        lambda machine: machine.start_child(
+            number=1, spec=Spec("c", backoff=0.5), name="c", needs=None, troubles=[]
+        ),
+        lambda machine: machine.crash(number=3, how="greenlet", troubles=[]),
+        lambda machine: machine.stop(number=0, how="once", troubles=[(2, "slow")]),
+    )

@@ -19,7 +19,7 @@ from sprag_supervisor.life.going_down import (
     wait_until_down,
 )
 from sprag_supervisor.life.notices import Notices
-from sprag_supervisor.life.resting import detach, leave_memories
+from sprag_supervisor.life.resting import call_off_restart, detach, leave_memories
 from sprag_supervisor.life.starting import Starting
 from sprag_supervisor.life.stopping import launch
 from sprag_supervisor.loop.pace import Batches, Pace
@@ -59,6 +59,8 @@ def end_together(ending: Ending, children: dict[str, Node]) -> None:
                 child._op_.call_off(
                     ending.deadline, PARENT
                 )  # now: else it is up before it is waited for
+            elif child._state_ is RESTARTING:
+                call_off_restart(child)  # now: it need not look as if it were to come back
     _sort_out(ending, launched, subs)
     _wait_for_all(ending, everyone, subs)
     # Not before the last is down: till then they keep their places.
