@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import types
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,7 @@ from sprag.exceptions import (
 from taking import NEVER_RUN, PLAIN, TAKING, coroutine_function, generator_function
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sprag.testing import VirtualClock
 
@@ -74,6 +75,25 @@ def test_what_could_not_be_seen_beforehand_is_a_crash_that_says_so(
     assert len(told) == 1
     assert f"is not accepted: use {PLAIN}" in told[0]
     assert "never runs by itself" in told[0]
+
+
+@types.coroutine
+def _pause() -> Iterator[None]:
+    yield
+
+
+def test_a_coroutine_that_somebody_else_has_begun_is_not_ended(clock: VirtualClock) -> None:
+    async def somebody_s() -> str:
+        await _pause()
+        return "is done"
+
+    begun = somebody_s()
+    begun.send(None)
+    with Supervisor(children=[one := Service()]):
+        with pytest.raises(BadValue, match="never runs by itself"):
+            one.task(lambda: begun).get()
+        with pytest.raises(StopIteration, match="is done"):
+            begun.send(None)
 
 
 def forwarding(fn: Callable[..., Any]) -> Callable[..., Any]:

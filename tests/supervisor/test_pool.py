@@ -402,16 +402,24 @@ def test_a_body_may_be_launched_from_the_hub(pool: Pool, clock: VirtualClock) ->
     assert log == ["ran"]
 
 
-def test_an_error_of_a_launched_body_is_a_bug_and_reported(
-    pool: Pool, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+def test_an_error_of_a_launched_body_is_a_bug_and_reported_and_it_is_tried_once_more(
+    pool: Pool,
+    clock: VirtualClock,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    tries: list[int] = []
+
     def body() -> None:
+        tries.append(1)
         raise ValueError("a bug")
 
     pool.launch(body)
     clock.settle()
     assert "a bug in sprag" in caplog.text
     assert "ValueError: a bug" in caplog.text
+    assert len(tries) == 2
+    assert capsys.readouterr().err == ""  # gevent says there what was raised in the hub
     assert run(pool, list).done
 
 
