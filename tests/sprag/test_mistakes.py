@@ -6,7 +6,7 @@ import asyncio
 import functools
 import inspect
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -91,7 +91,7 @@ def test_a_coroutine_that_somebody_else_has_begun_is_not_ended(clock: VirtualClo
     begun.send(None)
     with Supervisor(children=[one := Service()]):
         with pytest.raises(BadValue, match="never runs by itself"):
-            one.task(lambda: begun).get()
+            one.task(lambda: cast("object", begun)).get()
         with pytest.raises(StopIteration, match="is done"):
             begun.send(None)
 

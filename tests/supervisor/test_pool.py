@@ -546,6 +546,8 @@ def test_few_greenlets_stay_idle(pool: Pool, clock: VirtualClock) -> None:
     calls = [spawn(run, pool, lambda: gevent.sleep(1.0)) for _ in range(100)]
     for _ in range(100):
         pool.launch(list)
+    clock.settle()
+    assert 0 < len(pool.idle) <= _pool._MAX_IDLE  # without a wait until it is quiet
     clock.advance(1.1)
     assert all(call.ready() for call in calls)
     assert 0 < len(pool.idle) <= _pool._MAX_IDLE
