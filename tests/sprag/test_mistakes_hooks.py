@@ -342,6 +342,12 @@ def test_what_may_well_be_meant_is_not_warned_of(body: str) -> None:
     assert made(body) == []
 
 
+def test_sprags_own_classes_are_not_looked_at() -> None:
+    body = "__module__ = 'sprag.feed'\n    def start(self): print(self)"
+    assert made(body) == []
+    assert made(body.replace("sprag.", "shop.")) != []
+
+
 def test_a_handler_that_another_base_asks_for_is_not_warned_of() -> None:
     class Handler:
         def on_started(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import pytest
 
+from scripted import crash
 from sprag import App, Backoff, DynamicSupervisor, Service, Supervisor
 from sprag.exceptions import BadPolicy, BadValue
 from sprag.testing import RunningTree
@@ -206,6 +207,15 @@ def test_jitter_does_not_make_the_longest_backoff_endless() -> None:
 
     dice: Any = Dice()
     assert Backoff(LARGEST, maximum=LARGEST, jitter=1.0).delay(5, dice) == LARGEST
+
+
+def test_the_log_tells_a_backoff_to_the_millisecond(clock: VirtualClock, log: Any) -> None:
+    one = Service()
+    with Supervisor([(one, {"backoff": Backoff(1.23456789, jitter=0)})]):
+        crash(one)
+        clock.settle()
+        said = [each.sprag for each in log.records]
+    assert [each["seconds"] for each in said if "waits" in each["event"]] == [1.235]
 
 
 def test_the_shortest_interval_ticks(running: Service, clock: VirtualClock) -> None:

@@ -18,6 +18,7 @@ from gevent.event import Event
 from scripted import Crash, crash, spawn, states
 from sprag import DynamicSupervisor, Lifecycle, Service, Supervisor
 from sprag_supervisor import logger, tree_of
+from sprag_supervisor.life import supervising
 from sprag_supervisor.loop import clock as _clock
 from sprag_supervisor.loop.pace import Batches, Pace, let_others_run
 
@@ -481,3 +482,22 @@ def test_a_stop_gets_through_while_a_batch_of_exits_is_worked_through(burner: Bu
         spawn(busy.stop)
         turns(5)
         assert burner.pieces < 10
+
+
+@pytest.mark.parametrize(("crashes", "looks"), [(1, 0), (5, 1)])
+def test_one_crash_alone_is_not_worth_a_look_at_the_time(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch, crashes: int, looks: int
+) -> None:
+    made: list[Pace] = []
+
+    def pace(began: float) -> Pace:
+        made.append(Pace(began=began))
+        return made[-1]
+
+    monkeypatch.setattr(supervising, "Pace", pace)
+    services = [Service() for _ in range(5)]
+    with Supervisor(children=services, max_restarts=9):
+        for one in services[:crashes]:
+            crash(one)
+        clock.settle()
+    assert len(made) == looks

@@ -156,3 +156,25 @@ def test_where_all_are_named_there_are_no_more(clock: VirtualClock) -> None:
         entries = child.stop().entries
         assert ["swallow" in each.detail for each in entries] == [True] * 20
     Crowd.leave = True
+
+
+class Many(Service, shutdown=0.0):
+    """So many greenlets that the loop takes several turns to kill them; all go at the second."""
+
+    def on_start(self) -> None:
+        for _ in range(8000):
+            self.spawn(self.swallow_one)
+
+    def swallow_one(self) -> None:
+        try:
+            gevent.sleep(1000)
+        except gevent.GreenletExit:
+            gevent.sleep(1000)
+
+
+def test_thousands_that_go_at_the_second_kill_are_not_taken_for_stragglers() -> None:
+    top = Supervisor(children=[Many()])  # on the real loop, which runs so many callbacks in a turn
+    top.start()
+    gevent.sleep(0)
+    report = top.stop()
+    assert (report.killed, report.stragglers) == (1, 0)
