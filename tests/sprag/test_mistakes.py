@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import types
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -77,14 +76,14 @@ def test_what_could_not_be_seen_beforehand_is_a_crash_that_says_so(
     assert "never runs by itself" in told[0]
 
 
-@types.coroutine
-def _pause() -> Iterator[None]:
-    yield
+class _Pause:
+    def __await__(self) -> Iterator[None]:
+        yield
 
 
 def test_a_coroutine_that_somebody_else_has_begun_is_not_ended(clock: VirtualClock) -> None:
     async def somebody_s() -> str:
-        await _pause()
+        await _Pause()
         return "is done"
 
     begun = somebody_s()
