@@ -17,7 +17,7 @@ from sprag.exceptions import (
 from taking import NEVER_RUN, PLAIN, TAKING, coroutine_function, generator_function
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from sprag.testing import VirtualClock
 
@@ -77,7 +77,7 @@ def test_what_could_not_be_seen_beforehand_is_a_crash_that_says_so(
 
 
 class _Pause:
-    def __await__(self) -> Iterator[None]:
+    def __await__(self) -> Generator[None]:
         yield
 
 
