@@ -721,7 +721,7 @@ def test_a_hook_that_holds_the_loop_while_it_stops_is_named_too(tmp_path: Path) 
         app = App(name="shop", providers={"busy": Busy()})
         """,
     )
-    with up(run(tmp_path, "--shutdown-timeout", "4")) as process:
+    with up(run(tmp_path, "--shutdown-timeout", "2.5")) as process:
         process.send(SIGTERM)
         process.says("sprag: SIGTERM: the stop waits for shop/busy (line ")
         process.says("sprag: SIGTERM again to end at once, or it ends in ")
