@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _NAMES: Final = ("chromium-headless-shell", "chromium", "chromium-browser")
 CHROMIUM: Final = next(filter(None, map(shutil.which, _NAMES)), None)
 """Without windows to draw, where that is there: a start of it takes a third of the time."""
+SHOWN: Final = "document.documentElement.dataset.live && document.querySelectorAll('.row').length"
+"""Whether the page of the observer has something to show."""
 _FLAGS: Final = (
     "--headless=new",
     "--no-sandbox",

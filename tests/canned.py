@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -197,3 +198,27 @@ def plain(count: int, now: float, *, name: str = "shop") -> Iterable[dict[str, A
             kind = {"kind": "supervisor", "class": "Supervisor"}
             yield snapshot(f"{name}/group-{group}", now, **kind)
         yield snapshot(f"{name}/group-{group}/service-{n}", now)
+
+
+def small(now: float | None = None) -> Canned:
+    """Return an app of three services, one supervisor and itself, all of which run."""
+    now = time.time() if now is None else now
+    app = Canned()
+    group = {"kind": "supervisor", "class": "Supervisor"}
+    app.lines = [snapshot("shop", now, kind="supervisor", **{"class": "App"})]
+    app.lines.append(snapshot("shop/fleet", now, **group))
+    app.lines += [snapshot(f"shop/fleet/{name}", now) for name in ("courier", "tracker")]
+    app.lines += [snapshot("shop/mailer", now), live(app)]
+    policy: dict[str, Any] = {"restart": "permanent", "shutdown": 5.0, "on_failure": {}}
+    policy["backoff"] = None
+    app.answers["service"] = lambda path, _query: {
+        **next(each for each in app.lines if each["path"] == path),
+        "policy": {**policy, "strategy": "one_for_one", "max_restarts": 3, "max_seconds": 5},
+        "module": "shop",
+        "counters": {"child_restarts_within_window": 0},
+        "program": None,
+        "arguments": {},
+    }
+    for verb in ("start", "stop", "restart"):
+        app.answers[verb] = {"state": "running"}
+    return app

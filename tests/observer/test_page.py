@@ -12,32 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 import pytest
+from gevent.event import Event
 from gevent.pywsgi import WSGIServer
 
 import processes
-from browser import CHROMIUM, Browser
-from canned import Canned, iso, live, plain, snapshot
+from browser import CHROMIUM, SHOWN
+from canned import Canned, iso, live, plain, small, snapshot
 from sprag import App, Service
 from sprag.observer.bridge import Bridge, Sockets
 from sprag.observer.mounted import mounted
 from story import shop
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator
 
-    from browser import Page
+    from browser import Browser, Page
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here: nobody looks"),
 ]
-SHOWN = "document.documentElement.dataset.live && document.querySelectorAll('.row').length"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with Browser() as one:
-        yield one
 
 
 @contextmanager
@@ -57,29 +51,6 @@ def opened(
         page.close()
         bridge.stop()
         app.die()
-
-
-def small(now: float | None = None) -> Canned:
-    now = time.time() if now is None else now
-    app = Canned()
-    group = {"kind": "supervisor", "class": "Supervisor"}
-    app.lines = [snapshot("shop", now, kind="supervisor", **{"class": "App"})]
-    app.lines.append(snapshot("shop/fleet", now, **group))
-    app.lines += [snapshot(f"shop/fleet/{name}", now) for name in ("courier", "tracker")]
-    app.lines += [snapshot("shop/mailer", now), live(app)]
-    policy: dict[str, Any] = {"restart": "permanent", "shutdown": 5.0, "on_failure": {}}
-    policy["backoff"] = None
-    app.answers["service"] = lambda path, _query: {
-        **next(each for each in app.lines if each["path"] == path),
-        "policy": {**policy, "strategy": "one_for_one", "max_restarts": 3, "max_seconds": 5},
-        "module": "shop",
-        "counters": {"child_restarts_within_window": 0},
-        "program": None,
-        "arguments": {},
-    }
-    for verb in ("start", "stop", "restart"):
-        app.answers[verb] = {"state": "running"}
-    return app
 
 
 def test_the_parts_that_are_pure(browser: Browser) -> None:
@@ -413,44 +384,6 @@ def test_a_clock_that_is_set_back_stops_nothing(browser: Browser) -> None:
         page.until("document.getElementById('verdict-head').innerText.startsWith('At ')")
 
 
-def test_a_tab_that_was_forgotten_while_it_slept_is_told_all_again(browser: Browser) -> None:
-    with opened(browser, small()) as page:
-        begun = page.run(_SLEPT)
-    assert begun == [1, 1, 2]
-
-
-_SLEPT = """(async () => {
-    const begun = [], looks = [], { setInterval } = globalThis;
-    let count = 0, slept = 0;
-    const now = performance.now.bind(performance);
-    performance.now = () => now() + slept;
-    globalThis.setInterval = (look, ms) =>
-        ms === 30_000 ? looks.push(look) : setInterval(look, ms);
-    globalThis.onconnect = null;
-    await import('./worker.js');
-    globalThis.setInterval = setInterval;
-    const { port1, port2 } = new MessageChannel();
-    globalThis.onconnect({ports: [port2]});
-    port1.onmessage = ({data}) => (count += data.filter(e => e.event === 'begin').length);
-    const open = {url: new URL('v1/at/shop/events', location.href).href,
-        token: sessionStorage.getItem('sprag-token')};
-    const pause = () => new Promise(done => setTimeout(done, 500));
-    const say = async (kind) => {
-        port1.postMessage({...open, kind});
-        await pause();
-        begun.push(count);
-    };
-    await say('open');
-    await say('here');
-    slept = 3.6e6;
-    for (const look of looks) look();
-    await say('here');
-    port1.postMessage({kind: 'bye'});
-    slept = 0;
-    return begun;
-})()"""
-
-
 def test_an_app_that_is_held_is_slow_and_who_holds_it_is_named(browser: Browser) -> None:
     app = small()
     frame = {"file": "/srv/mail.py", "line": 3, "function": "run", "source": "<b>send()</b>"}
@@ -747,147 +680,6 @@ def test_nothing_is_changed_without_the_flag_the_switch_and_a_yes(browser: Brows
         assert page.text("#write-word") == "Read-only"
 
 
-def test_five_tabs_are_one_stream_and_a_hidden_one_measures_nothing(browser: Browser) -> None:
-    app = small()
-
-    def top(_path: str, _query: dict[str, str]) -> dict[str, Any]:
-        gevent.sleep(0.2)
-        return {"cpu": {"services": 0, "others": 0}, "services": []}
-
-    app.answers["top"] = top
-    with tabs(browser, app, 5) as pages:
-        assert app.streams == 1
-        for page in pages:
-            page.run("Object.defineProperty(document, 'hidden', {value: true})")
-        gevent.sleep(1.0)
-        before = app.asked["top"]
-        gevent.sleep(1.0)
-        assert app.asked["top"] == before
-        assert before > 0
-
-
-@contextmanager
-def tabs(browser: Browser, app: Canned, count: int, *, before: str = "") -> Generator[list[Page]]:
-    """Open so many tabs of one browser, which run *before* first."""
-    bridge = Bridge(app)
-    bridge.start()
-    pages = [browser.page(800, 600) for _ in range(count)]
-    try:
-        for page in pages:
-            if before:
-                page.before_all(before)
-            page.open(bridge.url)
-            page.until(SHOWN)
-        yield pages
-        assert [page.errors for page in pages] == [[] for _ in pages]
-    finally:
-        for page in pages:
-            page.close()
-        bridge.stop()
-        app.die()
-
-
-_NO_WORKER = "delete globalThis.SharedWorker"
-_READERS = "sprag.reads()"
-
-
-def readers(pages: list[Page]) -> list[int]:
-    return [n for n, page in enumerate(pages) if page.run(_READERS)]
-
-
-def taken_over(pages: list[Page], seconds: float) -> None:
-    """Wait until one of *pages* reads; a machine that is busy has three times as long."""
-    deadline = time.monotonic() + 3 * seconds
-    while not readers(pages):
-        assert time.monotonic() < deadline, f"none of {len(pages)} tabs reads after {seconds} s"
-        gevent.sleep(0.05)
-
-
-def crashes(app: Canned, life: int) -> None:
-    told = {"path": "shop/mailer", "at": iso(time.time())}
-    app.tell({"event": "crashed", "incarnation": life - 1, "exception": "E", **told})
-    app.tell({"event": "restarted", "incarnation": life, **told})
-
-
-def lives(life: int) -> str:
-    return f"sprag.state.model.nodes.get('shop/mailer').incarnation === {life}"
-
-
-def test_without_a_worker_one_tab_reads_for_all_and_another_one_when_it_is_gone(
-    browser: Browser,
-) -> None:
-    app = small()
-    with tabs(browser, app, 3, before=_NO_WORKER) as pages:
-        assert app.streams == 1
-        assert readers(pages) == [0]
-        crashes(app, 2)
-        for page in pages:
-            page.until(lives(2))
-        # The one that reads is closed: another one begins within a second.
-        pages.pop(0).close()
-        taken_over(pages, 2.0)
-        crashes(app, 3)
-        for page in pages:
-            page.until(lives(3))
-            assert page.run("sprag.state.mode") == "live"
-        assert len(readers(pages)) == 1
-
-
-def test_a_tab_that_is_frozen_while_it_reads_for_all_is_followed_by_another(
-    browser: Browser,
-) -> None:
-    app = small()
-    with tabs(browser, app, 3, before=_NO_WORKER) as pages:
-        assert readers(pages) == [0]
-        pages[0].freeze()
-        awake = pages[1:]
-        taken_over(awake, 6.0)
-        crashes(app, 2)
-        for page in awake:
-            page.until(lives(2))
-            # It was silence of a few seconds, and no reason to say that nothing is known.
-            assert page.run("document.getElementById('banner').hidden")
-        # It thaws: it reads no more, and has heard what happened.
-        pages[0].freeze("active")
-        pages[0].until(lives(2))
-        pages[0].until(f"!{_READERS}")
-        crashes(app, 3)
-        for page in pages:
-            page.until(lives(3))
-        assert len(readers(pages)) == 1
-
-
-def test_a_worker_that_crashes_is_noticed_and_a_tab_reads_instead(browser: Browser) -> None:
-    app = small()
-    with tabs(browser, app, 2) as pages:
-        assert readers(pages) == []
-        gevent.sleep(2.5)
-        assert readers(pages) == []  # whoever speaks is trusted
-        # Nobody tells a page of it: there is no event for that.
-        assert browser.end_workers() == 1
-        taken_over(pages, 6.0)
-        crashes(app, 2)
-        for page in pages:
-            page.until(lives(2))
-            assert page.run("sprag.state.mode") == "live"
-        assert len(readers(pages)) == 1
-
-
-def test_where_the_worker_does_not_run_a_tab_reads(browser: Browser) -> None:
-    app = small()
-    # As a browser that has one, and does not let it run.
-    broken = """globalThis.SharedWorker = class extends EventTarget {
-        port = new MessageChannel().port1;
-        constructor() {
-            super();
-            setTimeout(() => this.dispatchEvent(new Event('error')), 50);
-        }
-    }"""
-    with tabs(browser, app, 2, before=broken) as pages:
-        assert app.streams == 1
-        assert len(readers(pages)) == 1
-
-
 _TICKS = """
 class Ticks(Service):
     def on_start(self):
@@ -1027,6 +819,74 @@ def test_nodes_stay_in_sight_where_one_question_for_them_is_not_answered(browser
         assert page.run("document.querySelectorAll('#nodes button').length") == 3
         page.until("sprag.state.nodes !== window.before", seconds=15)  # asked again, and soon
         assert page.run("document.querySelectorAll('#nodes button').length") == 3
+
+
+def test_nodes_are_there_at_once_when_one_comes_back_from_another(browser: Browser) -> None:
+    app = shop(time.time())
+    app.answers["tree"] = lambda _path, _query: {"name": "far", "app": "shop", "pid": 1}
+    with opened(browser, app) as page:
+        page.until("document.querySelectorAll('#nodes button').length === 3")
+        page.click("#nodes button:nth-child(2)")
+        page.until("sprag.state.mode === 'live' && sprag.state.model.root?.name === 'far'")
+        # Answered no more: what is known of the nodes has to do.
+        page.run(
+            """{ const real = fetch; globalThis.fetch = (url, ...more) =>
+                String(url).endsWith('/nodes') ? new Promise(() => {}) : real(url, ...more) }"""
+        )
+        page.click("#nodes button:nth-child(1)")
+        page.until("sprag.state.mode === 'live' && sprag.state.model.root?.name === 'shop'")
+        page.run(_DRAWN)
+        assert page.run("document.querySelectorAll('#nodes button').length") == 3
+
+
+def test_nodes_are_asked_for_at_once_when_one_comes_back_from_another_app(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = shop(time.time())
+    pair = [{"key": key, "name": key, "pid": app.pid} for key in ("shop", "other")]
+    monkeypatch.setattr(app, "listed", lambda: pair)
+    monkeypatch.setattr(app, "get", dict.fromkeys(("shop", "other"), app.following).get)
+    with opened(browser, app) as page:
+        page.until("document.querySelectorAll('#nodes button').length === 5")
+        page.run(
+            """{ const now = performance.now(); performance.now = () => now; // they are not due
+                const pills = document.querySelectorAll('#nodes button');
+                pills[1].click(); pills[0].click(); }"""
+        )
+        page.until("sprag.state.app === 'shop' && sprag.state.nodes.length === 3")
+
+
+def test_another_node_that_answers_no_more_is_said_so(browser: Browser) -> None:
+    app = shop(time.time())
+    answers = Event()
+    answers.set()
+
+    def tree(_path: str, _query: dict[str, str]) -> dict[str, Any]:
+        answers.wait()
+        return {"name": "far", "app": "shop", "pid": 1}
+
+    app.answers["tree"] = tree
+    with opened(browser, app) as page:
+        # Of the seconds that it waits for an answer each is a tenth of one.
+        page.run(
+            """{ const real = AbortSignal.timeout.bind(AbortSignal);
+                AbortSignal.timeout = (ms) => real(ms / 10) }"""
+        )
+        page.until("document.querySelectorAll('#nodes button').length === 3")
+        answers.clear()
+        page.run("window.chosen = performance.now()")
+        page.click("#nodes button:nth-child(2)")
+        assert page.run("sprag.state.mode") == "connecting"
+        answers.set()
+        page.until("sprag.state.mode === 'live' && sprag.state.model.root?.name === 'far'")
+        assert page.run("sprag.state.heardAt > window.chosen")
+        answers.clear()
+        page.until("sprag.state.mode === 'gone'")
+        page.run(_DRAWN)
+        assert "No answer from eu-2" in page.text("#banner")
+        assert "It is silent." in page.text("#banner")
+        answers.set()
+        page.until("sprag.state.mode === 'live'")
 
 
 # Three nodes: of many the rest is scrolled to.

@@ -6,7 +6,9 @@ import { follow } from "./link.js";
 import { remember } from "./looking.js";
 import { dirty, state } from "./state.js";
 
+const PATIENCE = 10_000; // ms for an answer of another node, which the app waits for for 2 s
 let link = null;
+let asked = null; // which app, last, for its nodes
 /** Whether this tab reads for all of them. */
 export const reads = () => link?.reads() ?? false;
 
@@ -38,9 +40,13 @@ export async function load() {
 
 function open(app) {
   link?.close();
+  if (app !== state.app) {
+    state.nodes = [];
+    asked = null;
+  }
   state.app = app;
   state.model.clear();
-  Object.assign(state, { pid: null, mode: "connecting", ended: null, frozenAt: null, usage: new Map(), samples: new Map(), held: null, lag: null, loop: null, since: null, paused: false, nodes: [], vitals: noVitals() });
+  Object.assign(state, { pid: null, mode: "connecting", ended: null, frozenAt: null, usage: new Map(), samples: new Map(), held: null, lag: null, loop: null, since: null, paused: false, vitals: noVitals() });
   begin();
   link = follow(api.urlOf(app, "events"), api.takeToken(), (batch) => {
     if (state.app === app && !state.node) take(batch);
@@ -73,7 +79,8 @@ export function choose(each) {
     state.node = each.isHere ? "" : each.key;
     if (before !== state.node) {
       state.model.clear();
-      if (!state.node) open(state.app);
+      if (state.node) state.mode = "connecting";
+      else open(state.app);
     }
   }
   remember();
@@ -95,7 +102,6 @@ const IN_NO_CLUSTER = 409;
 
 /** Keep the list of nodes up to date. */
 export async function nodes() {
-  let asked = null; // which app, last
   let due = 0;
   for (;; await api.sleep(500)) {
     if (document.hidden || state.mode !== "live") continue;
@@ -120,7 +126,7 @@ export async function far() {
     const { node, app } = state;
     if (node && !document.hidden && !state.paused) {
       try {
-        const root = await api.get(app, `tree?path=${encodeURIComponent(`${node}:`)}`);
+        const root = await api.get(app, `tree?path=${encodeURIComponent(`${node}:`)}`, { signal: AbortSignal.timeout(PATIENCE) });
         if (node === state.node) {
           state.model.take({ event: "begin" });
           const stack = [[root, ""]];
@@ -133,9 +139,10 @@ export async function far() {
           state.model.take({ event: "live", app: root.app, pid: root.pid });
           thaw();
           state.mode = "live";
+          state.heardAt = performance.now();
         }
       } catch (error) {
-        if (node === state.node) lost({ event: "gone", reason: error.message, retry: 2 });
+        if (node === state.node) lost({ event: "gone", reason: error.name === "TimeoutError" ? "it is silent" : error.message, retry: 2 });
       }
       dirty();
     }

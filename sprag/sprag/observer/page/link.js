@@ -1,30 +1,48 @@
 // The stream of events, of which a browser has one: HTTP/1.1 gives six connections to a host.
 
 import { Share } from "./share.js";
+import { RETRY } from "./stream.js";
 
 const HERE = 20_000; // ms between two signs of life to the worker
 const LOOK = 1000; // ms between two looks whether it has said something, as it does every second
 const SILENT = 3; // looks without a word, and without an answer, after which it is gone
 const START = 10; // more of them for its start
+const LOST = 10; // looks after which whoever reads should have told something, if only that it hears nothing
 
 /**
  * Follow an app; returns {close, retry, reads}. A SharedWorker reads for all tabs; where a browser has
- * none, or it does not run, or has crashed, which no event tells, one of the tabs does.
+ * none, or it does not run, or has crashed, which no event tells, one of the tabs does. Whoever reads, and
+ * whatever has become of it: who is told nothing any more says so, and begins anew.
  */
 export function follow(url, token, deliver) {
   let via = null;
+  let quiet = Number.NEGATIVE_INFINITY; // looks since something was told; before that nothing can be old
+  const told = (batch) => {
+    quiet = 0;
+    deliver(batch);
+  };
   const share = () => {
     via?.close();
-    via = new Share(url, token, deliver);
+    via = new Share(url, token, told);
   };
+  const looking = setInterval(() => {
+    quiet += 1;
+    if (quiet <= LOST) return;
+    told([{ event: "cut", reason: "it is silent", retry: RETRY / 1000 }]);
+    share();
+  }, LOOK);
   if (globalThis.SharedWorker) {
     try {
-      via = working(url, token, deliver, share);
+      via = working(url, token, told, share);
     } catch {
       share();
     }
   } else share();
-  return { close: () => via.close(), retry: () => via.retry(), reads: () => via.reads ?? false };
+  const close = () => {
+    clearInterval(looking);
+    via.close();
+  };
+  return { close, retry: () => via.retry(), reads: () => via.reads ?? false };
 }
 
 function working(url, token, deliver, failed) {

@@ -1,8 +1,9 @@
 // One stream for all tabs where there is no SharedWorker: one of them reads, and tells the others.
 //
-// The one who reads says something every second, as the bridge does. Who hears nothing for a few
-// seconds reads itself: the other has been closed, or frozen by its browser. Each who takes over does
-// so in a higher term; who learns of a higher one, as a tab does that thaws, lets go.
+// The one who reads says every now and then that it does, also while it hears nothing itself, which it
+// tells in time. Who hears nothing of it for a few seconds reads itself: the other has been closed, or
+// frozen by its browser. Each who takes over does so in a higher term; who learns of a higher one, as a
+// tab does that thaws, lets go.
 
 import { Memory } from "./memory.js";
 import { Stream } from "./stream.js";
@@ -65,7 +66,7 @@ export class Share {
     if (kind === "retry") return this.#stream?.retry();
     if (term < this.#term || (term === this.#term && this.#reader && id < this.#reader)) {
       // It does not know yet that somebody else reads.
-      if (this.#stream) this.#say({ kind: "told", batch: [] });
+      if (this.#stream) this.#reads();
       return undefined;
     }
     if (kind === "bye") {
@@ -95,7 +96,8 @@ export class Share {
   }
 
   #look() {
-    if (this.#stream || performance.now() - this.#heard < this.#patience) return;
+    if (this.#stream) return this.#reads();
+    if (performance.now() - this.#heard < this.#patience) return undefined;
     this.#term += 1;
     this.#reader = this.#id;
     this.#isIn = true;
@@ -104,6 +106,10 @@ export class Share {
       this.#say({ kind: "told", batch });
       this.deliver(batch);
     });
+    return this.#reads();
+  }
+
+  #reads() {
     this.#say({ kind: "told", batch: [] });
   }
 

@@ -10,11 +10,13 @@ const tabs = new Map();
 onconnect = ({ ports: [port] }) => {
   port.onmessage = ({ data }) => {
     if (data.kind === "open") open(port, data);
-    else if (data.kind === "ping") port.postMessage([]);
     else if (data.kind === "bye") leave(port);
     else if (data.kind === "retry") tabs.get(port)?.stream.stream.retry();
-    else if (tabs.has(port)) tabs.get(port).heard = performance.now();
-    else open(port, data); // it was forgotten: it has slept, as laptops do
+    else if (!tabs.has(port)) open(port, data); // it was forgotten: it has slept, as laptops do
+    else {
+      tabs.get(port).heard = performance.now();
+      if (data.kind === "ping") port.postMessage([]);
+    }
   };
 };
 
