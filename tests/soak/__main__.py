@@ -69,6 +69,24 @@ def soak_differential(seconds: float, choices: random.Random) -> str:
     return said_by("differential/soak.py", "--minutes", str(seconds / 60), "--seed", seed)
 
 
+def soak_faults(seconds: float, choices: random.Random) -> str:
+    """Plant errors in the engine, at other places than the suite does."""
+    from faults.planting import Planted
+    from faults.stories import STORIES
+    from faults.test_faults import happens_at, places
+
+    end = time.monotonic() + seconds
+    count = 0
+    while time.monotonic() < end:
+        name = choices.choice(list(STORIES))
+        for place in places(name, choices):
+            for error in (Planted, KeyboardInterrupt)[: 2 if place.event == "line" else 1]:
+                count += 1
+                if faults := happens_at(place, name, error):
+                    raise SystemExit(f"in the story {name!r}: {faults[0]}")
+    return f"{count:,} errors planted"
+
+
 def soak_gevent(seconds: float, choices: random.Random) -> str:
     """Run gevent's own tests in a service, over and over: their timing is what differs."""
     from reliability.gevents_own import DIFFERENT
@@ -117,6 +135,7 @@ SOAKS: dict[str, Callable[[float, random.Random], str]] = {
     "process": soak_process,
     "lifecycle": soak_lifecycle,
     "differential": soak_differential,
+    "faults": soak_faults,
     "gevent": soak_gevent,
     "workers": soak_workers,
     "cluster": soak_cluster,
