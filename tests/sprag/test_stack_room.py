@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 SWEEP = range(1, 151)
-ENOUGH = 30
+ENOUGH = 12
 """So often in a row a call works only where there is more room than it will ever need."""
 
 
