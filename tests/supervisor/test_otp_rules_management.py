@@ -788,17 +788,24 @@ REFUSALS = {
 }
 
 
+STRATEGIES = ["one_for_one", "one_for_all", "rest_for_one"]
+RESTARTS = ["permanent", "transient", "temporary"]
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("strategy", ["one_for_one", "one_for_all", "rest_for_one"])
-@pytest.mark.parametrize("restart", ["permanent", "transient", "temporary"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("restart", RESTARTS)
 def test_rule_54_56_57_58_calls_at_the_same_moment_get_an_answer_or_an_error(
     clock: VirtualClock,
     moment: Callable[[Scripted, VirtualClock], None],
     strategy: str,
     restart: str,
 ) -> None:
-    # One call, and each two of them in both orders.
-    for calls in [*((one,) for one in CALLS), *itertools.permutations(CALLS, 2)]:
+    # One call, and each two of them in both orders: under each strategy with one way to restart,
+    # and each way to restart under one strategy.
+    at = STRATEGIES.index(strategy) + RESTARTS.index(restart)
+    pairs = list(itertools.permutations(CALLS, 2))[at % 3 :: 3]
+    for calls in [*((one,) for one in CALLS), *pairs]:
         journal = Journal()
         a, b = Scripted("a", journal, restart=restart), Scripted("b", journal)
         top = Supervisor(children=[Scripted("z", journal), a, b], strategy=strategy)
