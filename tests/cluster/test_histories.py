@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TTL = 4.0
 ROWS = ("alpha", "beta")
-MANY = int(os.environ.get("SPRAG_HISTORIES", "25"))
+MANY = int(os.environ.get("SPRAG_HISTORIES", "12"))
 NODES = int(os.environ.get("SPRAG_NODES", "30"))
 
 

@@ -22,7 +22,7 @@ from lifecycle.profile import settings_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STEPS = int(os.environ.get("SPRAG_STEPS", "1700"))
+STEPS = int(os.environ.get("SPRAG_STEPS", "1000"))
 SECONDS = 120.0
 """For one story. Shrinking a failure tells thousands, and may take minutes."""
 

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from machine.tree import Node
 
 
-STEPS = int(os.environ.get("SPRAG_STEPS", "4000"))
+STEPS = int(os.environ.get("SPRAG_STEPS", "2000"))
 BUSY = 0.25
 """More seconds than the troubles of one step can take, and no more than any backoff."""
 EDGE = 1 / 512
