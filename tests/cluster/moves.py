@@ -102,14 +102,24 @@ def _told(made: World, said: str) -> World:
 # -- what a node wishes to ask ---------------------------------------------------------------
 
 
+def renewal_of(world: World, index: int) -> Request | None:
+    """Return how a node may renew its lease now."""
+    node = world.nodes[index]
+    assert node.life is not None
+    if len(node.tries) >= 2:
+        return None
+    fresh = world.rules.fresh_beats
+    beat = world.unused_beat(node.life) if fresh else ((node.last or 0) + 1) % 5
+    return Request(index, node.life, "renew", node.life, node.last, beat)
+
+
 def wishes(world: World, index: int) -> Iterator[tuple[str, Request]]:
     """Yield what a node may ask the engine now."""
     node, rules = world.nodes[index], world.rules
     life, name = node.life, NAMES[index]
     assert life is not None
-    if len(node.tries) < 2:
-        beat = world.unused_beat(life) if rules.fresh_beats else ((node.last or 0) + 1) % 5
-        yield f"{name} renews ({beat})", Request(index, life, "renew", life, node.last, beat)
+    if (renewal := renewal_of(world, index)) is not None:
+        yield f"{name} renews ({renewal.new})", renewal
     yield f"{name} looks", Request(index, life, "look")
     if node.wait or not node.proved or node.until == 0:
         return
@@ -513,13 +523,10 @@ def tick(world: World, *eager: int) -> None:
                 join(world, index)
             continue
         looks = any(each.node == index and each.kind == "look" for each in world.net)
-        for wanted in ("renew",) if looks else ("renew", "look"):
-            for _, request in wishes(world, index):
-                if request.kind == wanted:
-                    ask(world, request)
-                    break
-            if world.nodes[index].life is None:
-                break
+        if (renewal := renewal_of(world, index)) is not None:
+            ask(world, renewal)
+        if not looks and world.nodes[index].life is not None:
+            ask(world, Request(index, node.life, "look"))
     world.squeeze()
 
 

@@ -30,13 +30,13 @@ SMALL: dict[str, Bounds] = {
     "whole_ttl": Bounds(faults=1, cut=1, lives=2, of="A", ticks=7),
     "restarts": Bounds(faults=1, cut=1, lives=2, of="A", ticks=7),
     "no_wall": Bounds(faults=2, step=1, cut=1, lives=2, of="A", ticks=5),
-    "new_life": Bounds(faults=1, cut=1, of="A", ticks=8),
-    "whole_record": Bounds(faults=1, slow=1, lives=2, of="B", calls="look", ticks=6),
+    "new_life": Bounds(faults=1, cut=1, of="A", ticks=6),
+    "whole_record": Bounds(faults=1, slow=1, lives=2, of="B", calls="look", ticks=5),
     "longer_ttl": Bounds(faults=1, cut=1, work=(5, 2), lives=2, ticks=6),
     "never_creates": _EMPTIED,
     "empty_is_change": _EMPTIED,
     "over_is_over, tombstones": Bounds(
-        faults=2, slow=1, cut=1, lives=2, of="A", calls="renew", ticks=6
+        faults=2, slow=1, cut=1, lives=2, of="A", calls="renew", ticks=5
     ),
     "quarantine": _REVERTED,
     "claim_read_back": Bounds(faults=1, empty=1, lives=2, of="A", is_free=True, ticks=3),
