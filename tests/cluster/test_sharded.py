@@ -80,7 +80,7 @@ class Labelled(App):
     label = ""
 
 
-def app(label: str = "", partitions: int = 64, shard: Any = CartShard, **policy: Any) -> Labelled:
+def app(label: str = "", partitions: int = 32, shard: Any = CartShard, **policy: Any) -> Labelled:
     made = Labelled(providers={"carts": Sharded(shard, partitions=partitions, **policy)})
     made.label = label
     return made
@@ -111,7 +111,7 @@ def here(root: App) -> list[int]:
     return sorted(int(one.name) for one in running)
 
 
-def wanted(count: int, partitions: int = 64) -> list[list[int]]:
+def wanted(count: int, partitions: int = 32) -> list[list[int]]:
     """Return where partitions are wanted that so many workers have."""
     placing = Placing("carts", partitions)
     bidders = [Bidder(str(each), f"worker-{each + 1}") for each in range(count)]
@@ -136,8 +136,8 @@ def carts(root: App) -> Sharded:
 
 def test_alone_all_partitions_run_here(clock: VirtualClock) -> None:
     with app() as root:
-        assert here(root) == list(range(64))
-        assert status(root) == "64 of 64 partitions here"
+        assert here(root) == list(range(32))
+        assert status(root) == "32 of 32 partitions here"
         assert root.not_ready() == {}
         assert carts(root).owner("anna") == Owner(14, "app", None, root.service("carts/14"))
         assert root.service("carts/14").partition == 14
@@ -171,14 +171,14 @@ def test_a_shard_that_is_restarted_too_often_fails_and_the_others_live_on(
     with app() as root:
         BAD.add(("", 7))
         clock.advance(30)
-        assert here(root) == [each for each in range(64) if each != 7]
+        assert here(root) == [each for each in range(32) if each != 7]
         assert root.not_ready() == {
             "app/carts/7/CartShard": (State.FAILED, "ValueError: no database")
         }
         assert carts(root).owner("anna").node == "app"
         BAD.clear()
         root.service("carts/7").start()
-        assert len(here(root)) == 64
+        assert len(here(root)) == 32
 
 
 def test_each_shard_has_its_own_limit(clock: VirtualClock) -> None:
@@ -186,7 +186,7 @@ def test_each_shard_has_its_own_limit(clock: VirtualClock) -> None:
         ONCE.update(range(10))
         clock.advance(1.5)
         assert set() == ONCE
-        assert len(here(root)) == 64
+        assert len(here(root)) == 32
         assert carts(root).snapshot().restarts == 0
 
 
@@ -197,14 +197,14 @@ def test_each_partition_runs_once_and_in_the_end_where_it_is_wanted(clock: Virtu
     roots = apps(3)
     with workers(roots):
         clock.settle()
-        assert sorted(each for root in roots for each in here(root)) == list(range(64))
+        assert sorted(each for root in roots for each in here(root)) == list(range(32))
         clock.advance(30)
         assert [here(each) for each in roots] == wanted(3)
         assert [each.not_ready() for each in roots] == [{}, {}, {}]
         for each in roots:
             check_invariants(each)
         assert {status(each) for each in roots} == {
-            f"{len(each)} of 64 partitions here" for each in wanted(3)
+            f"{len(each)} of 32 partitions here" for each in wanted(3)
         }
     assert WORK == {}
 
@@ -250,7 +250,7 @@ def test_nothing_is_taken_by_who_drains(clock: VirtualClock) -> None:
             sleep(3)
 
     def one(label: str) -> Labelled:
-        providers = {"carts": Sharded(CartShard), "slow": Drains()}
+        providers = {"carts": Sharded(CartShard, partitions=32), "slow": Drains()}
         made = Labelled(providers=providers)
         made.label = label
         return made
@@ -268,7 +268,7 @@ def test_nothing_is_taken_by_who_drains(clock: VirtualClock) -> None:
         assert set(here(roots[2])) >= set(wanted(3)[1])
         clock.advance(3)
         assert ending.ready()
-        assert here(roots[2]) == list(range(64))
+        assert here(roots[2]) == list(range(32))
         roots[1].restart_child("carts")
 
 
@@ -280,12 +280,12 @@ def test_of_who_was_reaped_others_take_over_at_once(clock: VirtualClock) -> None
         engine.is_closing = True  # its process is killed: it hands nothing over
         roots[0].stop()
         engine.is_closing = False
-        assert len(WORK) < 64
+        assert len(WORK) < 32
         shared.reap(roots[0])
         clock.settle()
         clock.advance(0.1)
         assert [here(each) for each in roots[1:]] != wanted(2)  # names are those of 2 and 3
-        assert sorted(here(roots[1]) + here(roots[2])) == list(range(64))
+        assert sorted(here(roots[1]) + here(roots[2])) == list(range(32))
         assert Counter(carts(roots[1]).owner(each).node for each in range(100)).keys() == {
             "worker-2",
             "worker-3",
@@ -301,7 +301,7 @@ def test_who_comes_back_under_its_name_gets_what_it_had(clock: VirtualClock) -> 
         before = here(roots[1])
         roots[1].stop()
         clock.advance(0.1)
-        assert len(here(roots[0])) == 64
+        assert len(here(roots[0])) == 32
         roots[1].start()
         clock.advance(40)
         assert here(roots[1]) == before
@@ -334,7 +334,7 @@ def test_when_all_have_tried_it_is_failed_where_it_was_tried_last(clock: Virtual
             if one.name == "5"
         ]
         assert states == [[State.FAILED]]
-        assert len(WORK) == 63
+        assert len(WORK) == 31
 
 
 def test_a_partition_that_is_stopped_by_hand_goes_elsewhere_and_comes_back(
@@ -348,7 +348,7 @@ def test_a_partition_that_is_stopped_by_hand_goes_elsewhere_and_comes_back(
         Service.stop(slot)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
         clock.advance(5)
         assert first in here(roots[0])
-        assert len(WORK) == 64
+        assert len(WORK) == 32
 
 
 def test_owner_tells_node_and_address_of_what_runs_elsewhere(clock: VirtualClock) -> None:
@@ -374,19 +374,19 @@ def test_owner_tells_node_and_address_of_what_runs_elsewhere(clock: VirtualClock
 
 
 def test_another_number_of_partitions_is_refused(clock: VirtualClock) -> None:
-    roots = [app("worker-1"), app("worker-2", partitions=32)]
+    roots = [app("worker-1"), app("worker-2", partitions=16)]
     with workers(roots, start=False) as shared:
         roots[0].start()
-        with pytest.raises(StartFailed, match="partitions=32 here and 64 in worker-1") as failed:
+        with pytest.raises(StartFailed, match="partitions=16 here and 32 in worker-1") as failed:
             roots[1].start()
         assert isinstance(failed.value.__cause__, OtherPartitions) or "OtherPartitions" in str(
             failed.value
         )
-        assert len(here(roots[0])) == 64
+        assert len(here(roots[0])) == 32
         assert len(shared.engine.scan("sprag/app/sharded/carts/nodes/").value) == 1
         roots[0].stop()
-        roots[1].start()  # nobody runs it with 64 any more
-        assert here(roots[1]) == list(range(32))
+        roots[1].start()  # nobody runs it with 32 any more
+        assert here(roots[1]) == list(range(16))
         with pytest.raises(StartFailed, match="OtherPartitions"):
             roots[0].start()
 
@@ -394,7 +394,7 @@ def test_another_number_of_partitions_is_refused(clock: VirtualClock) -> None:
 def test_what_is_kept_by_a_newer_version_is_refused(clock: VirtualClock) -> None:
     roots = apps(1)
     with workers(roots, start=False) as shared:
-        shared.engine.cas("sprag/app/sharded/carts/head", None, b'{"schema":2,"partitions":64}')
+        shared.engine.cas("sprag/app/sharded/carts/head", None, b'{"schema":2,"partitions":32}')
         with pytest.raises(StartFailed, match=r"NewerSchema.*schema 2"):
             roots[0].start()
     assert NewerSchema("carts", 1, 2).found == 2
@@ -424,7 +424,7 @@ def test_an_engine_that_is_away_is_asked_again(clock: VirtualClock) -> None:
         roots[0].start()
         member.engine = Away(engine)
         roots[1].start()
-        assert status(roots[1]) == "0 of 64 partitions here; the engine at nowhere is away: a test"
+        assert status(roots[1]) == "0 of 32 partitions here; the engine at nowhere is away: a test"
         member.engine = engine
         clock.advance(60)
         assert [here(each) for each in roots] == wanted(2)
@@ -479,7 +479,7 @@ def test_what_an_engine_has_forgotten_is_said_to_it_again(clock: VirtualClock) -
                 shared.engine.cas(key, value, None)
             clock.advance(40)
             assert before == WORK
-            assert head_of(shared.engine.get("sprag/app/sharded/carts/head").value).partitions == 64
+            assert head_of(shared.engine.get("sprag/app/sharded/carts/head").value).partitions == 32
             assert len(shared.engine.scan("sprag/app/sharded/carts/nodes/").value) == 2
 
 
