@@ -84,7 +84,7 @@ def test_twice_as_many_cost_twice_as_much(
             top.stop()
         return opcodes[0]
 
-    life(FEW)
+    life(5)
     assert life(2 * FEW) < TWICE * life(FEW)
 
 
@@ -108,7 +108,7 @@ def test_twice_as_many_that_drain_cost_twice_as_much(
             assert top.stop().is_clean
         return opcodes[0]
 
-    stop(FEW)
+    stop(5)
     assert stop(2 * FEW) < TWICE * stop(FEW)
 
 
@@ -129,5 +129,5 @@ def test_twice_as_many_that_are_adopted_in_a_chain_cost_twice_as_much(
             assert not top.not_ready()
         return opcodes[0]
 
-    adopt(FEW)
+    adopt(5)
     assert adopt(2 * FEW) < TWICE * adopt(FEW)
