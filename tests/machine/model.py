@@ -102,8 +102,12 @@ class Model(Tree):
 
     def call_up(self, node: Node) -> None:
         if node.state == "stopped" and not node.spec.autostart:
-            node.state, node.is_called = "restarting", True
-            if self.is_held(node):
+            siblings = node.parent.children.values() if node.parent else ()
+            gathered = [each for each in siblings if node in each.gathered]
+            node.state = "restarting"
+            node.waits_for = next((each for each in gathered if node not in each.taken_out), None)
+            node.is_called = node.waits_for is None
+            if node.is_called and self.is_held(node):
                 self.undecided.append((node, node.incarnation, self.now, "waited"))
 
     def come_in(self, parent: Node, child: Node) -> None:
@@ -140,6 +144,11 @@ class Model(Tree):
         began, ends, node.state = self.now, [self.now], "stopping"
         if node.is_side_by_side:
             self.together.add(node.path)
+        before: set[str] = set()
+        for child in node.children.values():
+            if child.spec.needs is None and child.spec.name in before:
+                raise Unclear  # it has come back, needs who needs it, and waits till nobody ends
+            before.update(name for name, _ in child.spec.needs or ())
         down: list[tuple[Node, float]] = []
         for child in reversed(list(node.children.values())):  # a pool's together: 46
             is_alone = node.spec.kind == "pool"
@@ -275,6 +284,7 @@ class Model(Tree):
                 child.waits_for = failed
             if child.state in ("finished", "failed") and child.spec.restart == "temporary":
                 child.rest(child.state)  # a start by hand had failed: 29
+        failed.gathered = [each for each in group if each.state == "stopped"]
         if waits:
             failed.next_try = self.now + min(
                 (failed.spec.backoff or PATIENT) * 2.0**failed.in_a_row, 1.0
@@ -306,6 +316,7 @@ class Model(Tree):
                     gone.append(child)
                     continue
                 child.taken_out |= failed.taken_out
+                child.gathered = [each for each in group if each.state == "stopped"]
                 for each in [each for each in group if each.state == "restarting"]:
                     if not each.missing and each not in first:  # else it waits on its own
                         each.waits_for = None if each is child else child
@@ -314,6 +325,7 @@ class Model(Tree):
                 break
         else:
             failed.taken_out.clear()
+            failed.gathered.clear()
             self.have_tried(parent, first, gone)
 
     def have_tried(self, parent: Node, first: list[Node], gone: list[Node]) -> bool:

@@ -126,3 +126,15 @@ def test_who_waits_for_its_next_try_is_called_off_before_others_of_its_pool_have
         lambda machine: machine.crash(number=3, how="greenlet", troubles=[]),
         lambda machine: machine.stop(number=0, how="once", troubles=[(2, "slow")]),
     )
+
+
+def test_who_is_called_for_while_a_sibling_waits_starts_with_it_where_all_start_together() -> None:
+    late = Spec("c", autostart=False)
+    tell(
+        Spec("root", "supervisor", strategy="one_for_all", children=(Spec("a", backoff=0.5), late)),
+        lambda machine: machine.crash(number=1, how="greenlet", troubles=[]),
+        lambda machine: machine.start_child(
+            number=0, spec=Spec("d"), name="d", needs=(("c", "ready"),), troubles=[]
+        ),
+        lambda machine: machine.advance(number=1, edge=EDGE),
+    )

@@ -24,6 +24,7 @@ class Node:
         self.waits_for: Node | None = None  # whose next try starts it as well
         self.leads = False  # others may wait for it, although it is held
         self.taken_out: set[Node] = set()  # of its next try, by a stop
+        self.gathered: list[Node] = []  # who is stopped, and starts with its next try: 35
         self.children, self.window = dict[str, Node](), list[float]()
         self.by_needs = any(each.needs is not None for each in spec.children)
         listed = in_order(spec.children) if self.by_needs and spec.kind == "supervisor" else None
@@ -38,7 +39,7 @@ class Node:
 
     def rest(self, state: str) -> None:  # stay, or leave: 4, 27, 58, 62
         self.state, self.next_try, self.waits_for, above = state, inf, None, self.parent
-        self.leads, self.missing, self.is_called = False, [], False
+        self.leads, self.missing, self.is_called, self.gathered = False, [], False, []
         self.taken_out.clear()
         leaves = self.spec.restart == "temporary" or (above and above.spec.kind == "pool")
         if above and leaves and state != "restarting":
