@@ -717,7 +717,7 @@ def test_a_hook_that_holds_the_loop_while_it_stops_is_named_too(tmp_path: Path) 
             def on_stop(self):
                 gevent.sleep(0.1)
                 while True:
-                    pass
+                    get_original("time", "sleep")(0.01)
         app = App(name="shop", providers={"busy": Busy()})
         """,
     )
