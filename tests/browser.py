@@ -201,6 +201,10 @@ class Page:
         """Run *script* in each document before anything of its own."""
         self.call("Page.addScriptToEvaluateOnNewDocument", source=script)
 
+    def run_none(self) -> None:
+        """Run no scripts of the documents that are opened from now on; `run` goes on working."""
+        self.call("Emulation.setScriptExecutionDisabled", value=True)
+
     def freeze(self, state: str = "frozen") -> None:
         """Let it do nothing, as a browser does with a tab that was long hidden; or ``active``."""
         self._is_in_front(is_so=state == "active")
