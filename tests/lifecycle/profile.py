@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, Phase, settings
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, Phase, seed, settings
+
+if TYPE_CHECKING:
+    from hypothesis.stateful import RuleBasedStateMachine
 
 STEPS_PER_STORY = 50
 
@@ -25,3 +30,9 @@ def settings_for(steps: int, *, is_random: bool = False) -> settings:
         report_multiple_bugs=False,
         print_blob=False,
     )
+
+
+def seeded(machine: type[RuleBasedStateMachine], number: int) -> type[RuleBasedStateMachine]:
+    """Return *machine* with the stories of that number, in a random run."""
+    found: type[RuleBasedStateMachine] = seed(number)(type("Machine", (machine,), {}))
+    return found

@@ -8,6 +8,7 @@ a line about what it has done. `make soak ARGS="--minutes 90"` takes an hour and
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import random
 import shutil
@@ -18,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from hypothesis.stateful import RuleBasedStateMachine
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))  # as pytest does for the suite
@@ -35,24 +38,41 @@ def said_by(script: str, *arguments: str) -> str:
 
 def soak_lifecycle(seconds: float, choices: random.Random) -> str:
     """Compare the engine with its model, in random stories."""
-    from hypothesis import seed
-    from hypothesis.stateful import run_state_machine_as_test
-
     from lifecycle.machine import LifecycleMachine
-    from lifecycle.profile import settings_for
 
+    for rounds, number in _numbers(seconds, choices):
+        LifecycleMachine.looks_for_leaks = rounds % 10 == 0
+        _tell(LifecycleMachine, number, 500 if LifecycleMachine.looks_for_leaks else 5000)
+    return f"{LifecycleMachine.steps:,} steps"
+
+
+def soak_machine(seconds: float, choices: random.Random) -> str:
+    """Compare whole trees with the model of OTP's rules, in random stories."""
+    from machine.test_machine import Machine
+
+    for _, number in _numbers(seconds, choices):
+        _tell(Machine, number, 5000)
+    return f"{Machine.steps:,} steps"
+
+
+def _numbers(seconds: float, choices: random.Random) -> Iterator[tuple[int, int]]:
+    """Yield the number of each round, from 1, and a seed for it, until the time is over."""
     logging.getLogger("sprag").setLevel(logging.CRITICAL + 1)
     end = time.monotonic() + seconds
-    rounds = 0
-    while time.monotonic() < end:
+    for rounds in itertools.count(1):
+        if time.monotonic() >= end:
+            return
         number = choices.getrandbits(32)
-        rounds += 1
-        LifecycleMachine.looks_for_leaks = rounds % 10 == 0
-        steps = 500 if LifecycleMachine.looks_for_leaks else 5000
         print(f"  seed {number}", end="\r", flush=True)
-        machine = seed(number)(type("Machine", (LifecycleMachine,), {}))
-        run_state_machine_as_test(machine, settings=settings_for(steps, is_random=True))
-    return f"{LifecycleMachine.steps:,} steps"
+        yield rounds, number
+
+
+def _tell(machine: type[RuleBasedStateMachine], number: int, steps: int) -> None:
+    from hypothesis.stateful import run_state_machine_as_test
+
+    from lifecycle.profile import seeded, settings_for
+
+    run_state_machine_as_test(seeded(machine, number), settings=settings_for(steps, is_random=True))
 
 
 def soak_process(seconds: float, choices: random.Random) -> str:
@@ -134,6 +154,7 @@ FAULTS = 1_000
 SOAKS: dict[str, Callable[[float, random.Random], str]] = {
     "process": soak_process,
     "lifecycle": soak_lifecycle,
+    "machine": soak_machine,
     "differential": soak_differential,
     "faults": soak_faults,
     "gevent": soak_gevent,
