@@ -62,11 +62,14 @@ HOSTILE = [
     "a^b",
 ]
 PATIENT = """
-import os, sys
+import gc, os, sys
 from sprag_cli import main
 from sprag_cli.app import client  # loaded here, it is in all forks
-from sprag_cli.complete import prompt
+from sprag_cli.complete import prompt, shells
+from sprag_cli.commands import group, restart, status, tree
 prompt._PATIENCE = 20.0
+gc.freeze()  # or the end of each fork would copy all that there is
+gc.unfreeze = bool
 while True:
     with open("asked", "rb") as asked:
         count, *words = map(os.fsdecode, asked.read().split(b"\\0")[:-1])
