@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,9 +19,12 @@ from test_docs_facts import ROOT, public_names
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytest.importorskip("mkdocstrings", reason="the tools of the documentation are not installed")
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.skipif(
+        find_spec("mkdocstrings") is None,  # to load it takes long, and each worker would
+        reason="the tools of the documentation are not installed",
+    ),
     pytest.mark.skipif(not (ROOT / "sprag").exists(), reason="the sources are not here"),
 ]
 
