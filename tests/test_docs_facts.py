@@ -15,7 +15,6 @@ import pkgutil
 import re
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,7 +51,6 @@ from sprag_supervisor.facts.report import MOST_ENTRIES
 from sprag_supervisor.life.steps import KILL_GRACE
 from sprag_supervisor.rules.policy import DEFAULT, KEYWORDS
 from sprag_supervisor.rules.states import MOVES
-from test_documentation import PAGES, in_a_process, name_of, split_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -93,61 +91,6 @@ def code(cell: str) -> str:
 
 def literal(cell: str) -> object:
     return ast.literal_eval(cell.strip("`"))
-
-
-# -- what the examples print --------------------------------------------------------------------
-
-
-def outputs_shown(page: Path) -> dict[int, str]:
-    """Return the text blocks that come right after a python block, by the line of that block."""
-    blocks = split_page(page)[0]
-    return {
-        block.line: after.text
-        for block, after in pairwise(blocks)
-        if (block.language, block.title, after.language) == ("python", "", "text")
-        and after.line == block.line + block.text.count("\n") + 3
-    }
-
-
-def print_blocks() -> None:
-    """Run the blocks of a page and print what each has printed. The process's whole program."""
-    import contextlib
-    import io
-    import json
-    import sys
-    import types
-    from pathlib import Path
-
-    page = sys.modules["page"] = types.ModuleType("page")
-    sys.path.insert(0, "")
-    printed: dict[int, str] = {}
-    job: dict[str, Any] = json.load(sys.stdin)
-    for line, file, text in job["blocks"]:
-        if file:
-            Path(file).write_text(text, encoding="utf-8")
-            continue
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said):
-            # Stacks show the lines of the page.
-            code = "\n" * (line - 1) + text
-            exec(compile(code, job["page"], "exec", dont_inherit=True), page.__dict__)
-        printed[line] = said.getvalue()
-    print(json.dumps(printed))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if outputs_shown(page)], ids=name_of)
-def test_the_output_shown_is_what_the_example_prints(page: Path, tmp_path: Path) -> None:
-    blocks = [each for each in split_page(page)[0] if each.language == "python"]
-    job = {"page": str(page), "blocks": [(each.line, each.file, each.text) for each in blocks]}
-    done = in_a_process(print_blocks, job, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    printed = {int(line): text for line, text in json.loads(done.stdout).items()}
-
-    shown = outputs_shown(page)
-    assert {line: printed[line].strip() for line in shown} == {
-        line: text.strip() for line, text in shown.items()
-    }
 
 
 # -- operations.md -------------------------------------------------------------------------------

@@ -2,9 +2,9 @@
 
 A fence says by its info string what becomes of it:
 
-- ``python`` is run. The blocks of a page run from top to bottom, in one module, in a process and
-  a directory of the page's own. The module's ``__name__`` is ``page``, so what stands under
-  ``if __name__ == "__main__"`` does not run.
+- ``python`` is run, and a ``text`` right after it is what it prints. The blocks of a page run from
+  top to bottom, in one module, in a process and a directory of the page's own. The module's
+  ``__name__`` is ``page``, so what stands under ``if __name__ == "__main__"`` does not run.
 - ``python title="app.py"`` is a module: written to that directory under its name, for the blocks
   below it to import. It is imported after the last block if none of them did. What is called
   ``test_….py`` has to pass, too.
@@ -149,8 +149,10 @@ def in_a_process(
 
 
 def run_blocks() -> None:
-    """Run the blocks of one page. This is the process's whole program."""
+    """Run the blocks of one page, and note what each prints. The process's whole program."""
+    import contextlib
     import importlib
+    import io
     import json
     import sys
     import traceback
@@ -161,6 +163,8 @@ def run_blocks() -> None:
     here = Path.cwd()
     page = sys.modules["page"] = types.ModuleType("page")
     unseen: dict[str, int] = {}  # modules written and not imported yet, with their lines
+    printed: dict[int, str] = {}
+    said = io.StringIO()
 
     def reached(line: int) -> None:
         Path(job["progress"]).write_text(str(line), encoding="utf-8")
@@ -177,7 +181,10 @@ def run_blocks() -> None:
             # Blank lines in front: tracebacks then give the line numbers of the page.
             code = "\n" * (line - 1) + text
             if not file:
-                exec(compile(code, job["page"], "exec", dont_inherit=True), page.__dict__)
+                said = io.StringIO()
+                with contextlib.redirect_stdout(said):
+                    exec(compile(code, job["page"], "exec", dont_inherit=True), page.__dict__)
+                printed[line] = said.getvalue()
                 continue
             is_module = file.endswith(".py")
             module = file.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
@@ -191,6 +198,7 @@ def run_blocks() -> None:
             importlib.invalidate_caches()
         for module in list(unseen):
             see(module)
+        Path(job["printed"]).write_text(json.dumps(printed), encoding="utf-8")
     # SystemExit too: it would pass over the blocks that follow.
     except BaseException as error:  # noqa: BLE001
         for frame, line in traceback.walk_tb(error.__traceback__):
@@ -199,6 +207,7 @@ def run_blocks() -> None:
                 reached(line)
         if isinstance(error, SyntaxError) and error.filename == job["page"] and error.lineno:
             reached(error.lineno)
+        print(said.getvalue())
         traceback.print_exc()
         sys.exit(1)
 
@@ -232,15 +241,30 @@ def text_of(output: bytes | str | None) -> str:
     return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
 
 
-def check_examples(page: Path, blocks: Iterable[Block], tmp_path: Path) -> None:
-    """Run a page's blocks, or fail with the place and all that was printed."""
+def outputs_shown(blocks: Iterable[Block]) -> dict[int, str]:
+    """Return the text blocks that come right after a python block, by the line of that block."""
+    return {
+        block.line: after.text.strip()
+        for block, after in itertools.pairwise(blocks)
+        if (block.language, block.title, after.language) == ("python", "", "text")
+        and after.line == block.line + block.text.count("\n") + 3
+    }
+
+
+def check_examples(page: Path, blocks: Sequence[Block], tmp_path: Path) -> None:
+    """Run a page's blocks, or fail with the place and all that was printed.
+
+    What is shown right after a block has to be what that has printed.
+    """
     progress = tmp_path / "progress"
+    printed = tmp_path / "printed"
     directory = tmp_path / "page"
     directory.mkdir()
     shown = [b for b in blocks if b.language == "python" or b.file]
     job = {
         "page": str(page),
         "progress": str(progress),
+        "printed": str(printed),
         "blocks": [(b.line, b.file, b.text) for b in shown],
     }
     try:
@@ -249,6 +273,9 @@ def check_examples(page: Path, blocks: Iterable[Block], tmp_path: Path) -> None:
         why, told = f"did not end within {LIMIT:g} s", text_of(late.stdout) + text_of(late.stderr)
     else:
         if done.returncode == 0:
+            texts: dict[str, str] = json.loads(printed.read_text(encoding="utf-8"))
+            shown_as = outputs_shown(blocks)
+            assert {line: texts[str(line)].strip() for line in shown_as} == shown_as
             return
         why, told = f"ended with {done.returncode}", done.stdout + done.stderr
     line = progress.read_text(encoding="utf-8") if progress.exists() else "1"
@@ -374,6 +401,15 @@ def test_a_failing_example_is_named_by_its_line(
         check_examples(page, split_page(page)[0], tmp_path)
 
     assert place in str(failure.value)
+
+
+def test_what_a_block_does_not_print_is_not_shown_below_it(
+    write_page: Callable[[str], Path], tmp_path: Path
+) -> None:
+    page = write_page("```python\nprint(1)\nprint(2)\n```\n\n```text\n1\n3\n```\n")
+
+    with pytest.raises(AssertionError, match="2"):
+        check_examples(page, split_page(page)[0], tmp_path)
 
 
 def test_a_block_with_a_file_name_can_be_imported_and_replaced(
