@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 # moment by accident: which comes first is the loop's business, and no promise of sprag. All times
 # are dyadic, so that sums of them are exact.
 LITTLE = 1 / 256
+LATE_BY = 8e-9
+"""Seconds by which sprag may be late where its part of a time is no dyadic number."""
 AN_AGE = 1000.0
 """After it everything that can end has ended."""
 
@@ -440,7 +442,8 @@ class LifecycleMachine(RuleBasedStateMachine):
         That is the end of a hook, of a shutdown limit, of a backoff, of a restart window.
         """
         now = self.model.now
-        edges = {self.model.due(moment) for _, _, moment in self.model.waiting}
+        dues = {self.model.due(moment) for _, _, moment in self.model.waiting}
+        edges = {due if (due / LITTLE * 2).is_integer() else due + LATE_BY for due in dues}
         for node, _ in self.nodes():
             edges.update(then + node.spec.max_seconds for then in node.window)
         ahead = sorted(edge + off for edge in edges if now < edge + off < math.inf)
@@ -513,7 +516,7 @@ def picture_of_sprag(root: Scripted) -> list[tuple[Any, ...]]:
     stack: list[tuple[int, Any]] = [(0, root)]
     while stack:
         depth, one = stack.pop()
-        next_try = next_try_of(one)
+        next_try = counted(next_try_of(one))
         line = one._name_, one._state_.value, one._incarnation_, one._restarts_, next_try
         lines.append((depth, *line))
         below: dict[str, Any] = one._children_ or {}
@@ -527,7 +530,8 @@ def picture_of_model(root: Node) -> list[tuple[Any, ...]]:
     stack = [(0, root)]
     while stack:
         depth, one = stack.pop()
-        line = one.spec.name, one.state, one.incarnation, one.restarts, one.waits_until()
+        next_try = counted(one.waits_until())
+        line = one.spec.name, one.state, one.incarnation, one.restarts, next_try
         lines.append((depth, *line))
         stack.extend((depth + 1, child) for child in reversed(one.children.values()))
     return lines
@@ -541,12 +545,21 @@ def in_order(log: dict[str, list[tuple[float, str, str]]]) -> dict[str, list[Any
     Open as well is whether a start failed or was stopped, when both happen at one moment.
     """
     words = {"start_failed": "stopped"}
-    return {
-        key: sorted((at, words.get(what, what), name) for at, what, name in log[key])
-        if key.startswith("ends")
-        else log[key]
+    counted_in = {
+        key: [(counted(at), words.get(what, what), name) for at, what, name in log[key]]
         for key in log
     }
+    return {
+        key: sorted(lines) if key.startswith("ends") else lines for key, lines in counted_in.items()
+    }
+
+
+def counted(moment: float | None) -> float | None:
+    """Return *moment* such that what is late by rounding alone is not late.
+
+    Of no dyadic number is the nanosecond certain; none of these is near to where this rounds.
+    """
+    return None if moment is None else round(moment + 2e-7, 6)
 
 
 def _is_crowded(parent: Node) -> bool:

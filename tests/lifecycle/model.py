@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields
 from itertools import accumulate
 from math import inf
 
+from hypothesis.errors import UnsatisfiedAssumption
+
 from lifecycle.activities import Activities, Activity
 
 CLEAN = ("stopped", "finished")
@@ -24,6 +26,10 @@ def third(now: float, deadline: float) -> float:
 
 class Refused(Exception):
     """A call had no success; the text says why."""
+
+
+class Unclear(UnsatisfiedAssumption):
+    """Two things come at one moment, and no rule says which is heard first: the story ends."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,8 @@ class Node:
     incarnation: int = 0
     restarts: int = 0
     next_try: float | None = None
+    down_at: float | None = None
+    missed_try: float | None = None  # when a sibling was tried again while it still ended
     group: Group | None = None  # with whom it is started, if not by itself
     in_a_row: int = 0
     starts_inside: bool = False  # its start is part of its parent's on_start
@@ -288,6 +296,11 @@ class Model(Activities):
                 self.go(self.end(node, "finished"))
             self.attend(node)
             return
+        if any(
+            each.state == "restarting" and each.down_at == self.now
+            for each in node.children.values()
+        ):
+            raise Unclear  # who has ended as it came up would be taken down, and not called off
         is_stopped = node.is_aborted() and node.is_called_off()
         reason = "stopped" if is_stopped else why.partition(" ")[0]
         yield from self.end(node, reason, again=again, started=False)
@@ -323,6 +336,7 @@ class Model(Activities):
 
     def start_by_hand(self, node: Node) -> Activity:
         parent, turn = node.parent, node.parent.turn if node.parent else []
+        life = node.incarnation
         yield from self.hold(turn)
         try:
             while parent:
@@ -332,7 +346,12 @@ class Model(Activities):
                     break
                 yield from self.wait_for(lambda: not node.is_busy())
             while parent is None and node.is_going_down():
-                yield from self.wait_for(lambda: not node.is_going_down())
+                yield from self.wait_for(
+                    lambda: not node.is_going_down() or node.incarnation != life
+                )
+                if node.incarnation != life and not node.is_active():
+                    raise Unclear  # who else has waited has tried at this moment: is that over?
+                life = node.incarnation
             if node.state == "restarting" or node.is_active() or node.is_busy():  # 56
                 raise Refused("not_down")
             if parent:
@@ -451,7 +470,10 @@ class Model(Activities):
 
     def settle_fate(self, node: Node, reason: str, *, again: bool) -> None:
         spec, parent = node.spec, node.parent
+        if node.missed_try == self.now:
+            raise Unclear  # its end, heard before that try, would be decided on by itself
         self.note(node, reason)
+        node.down_at = self.now
         if spec.backoff and self.now - node.since >= spec.backoff[2]:
             node.in_a_row = 0
         if node.on_purpose:  # whatever it died of
@@ -576,6 +598,8 @@ class Model(Activities):
         backs_off = child.spec.backoff is not None and not has_waited
         together = next((each for each in node.groups if each.leader is child), None)
         if together:  # the next try: without those taken out
+            for each in node.children.values():
+                each.missed_try = self.now if each.state == "stopping" else None
             group = [
                 each
                 for each in node.children.values()

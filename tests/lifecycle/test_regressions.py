@@ -10,7 +10,7 @@ import pytest
 from gevent import GreenletExit
 
 from lifecycle.machine import LifecycleMachine
-from lifecycle.model import Spec
+from lifecycle.model import Spec, Unclear
 from lifecycle.scripted import Stage, make, policy_of
 from scripted import spawn
 from sprag import Service, StartFailed, State
@@ -246,5 +246,75 @@ def test_of_two_killed_at_the_same_moment_one_is_down_and_heard_of_before_the_ot
         state.crash_a_greenlet(number=0)
         state.advance(seconds=0.25)
         state.model_and_sprag_agree()
+    finally:
+        state.teardown()
+
+
+def test_a_nanosecond_by_which_a_part_of_a_time_is_rounded_is_no_difference() -> None:
+    """Half of what a third had left: as a float it was a little more than that nanosecond."""
+    state = LifecycleMachine()
+    pair = Spec(), Spec(has_run=True)
+    state.build(spec=Spec(strategy="one_for_all", max_restarts=9, children=pair), waits=True)
+    try:
+        state.adopt(number=1, spec=Spec(drain_takes=0.5, stop_takes=0.5))
+        state.stop(number=0, timeout=None)
+        state.stop(number=0, timeout=1.0)
+        state.advance(seconds=1.0)
+        state.model_and_sprag_agree()
+    finally:
+        state.teardown()
+
+
+def test_whether_an_end_or_the_next_try_of_a_sibling_is_heard_first_at_one_moment_is_open() -> None:
+    """The model tried again first, and who had been stopped by hand meanwhile stayed out."""
+    state = LifecycleMachine()
+    siblings = Spec(), Spec(start_takes=0.5), Spec()
+    state.build(spec=Spec(strategy="one_for_all", max_restarts=9, children=siblings), waits=True)
+    try:
+        state.finish(number=0, way="outside")
+        state.advance(seconds=0.25)
+        state.advance(seconds=0.25)
+        state.stop(number=0, timeout=None)
+        state.break_starts(number=2, faults=["raise"])
+        state.adopt(number=0, spec=Spec(start_takes=0.5, stop_takes=0.0))
+        state.finish(number=0, way="outside")
+        with pytest.raises(Unclear):
+            state.advance(seconds=0.25)
+    finally:
+        state.teardown()
+
+
+def test_whether_a_child_ends_or_its_parents_start_fails_first_at_one_moment_is_open() -> None:
+    """The model let it end, and called off its restart; sprag took down what was ending."""
+    state = LifecycleMachine()
+    slow = Spec(backoff=(0.125, 1.0, 3.0), start_takes=0.5, stop_takes=0.0)
+    siblings = Spec(restart="temporary", stop_takes=0.0), Spec(children=(slow,))
+    state.build(spec=Spec(max_restarts=9, children=siblings), waits=True)
+    try:
+        state.crash_a_greenlet(number=0)
+        state.break_starts(number=0, faults=["raise"])
+        state.finish(number=11, way="outside")
+        state.start(number=0)
+        state.advance(seconds=0.25)
+        state.advance(seconds=0.25)
+        state.crash_a_greenlet(number=0)
+        state.finish(number=1, way="outside")
+        with pytest.raises(Unclear):
+            state.advance(seconds=0.25)
+    finally:
+        state.teardown()
+
+
+def test_whether_a_start_is_over_for_who_has_waited_for_the_same_moment_is_open() -> None:
+    """The model started the root again; sprag said that it was starting."""
+    state = LifecycleMachine()
+    state.build(spec=Spec(children=(Spec(),), stop_takes=0.5), waits=True)
+    try:
+        state.crash_a_greenlet(number=11)
+        state.start(number=0)
+        state.start(number=0)
+        state.break_starts(number=11, faults=["raise"])
+        with pytest.raises(Unclear):
+            state.advance(seconds=1.0)
     finally:
         state.teardown()
