@@ -80,6 +80,7 @@ class Node:
     restarts: int = 0
     next_try: float | None = None
     down_at: float | None = None
+    drained_at: float | None = None  # when it had taken its time to drain
     missed_try: float | None = None  # when a sibling was tried again while it still ended
     group: Group | None = None  # with whom it is started, if not by itself
     in_a_row: int = 0
@@ -154,7 +155,7 @@ class Node:
             for child in self.children.values():
                 child.tighten(deadline, now)
         elif not self.is_busy():
-            for each in [each for each in self.nearest() if each.drain]:
+            for each in self.nearest():
                 each.tighten(deadline, now)
 
     def may_take_some(self) -> bool:
@@ -212,10 +213,10 @@ class Node:
         return [self, *below] if self.drains() else below
 
     def nearest(self) -> list[Node]:
-        """Return who drains below it, with nobody in between who does."""
+        """Return who drains below it, or waits to, with nobody in between who does."""
         found: list[Node] = []
         for each in self.children.values():
-            found += [each] if each.drains() else each.nearest()
+            found += [each] if each.drain else each.nearest()
         return found
 
     def leave(self) -> None:
@@ -347,7 +348,7 @@ class Model(Activities):
                 yield from self.wait_for(lambda: not node.is_busy())
             while parent is None and node.is_going_down():
                 yield from self.wait_for(
-                    lambda: not node.is_going_down() or node.incarnation != life
+                    lambda life=life: node.incarnation != life or not node.is_going_down()  # type: ignore[misc]
                 )
                 if node.incarnation != life and not node.is_active():
                     raise Unclear  # who else has waited has tried at this moment: is that over?
@@ -420,7 +421,9 @@ class Model(Activities):
     def on_drain(self, node: Node) -> Activity:
         node.drain, node.is_drained = "under way", True
         self.note(node, "on_drain")
-        node.left -= yield from self.step(node, node.spec.drain_takes or 0.0)
+        took = yield from self.step(node, node.spec.drain_takes or 0.0)
+        node.left -= took
+        node.drained_at = self.now if took else None
         node.drain = "over"
 
     def set_going(self, node: Node) -> None:
@@ -472,6 +475,8 @@ class Model(Activities):
         spec, parent = node.spec, node.parent
         if node.missed_try == self.now:
             raise Unclear  # its end, heard before that try, would be decided on by itself
+        if node.group and node.drained_at == self.now and parent and not parent.is_active():
+            raise Unclear  # a group restart has waited for that, and the stop of its parent, too
         self.note(node, reason)
         node.down_at = self.now
         if spec.backoff and self.now - node.since >= spec.backoff[2]:

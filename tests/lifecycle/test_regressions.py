@@ -318,3 +318,33 @@ def test_whether_a_start_is_over_for_who_has_waited_for_the_same_moment_is_open(
             state.advance(seconds=1.0)
     finally:
         state.teardown()
+
+
+def test_who_drains_below_one_that_ends_with_its_group_waits_for_nobody() -> None:
+    """The model let it wait for one that drains no more."""
+    state = LifecycleMachine()
+    below = Spec(), Spec(drain_takes=0.0), Spec(stop_takes=0.5)
+    siblings = Spec(), Spec(), Spec(children=below, drain_takes=0.0)
+    spec = Spec(strategy="one_for_all", max_restarts=9, children=siblings)
+    state.build(spec=spec, waits=True)
+    try:
+        state.crash_and_more(number=0, other=0, then="stop parent", way="greenlet")
+        state.model_and_sprag_agree()
+    finally:
+        state.teardown()
+
+
+def test_whether_a_group_or_a_stop_hears_first_that_one_has_drained_is_open() -> None:
+    """The model had its parent stop first; sprag's group had it wait, and that was called off."""
+    state = LifecycleMachine()
+    group = Spec(strategy="one_for_all", children=(Spec(), Spec(), Spec(drain_takes=0.5)))
+    below = Spec(), Spec(stop_takes=0.0), Spec(drain_takes=0.0, has_run=True)
+    siblings = Spec(), group, Spec(children=below, drain_takes=0.0)
+    state.build(spec=Spec(max_restarts=9, children=siblings), waits=True)
+    try:
+        state.crash_and_more(number=11, other=0, then="stop it", way="greenlet")
+        state.crash_a_greenlet(number=8)
+        with pytest.raises(Unclear):
+            state.advance(seconds=1.0)
+    finally:
+        state.teardown()
