@@ -163,11 +163,10 @@ from sprag_supervisor.tree.seat import Seat, context_of, current_node, seat
 from sprag_supervisor.tree.stragglers import keep as keep_straggler
 from sprag_supervisor.tree.stragglers import stragglers_of
 from sprag_supervisor.views.because import why_down
+from sprag_supervisor.views.owned import owned_by
 from sprag_supervisor.views.readiness import Lack, not_ready
-from sprag_supervisor.views.snapshot import (
-    Owned,
-    Snapshot,
-    owned_by,
+from sprag_supervisor.views.snapshot import Owned, Snapshot
+from sprag_supervisor.views.taking import (
     picture,
     pictures,
     snapshot,

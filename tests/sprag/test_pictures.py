@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import gevent
@@ -159,3 +160,39 @@ def test_a_picture_with_pauses_tells_the_time_of_each(clock: VirtualClock) -> No
     assert [row.uptime for row in seen] == [0.0] * 50 + [1.0] * 10
     assert {row.started_at for row in seen} == {seen[0].started_at}
     assert clock.now >= began + 1
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_picture_of_many_gives_the_garbage_collector_nothing_to_look_at() -> None:
+    """A hundred thousand objects for it have it look at all there is, which holds the loop."""
+    with DynamicSupervisor() as top:
+        for _ in range(200):
+            top.start_child(Plain())
+            top.start_child(Hears())
+        gc.collect()
+        before = len(gc.get_objects())
+        seen = top.snapshot(lambda: None)
+        assert len(seen.children) == 400
+        assert len(gc.get_objects()) - before < 20
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_children_in_a_picture_are_as_a_tuple_of_them() -> None:
+    with Supervisor([Plain(), Hears(), Supervisor([Plain()]), Busy()], name="top") as top:
+        children = top.snapshot().children
+        listed = tuple(children)
+        assert len(children) == len(listed) == 4
+        assert [each.path for each in listed] == [f"top/{each.name}" for each in children]
+        assert (children[0], children[-1]) == (listed[0], listed[3])
+        assert children[1:3] == listed[1:3]
+        assert children[::-2] == listed[::-2]
+        assert children == listed
+        assert listed == children
+        assert children == top.snapshot()._replace(children=children).children
+        others: list[object] = [listed[1:], top.snapshot().children[1:], list(listed), None]
+        assert all(children != each for each in others)
+        assert listed[2] in children
+        assert repr(children) == repr(listed)
+        with pytest.raises(IndexError):
+            children[len(listed)]
+        assert not top.service("Plain").snapshot().children

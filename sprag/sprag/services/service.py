@@ -263,7 +263,7 @@ class Service(Acquiring, Publishing, Declaring, Timing, Operating, Reloading):
     def snapshot(self, pause: Callable[[], object] | None = None) -> Snapshot:
         """Return a frozen picture of this service and everything below it, at any time.
 
-        Nothing else runs meanwhile, for some 3 microseconds a service.
+        Nothing else runs meanwhile, for less than a microsecond a service where most just run.
 
         Args:
             pause: Called after every 50 services; ``gevent.sleep`` lets others run. The

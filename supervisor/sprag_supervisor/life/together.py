@@ -67,6 +67,8 @@ def end_together(ending: Ending, children: dict[str, Node]) -> None:
     _let_go(ending, everyone)
     _let_go(ending, down)
     children.clear()
+    _forget(everyone)
+    _forget(down)
 
 
 def _wait_for_all(ending: Ending, everyone: list[Node], subs: dict[int, Ending]) -> None:
@@ -86,13 +88,20 @@ def _wait_for_all(ending: Ending, everyone: list[Node], subs: dict[int, Ending])
 def _let_go(ending: Ending, children: list[Node]) -> None:
     """Take children, which are down, out of the tree; but for the names of their parent's."""
     pace = Pace()
-    while children:
+    for at in range(0, len(children), AT_ONCE):
         pace()
-        for child in children[-AT_ONCE:]:
+        for child in children[at : at + AT_ONCE]:
             if child._parent_ is ending.node:
                 if child._history_ is not None:
                     leave_memories(child, ending.node)
                 child._parent_ = child._tree_ = None
+
+
+def _forget(children: list[Node]) -> None:
+    """Let children be freed, if nobody else has them: a million at once would hold the loop."""
+    pace = Pace()
+    while children:
+        pace()
         del children[-AT_ONCE:]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sprag_supervisor.facts.failure import LEAST_TEXT, cut
 from sprag_supervisor.rules.states import FAILED, FINISHED, RESTARTING, RUNNING, STOPPED, State
-from sprag_supervisor.views.snapshot import unready, walk
+from sprag_supervisor.views.taking import unready, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
