@@ -80,6 +80,8 @@ class Node:
     restarts: int = 0
     next_try: float | None = None
     down_at: float | None = None
+    brief_at: float | None = None  # when it came up only to finish
+    ends_at: float | None = None  # when its last end began
     drained_at: float | None = None  # when it had taken its time to drain
     missed_try: float | None = None  # when a sibling was tried again while it still ended
     group: Group | None = None  # with whom it is started, if not by itself
@@ -294,6 +296,7 @@ class Model(Activities):
             node.state, node.since = "running", self.now
             self.note(node, "restarted" if again else "started")
             if node.finishes:
+                node.brief_at = self.now
                 self.go(self.end(node, "finished"))
             self.attend(node)
             return
@@ -387,7 +390,7 @@ class Model(Activities):
         drains: bool = True,
     ) -> Activity:
         """Take *node* down, after all at and below it that drain have drained."""
-        node.came_up, node.is_walked = started, True
+        node.came_up, node.is_walked, node.ends_at = started, True, self.now
         node.state, node.on_purpose = "stopping", node.on_purpose or reason == "stopped"
         if drains and node.all_that_drain():
             yield from self.drain(node, is_clean=started and reason in CLEAN)
@@ -477,6 +480,9 @@ class Model(Activities):
             raise Unclear  # its end, heard before that try, would be decided on by itself
         if node.group and node.drained_at == self.now and parent and not parent.is_active():
             raise Unclear  # a group restart has waited for that, and the stop of its parent, too
+        is_above_failing = parent and parent.ends_at == self.now and not parent.came_up
+        if is_above_failing and reason in ("crashed", "finished", "gave_up"):
+            raise Unclear  # if its parent's start fails later, that calls it off
         self.note(node, reason)
         node.down_at = self.now
         if spec.backoff and self.now - node.since >= spec.backoff[2]:
@@ -621,6 +627,8 @@ class Model(Activities):
             if each is not child:
                 each.group = together
                 each.next_try = None
+        if any(each.brief_at == self.now for each in group if each is not child):
+            raise Unclear  # its end may be over, or be taken for that of one of the group
         life = node.incarnation
         for sibling in reversed(group):
             if sibling is not child and sibling.parent is node:

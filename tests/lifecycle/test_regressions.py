@@ -348,3 +348,39 @@ def test_whether_a_group_or_a_stop_hears_first_that_one_has_drained_is_open() ->
             state.advance(seconds=1.0)
     finally:
         state.teardown()
+
+
+def test_whether_a_child_has_crashed_before_its_parents_start_is_called_off_is_open() -> None:
+    """The model had the parent fail first; in sprag the child waited to come back."""
+    state = LifecycleMachine()
+    siblings = Spec(start_takes=0.5, stop_takes=0.5), Spec(), Spec(start_takes=0.5)
+    spec = Spec(strategy="one_for_all", max_restarts=9, children=siblings)
+    state.build(spec=spec, waits=True)
+    try:
+        state.stop_from_inside(inner=0, number=11)
+        state.advance(seconds=0.75)
+        state.start(number=0)
+        state.advance(seconds=0.75)
+        state.crash_a_greenlet(number=0)
+        with pytest.raises(Unclear):
+            state.stop(number=11, timeout=0.0)
+    finally:
+        state.teardown()
+
+
+def test_whether_who_finishes_as_it_comes_up_is_down_when_its_group_stops_is_open() -> None:
+    """In the model it had finished; in sprag it had not, and waited for its restart."""
+    state = LifecycleMachine()
+    siblings = Spec(start_takes=0.5), Spec(restart="transient", start_takes=0.5, has_run=True)
+    spec = Spec(strategy="one_for_all", max_restarts=9, children=siblings)
+    state.build(spec=spec, waits=True)
+    try:
+        state.finish(number=1, way="outside")
+        state.start(number=0)
+        state.crash_and_more(number=0, other=0, then="start", way="greenlet")
+        state.advance(seconds=0.5)
+        state.finish(number=0, way="outside")
+        with pytest.raises(Unclear):
+            state.advance(seconds=0.25)
+    finally:
+        state.teardown()
