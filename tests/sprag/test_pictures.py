@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 from typing import TYPE_CHECKING
 
 import gevent
@@ -196,3 +198,14 @@ def test_the_children_in_a_picture_are_as_a_tuple_of_them() -> None:
         with pytest.raises(IndexError):
             children[len(listed)]
         assert not top.service("Plain").snapshot().children
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_picture_can_be_copied_and_pickled_whatever_its_services_are() -> None:
+    class Local(Service):
+        pass
+
+    with Supervisor([Local(), Plain(), Busy()]) as top:
+        seen = top.snapshot()
+        assert pickle.loads(pickle.dumps(seen)) == seen
+        assert copy.deepcopy(seen) == seen

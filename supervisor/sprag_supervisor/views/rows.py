@@ -93,6 +93,10 @@ class Rows(Sequence[Snapshot]):
     def __repr__(self) -> str:
         return repr(tuple(self))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a copy, and what is pickled, be a tuple: a class may have no name to be found by."""
+        return tuple, (tuple(self),)
+
 
 def whole(picture: Snapshot) -> Row:
     """Return the row of a service that is not as most are."""
