@@ -446,7 +446,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         edges = {due if (due / LITTLE * 2).is_integer() else due + LATE_BY for due in dues}
         for node, _ in self.nodes():
             edges.update(then + node.spec.max_seconds for then in node.window)
-        ahead = sorted(edge + off for edge in edges if now < edge + off < math.inf)
+        ahead = sorted(at for at in (round(edge + off, 9) for edge in edges) if now < at < math.inf)
         if ahead:
             self.advance(ahead[number % len(ahead)] - now)
 
