@@ -843,6 +843,10 @@ def says_of_itself(world: World) -> None:
     world.do(crash, late)
     world.advance(5.0)
     world.do(lambda: picture(warm).is_ready)
+    below = top.snapshot().children
+    world.do(lambda: (len(below), below[0], below[:1], list(below), repr(below)))
+    world.do(lambda: below == top.snapshot().children)
+    world.do(below.__reduce__)
     slow = _scripted("slow")
     world.do(lambda: top.adopt(slow, backoff=ONE_SECOND))
     world.do(crash, slow)

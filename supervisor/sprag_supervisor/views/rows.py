@@ -40,7 +40,7 @@ _made_of: Final[Callable[[type[Snapshot], tuple[object, ...]], Snapshot]] = cast
 """Make a picture of what is in it: `Snapshot` itself takes twice as long."""
 
 
-class Rows(Sequence[Snapshot]):
+class Rows(Sequence[Snapshot]):  # noqa: PLW1641 - a policy has none
     """Pictures of siblings; as a tuple of them, in what it is equal to, too."""
 
     __slots__ = ("_above", "_rows")
@@ -86,9 +86,6 @@ class Rows(Sequence[Snapshot]):
         if isinstance(other, Rows):
             return tuple(self) == tuple(other)
         return tuple(self) == other if isinstance(other, tuple) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(tuple(self))
 
     def __repr__(self) -> str:
         return repr(tuple(self))
