@@ -218,7 +218,7 @@ class Node:
         """Return who drains below it, or waits to, with nobody in between who does."""
         found: list[Node] = []
         for each in self.children.values():
-            found += [each] if each.drain else each.nearest()
+            found += [each] if each.drain and each.drains() else each.nearest()
         return found
 
     def leave(self) -> None:

@@ -384,3 +384,18 @@ def test_whether_who_finishes_as_it_comes_up_is_down_when_its_group_stops_is_ope
             state.advance(seconds=0.25)
     finally:
         state.teardown()
+
+
+def test_who_comes_up_below_one_that_lets_others_drain_drains_with_the_stop_of_all() -> None:
+    """The model let it wait for one that has no on_drain itself."""
+    state = LifecycleMachine()
+    slow = Spec(children=(Spec(drain_takes=0.5),))
+    state.build(spec=Spec(max_restarts=9, children=(Spec(children=(Spec(), slow)),)), waits=True)
+    try:
+        state.finish(number=0, way="outside")
+        state.adopt(number=0, spec=Spec(drain_takes=0.0))
+        state.stop_from_inside(inner=0, number=11)
+        state.model_and_sprag_agree()
+        assert [what for _, what, _ in state.model.log["ends below n3"]] == ["on_drain"]
+    finally:
+        state.teardown()
