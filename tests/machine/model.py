@@ -395,7 +395,7 @@ class Model(Tree):
             leads, node.leads, parent = node.leads, False, node.parent
             assert parent
             if what == "ended":
-                if node.spec.restart == "temporary":
+                if node.spec.restart == "temporary" and node in parent.children.values():
                     del parent.children[node.spec.name]
                 self.ended(parent, node)
             elif node.waits_for is None:
@@ -416,7 +416,10 @@ class Model(Tree):
             never = parent.spec.kind == "pool" or comes_back(others[name].spec)
             if what == "finished" and never:
                 raise Refused("bad_combination")
-        if other := others.get(spec.name):
+        other = others.get(spec.name)
+        if other and other.spec.restart == "temporary" and other.state in ("finished", "failed"):
+            del others[spec.name]  # it is over, and only held: its end is decided on all the same
+        elif other:
             raise Refused("already_started" if other.state == "running" else "already_present")
         needed = [name for name, _ in spec.needs or ()]
         for name in needed:  # one that has left may come back, but not to need who needs it

@@ -138,3 +138,16 @@ def test_who_is_called_for_while_a_sibling_waits_starts_with_it_where_all_start_
         ),
         lambda machine: machine.advance(number=1, edge=EDGE),
     )
+
+
+def test_who_is_over_and_held_gives_its_name_to_who_comes_and_is_decided_on_all_the_same() -> None:
+    brief = Spec("a", "supervisor", restart="temporary", significant=True)
+    tell(
+        Spec("root", "supervisor", auto_shutdown="any_significant", children=(brief,)),
+        lambda machine: machine.hold(number=0),
+        lambda machine: machine.finish(number=1, how="body", troubles=[]),
+        lambda machine: machine.start_child(
+            number=0, spec=Spec("b"), name="a", needs=None, troubles=[]
+        ),
+        lambda machine: machine.release(number=0),
+    )
