@@ -163,9 +163,10 @@ class Node:
     def may_take_some(self) -> bool:
         """Whether its own steps may take time when its turn comes."""
         spec = self.spec
-        says_goodbye = spec.stop_takes is not None and (self.state == "running" or self.came_up)
+        has_been_up = self.state == "running" or self.came_up
+        says_goodbye = has_been_up and (spec.stop_takes is not None or spec.has_run)
         may_drain = self.state == "running" and spec.drain_takes is not None
-        return self.left > 0 and (says_goodbye or may_drain or spec.has_run or spec.is_stubborn)
+        return self.left > 0 and (says_goodbye or may_drain or spec.is_stubborn)
 
     def asks(self, infinity: float) -> float:
         return min(self.left, infinity) if self.may_take_some() else 0.0

@@ -399,3 +399,19 @@ def test_who_comes_up_below_one_that_lets_others_drain_drains_with_the_stop_of_a
         assert [what for _, what, _ in state.model.log["ends below n3"]] == ["on_drain"]
     finally:
         state.teardown()
+
+
+def test_whose_run_has_not_begun_needs_no_part_of_the_time_of_a_stop_for_it() -> None:
+    """The model left it half of the time, and its child less."""
+    state = LifecycleMachine()
+    below = Spec(), Spec(stop_takes=2.0), Spec(start_takes=0.5)
+    siblings = Spec(), Spec(children=below, has_run=True)
+    state.build(spec=Spec(max_restarts=9, children=siblings), waits=True)
+    try:
+        state.crash_in_run(number=0)
+        state.advance(seconds=2.25)
+        state.stop(number=1, timeout=1.0)
+        state.advance(seconds=1.0)
+        state.model_and_sprag_agree()
+    finally:
+        state.teardown()

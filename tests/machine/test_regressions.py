@@ -151,3 +151,14 @@ def test_who_is_over_and_held_gives_its_name_to_who_comes_and_is_decided_on_all_
         ),
         lambda machine: machine.release(number=0),
     )
+
+
+def test_a_significant_child_that_leaves_keeps_nobody_up_in_the_shutdown_that_it_brings() -> None:
+    brief = Spec("b", "supervisor", restart="temporary", significant=True)
+    tell(
+        Spec("root", "supervisor", auto_shutdown="any_significant", children=(Spec("a"), brief)),
+        lambda machine: machine.start_child(
+            number=0, spec=Spec("c"), name="c", needs=(("b", "ready"),), troubles=[]
+        ),
+        lambda machine: machine.finish(number=2, how="body", troubles=[(3, "slow")]),
+    )

@@ -251,6 +251,7 @@ def _act_on_ended(
     decision = ruling(child._policy_, reason, action, node._policy_, others_active=others)
     if decision == "shut_down":
         _write_down(node, supervision, child, reason, failure, decision)
+        leave_if_over(node, child)  # first: while it is there, it would keep up what it needs
         _end_by_itself(node)
         return
     leave_if_over(node, child)
