@@ -82,7 +82,6 @@ class Node:
     down_at: float | None = None
     brief_at: float | None = None  # when it came up only to finish
     ends_at: float | None = None  # when its last end began
-    drained_at: float | None = None  # when it had taken its time to drain
     missed_try: float | None = None  # when a sibling was tried again while it still ended
     group: Group | None = None  # with whom it is started, if not by itself
     in_a_row: int = 0
@@ -143,6 +142,10 @@ class Node:
 
     def is_wanted_down(self) -> bool:
         return self.on_purpose or (self.parent is not None and self.parent.is_wanted_down())
+
+    def is_below_an_end(self) -> bool:
+        above = self.parent
+        return above is not None and (above.state == "stopping" or above.is_below_an_end())
 
     def accepts(self, turn: list[object]) -> bool:
         """Whether who holds *turn* may start children: not if it ends or is about to."""
@@ -254,6 +257,7 @@ class Model(Activities):
         super().__init__()
         self.log: dict[str, list[tuple[float, str, str]]] = {}  # by parent: starts, and ends
         self.faults: dict[str, list[str]] = {}  # what the next starts of a service do
+        self.drained_at: float | None = None  # when somebody had taken its time to drain
 
     def note(self, node: Node, what: str) -> None:
         kind = "starts" if what in ("on_start", "started", "restarted") else "ends"
@@ -427,7 +431,7 @@ class Model(Activities):
         self.note(node, "on_drain")
         took = yield from self.step(node, node.spec.drain_takes or 0.0)
         node.left -= took
-        node.drained_at = self.now if took else None
+        self.drained_at = self.now if took else self.drained_at
         node.drain = "over"
 
     def set_going(self, node: Node) -> None:
@@ -479,7 +483,7 @@ class Model(Activities):
         spec, parent = node.spec, node.parent
         if node.missed_try == self.now:
             raise Unclear  # its end, heard before that try, would be decided on by itself
-        if node.group and node.drained_at == self.now and parent and not parent.is_active():
+        if node.group and self.drained_at == self.now and parent and not parent.is_active():
             raise Unclear  # a group restart has waited for that, and the stop of its parent, too
         is_above_failing = parent and parent.ends_at == self.now and not parent.came_up
         if is_above_failing and reason in ("crashed", "finished", "gave_up"):
@@ -595,6 +599,8 @@ class Model(Activities):
 
     def act(self, node: Node, child: Node, *, has_waited: bool) -> Activity:
         spec = node.spec
+        if self.drained_at == self.now and node.is_below_an_end():
+            raise Unclear  # who ends above has waited for the same drain, maybe, and takes it down
         if not has_waited:
             node.window = [then for then in node.window if then >= self.now - spec.max_seconds]
             node.window.append(self.now)  # 11 to 19

@@ -415,3 +415,24 @@ def test_whose_run_has_not_begun_needs_no_part_of_the_time_of_a_stop_for_it() ->
         state.model_and_sprag_agree()
     finally:
         state.teardown()
+
+
+def test_whether_who_was_waited_for_restarts_before_the_stop_that_has_waited_too_is_open() -> None:
+    """Both had waited for one drain. In the model it was restarted first, and drained again."""
+    state = LifecycleMachine()
+    siblings = Spec(), Spec()
+    spec = Spec(strategy="one_for_all", max_restarts=9, children=siblings)
+    state.build(spec=spec, waits=True)
+    try:
+        for _ in range(9):
+            state.crash_in_run(number=0)
+        state.adopt(number=0, spec=Spec())
+        state.adopt(number=0, spec=Spec())
+        below = Spec(), Spec(drain_takes=0.5)
+        state.adopt(number=1, spec=Spec(children=below, has_run=True))
+        for _ in range(3):
+            state.crash_in_run(number=0)
+        with pytest.raises(Unclear):
+            state.advance(seconds=1.0)
+    finally:
+        state.teardown()
