@@ -417,6 +417,7 @@ class Model(Activities):
             top.drains_until = third(self.now, top.deadline)
         if top.drain == "waits":
             yield from self.on_drain(top)
+        yield from self.wait_for(lambda: top.drain != "under way")
         self.set_going(top)
         for each in [top, *everyone]:
             yield from self.wait_for(lambda each=each: each.drain in ("", "over"))  # type: ignore[misc]

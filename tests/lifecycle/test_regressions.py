@@ -436,3 +436,20 @@ def test_whether_who_was_waited_for_restarts_before_the_stop_that_has_waited_too
             state.advance(seconds=1.0)
     finally:
         state.teardown()
+
+
+def test_who_is_stopped_by_hand_while_it_drains_has_its_children_drain_after_that() -> None:
+    """The model had them begin at once, and so did sprag, but where one had begun before."""
+    state = LifecycleMachine()
+    below = Spec(), Spec(drain_takes=0.0), Spec(drain_takes=0.5)
+    siblings = Spec(children=below, drain_takes=0.5), Spec()
+    state.build(spec=Spec(max_restarts=9, children=siblings), waits=True)
+    try:
+        state.stop(number=1, timeout=None)
+        state.finish(number=3, way="outside")
+        state.finish(number=11, way="outside")
+        state.crash_a_timer(number=0)
+        state.stop(number=0, timeout=None)
+        state.model_and_sprag_agree()
+    finally:
+        state.teardown()

@@ -359,6 +359,26 @@ def test_who_is_stopped_by_hand_meanwhile_does_not_wait_for_all_others(
         assert journal.take() == ["stop a"]
 
 
+def test_who_is_stopped_by_hand_while_it_drains_still_does_so_before_its_children(
+    clock: VirtualClock, journal: Journal
+) -> None:
+    fed = drainer("fed", journal, 1.0)
+    a = parent("a", journal, fed, takes=2.0)
+    with Supervisor([a, drainer("b", journal, 9.0, shutdown=20.0)]) as top:
+        stopping = spawn(top.stop)
+        clock.settle()
+        by_hand = spawn(a.stop)
+        clock.advance(1.0)
+        assert journal.take() == ["drain b", "drain a"]
+        clock.advance(1.0)
+        assert journal.take() == ["drain fed"]
+        clock.advance(1.0)
+        assert by_hand.value.is_clean
+        assert journal.take() == ["stop fed", "stop a"]
+        clock.advance(6.0)
+        assert stopping.value.seconds == 9.0
+
+
 def test_a_supervisor_in_between_that_gives_up_takes_those_below_it_with_it(
     clock: VirtualClock, journal: Journal
 ) -> None:

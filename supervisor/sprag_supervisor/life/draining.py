@@ -62,8 +62,13 @@ def drain(ending: Ending) -> None:
         sub = _prepared(one, ending)
         if sub is not None:
             subs.append(sub)
-    own = ending.drain
-    if own is not None and not own.has_begun:
+    own, parking = (
+        ending.drain,
+        Parking(),
+    )  # in that of an `Ending` waits who sees its drain through
+    if own is not None and own.has_begun:
+        ending.join_drain(parking)  # it is stopped by hand amid that of something above it
+    elif own is not None:
         if everyone and everyone[0] is node and not ending.is_drained:
             _perform(ending, own)
         else:
@@ -73,7 +78,6 @@ def drain(ending: Ending) -> None:
         drain_in_order(node, tree, subs, partial(_launch, goes_on=False))
         return
     _set_going(node, tree)
-    parking = Parking()  # in that of an `Ending` waits who sees its `on_drain` through
     for sub in subs:
         sub.join_drain(parking)
 
