@@ -258,6 +258,7 @@ class Model(Activities):
         self.log: dict[str, list[tuple[float, str, str]]] = {}  # by parent: starts, and ends
         self.faults: dict[str, list[str]] = {}  # what the next starts of a service do
         self.drained_at: float | None = None  # when somebody had taken its time to drain
+        self.killed_at: float | None = None  # when somebody had taken its time to die
 
     def note(self, node: Node, what: str) -> None:
         kind = "starts" if what in ("on_start", "started", "restarted") else "ends"
@@ -470,6 +471,9 @@ class Model(Activities):
             yield from self.step(node, inf)
             until = max(self.now, min(self.now + GRACE, node.deadline + LATE))
             yield from self.wait_until(lambda: until)
+            if self.killed_at == self.now:
+                raise Unclear  # which of the two is down, and heard of, before the other
+            self.killed_at = self.now
         self.settle_fate(node, reason, again=again)
 
     def step(self, node: Node, takes: float) -> Activity:
