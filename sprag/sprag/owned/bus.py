@@ -94,16 +94,8 @@ class Listener:
                 let_go(node, self)
 
     def release(self) -> None:
-        """Do the same for the engine, which forgets it by itself; harmless a second time."""
-        topics, event = self._bus.topics, self._event
-        found = topics.get(event)
-        if found is self:
-            del topics[event]
-        elif type(found) is _Topic:
-            found.listeners.pop(self, None)
-            found.frozen = None
-            if not found.listeners:
-                del topics[event]
+        """Do the same for the engine, which forgets it by itself."""
+        self._bus.remove(self)
         self._node = None
 
     def hear(self, data: Any) -> int:
@@ -248,6 +240,18 @@ class EventBus:
             self.topics[listener._event] = found = topic
         found.listeners[listener] = None
         found.frozen = None
+
+    def remove(self, listener: Listener) -> None:
+        """Let *listener* hear no more; harmless a second time."""
+        topics, event = self.topics, listener._event
+        found = topics.get(event)
+        if found is listener:
+            del topics[event]
+        elif type(found) is _Topic:
+            found.listeners.pop(listener, None)
+            found.frozen = None
+            if not found.listeners:
+                del topics[event]
 
     def listeners(self, event: str) -> tuple[Listener, ...]:
         """Return who listens to *event* now, in order of subscription."""
