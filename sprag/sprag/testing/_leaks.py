@@ -14,6 +14,7 @@ import gevent
 import greenlet
 from gevent.hub import Hub
 
+from sprag._native import sleep_thread
 from sprag.testing._loop import VirtualLoop
 from sprag_supervisor import all_of, idle_greenlets, is_a
 
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
 _DESCRIPTORS: Final = Path("/proc/self/fd")
 _TASKS: Final = Path("/proc/self/task")
 
-# A greenlet that was told to end may need a few turns of the loop, and garbage a collection.
-_TRIES: Final = 3
+# A greenlet that was told to end may need a few turns of the loop, and garbage a collection. A
+# native thread that has just opened a file, to read how much memory there is or a line of a source
+# for a stack, needs the interpreter, and maybe a processor, to close it.
+_PAUSES: Final = 0.0, 0.01, 0.05
+"""Real seconds for other threads, before each further look."""
 _STACK_DEPTH: Final = 12
 
 
@@ -49,9 +53,9 @@ class LeakCheck:
       reaped.
 
     Before it fails, it collects garbage and lets the loop go round a few times at the same
-    moment, so that what is about to end can do so. It does not wait in time: give
-    processes and real sockets time to end before the block does. Other native threads should
-    be quiet, since their greenlets count as well.
+    moment, so that what is about to end can do so, and other native threads have a twentieth of a
+    second. It does not wait longer in time: give processes and real sockets time to end before
+    the block does. Other native threads should be quiet, since their greenlets count as well.
 
     Attributes:
         baseline: What there was at the beginning.
@@ -79,7 +83,7 @@ class LeakCheck:
     def assert_no_leaks(self) -> None:
         """Compare with the beginning. Can be called within the block, more than once.
 
-        Blocks, in virtual or real time, for a few turns of the loop at most.
+        Blocks for a few turns of the loop at most, and, before it fails, for 60 ms of real time.
 
         Raises:
             AssertionError: There is something now that was not there at the beginning.
@@ -89,12 +93,13 @@ class LeakCheck:
             msg = "enter the block first: with LeakCheck() as check: ..."
             raise RuntimeError(msg)
         leftovers = list(self.baseline.leftovers())
-        for _ in range(_TRIES):
+        for pause in _PAUSES:
             if not leftovers:
                 return
             del leftovers  # it names, and so might keep, what is about to go
             gc.collect()
             gevent.sleep(0)
+            sleep_thread(pause)
             leftovers = list(self.baseline.leftovers())
         if leftovers:
             things = "1 thing was" if len(leftovers) == 1 else f"{len(leftovers)} things were"
