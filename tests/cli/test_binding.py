@@ -43,7 +43,9 @@ def asked(
 def test_every_option_has_a_variable_and_what_is_typed_wins(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    context = click.Context(commands.commands["run"])
+    # As on the command line: click makes the option for help once, as the first to ask wants it.
+    parent = click.Context(commands, **commands.context_settings)
+    context = click.Context(commands.commands["run"], parent=parent)
     (helped,) = [commands.commands["run"].get_help(context)]
     for each in commands.commands["run"].params:
         if isinstance(each, click.Option) and each.name != "help":
