@@ -261,7 +261,11 @@ class Page:
 
     def _says(self) -> str:
         with suppress(Failed):
-            told = self.run("document.visibilityState + '\\n' + document.body.innerText")
+            told = self.run(
+                "[document.visibilityState, document.readyState, 'loaded:', ...performance"
+                ".getEntriesByType('resource').map(it => it.name.split('/').at(-1))].join(' ')"
+                " + '\\n' + document.body.innerText"
+            )
             return f"{self.errors} {told}"[:2000]
         return f"{self.errors}"
 
