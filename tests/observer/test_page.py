@@ -102,6 +102,38 @@ def test_the_token_leaves_the_address_and_nothing_comes_from_elsewhere(browser: 
         page.until(SHOWN)
 
 
+@pytest.mark.parametrize(
+    ("times", "end"), [(1, SHOWN), (99, "document.body.innerText.includes('not arrived whole')")]
+)
+def test_a_script_that_does_not_arrive_is_asked_for_again_and_then_that_is_said(
+    browser: Browser, times: int, end: str
+) -> None:
+    """Of modules a browser asks for none again, and without one of them it runs none."""
+    app = small()
+    lost: list[str] = []
+    bridge = Bridge(app)
+    whole: Any = bridge._server.application
+
+    def loses(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ["PATH_INFO"] != "/model.js" or len(lost) == times:
+            return whole(environ, start_response)
+        lost.append(environ["PATH_INFO"])
+        start_response("503 Service Unavailable", [("Content-Length", "0")])
+        return []
+
+    bridge._server.application = loses
+    bridge.start()
+    page = browser.page(alone=True)
+    try:
+        page.open(bridge.url)
+        page.until(end)
+        assert len(lost) == min(times, 4)
+    finally:
+        page.close()
+        bridge.stop()
+        app.die()
+
+
 def test_it_is_the_same_page_among_the_routes_of_an_app_whatever_that_is_called(
     browser: Browser,
 ) -> None:

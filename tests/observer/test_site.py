@@ -125,7 +125,7 @@ def test_the_modules_of_the_page_fit_each_other() -> None:
     texts = {n: body.decode() for n, (_, body) in page_files().items() if n.endswith(".js")}
     exported = re.compile(r"^export (?:async )?(?:const|function|class) ([\w$]+)", re.MULTILINE)
     made = {name: set(exported.findall(text)) for name, text in texts.items()}
-    loaded = {"app.js", "worker.js"}
+    loaded = {"start.js", "worker.js"}
     for name, text in texts.items():
         assert text.startswith("// "), f"{name} does not say what it is"
         assert text.count("\n") < 350, f"{name} has too many lines"
@@ -135,7 +135,7 @@ def test_the_modules_of_the_page_fit_each_other() -> None:
             for word in words.split(", "):
                 assert word in made[source], f"{name}: {source} has no {word}"
                 assert re.search(rf"(?<![\w$.]){re.escape(word)}(?![\w$])", own), (name, word)
-        for source in re.findall(r'^import \* as \w+ from "\./(.*)";$', text, re.MULTILINE):
+        for source in re.findall(r'^import(?: \* as \w+ from |\()"\./(.*?)"', text, re.MULTILINE):
             loaded.add(source)
     assert texts.keys() == loaded
 
