@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 def invoke(*arguments: str) -> Result:
+    for each in commands.commands.values():
+        each._help_option = None  # click keeps that of who asked first, maybe a test without -h
     return CliRunner().invoke(commands, arguments, prog_name="sprag")
 
 
