@@ -62,10 +62,8 @@ def drain(ending: Ending) -> None:
         sub = _prepared(one, ending)
         if sub is not None:
             subs.append(sub)
-    own, parking = (
-        ending.drain,
-        Parking(),
-    )  # in that of an `Ending` waits who sees its drain through
+    own = ending.drain
+    parking = Parking()  # in that of an `Ending` waits who sees its `on_drain` through
     if own is not None and own.has_begun:
         ending.join_drain(parking)  # it is stopped by hand amid that of something above it
     elif own is not None:

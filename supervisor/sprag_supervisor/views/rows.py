@@ -117,7 +117,7 @@ def row_of(node: Node, name: str, now: float, wall: float, known: Known) -> Row 
         look = known.looks[id(kind)]
     except KeyError:
         look = known.looks[id(kind)] = _look_of(kind)
-    tree, holdings, owned = node._tree_, node._holdings_, owned_by(node)
+    tree, holdings = node._tree_, node._holdings_
     if (
         look is None
         or node._state_ is not RUNNING
@@ -126,6 +126,7 @@ def row_of(node: Node, name: str, now: float, wall: float, known: Known) -> Row 
         or tree.holds is not None
     ):
         return None
+    owned = owned_by(node)
     if type(holdings) is Holdings:
         if holdings.unready is not None or holdings.status is not None:
             return None
